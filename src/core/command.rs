@@ -1,0 +1,36 @@
+//! What enters the log. Whatever is not a function of the log (lease ids, times) is settled before
+//! a command is proposed and stands in it.
+
+use crate::api::{
+    CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest,
+};
+use alloc::string::String;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// A change of the replicated state, validated before it is proposed; what depends on the state is
+/// checked again at apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Command {
+    Put(PutRequest),
+    DeleteRange(DeleteRangeRequest),
+    Txn(TxnRequest),
+    Compact(CompactRequest),
+    /// `id` is never zero here.
+    LeaseGrant { id: LeaseId, ttl: i64 },
+    LeaseRevoke { id: LeaseId },
+    /// A member tells its name and client URLs once it serves.
+    MemberPublish { id: MemberId, name: String, client_urls: Vec<String> },
+}
+
+/// A command on its way into the log, and who waits for its outcome.
+///
+/// `origin` and `seq` name the request among all members and restarts: every member applies the
+/// entry, and the one that is `origin` answers request `seq` from its own apply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    pub origin: MemberId,
+    pub seq: u64,
+    /// The encoded [`Command`]: encoded once, where the request arrived.
+    pub command: Bytes,
+}

@@ -1,0 +1,69 @@
+//! What a request can fail with. One enum for every protocol; `wire` turns each into etcd's gRPC
+//! code and exact text by one exhaustive match.
+
+use thiserror::Error;
+
+/// Why a request failed, in etcd's terms. The display texts are ours for logs; clients see the
+/// texts of `wire::status`.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum Error {
+    #[error("key is not provided")]
+    EmptyKey,
+    #[error("key not found")]
+    KeyNotFound,
+    #[error("value is provided")]
+    ValueProvided,
+    #[error("lease is provided")]
+    LeaseProvided,
+    #[error("too many operations in txn request")]
+    TooManyOps,
+    #[error("duplicate key given in txn request")]
+    DuplicateKey,
+    #[error("invalid sort option")]
+    InvalidSortOption,
+    #[error("invalid request: {0}")]
+    Malformed(&'static str),
+    #[error("request is too large")]
+    RequestTooLarge,
+    #[error("required revision has been compacted")]
+    Compacted,
+    #[error("required revision is a future revision")]
+    FutureRevision,
+    #[error("database space exceeded")]
+    NoSpace,
+    #[error("too large lease TTL")]
+    LeaseTtlTooLarge,
+    #[error("requested lease not found")]
+    LeaseNotFound,
+    #[error("lease already exists")]
+    LeaseExists,
+    #[error("member not found")]
+    MemberNotFound,
+    #[error("too many requests")]
+    TooManyRequests,
+    #[error("no leader")]
+    NoLeader,
+    #[error("not leader")]
+    NotLeader,
+    #[error("leader changed")]
+    LeaderChanged,
+    #[error("server stopped")]
+    Stopped,
+    /// The outcome is unknown: the write may take effect at any later time, or never.
+    #[error("request timed out; its outcome is unknown")]
+    Timeout,
+    /// The outcome is unknown, and the leader was lost meanwhile.
+    #[error("request timed out after a leader failure; its outcome is unknown")]
+    TimeoutLeaderLost,
+    /// The outcome is unknown: the connection to the leader broke.
+    #[error("connection to the leader lost; the outcome is unknown")]
+    TimeoutConnectionLost,
+    #[error("waiting for the applied index took too long")]
+    TimeoutApply,
+    #[error("corrupt cluster")]
+    Corrupt,
+    #[error("RangeStream does not support custom sort orders")]
+    RangeStreamSort,
+    #[error("RangeStream does not support revision filters")]
+    RangeStreamRevisionFilter,
+}

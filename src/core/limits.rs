@@ -1,0 +1,38 @@
+//! Every limit has its name here (etcd's defaults where etcd has the limit).
+
+use crate::api::Millis;
+
+/// The largest request, in bytes (`--max-request-bytes`).
+pub const REQUEST_BYTES_MAX: usize = 1_572_864;
+/// What gRPC adds to the largest request: the transport's limit is the sum of both.
+pub const REQUEST_OVERHEAD_BYTES: usize = 512 * 1024;
+/// Operations in a transaction (`--max-txn-ops`).
+pub const TXN_OPS_MAX: usize = 128;
+/// Depth of nested transactions. etcd has no such limit; it bounds recursion here.
+pub const TXN_DEPTH_MAX: usize = 64;
+/// The longest time-to-live of a lease, in seconds.
+pub const LEASE_TTL_MAX: i64 = 9_000_000_000;
+/// Expired leases revoked a second, by the leader.
+pub const LEASE_REVOKES_PER_SECOND: u32 = 1_000;
+/// Revokes by expiry under way at once.
+pub const LEASE_REVOKES_PENDING_MAX: usize = 16 * 16;
+/// Writes that a member has proposed and not yet seen applied; the next is `too many requests`.
+pub const PENDING_WRITES_MAX: usize = 64 * 1024;
+/// How far the applied index may lag behind the committed index before writes are refused.
+pub const APPLY_LAG_MAX: u64 = 5_000;
+/// Versions removed in one step of a compaction.
+pub const COMPACTION_BATCH: usize = 1_000;
+/// Events in one catch-up read of watchers that lag.
+pub const CATCH_UP_EVENTS_MAX: usize = 1_000;
+/// Bytes of one catch-up read of watchers that lag.
+pub const CATCH_UP_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Responses that a watch stream may have queued before its watchers count as slow.
+pub const WATCH_STREAM_CREDITS: u32 = 128;
+/// Watchers of one stream.
+pub const WATCHERS_PER_STREAM_MAX: usize = 1_000_000;
+/// What a client waits for an outcome before it is told that it is unknown, beyond two election
+/// timeouts (etcd: 5 s + 2 x election timeout).
+pub const REQUEST_TIMEOUT_BASE: Millis = Millis(5_000);
+
+const _: () = assert!(CATCH_UP_BYTES_MAX > REQUEST_BYTES_MAX);
+const _: () = assert!(PENDING_WRITES_MAX > APPLY_LAG_MAX as usize);

@@ -1,0 +1,1 @@
+//! Member and cluster ids, as etcd computes them.

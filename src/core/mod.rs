@@ -1,0 +1,32 @@
+//! The decisions of detcd.
+//!
+//! This crate decides and does nothing: it is `no_std`, and has no IO, no async, no clock, no
+//! randomness and no logging. Time, seeds and ids are arguments. Three things live here:
+//!
+//! - [`machine::Machine`]: the replicated state. `apply` turns a committed command and a
+//!   [`view::View`] of the stored rows into a reply, the rows to write and the changes for
+//!   watchers. Equal logs give equal rows on every member.
+//! - [`node::Node`]: the shell of one member. `handle(now, event)` takes what happened,
+//!   `poll()` gives what must be done (drain it to `None` before the next `handle`), and
+//!   `deadline()` says when `handle(now, Event::Tick)` is due at the latest.
+//! - [`query`]: reads, as pure functions of a view and a request, so that they run on any thread
+//!   beside apply.
+//!
+//! Validation stands in [`validate`] alone and serves every protocol.
+//!
+//! # Glossary
+//! - *revision*: the number of a change of the key space ([`api::Revision`]); *version*: how often
+//!   a key was written since it was created; *index*: the position of an entry in the raft log;
+//!   *term*: raft's term.
+#![no_std]
+
+extern crate alloc;
+
+pub mod api;
+pub mod command;
+pub mod effect;
+pub mod error;
+pub mod event;
+pub mod limits;
+pub mod member;
+pub mod view;

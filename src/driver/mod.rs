@@ -1,0 +1,1 @@
+//! detcd-driver

@@ -1,0 +1,38 @@
+//! The seam under the applied state: ordered tables with atomic batches.
+
+use detcd_core::view::{Batch, Fault, View};
+use std::future::Future;
+
+/// The tables of the applied state. Reading through the store itself sees the latest write.
+pub trait Store: View + Send + Sync + 'static {
+    type Snapshot: View + Clone + Send + Sync + 'static;
+    type Stage: Stage;
+
+    /// A point-in-time view across all tables; cheap, and it never blocks writers.
+    fn snapshot(&self) -> Result<Self::Snapshot, Fault>;
+    /// Applies the batch atomically. Visible when the future ends; durable after
+    /// [`Store::persist`]. After a crash the store is in the state of some batch border between
+    /// the last persist and the last write.
+    fn write(&self, batch: Batch) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Makes everything written so far durable.
+    fn persist(&self) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Starts a replacement of the whole state. Until it is committed nobody sees it; a crash or
+    /// a drop leaves the old state.
+    fn stage(&self) -> impl Future<Output = Result<Self::Stage, Fault>> + Send;
+    fn size(&self) -> Size;
+}
+
+/// A new state under construction (snapshot install).
+pub trait Stage: Send + 'static {
+    fn write(&mut self, batch: Batch) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// Replaces the store's state, atomically and durably. Snapshots taken before go on showing
+    /// the old state.
+    fn commit(self) -> impl Future<Output = Result<(), Fault>> + Send;
+}
+
+/// Bytes that the state takes on disk, and the part in use.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Size {
+    pub total_bytes: u64,
+    pub in_use_bytes: u64,
+}
