@@ -1,0 +1,150 @@
+//! Simulation: madsim, the nodes' skewed clocks and the seed's entropy.
+
+use crate::{Instant, JoinError, SLEEP_MIN, clock};
+use std::convert::Infallible;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+/// A sleep looks at its clock at least this often (true time), so that a jump or a new rate is
+/// seen by sleeps that are under way.
+const REARM: Duration = Duration::from_secs(1);
+
+pub(crate) use clock::{monotonic, wall_unix_ms};
+
+/// See [`crate::sleep`].
+///
+/// Holds a deadline of the node's clock, and one timer of madsim at a time: madsim's own sleep
+/// adds a timer at every poll.
+#[must_use = "futures do nothing unless polled"]
+pub struct Sleep {
+    deadline: Instant,
+    armed: Option<(Pin<Box<madsim::time::Sleep>>, Waker)>,
+    yielded: bool,
+}
+
+impl Sleep {
+    pub(crate) fn until(deadline: Instant) -> Sleep {
+        Sleep {
+            deadline,
+            armed: None,
+            yielded: false,
+        }
+    }
+}
+
+impl Future for Sleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let left = self.deadline - Instant::now();
+            if left < SLEEP_MIN {
+                // As in production, even a sleep of no time lets others run once.
+                if self.yielded || self.armed.is_some() {
+                    return Poll::Ready(());
+                }
+                self.yielded = true;
+                context.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if let Some((timer, waker)) = &self.armed
+                && !timer.is_elapsed()
+                && waker.will_wake(context.waker())
+            {
+                return Poll::Pending;
+            }
+            let wait = clock::true_time_until(self.deadline.since_origin()).min(REARM);
+            let mut timer = Box::pin(madsim::time::sleep(wait));
+            if timer.as_mut().poll(context).is_pending() {
+                self.armed = Some((timer, context.waker().clone()));
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// A running task. Dropping the handle lets the task run on.
+#[derive(Debug)]
+pub struct JoinHandle<T>(madsim::task::JoinHandle<T>);
+
+impl<T> JoinHandle<T> {
+    /// Drops the task at its next await.
+    pub fn abort(&self) {
+        self.0.abort();
+    }
+}
+
+impl<T> Future for JoinHandle<T> {
+    type Output = Result<T, JoinError>;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(
+            ready!(Pin::new(&mut self.0).poll(context)).map_err(|error| {
+                if error.is_panic() {
+                    JoinError::Panicked
+                } else {
+                    JoinError::Cancelled
+                }
+            }),
+        )
+    }
+}
+
+/// Runs `future` as a task of the current node. A panic ends the run.
+pub fn spawn<F>(future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    JoinHandle(madsim::task::spawn(future))
+}
+
+/// An ordinary task: simulated disks do not block.
+pub fn spawn_io<F>(_name: &str, future: F) -> JoinHandle<F::Output>
+where
+    F: Future + Send + 'static,
+    F::Output: Send + 'static,
+{
+    spawn(future)
+}
+
+/// Runs `work` in a task: it takes no simulated time.
+pub fn spawn_blocking<F, T>(work: F) -> JoinHandle<T>
+where
+    F: FnOnce() -> T + Send + 'static,
+    T: Send + 'static,
+{
+    spawn(async move { work() })
+}
+
+/// Runs `future` to its end in a new simulation.
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    madsim::runtime::Runtime::new().block_on(future)
+}
+
+/// See [`crate::rng`].
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rng;
+
+impl rand::TryRng for Rng {
+    type Error = Infallible;
+
+    fn try_next_u32(&mut self) -> Result<u32, Infallible> {
+        Ok(madsim::rand::RngCore::next_u32(
+            &mut madsim::rand::thread_rng(),
+        ))
+    }
+
+    fn try_next_u64(&mut self) -> Result<u64, Infallible> {
+        Ok(madsim::rand::RngCore::next_u64(
+            &mut madsim::rand::thread_rng(),
+        ))
+    }
+
+    fn try_fill_bytes(&mut self, bytes: &mut [u8]) -> Result<(), Infallible> {
+        madsim::rand::RngCore::fill_bytes(&mut madsim::rand::thread_rng(), bytes);
+        Ok(())
+    }
+}
