@@ -1,0 +1,94 @@
+//! The one table of what clients are told when a request fails: gRPC's code and etcd's exact text.
+//! Clients of etcd match on the text, so the text is the contract.
+
+use detcd_core::error::Error;
+
+/// gRPC's status codes, as far as etcd uses them. The numbers are gRPC's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Code {
+    Canceled = 1,
+    InvalidArgument = 3,
+    DeadlineExceeded = 4,
+    NotFound = 5,
+    PermissionDenied = 7,
+    ResourceExhausted = 8,
+    FailedPrecondition = 9,
+    OutOfRange = 11,
+    Unimplemented = 12,
+    Unavailable = 14,
+    DataLoss = 15,
+    Unauthenticated = 16,
+}
+
+/// How `error` reads to a client.
+pub fn status(error: &Error) -> (Code, &'static str) {
+    use Code::*;
+    match error {
+        Error::EmptyKey => (InvalidArgument, "etcdserver: key is not provided"),
+        Error::KeyNotFound => (InvalidArgument, "etcdserver: key not found"),
+        Error::ValueProvided => (InvalidArgument, "etcdserver: value is provided"),
+        Error::LeaseProvided => (InvalidArgument, "etcdserver: lease is provided"),
+        Error::TooManyOps => (
+            InvalidArgument,
+            "etcdserver: too many operations in txn request",
+        ),
+        Error::DuplicateKey => (
+            InvalidArgument,
+            "etcdserver: duplicate key given in txn request",
+        ),
+        Error::InvalidSortOption => (InvalidArgument, "etcdserver: invalid sort option"),
+        Error::Malformed(what) => (InvalidArgument, what),
+        Error::RequestTooLarge => (InvalidArgument, "etcdserver: request is too large"),
+        Error::Compacted => (
+            OutOfRange,
+            "etcdserver: mvcc: required revision has been compacted",
+        ),
+        Error::FutureRevision => (
+            OutOfRange,
+            "etcdserver: mvcc: required revision is a future revision",
+        ),
+        Error::NoSpace => (
+            ResourceExhausted,
+            "etcdserver: mvcc: database space exceeded",
+        ),
+        Error::LeaseTtlTooLarge => (OutOfRange, "etcdserver: too large lease TTL"),
+        Error::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
+        Error::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
+        Error::MemberNotFound => (NotFound, "etcdserver: member not found"),
+        Error::TooManyRequests => (ResourceExhausted, "etcdserver: too many requests"),
+        Error::NoLeader => (Unavailable, "etcdserver: no leader"),
+        Error::NotLeader => (FailedPrecondition, "etcdserver: not leader"),
+        Error::LeaderChanged => (Unavailable, "etcdserver: leader changed"),
+        Error::Stopped => (Unavailable, "etcdserver: server stopped"),
+        Error::Timeout => (Unavailable, "etcdserver: request timed out"),
+        Error::TimeoutLeaderLost => (
+            Unavailable,
+            "etcdserver: request timed out, possibly due to previous leader failure",
+        ),
+        Error::TimeoutConnectionLost => (
+            Unavailable,
+            "etcdserver: request timed out, possibly due to connection lost",
+        ),
+        Error::TimeoutApply => (
+            Unavailable,
+            "etcdserver: request timed out, waiting for the applied index took too long",
+        ),
+        Error::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),
+        Error::RangeStreamSort => (
+            Unimplemented,
+            "RangeStream does not support custom sort orders",
+        ),
+        Error::RangeStreamRevisionFilter => (
+            Unimplemented,
+            "RangeStream does not support revision filters",
+        ),
+    }
+}
+
+/// `error` as tonic's status.
+#[cfg(feature = "grpc")]
+pub fn grpc(error: &Error) -> tonic::Status {
+    let (code, text) = status(error);
+    tonic::Status::new(tonic::Code::from(code as i32), text)
+}
