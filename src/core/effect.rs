@@ -4,6 +4,8 @@
 use crate::api::{LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchResponse};
 use crate::error::Error;
 use crate::event::{Proposals, Seq};
+use alloc::vec::Vec;
+use core::fmt;
 
 /// Something that the driver must do.
 #[derive(Clone, Debug)]
@@ -11,8 +13,9 @@ pub enum Effect {
     /// Give these to the local raft engine (this member leads). Refusals come back as
     /// `Event::NotProposed`. Nothing need be durable.
     Propose { proposals: Proposals },
-    /// Send these to the leader. A refusal comes back as `Event::NotProposed`, a broken
-    /// connection as `Event::ProposalsLost`. Nothing need be durable.
+    /// Send these to the leader, at most once. A refusal (or a connection that could not be made)
+    /// comes back as `Event::NotProposed`, a broken connection as `Event::ProposalsLost`, each
+    /// proposal in at most one of them. Nothing need be durable.
     Forward { to: MemberId, proposals: Proposals },
     /// Have the local raft engine confirm with a quorum that this member still leads, and give the
     /// read index (`ReadConfirmed` or `ReadFailed`).
@@ -25,20 +28,120 @@ pub enum Effect {
     ReadReady { seq: Seq, result: Result<(), Error> },
     /// Answer a write. Its entry is applied (and the log entry durable on a quorum) or its outcome
     /// is an error.
-    Answer { seq: Seq, result: Result<Outcome, Error> },
+    Answer {
+        seq: Seq,
+        result: Result<Outcome, Error>,
+    },
     /// Answer a keepalive or time-to-live of a local client.
-    AnswerLease { seq: Seq, result: Result<LeaseInfo, Error> },
+    AnswerLease {
+        seq: Seq,
+        result: Result<LeaseInfo, Error>,
+    },
     /// Answer another member's keepalive or time-to-live.
-    AnswerPeer { ticket: u64, result: Result<LeaseInfo, Error> },
-    /// Ask the leader about a lease on behalf of local request `seq` (`Event::LeaseAnswer`).
-    ForwardLease { seq: Seq, leader: MemberId, lease: LeaseId, keep_alive: bool },
-    /// Propose the revocation of an expired lease (as `seq`, which the node chose). This member
-    /// leads and has heard from its quorum.
-    RevokeExpired { lease: LeaseId },
+    AnswerPeer {
+        ticket: u64,
+        result: Result<LeaseInfo, Error>,
+    },
+    /// Ask the leader about a lease on behalf of local request `seq` (`Event::LeaseAnswer`, with
+    /// an error if no answer can come).
+    ForwardLease {
+        seq: Seq,
+        leader: MemberId,
+        lease: LeaseId,
+        keep_alive: bool,
+    },
+    /// Propose the revocation of these expired leases to the local raft engine, as
+    /// [`Seq::NOBODY`], and nowhere else: this member leads and has heard from its quorum, and if
+    /// it does not lead any more the leases live on under the next leader. Never forwarded, never
+    /// repeated by the driver; the node asks again if a lease is still there later.
+    RevokeExpired { leases: Vec<LeaseId> },
     /// Queue a response on a watch stream. Its events are applied, and visible in the published
     /// view.
-    WatchSend { stream: StreamId, response: WatchResponse },
+    WatchSend {
+        stream: StreamId,
+        response: WatchResponse,
+    },
     /// Read changes `[from, to]` from the published view for lagging watchers, off the loop
     /// (`Event::CaughtUp`). `to` is visible in the view.
     CatchUp { catch_up: u64, from: i64, to: i64 },
+}
+
+/// One line each: logs, transcripts and failure reports speak of effects in these words.
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Effect::Propose { proposals } => write!(f, "propose {}", Seqs(proposals)),
+            Effect::Forward { to, proposals } => {
+                write!(f, "forward to {to}: {}", Seqs(proposals))
+            }
+            Effect::ConfirmRead { round } => write!(f, "confirm read round {round}"),
+            Effect::AskReadIndex { round, leader } => {
+                write!(f, "ask {leader} for read index, round {round}")
+            }
+            Effect::ReadReady {
+                seq,
+                result: Ok(()),
+            } => write!(f, "read {seq} ready"),
+            Effect::ReadReady {
+                seq,
+                result: Err(error),
+            } => {
+                write!(f, "read {seq} failed: {error}")
+            }
+            Effect::Answer { seq, result } => write!(f, "answer {seq}: {}", Shown(result)),
+            Effect::AnswerLease { seq, result } => {
+                write!(f, "answer lease {seq}: {}", Shown(result))
+            }
+            Effect::AnswerPeer { ticket, result } => {
+                write!(f, "answer peer {ticket}: {}", Shown(result))
+            }
+            Effect::ForwardLease {
+                seq,
+                leader,
+                lease,
+                keep_alive,
+            } => {
+                let what = if *keep_alive {
+                    "keep alive"
+                } else {
+                    "time to live"
+                };
+                write!(f, "forward {seq} to {leader}: {what} {lease}")
+            }
+            Effect::RevokeExpired { leases } => {
+                f.write_str("revoke expired")?;
+                leases.iter().try_for_each(|lease| write!(f, " {lease}"))
+            }
+            Effect::WatchSend { stream, response } => {
+                write!(f, "stream {} <- {response}", stream.0)
+            }
+            Effect::CatchUp { catch_up, from, to } => {
+                write!(f, "catch up {catch_up}: revisions {from} to {to}")
+            }
+        }
+    }
+}
+
+/// The requests that a batch of proposals carries.
+struct Seqs<'a>(&'a Proposals);
+
+impl fmt::Display for Seqs<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, proposal) in self.0.iter().enumerate() {
+            write!(f, "{}{}", if i == 0 { "" } else { " " }, proposal.seq)?;
+        }
+        Ok(())
+    }
+}
+
+/// A result in one line.
+struct Shown<'a, T>(&'a Result<T, Error>);
+
+impl<T: fmt::Display> fmt::Display for Shown<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Ok(value) => value.fmt(f),
+            Err(error) => write!(f, "error: {error}"),
+        }
+    }
 }

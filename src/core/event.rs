@@ -1,17 +1,27 @@
 //! What happened, told to [`crate::node::Node`].
 
-use crate::api::{
-    LeaseId, LeaseInfo, MemberId, Outcome, Change, StreamId, WatchId, WatchRequest,
-};
+use crate::api::{Change, LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchId, WatchRequest};
 use crate::command::Proposal;
 use crate::error::Error;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::fmt;
 
 /// A request of a local client, named by the driver. Unique for the life of the process, and
 /// seeded so that it does not repeat after a restart.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Seq(pub u64);
+
+impl Seq {
+    /// Names no request: a proposal of the member's own, whose outcome nobody waits for.
+    pub const NOBODY: Seq = Seq(0);
+}
+
+impl fmt::Display for Seq {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.0)
+    }
+}
 
 /// Something that happened to this member.
 #[derive(Clone, Debug)]
@@ -20,52 +30,112 @@ pub enum Event {
     Tick,
 
     /// A validated, encoded command of a local client (or of this member itself).
-    Write { seq: Seq, command: Bytes },
+    Write {
+        seq: Seq,
+        command: Bytes,
+    },
     /// A local client wants a linearizable read: it is answered by `Effect::ReadReady`.
-    Read { seq: Seq },
+    Read {
+        seq: Seq,
+    },
     /// The client went away; nobody waits for `seq` any more.
-    Forget { seq: Seq },
+    Forget {
+        seq: Seq,
+    },
 
-    /// The raft engine refused these proposals before they entered any log: they may safely be
-    /// sent elsewhere.
-    NotProposed { seqs: Vec<Seq> },
+    /// The raft engine refused these proposals before they entered any log, or they never left
+    /// this member: they may safely be sent elsewhere. Told at most once for each time that a
+    /// proposal was sent, because the proposal is then sent again.
+    NotProposed {
+        seqs: Vec<Seq>,
+    },
     /// The connection that carried these proposals broke: their outcome is unknown.
-    ProposalsLost { seqs: Vec<Seq> },
+    ProposalsLost {
+        seqs: Vec<Seq>,
+    },
 
     /// A read index for the reads of `round`: a linearizable read may run once the member has
     /// applied `index`.
-    ReadConfirmed { round: u64, index: u64 },
+    ReadConfirmed {
+        round: u64,
+        index: u64,
+    },
     /// No read index could be had for `round` (no leader, no quorum, connection lost).
-    ReadFailed { round: u64 },
+    ReadFailed {
+        round: u64,
+    },
 
+    /// The raft engine knows entries up to `index` to be committed; how far apply lags behind it
+    /// decides whether writes are admitted.
+    Committed {
+        index: u64,
+    },
     /// Entries were applied and are visible in the published view.
-    Applied { index: u64, term: u64, revision: i64, entries: Vec<Applied> },
+    Applied {
+        index: u64,
+        term: u64,
+        revision: i64,
+        entries: Vec<Applied>,
+    },
     /// The whole state was replaced by a snapshot: what is not in the log any more. Watchers
     /// resume from their own revision; pending outcomes stay unknown until their deadlines.
-    Restored { index: u64, revision: i64, compact_revision: i64, leases: Vec<(LeaseId, i64)> },
+    Restored {
+        index: u64,
+        revision: i64,
+        compact_revision: i64,
+        leases: Vec<(LeaseId, i64)>,
+    },
 
     /// The raft engine's view of the leadership, whenever it changes.
-    Role { term: u64, leader: Option<MemberId>, is_leader: bool },
+    Role {
+        term: u64,
+        leader: Option<MemberId>,
+        is_leader: bool,
+    },
     /// As leader, this member was acknowledged by a quorum at a time not earlier than `since`
     /// (local clock).
-    QuorumAcked { since: crate::api::Millis },
+    QuorumAcked {
+        since: crate::api::Millis,
+    },
 
     /// Keep a lease alive (a local client, or forwarded by a follower, see [`Asker`]).
-    KeepAlive { asker: Asker, lease: LeaseId },
+    KeepAlive {
+        asker: Asker,
+        lease: LeaseId,
+    },
     /// What a lease has left. The keys are the asking member's business.
-    TimeToLive { asker: Asker, lease: LeaseId },
+    TimeToLive {
+        asker: Asker,
+        lease: LeaseId,
+    },
     /// The leader's answer to a forwarded keepalive or time-to-live.
-    LeaseAnswer { seq: Seq, result: Result<LeaseInfo, Error> },
+    LeaseAnswer {
+        seq: Seq,
+        result: Result<LeaseInfo, Error>,
+    },
 
     /// A client opened a watch stream.
-    WatchOpen { stream: StreamId },
-    WatchRequest { stream: StreamId, request: WatchRequest },
+    WatchOpen {
+        stream: StreamId,
+    },
+    WatchRequest {
+        stream: StreamId,
+        request: WatchRequest,
+    },
     /// The client's connection took `n` responses.
-    WatchCredit { stream: StreamId, n: u32 },
-    WatchClose { stream: StreamId },
+    WatchCredit {
+        stream: StreamId,
+        n: u32,
+    },
+    WatchClose {
+        stream: StreamId,
+    },
     /// The answer to `Effect::CatchUp`: all changes with `from <= revision <= to`, in order, or
     /// the compaction revision if `from` is compacted.
-    CaughtUp { catch_up: u64, result: Result<CaughtUp, CompactedAt> },
+    CaughtUp {
+        catch_up: u64,
+        result: Result<CaughtUp, CompactedAt>,
+    },
 }
 
 /// Changes read for lagging watchers: everything in `[from, through]`.
@@ -81,7 +151,7 @@ pub struct CaughtUp {
 pub struct CompactedAt(pub i64);
 
 /// Who asked: a local request, or one of another member (answered through `Effect::AnswerPeer`).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Asker {
     Local(Seq),
     /// An opaque ticket of the driver.
@@ -116,3 +186,112 @@ pub struct Watcher {
 
 /// Proposals on their way to the log of the leader.
 pub type Proposals = Vec<Proposal>;
+
+/// One line each: logs, transcripts and failure reports speak of events in these words.
+impl fmt::Display for Event {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Event::Tick => f.write_str("tick"),
+            Event::Write { seq, command } => write!(f, "write {seq}, {} bytes", command.len()),
+            Event::Read { seq } => write!(f, "read {seq}"),
+            Event::Forget { seq } => write!(f, "forget {seq}"),
+            Event::NotProposed { seqs } => write!(f, "not proposed:{}", List(seqs)),
+            Event::ProposalsLost { seqs } => write!(f, "proposals lost:{}", List(seqs)),
+            Event::ReadConfirmed { round, index } => {
+                write!(f, "read round {round} confirmed at index {index}")
+            }
+            Event::ReadFailed { round } => write!(f, "read round {round} failed"),
+            Event::Committed { index } => write!(f, "committed {index}"),
+            Event::Applied {
+                index,
+                term,
+                revision,
+                entries,
+            } => {
+                let n = entries.len();
+                write!(
+                    f,
+                    "applied {n} entries up to {index}, term {term}, revision {revision}"
+                )
+            }
+            Event::Restored {
+                index,
+                revision,
+                compact_revision,
+                leases,
+            } => write!(
+                f,
+                "restored at {index}, revision {revision}, compacted {compact_revision}, {} leases",
+                leases.len()
+            ),
+            Event::Role {
+                term,
+                is_leader: true,
+                ..
+            } => write!(f, "leads term {term}"),
+            Event::Role {
+                term,
+                leader: Some(leader),
+                ..
+            } => {
+                write!(f, "follows {leader} in term {term}")
+            }
+            Event::Role {
+                term, leader: None, ..
+            } => write!(f, "no leader in term {term}"),
+            Event::QuorumAcked { since } => write!(f, "quorum acked since {}", since.0),
+            Event::KeepAlive { asker, lease } => write!(f, "{asker} keeps {lease} alive"),
+            Event::TimeToLive { asker, lease } => {
+                write!(f, "{asker} asks for time to live of {lease}")
+            }
+            Event::LeaseAnswer {
+                seq,
+                result: Ok(info),
+            } => write!(f, "lease answer {seq}: {info}"),
+            Event::LeaseAnswer {
+                seq,
+                result: Err(error),
+            } => {
+                write!(f, "lease answer {seq}: error: {error}")
+            }
+            Event::WatchOpen { stream } => write!(f, "stream {} opens", stream.0),
+            Event::WatchRequest { stream, request } => {
+                write!(f, "stream {} -> {request}", stream.0)
+            }
+            Event::WatchCredit { stream, n } => write!(f, "stream {} took {n}", stream.0),
+            Event::WatchClose { stream } => write!(f, "stream {} closes", stream.0),
+            Event::CaughtUp {
+                catch_up,
+                result: Ok(read),
+            } => write!(
+                f,
+                "caught up {catch_up}: {} changes through revision {}",
+                read.changes.len(),
+                read.through
+            ),
+            Event::CaughtUp {
+                catch_up,
+                result: Err(CompactedAt(revision)),
+            } => {
+                write!(f, "caught up {catch_up}: compacted at {revision}")
+            }
+        }
+    }
+}
+
+struct List<'a, T>(&'a [T]);
+
+impl<T: fmt::Display> fmt::Display for List<'_, T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|item| write!(f, " {item}"))
+    }
+}
+
+impl fmt::Display for Asker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Asker::Local(seq) => write!(f, "{seq}"),
+            Asker::Peer(ticket) => write!(f, "peer {ticket}"),
+        }
+    }
+}

@@ -7,7 +7,7 @@
 //!   [`view::View`] of the stored rows into a reply, the rows to write and the changes for
 //!   watchers. Equal logs give equal rows on every member.
 //! - [`node::Node`]: the shell of one member. `handle(now, event)` takes what happened,
-//!   `poll()` gives what must be done (drain it to `None` before the next `handle`), and
+//!   `poll()` gives what must be done (drain it to `None` before waiting for more), and
 //!   `deadline()` says when `handle(now, Event::Tick)` is due at the latest.
 //! - [`query`]: reads, as pure functions of a view and a request, so that they run on any thread
 //!   beside apply.
@@ -24,6 +24,7 @@ extern crate alloc;
 
 pub mod api;
 pub mod command;
+mod display;
 pub mod effect;
 pub mod error;
 pub mod event;

@@ -35,7 +35,8 @@ impl Command {
 
     /// The value of `key=…`.
     pub fn need<T: FromStr<Err: Debug>>(&self, key: &str) -> T {
-        self.get(key).unwrap_or_else(|| panic!("{}: {key}=… is missing", self.at))
+        self.get(key)
+            .unwrap_or_else(|| panic!("{}: {key}=… is missing", self.at))
     }
 
     /// The value of `key=…`, or `default`.
@@ -46,7 +47,11 @@ impl Command {
     /// The comma-separated values of `key=…`; none if it is not given.
     pub fn list<T: FromStr<Err: Debug>>(&self, key: &str) -> Vec<T> {
         let values: String = self.or(key, String::new());
-        values.split(',').filter(|value| !value.is_empty()).map(|value| self.parse(value)).collect()
+        values
+            .split(',')
+            .filter(|value| !value.is_empty())
+            .map(|value| self.parse(value))
+            .collect()
     }
 
     /// Whether the bare word `word` stands among the arguments.
@@ -66,7 +71,8 @@ impl Command {
     }
 
     fn parse<T: FromStr<Err: Debug>>(&self, text: &str) -> T {
-        text.parse().unwrap_or_else(|error| panic!("{}: {text:?}: {error:?}", self.at))
+        text.parse()
+            .unwrap_or_else(|error| panic!("{}: {text:?}: {error:?}", self.at))
     }
 }
 
@@ -74,14 +80,19 @@ impl Command {
 /// or rewrites the outputs. A runner turns a command into all that can be observed after it;
 /// nothing observed is `ok`.
 pub fn run<R: FnMut(&Command) -> String>(folder: &str, mut start: impl FnMut() -> R) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/core").join(folder);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/core")
+        .join(folder);
     let update = std::env::var_os("UPDATE").is_some();
     let files = transcripts(&root);
     assert!(!files.is_empty(), "no transcripts in {}", root.display());
     let mut differing = Vec::new();
     for file in files {
         let text = std::fs::read_to_string(&file).expect("a readable transcript");
-        let name = format!("tests/core/{folder}/{}", file.file_name().unwrap().to_string_lossy());
+        let name = format!(
+            "tests/core/{folder}/{}",
+            file.file_name().unwrap().to_string_lossy()
+        );
         let rewritten = replay(&name, &text, start());
         if rewritten == text {
             continue;
@@ -121,7 +132,9 @@ fn replay(name: &str, text: &str, mut runner: impl FnMut(&Command) -> String) ->
         let at = format!("{name}:{}", number + 1);
         let mut input = String::new();
         loop {
-            let (_, line) = lines.next().unwrap_or_else(|| panic!("{at}: no ---- after it"));
+            let (_, line) = lines
+                .next()
+                .unwrap_or_else(|| panic!("{at}: no ---- after it"));
             writeln!(out, "{line}").unwrap();
             if line == "----" {
                 break;
@@ -129,8 +142,15 @@ fn replay(name: &str, text: &str, mut runner: impl FnMut(&Command) -> String) ->
             writeln!(input, "{line}").unwrap();
         }
         let output = runner(&parse(line, input, at.clone()));
-        let output = if output.is_empty() { "ok" } else { output.trim_end_matches('\n') };
-        assert!(!output.lines().any(str::is_empty), "{at}: an output with an empty line:\n{output}");
+        let output = if output.is_empty() {
+            "ok"
+        } else {
+            output.trim_end_matches('\n')
+        };
+        assert!(
+            !output.lines().any(str::is_empty),
+            "{at}: an output with an empty line:\n{output}"
+        );
         writeln!(out, "{output}").unwrap();
         // The old output ends at the next empty line, which is kept.
         match lines.by_ref().find(|(_, line)| line.is_empty()) {
@@ -144,10 +164,18 @@ fn replay(name: &str, text: &str, mut runner: impl FnMut(&Command) -> String) ->
 fn parse(line: &str, input: String, at: String) -> Command {
     let mut tokens = tokens(line, &at).into_iter();
     let (name, _) = tokens.next().expect("a line that is not empty");
-    let mut command = Command { name, input, at, words: Vec::new(), options: Vec::new() };
+    let mut command = Command {
+        name,
+        input,
+        at,
+        words: Vec::new(),
+        options: Vec::new(),
+    };
     for (token, equals) in tokens {
         match equals {
-            Some(at) => command.options.push((token[..at].into(), token[at + 1..].into())),
+            Some(at) => command
+                .options
+                .push((token[..at].into(), token[at + 1..].into())),
             None => command.words.push(token),
         }
     }
