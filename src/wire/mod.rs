@@ -4,12 +4,22 @@
 //!
 //! Requests become domain types by `TryFrom`, which is where a request that means nothing (an empty
 //! key, an unknown sort option) is refused; what depends on limits or state is validated in core.
-//! Replies become messages by `From`; a reply's header is set by whoever knows it ([`header`]).
+//! Replies become messages by `From`; a reply's header is added by whoever knows it ([`header::Headed`]).
 //!
 //! With the feature `grpc`, tonic's clients and servers are generated beside the messages. The
 //! simulator does without them.
 
+pub mod header;
+pub mod kv;
 pub mod status;
+pub mod watch;
+
+mod cluster;
+mod lease;
+mod txn;
+
+#[cfg(test)]
+mod tests;
 
 /// Keys, values and events.
 pub mod mvccpb {

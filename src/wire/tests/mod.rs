@@ -1,0 +1,4 @@
+mod bytes;
+mod generate;
+mod roundtrip;
+mod texts;

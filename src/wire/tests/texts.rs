@@ -1,0 +1,114 @@
+//! The texts that clients match on, checked against the contract's list.
+
+use crate::status::{Code, status};
+use detcd_core::error::Error;
+
+/// etcd's texts by code, as in CONTRACT.md 2.4, without the prefix.
+const ETCD: &[(Code, &[&str])] = &[
+    (
+        Code::InvalidArgument,
+        &[
+            "key is not provided",
+            "key not found",
+            "value is provided",
+            "lease is provided",
+            "too many operations in txn request",
+            "duplicate key given in txn request",
+            "invalid sort option",
+            "request is too large",
+        ],
+    ),
+    (
+        Code::NotFound,
+        &["requested lease not found", "member not found"],
+    ),
+    (
+        Code::ResourceExhausted,
+        &["mvcc: database space exceeded", "too many requests"],
+    ),
+    (
+        Code::FailedPrecondition,
+        &["lease already exists", "not leader"],
+    ),
+    (
+        Code::OutOfRange,
+        &[
+            "mvcc: required revision has been compacted",
+            "mvcc: required revision is a future revision",
+            "too large lease TTL",
+        ],
+    ),
+    (
+        Code::Unavailable,
+        &[
+            "no leader",
+            "leader changed",
+            "server stopped",
+            "request timed out",
+            "request timed out, possibly due to previous leader failure",
+            "request timed out, possibly due to connection lost",
+            "request timed out, waiting for the applied index took too long",
+        ],
+    ),
+    (Code::DataLoss, &["corrupt cluster"]),
+];
+
+#[test]
+fn every_error_reads_as_etcd_writes_it() {
+    let errors = [
+        Error::EmptyKey,
+        Error::KeyNotFound,
+        Error::ValueProvided,
+        Error::LeaseProvided,
+        Error::TooManyOps,
+        Error::DuplicateKey,
+        Error::InvalidSortOption,
+        Error::RequestTooLarge,
+        Error::Compacted,
+        Error::FutureRevision,
+        Error::NoSpace,
+        Error::LeaseTtlTooLarge,
+        Error::LeaseNotFound,
+        Error::LeaseExists,
+        Error::MemberNotFound,
+        Error::TooManyRequests,
+        Error::NoLeader,
+        Error::NotLeader,
+        Error::LeaderChanged,
+        Error::Stopped,
+        Error::Timeout,
+        Error::TimeoutLeaderLost,
+        Error::TimeoutConnectionLost,
+        Error::TimeoutApply,
+        Error::Corrupt,
+    ];
+    let mut said: Vec<_> = errors.iter().map(status).collect();
+    let mut listed: Vec<_> = ETCD
+        .iter()
+        .flat_map(|(code, texts)| {
+            texts
+                .iter()
+                .map(|text| (*code, format!("etcdserver: {text}")))
+        })
+        .collect();
+    said.sort();
+    listed.sort();
+    let listed: Vec<_> = listed
+        .iter()
+        .map(|(code, text)| (*code, &text[..]))
+        .collect();
+    assert_eq!(said, listed);
+}
+
+#[cfg(feature = "grpc")]
+#[test]
+fn codes_are_those_of_grpc() {
+    let status = crate::status::grpc(&Error::Compacted);
+    assert_eq!(status.code(), tonic::Code::OutOfRange);
+    assert_eq!(
+        status.message(),
+        "etcdserver: mvcc: required revision has been compacted"
+    );
+    let status = crate::status::grpc(&Error::RangeStreamSort);
+    assert_eq!(status.code(), tonic::Code::Unimplemented);
+}
