@@ -61,6 +61,9 @@ pub enum Effect {
         stream: StreamId,
         response: WatchResponse,
     },
+    /// End a watch stream with an error: its client asks for more than it takes. The hub has
+    /// forgotten the stream.
+    WatchEnd { stream: StreamId, error: Error },
     /// Read changes `[from, to]` from the published view for lagging watchers, off the loop
     /// (`Event::CaughtUp`). `to` is visible in the view.
     CatchUp { catch_up: u64, from: i64, to: i64 },
@@ -114,6 +117,9 @@ impl fmt::Display for Effect {
             }
             Effect::WatchSend { stream, response } => {
                 write!(f, "stream {} <- {response}", stream.0)
+            }
+            Effect::WatchEnd { stream, error } => {
+                write!(f, "stream {} ends: {error}", stream.0)
             }
             Effect::CatchUp { catch_up, from, to } => {
                 write!(f, "catch up {catch_up}: revisions {from} to {to}")

@@ -28,6 +28,9 @@ pub const CATCH_UP_EVENTS_MAX: usize = 1_000;
 pub const CATCH_UP_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Responses that a watch stream may have queued before its watchers count as slow.
 pub const WATCH_STREAM_CREDITS: u32 = 128;
+/// Answers that a watch stream may have waiting for credit before it is ended: its client sends
+/// requests and does not read.
+pub const WATCH_STREAM_ANSWERS_MAX: usize = 128 * 1024;
 /// Watchers of one stream.
 pub const WATCHERS_PER_STREAM_MAX: usize = 1_000_000;
 /// What a client waits for an outcome before it is told that it is unknown, beyond two election

@@ -31,3 +31,4 @@ pub mod event;
 pub mod limits;
 pub mod member;
 pub mod view;
+pub mod watch;

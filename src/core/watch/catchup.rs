@@ -1,0 +1,259 @@
+//! The past, on its way to the watchers that lag.
+
+use super::Hub;
+use super::stream::Turn;
+use super::table::Slot;
+use super::window::Window;
+use crate::api::{Change, StreamId};
+use crate::effect::Effect;
+use crate::event::{CaughtUp, CompactedAt};
+use crate::limits;
+use alloc::collections::BTreeSet;
+use alloc::vec::Vec;
+
+/// Where the past comes from.
+#[derive(Debug)]
+pub(super) struct History {
+    /// The most recent changes, up to the present. Whoever lags by less is served from here, and
+    /// so gets in step at once, however fast the changes come.
+    recent: Window,
+    /// Streams that may have watchers to be served from the recent changes.
+    fresh: BTreeSet<StreamId>,
+    /// The read of the store under way, if there is one.
+    asked: Option<Asked>,
+    /// What was read from the store, and the stream that is served from it at this moment: those
+    /// before it have been.
+    read: Option<(Window, StreamId)>,
+    /// How many reads were asked for; also the name of the last one.
+    reads: u64,
+    /// The stream for whose sake the last read was made.
+    last: StreamId,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Asked {
+    from: i64,
+    to: i64,
+}
+
+impl History {
+    pub fn new(revision: i64) -> History {
+        History {
+            recent: Window::new(revision + 1, revision, Vec::new()),
+            fresh: BTreeSet::new(),
+            asked: None,
+            read: None,
+            reads: 0,
+            last: StreamId(0),
+        }
+    }
+
+    /// Adds what happened just now.
+    pub fn extend(&mut self, revision: i64, changes: &[Change]) {
+        self.recent.extend(revision, changes);
+        self.recent
+            .shrink_to(limits::CATCH_UP_EVENTS_MAX, limits::CATCH_UP_BYTES_MAX);
+    }
+
+    /// Forgets the recent changes: nobody watches, or they were skipped.
+    pub fn restart(&mut self, revision: i64) {
+        self.recent.restart(revision);
+    }
+
+    /// A stream has come to lag or to be able to catch up.
+    pub fn look_again(&mut self, stream: StreamId) {
+        self.fresh.insert(stream);
+    }
+
+    pub fn forget(&mut self, stream: StreamId) {
+        self.fresh.remove(&stream);
+    }
+
+    pub fn check(&self, revision: i64) {
+        self.recent.check();
+        assert_eq!(
+            self.recent.through(),
+            revision,
+            "the recent changes reach to the present"
+        );
+        if let Some(asked) = self.asked {
+            assert!(asked.from <= asked.to && asked.to <= revision);
+        }
+        if let Some((window, _)) = &self.read {
+            window.check();
+            assert!(window.through() <= revision);
+        }
+    }
+}
+
+impl Hub {
+    /// The answer to [`Effect::CatchUp`].
+    pub fn caught_up(&mut self, catch_up: u64, result: Result<CaughtUp, CompactedAt>) {
+        assert_eq!(
+            catch_up, self.history.reads,
+            "one read is under way at a time"
+        );
+        let asked = self.history.asked.take().expect("a read is answered once");
+        match result {
+            Ok(CaughtUp { through, changes }) => {
+                assert!(
+                    asked.from <= through && through <= asked.to,
+                    "a read makes progress"
+                );
+                let window = Window::new(asked.from, through, changes);
+                self.history.read = Some((window, StreamId(0)));
+            }
+            Err(CompactedAt(revision)) => {
+                self.compact_revision = self.compact_revision.max(revision.min(self.revision));
+                // Whatever the store calls compacted, who asked for it is not to ask again.
+                self.cancel_before(self.compact_revision.max(asked.from + 1));
+            }
+        }
+    }
+
+    /// Notes that a watcher without a seat is to be served from history, from `next` on.
+    pub(super) fn lag(&mut self, slot: Slot, next: i64) {
+        let watcher = self.table.watcher_mut(slot);
+        assert!(watcher.lags());
+        watcher.next = next;
+        let stream = watcher.stream;
+        let added = self.stream_mut(stream).lagging.insert((next, slot));
+        assert!(added, "a watcher lags once");
+        self.lagging += 1;
+        self.history.look_again(stream);
+    }
+
+    /// Undoes [`Hub::lag`].
+    pub(super) fn end_lag(&mut self, slot: Slot, next: i64) {
+        let stream = self.table.watcher(slot).stream;
+        let removed = self.stream_mut(stream).lagging.remove(&(next, slot));
+        assert!(removed, "a watcher that lags is known to");
+        self.lagging -= 1;
+    }
+
+    /// Cancels the watchers that need something from before `revision`.
+    pub(super) fn cancel_before(&mut self, revision: i64) {
+        let passed: Vec<Slot> = self
+            .streams
+            .values()
+            .flat_map(|stream| stream.lagging.range(..(revision, 0)).map(|(_, slot)| *slot))
+            .collect();
+        for slot in passed {
+            let watcher = self.table.watcher(slot);
+            let (stream, id) = (watcher.stream, watcher.id);
+            self.drop_watcher(slot);
+            let answer = super::respond::compacted(id, self.compact_revision);
+            self.stream_mut(stream).answers.push_back(answer);
+            self.settle(stream);
+        }
+    }
+
+    /// Serves the next watcher that lags from what history is at hand.
+    pub(super) fn serve_from_history(&mut self) -> bool {
+        self.serve_from_read() || self.serve_from_recent()
+    }
+
+    /// Asks for a read of the store, if someone needs one and none is under way.
+    ///
+    /// Streams take turns. Within a stream, the watcher that lags most and the one that lags least
+    /// take turns, so that one with a long way to go does not keep back one that is nearly there.
+    /// Whoever needs a part of what is read is served along.
+    pub(super) fn read_history(&mut self) -> Option<Effect> {
+        if self.history.asked.is_some() {
+            return None;
+        }
+        let behind = StreamId(self.history.last.0.saturating_add(1));
+        let stream = self
+            .turns_from(Turn::History, behind)
+            .next()
+            .or_else(|| self.next_turn(Turn::History))?;
+        let lagging = &self.streams[&stream].lagging;
+        let most_first = self.history.reads % 2 == 0;
+        let next = if most_first {
+            lagging.first()
+        } else {
+            lagging.last()
+        };
+        let (from, _) = *next.expect("the stream has watchers that lag");
+        let to = self.revision;
+        assert!(
+            from < self.history.recent.from(),
+            "who can be served from memory has been"
+        );
+        self.history.last = stream;
+        self.history.reads += 1;
+        self.history.asked = Some(Asked { from, to });
+        Some(Effect::CatchUp {
+            catch_up: self.history.reads,
+            from,
+            to,
+        })
+    }
+
+    fn serve_from_read(&mut self) -> bool {
+        let Some((mut window, stream)) = self.history.read.take() else {
+            return false;
+        };
+        let Some(stream) = self.turns_from(Turn::History, stream).next() else {
+            return true;
+        };
+        let (from, through) = (window.from(), window.through());
+        let covered = (from, 0)..=(through, Slot::MAX);
+        let found = self.streams[&stream].lagging.range(covered).next().copied();
+        let resume = match found {
+            Some((_, slot)) => {
+                self.serve(slot, &mut window);
+                Some(stream)
+            }
+            None => stream.0.checked_add(1).map(StreamId),
+        };
+        self.history.read = resume.map(|stream| (window, stream));
+        true
+    }
+
+    fn serve_from_recent(&mut self) -> bool {
+        let Some(stream) = self.history.fresh.first().copied() else {
+            return false;
+        };
+        let state = &self.streams[&stream];
+        let covered = (self.history.recent.from(), 0)..;
+        let found = state.lagging.range(covered).next().copied();
+        match found {
+            Some((_, slot)) if state.turn == Some(Turn::History) => {
+                let nothing = Window::new(self.revision + 1, self.revision, Vec::new());
+                let mut recent = core::mem::replace(&mut self.history.recent, nothing);
+                self.serve(slot, &mut recent);
+                self.history.recent = recent;
+            }
+            _ => {
+                self.history.fresh.remove(&stream);
+            }
+        }
+        true
+    }
+
+    /// Delivers to a watcher what it needs of `window`, which covers its next revision.
+    fn serve(&mut self, slot: Slot, window: &mut Window) {
+        self.steps += 1;
+        let watcher = self.table.watcher(slot);
+        let (stream, next, taste) = (watcher.stream, watcher.next, watcher.taste);
+        assert!(window.covers(next));
+        let events: Vec<Change> = window
+            .matching(self.table.range(slot), next)
+            .into_iter()
+            .filter_map(|change| taste.of(change))
+            .collect();
+        let through = window.through();
+        self.end_lag(slot, next);
+        if through == self.revision {
+            self.table.watcher_mut(slot).next = through + 1;
+            self.table.seat(slot);
+        } else {
+            self.lag(slot, through + 1);
+        }
+        if !events.is_empty() {
+            self.send_events(slot, through, events);
+        }
+        self.settle(stream);
+    }
+}

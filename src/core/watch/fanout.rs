@@ -1,0 +1,133 @@
+//! What happens now, on its way to the watchers that are in step.
+
+use super::Hub;
+use super::table::{GroupId, Slot, Taste, Walk};
+use crate::api::Change;
+use alloc::vec::Vec;
+
+impl Hub {
+    /// Leaves each change with the groups that watch its key. The watchers themselves are visited
+    /// when polled.
+    pub(super) fn spread(&mut self, changes: &[Change]) {
+        let mut groups: Vec<GroupId> = Vec::new();
+        for change in changes {
+            self.steps += self
+                .table
+                .matching(&change.kv.key, |group| groups.push(group));
+            for id in groups.drain(..) {
+                self.steps += 1;
+                let group = self.table.group_mut(id);
+                if !group.row.is_empty() {
+                    group
+                        .pending
+                        .get_or_insert_default()
+                        .changes
+                        .push(change.clone());
+                    self.pending.insert(id);
+                }
+            }
+        }
+    }
+
+    /// Visits the next watcher that is in step and has changes waiting.
+    pub(super) fn fan_out(&mut self) -> bool {
+        let Some(id) = self.pending.first().copied() else {
+            return false;
+        };
+        let revision = self.revision;
+        let group = self.table.group_mut(id);
+        let row = group.row.len();
+        let pending = group
+            .pending
+            .as_mut()
+            .expect("the group has changes waiting");
+        let walk = pending.walk.get_or_insert_with(|| Walk {
+            count: pending.changes.len(),
+            through: revision,
+            unvisited: row,
+            tastes: Default::default(),
+        });
+        // Watchers that left have shortened the row; whoever sat behind has moved to their seats.
+        walk.unvisited = walk.unvisited.min(row);
+        if walk.unvisited == 0 {
+            let done = walk.count;
+            pending.walk = None;
+            pending.changes.drain(..done);
+            if pending.changes.is_empty() {
+                group.pending = None;
+                self.pending.remove(&id);
+            }
+            return true;
+        }
+        walk.unvisited -= 1;
+        let slot = group.row[walk.unvisited];
+        self.visit(id, slot);
+        true
+    }
+
+    /// Delivers the changes of the walk to one watcher, or notes that it lags.
+    fn visit(&mut self, id: GroupId, slot: Slot) {
+        self.steps += 1;
+        let watcher = self.table.watcher(slot);
+        let (next, taste, stream) = (watcher.next, watcher.taste, watcher.stream);
+        let pending = self
+            .table
+            .group_mut(id)
+            .pending
+            .as_mut()
+            .expect("under way");
+        let walk = pending.walk.as_mut().expect("under way");
+        let changes = &pending.changes[..walk.count];
+        let events = if next <= changes[0].kv.mod_revision {
+            walk.tastes[taste.number()]
+                .get_or_insert_with(|| tasted(taste, changes))
+                .clone()
+        } else {
+            let first = changes.partition_point(|change| change.kv.mod_revision < next);
+            tasted(taste, &changes[first..])
+        };
+        let Some(first) = events.first() else { return };
+        let through = walk.through;
+        if self.stream_mut(stream).takes_events() {
+            self.table.watcher_mut(slot).next = through + 1;
+            self.send_events(slot, through, events);
+        } else {
+            let first = first.kv.mod_revision;
+            self.table.unseat(slot);
+            self.lag(slot, first);
+        }
+        self.settle(stream);
+    }
+
+    /// Takes every watcher whose next revision is not in the future of `revision` out of step: what
+    /// happened up to there will not come by.
+    pub(super) fn unseat_all(&mut self, revision: i64) {
+        let mut unseated = Vec::new();
+        for (_, group) in self.table.groups() {
+            let undelivered = group.pending.as_ref().map(|pending| &pending.changes[0]);
+            let first = undelivered.map_or(self.revision + 1, |change| change.kv.mod_revision);
+            for slot in &group.row {
+                let next = self.table.watcher(*slot).next.max(first);
+                if next <= revision {
+                    unseated.push((*slot, next));
+                }
+            }
+        }
+        for id in core::mem::take(&mut self.pending) {
+            self.table.group_mut(id).pending = None;
+        }
+        for (slot, next) in unseated {
+            self.table.unseat(slot);
+            self.lag(slot, next);
+            let stream = self.table.watcher(slot).stream;
+            self.settle(stream);
+        }
+    }
+}
+
+fn tasted(taste: Taste, changes: &[Change]) -> Vec<Change> {
+    changes
+        .iter()
+        .filter_map(|change| taste.of(change))
+        .collect()
+}

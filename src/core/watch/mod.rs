@@ -1,0 +1,493 @@
+//! Watching: who is told of which change, and when.
+//!
+//! The [`Hub`] of a member holds the watchers of its clients. Like everything in this crate it
+//! decides and does nothing: the methods say what happened, [`Hub::poll`] says what must be done
+//! ([`Effect::WatchSend`], [`Effect::CatchUp`], [`Effect::WatchEnd`]), [`Hub::deadline`] says when
+//! [`Hub::tick`] is due. Drain `poll` before the driver waits; it may be interleaved with other
+//! calls, as responses are only built when they are polled.
+//!
+//! # How a change reaches a watcher
+//! A watcher is either *in step* or it *lags*.
+//!
+//! - In step: everything of the past that concerns it is delivered. A change is matched against
+//!   the groups of watchers with the same keys ([`table`]), and each group's watchers are walked
+//!   along when polled, one at a time ([`fanout`]).
+//! - Lagging: it starts in the past, or its stream was out of credit when something happened. It
+//!   remembers only the next revision that it needs, and is served from history: from the window
+//!   of recent changes, or by one read of the store at a time, which serves every watcher whose
+//!   next revision lies in what was read ([`catchup`]).
+//!
+//! So a client that does not read costs its watchers' few bytes and nothing else, and whoever lags
+//! loses nothing but time, unless a compaction passes it: then it is canceled, as in etcd.
+//!
+//! What a watcher is sent always ends with whole revisions (a response that is fragmented is one
+//! whole), and the header's revision is never ahead of what was delivered.
+//!
+//! # Glossary
+//! *Stream*: a client's connection, with its credit. *Group*: all watchers of the same keys.
+//! *Next*: the first revision that a watcher has not been served. *Window*: a stretch of history
+//! in memory. *Turn*: what a stream waits for.
+
+mod catchup;
+mod fanout;
+mod progress;
+mod respond;
+mod spans;
+mod stream;
+mod table;
+mod window;
+
+use self::catchup::History;
+use self::progress::Walk;
+use self::respond::Refusal;
+use self::stream::{Stream, Turn};
+use self::table::{GroupId, Slot, Table, Taste, Watcher};
+use crate::api::{
+    Change, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse,
+};
+use crate::effect::Effect;
+use crate::error::Error;
+use crate::limits;
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use bytes::Bytes;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HubConfig {
+    /// How often a watcher that asked for it is told how far it is, if nothing else tells it.
+    pub progress_interval: Millis,
+    /// The size at which a response to a watcher that agreed to fragments is split.
+    pub fragment_bytes: usize,
+}
+
+/// How much a hub has to look after, and how much it has done: for metrics, and for tests that
+/// bound the work that a change causes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Census {
+    pub streams: usize,
+    pub watchers: usize,
+    /// Watchers that lag (etcd: slow watchers).
+    pub lagging: usize,
+    /// Events sent so far.
+    pub events_sent: u64,
+    /// Steps of lookups and visits to watchers so far.
+    pub steps: u64,
+}
+
+/// The watchers of one member. See the module's text.
+#[derive(Debug)]
+pub struct Hub {
+    config: HubConfig,
+    /// The last revision that the hub was told of.
+    revision: i64,
+    compact_revision: i64,
+    table: Table,
+    streams: BTreeMap<StreamId, Stream>,
+    /// Which streams wait for what.
+    turns: BTreeSet<(Turn, StreamId)>,
+    /// Groups with changes on their way to their watchers.
+    pending: BTreeSet<GroupId>,
+    history: History,
+    /// When the progress reports of which stream are due.
+    ticks: BTreeSet<(Millis, StreamId)>,
+    /// Progress reports under way.
+    reports: VecDeque<Walk>,
+    /// Effects that are decided: at most the fragments of one response, and ends of streams.
+    out: VecDeque<Effect>,
+    lagging: usize,
+    events_sent: u64,
+    steps: u64,
+}
+
+impl Hub {
+    /// A hub without streams, at the present of the store.
+    pub fn new(config: HubConfig, revision: i64, compact_revision: i64) -> Hub {
+        assert!(config.progress_interval > Millis(0));
+        assert!(config.fragment_bytes > 0);
+        assert!(compact_revision <= revision);
+        Hub {
+            config,
+            revision,
+            compact_revision,
+            table: Table::new(),
+            streams: BTreeMap::new(),
+            turns: BTreeSet::new(),
+            pending: BTreeSet::new(),
+            history: History::new(revision),
+            ticks: BTreeSet::new(),
+            reports: VecDeque::new(),
+            out: VecDeque::new(),
+            lagging: 0,
+            events_sent: 0,
+            steps: 0,
+        }
+    }
+
+    /// A client opened a stream.
+    pub fn open(&mut self, stream: StreamId) {
+        let before = self
+            .streams
+            .insert(stream, Stream::new(limits::WATCH_STREAM_CREDITS));
+        assert!(before.is_none(), "a stream is opened once");
+    }
+
+    /// A client asks for something on its stream. Requests of a stream that has ended are late and
+    /// ignored, as are its credits.
+    pub fn request(&mut self, now: Millis, stream: StreamId, request: WatchRequest) {
+        if !self.streams.contains_key(&stream) {
+            return;
+        }
+        match request {
+            WatchRequest::Create(create) => self.create(now, stream, create),
+            WatchRequest::Cancel(WatchId(id)) => self.cancel(stream, id),
+            WatchRequest::Progress => self.stream_mut(stream).wants_progress = true,
+        }
+        if self.stream_mut(stream).answers.len() > limits::WATCH_STREAM_ANSWERS_MAX {
+            self.close(stream);
+            self.out.push_back(Effect::WatchEnd {
+                stream,
+                error: Error::TooManyRequests,
+            });
+            return;
+        }
+        self.settle(stream);
+    }
+
+    /// The client's connection took `n` responses.
+    pub fn credit(&mut self, stream: StreamId, n: u32) {
+        if let Some(state) = self.streams.get_mut(&stream) {
+            state.credits += i64::from(n);
+            self.settle(stream);
+        }
+    }
+
+    /// The stream is gone, and all its watchers with it.
+    pub fn close(&mut self, stream: StreamId) {
+        let Some(state) = self.streams.remove(&stream) else {
+            return;
+        };
+        if let Some(turn) = state.turn {
+            self.turns.remove(&(turn, stream));
+        }
+        if let Some(tick) = state.tick {
+            self.ticks.remove(&(tick, stream));
+        }
+        self.history.forget(stream);
+        self.out.retain(
+            |effect| !matches!(effect, Effect::WatchSend { stream: to, .. } if *to == stream),
+        );
+        self.lagging -= state.lagging.len();
+        for slot in state.watchers.into_values() {
+            self.remove(slot);
+        }
+    }
+
+    /// What happened to the keys: `changes` are all there are of the revisions after the last
+    /// known one, up to and including `revision`.
+    pub fn changes(&mut self, revision: i64, changes: &[Change]) {
+        assert!(revision >= self.revision, "revisions only grow");
+        assert!(
+            changes
+                .last()
+                .is_none_or(|last| last.kv.mod_revision <= revision)
+        );
+        if self.table.len() == 0 {
+            self.history.restart(revision);
+        } else {
+            self.history.extend(revision, changes);
+            self.spread(changes);
+        }
+        self.revision = revision;
+    }
+
+    /// History before `revision` is gone: whoever needs it still is canceled.
+    pub fn compacted(&mut self, revision: i64) {
+        assert!(revision <= self.revision, "only the past is compacted");
+        self.compact_revision = self.compact_revision.max(revision);
+        self.cancel_before(self.compact_revision);
+    }
+
+    /// The whole state was replaced by a later one, so that what happened in between is only in
+    /// the store: every watcher goes on from its own next revision.
+    pub fn restored(&mut self, revision: i64, compact_revision: i64) {
+        assert!(revision >= self.revision, "a snapshot never leads back");
+        if revision > self.revision {
+            self.unseat_all(revision);
+            self.history.restart(revision);
+            self.revision = revision;
+        }
+        self.compacted(compact_revision);
+    }
+
+    /// Time has passed.
+    pub fn tick(&mut self, now: Millis) {
+        self.start_reports(now);
+    }
+
+    /// When [`Hub::tick`] is due at the latest.
+    pub fn deadline(&self) -> Option<Millis> {
+        self.ticks.first().map(|(tick, _)| *tick)
+    }
+
+    /// What must be done next, or `None` until something else happens.
+    pub fn poll(&mut self) -> Option<Effect> {
+        loop {
+            if let Some(effect) = self.out.pop_front() {
+                return Some(effect);
+            }
+            let busy = self.send_answer()
+                || self.fan_out()
+                || self.serve_from_history()
+                || self.send_progress();
+            if !busy {
+                return self.read_history();
+            }
+        }
+    }
+
+    pub fn census(&self) -> Census {
+        Census {
+            streams: self.streams.len(),
+            watchers: self.table.len(),
+            lagging: self.lagging,
+            events_sent: self.events_sent,
+            steps: self.steps,
+        }
+    }
+
+    fn create(&mut self, now: Millis, stream: StreamId, create: WatchCreate) {
+        let revision = self.revision;
+        let range = named(create.range);
+        let state = self.stream_mut(stream);
+        if is_empty(&range) {
+            state
+                .answers
+                .push_back(respond::refused(Refusal::RangeEmpty, revision));
+            return;
+        }
+        if state.watchers.len() >= limits::WATCHERS_PER_STREAM_MAX {
+            state
+                .answers
+                .push_back(respond::refused(Refusal::TooMany, revision));
+            return;
+        }
+        let id = match create.id.0 {
+            0 => state.pick_id(),
+            id if state.watchers.contains_key(&id) => {
+                state
+                    .answers
+                    .push_back(respond::refused(Refusal::DuplicateId, revision));
+                return;
+            }
+            id => id,
+        };
+        state.answers.push_back(respond::created(id, revision));
+        let start = create.start_revision;
+        let floor = self.compaction_floor();
+        if start != 0 && start < floor {
+            self.stream_mut(stream)
+                .answers
+                .push_back(respond::compacted(id, floor));
+            return;
+        }
+        let next = if start == 0 {
+            revision + 1
+        } else {
+            start.max(1)
+        };
+        let slot = self.table.insert(
+            range,
+            Watcher {
+                stream,
+                id,
+                next,
+                group: 0,
+                seat: None,
+                taste: Taste {
+                    no_put: create.no_put,
+                    no_delete: create.no_delete,
+                    prev_kv: create.prev_kv,
+                },
+                fragment: create.fragment,
+                progress_notify: create.progress_notify,
+                quiet: true,
+            },
+        );
+        self.stream_mut(stream).watchers.insert(id, slot);
+        if create.progress_notify {
+            self.want_reports(now, stream, id);
+        }
+        if next > revision {
+            self.table.seat(slot)
+        } else {
+            self.lag(slot, next)
+        }
+    }
+
+    /// Cancels a watcher. As in etcd, no answer is given about one that is not there.
+    fn cancel(&mut self, stream: StreamId, id: i64) {
+        let revision = self.revision;
+        let state = self.stream_mut(stream);
+        if let Some(slot) = state.watchers.get(&id).copied() {
+            state.answers.push_back(respond::canceled(id, revision));
+            self.drop_watcher(slot);
+        }
+    }
+
+    /// Removes a watcher from its stream and from the table.
+    fn drop_watcher(&mut self, slot: Slot) {
+        let watcher = self.table.watcher(slot);
+        let (stream, id, next, lags) = (watcher.stream, watcher.id, watcher.next, watcher.lags());
+        if lags {
+            self.end_lag(slot, next);
+        }
+        let state = self.stream_mut(stream);
+        state.watchers.remove(&id);
+        state.notified.remove(&id);
+        self.remove(slot);
+    }
+
+    /// Removes a watcher from the table; changes that only it waited for are forgotten.
+    fn remove(&mut self, slot: Slot) {
+        let group = self.table.watcher(slot).group;
+        let last = self.table.group(group).members == 1;
+        self.table.remove(slot);
+        if last {
+            self.pending.remove(&group);
+        }
+    }
+
+    /// Sends one answer to a request, if a stream waits for one.
+    fn send_answer(&mut self) -> bool {
+        let Some(stream) = self.next_turn(Turn::Answer) else {
+            return false;
+        };
+        let answer = self.stream_mut(stream).answers.pop_front();
+        self.send(stream, answer.expect("the stream waits for an answer"));
+        self.settle(stream);
+        true
+    }
+
+    fn send(&mut self, stream: StreamId, response: WatchResponse) {
+        self.stream_mut(stream).credits -= 1;
+        self.out.push_back(Effect::WatchSend { stream, response });
+    }
+
+    /// Sends events to a watcher. They are not empty, and its stream takes events.
+    fn send_events(&mut self, slot: Slot, revision: i64, events: alloc::vec::Vec<Change>) {
+        self.events_sent += events.len() as u64;
+        let fragment_bytes = self.config.fragment_bytes;
+        let watcher = self.table.watcher_mut(slot);
+        watcher.quiet = false;
+        let (stream, id) = (watcher.stream, watcher.id);
+        let fragment_bytes = watcher.fragment.then_some(fragment_bytes);
+        for response in respond::events(id, revision, events, fragment_bytes) {
+            self.send(stream, response);
+        }
+    }
+
+    /// The first stream, by id, that waits for `turn`.
+    fn next_turn(&self, turn: Turn) -> Option<StreamId> {
+        self.turns_from(turn, StreamId(0)).next()
+    }
+
+    fn turns_from(&self, turn: Turn, from: StreamId) -> impl Iterator<Item = StreamId> + '_ {
+        self.turns
+            .range((turn, from)..=(turn, StreamId(u64::MAX)))
+            .map(|(_, stream)| *stream)
+    }
+
+    /// Queues a stream for what it waits for now. To be called after each change of a stream.
+    fn settle(&mut self, stream: StreamId) {
+        let state = self.streams.get_mut(&stream).expect("an open stream");
+        let due = state.due();
+        if due == state.turn {
+            return;
+        }
+        if let Some(before) = core::mem::replace(&mut state.turn, due) {
+            self.turns.remove(&(before, stream));
+        }
+        if let Some(due) = due {
+            self.turns.insert((due, stream));
+            if due == Turn::History {
+                self.history.look_again(stream);
+            }
+        }
+    }
+
+    fn stream_mut(&mut self, stream: StreamId) -> &mut Stream {
+        self.streams.get_mut(&stream).expect("an open stream")
+    }
+
+    /// The oldest revision that a watcher may start from. As in etcd that is the compaction
+    /// revision itself, and -1 before the first compaction.
+    fn compaction_floor(&self) -> i64 {
+        if self.compact_revision <= 0 {
+            -1
+        } else {
+            self.compact_revision
+        }
+    }
+
+    /// Asserts what the hub promises itself.
+    pub fn check(&self) {
+        self.table.check();
+        self.history.check(self.revision);
+        let mut turns = BTreeSet::new();
+        let mut ticks = BTreeSet::new();
+        let mut lagging = 0;
+        let mut watchers = 0;
+        for (id, stream) in &self.streams {
+            assert_eq!(
+                stream.turn,
+                stream.due(),
+                "a stream is queued for what it waits for"
+            );
+            turns.extend(stream.turn.map(|turn| (turn, *id)));
+            ticks.extend(stream.tick.map(|tick| (tick, *id)));
+            assert!(stream.notified.is_empty() || stream.tick.is_some());
+            lagging += stream.lagging.len();
+            watchers += stream.watchers.len();
+            for (watch, slot) in &stream.watchers {
+                let watcher = self.table.watcher(*slot);
+                assert_eq!((watcher.stream, watcher.id), (*id, *watch));
+                assert_eq!(watcher.progress_notify, stream.notified.contains(watch));
+                assert_eq!(
+                    watcher.lags(),
+                    stream.lagging.contains(&(watcher.next, *slot))
+                );
+                if watcher.lags() {
+                    assert!(watcher.next <= self.revision, "whoever lags needs the past");
+                    assert!(
+                        watcher.next >= self.compact_revision,
+                        "and not what is gone"
+                    );
+                }
+            }
+        }
+        assert_eq!((watchers, lagging), (self.table.len(), self.lagging));
+        assert_eq!((&turns, &ticks), (&self.turns, &self.ticks));
+        let pending = self
+            .table
+            .groups()
+            .filter(|(_, group)| group.pending.is_some());
+        assert!(pending.map(|(id, _)| id).eq(self.pending.iter().copied()));
+    }
+}
+
+/// The keys as etcd reads them: a watcher of the empty key watches the key of one zero byte.
+fn named(range: KeyRange) -> KeyRange {
+    match range {
+        KeyRange::One(key) if key.is_empty() => KeyRange::One(Bytes::from_static(&[0])),
+        range => range,
+    }
+}
+
+fn is_empty(range: &KeyRange) -> bool {
+    match range {
+        KeyRange::One(_) | KeyRange::Span { end: None, .. } => false,
+        KeyRange::Span {
+            start,
+            end: Some(end),
+        } => start >= end,
+    }
+}
