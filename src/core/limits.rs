@@ -16,8 +16,24 @@ pub const LEASE_TTL_MAX: i64 = 9_000_000_000;
 pub const LEASE_REVOKES_PER_SECOND: u32 = 1_000;
 /// Revokes by expiry under way at once.
 pub const LEASE_REVOKES_PENDING_MAX: usize = 16 * 16;
-/// Writes that a member has proposed and not yet seen applied; the next is `too many requests`.
+/// How long the count of revokes by expiry runs: the rate holds over each such window.
+pub const LEASE_REVOKE_WINDOW: Millis = Millis(100);
+/// Keepalives and time-to-lives under way at once; the next is `too many requests`.
+pub const PENDING_LEASE_CALLS_MAX: usize = 64 * 1024;
+/// Writes that a member has taken and not yet answered; the next is `too many requests`.
 pub const PENDING_WRITES_MAX: usize = 64 * 1024;
+/// Bytes of the commands of those writes.
+pub const PENDING_WRITE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// Linearizable reads under way at once; the next is `too many requests`.
+pub const PENDING_READS_MAX: usize = 256 * 1024;
+/// A batch of proposals is closed once it has this many bytes (etcd's largest raft message).
+pub const PROPOSE_BATCH_BYTES: usize = 1024 * 1024;
+/// How long a round of reads may take before it is asked again (etcd: readIndex retry).
+pub const READ_ROUND_TIMEOUT: Millis = Millis(500);
+/// The first pause before something that was refused is tried again.
+pub const RETRY_PAUSE_MIN: Millis = Millis(2);
+/// The longest such pause.
+pub const RETRY_PAUSE_MAX: Millis = Millis(64);
 /// How far the applied index may lag behind the committed index before writes are refused.
 pub const APPLY_LAG_MAX: u64 = 5_000;
 /// Versions removed in one step of a compaction.
@@ -39,3 +55,7 @@ pub const REQUEST_TIMEOUT_BASE: Millis = Millis(5_000);
 
 const _: () = assert!(CATCH_UP_BYTES_MAX > REQUEST_BYTES_MAX);
 const _: () = assert!(PENDING_WRITES_MAX > APPLY_LAG_MAX as usize);
+const _: () = assert!(PENDING_WRITE_BYTES_MAX > 2 * REQUEST_BYTES_MAX);
+const _: () = assert!(RETRY_PAUSE_MIN.0 > 0 && RETRY_PAUSE_MIN.0 <= RETRY_PAUSE_MAX.0);
+const _: () = assert!(READ_ROUND_TIMEOUT.0 < REQUEST_TIMEOUT_BASE.0);
+const _: () = assert!(LEASE_REVOKES_PER_SECOND as u64 * LEASE_REVOKE_WINDOW.0 >= 1_000);

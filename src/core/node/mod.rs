@@ -1,0 +1,388 @@
+//! The shell of one member: who waits for what, and what must be done next.
+//!
+//! A driver owns the [`Node`] and loops:
+//!
+//! 1. Tell it what happened: [`Node::handle`], as often as there is news. What is told together is
+//!    proposed, forwarded and asked together.
+//! 2. Do what it wants: [`Node::poll`] until it gives `None`. Effects may be executed in the
+//!    background; how they end is the next news.
+//! 3. Wait for news, at most until [`Node::deadline`], then tell it [`Event::Tick`].
+//!
+//! Every request is answered exactly once, at the latest when the first news after its deadline
+//! comes in, unless it was forgotten.
+
+mod calls;
+mod leadership;
+mod pace;
+mod reads;
+mod waiting;
+mod writes;
+
+use crate::api::{LeaseId, MemberId, Millis};
+use crate::effect::Effect;
+use crate::error::Error;
+use crate::event::{Applied, Asker, Event, LeaseChange, Seq};
+use crate::lease::Keeper;
+use crate::limits::APPLY_LAG_MAX;
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use calls::{Calls, Step};
+use leadership::{Leadership, Route};
+use reads::{Reader, Reads};
+use writes::Writes;
+
+/// What a node is told once.
+#[derive(Clone, Copy, Debug)]
+pub struct NodeConfig {
+    pub id: MemberId,
+    /// How long a request waits for its outcome (etcd: 5 s and two election timeouts).
+    pub request_timeout: Millis,
+    pub election_timeout: Millis,
+    /// How often a watcher that wants progress and sees no events is told the revision.
+    pub watch_progress_interval: Millis,
+    /// Watch responses beyond this size are split, for watchers that allow it.
+    pub fragment_bytes: usize,
+}
+
+/// One member's shell.
+pub struct Node {
+    now: Millis,
+    leadership: Leadership,
+    committed: u64,
+    applied: u64,
+    revision: i64,
+    compact_revision: i64,
+    writes: Writes,
+    reads: Reads,
+    calls: Calls,
+    keeper: Keeper,
+    out: VecDeque<Effect>,
+}
+
+impl Node {
+    /// A member that has applied everything up to `applied`, in whose state `leases` exist.
+    pub fn new(
+        config: NodeConfig,
+        leases: &[(LeaseId, i64)],
+        revision: i64,
+        compact_revision: i64,
+        applied: u64,
+    ) -> Node {
+        Node {
+            now: Millis(0),
+            leadership: Leadership::new(config.id),
+            committed: applied,
+            applied,
+            revision,
+            compact_revision,
+            writes: Writes::new(config.id, config.request_timeout, config.election_timeout),
+            reads: Reads::new(config.request_timeout),
+            calls: Calls::new(config.request_timeout),
+            keeper: Keeper::new(config.election_timeout, leases),
+            out: VecDeque::new(),
+        }
+    }
+
+    /// Takes in what happened. A clock that went back stands still.
+    pub fn handle(&mut self, now: Millis, event: Event) {
+        self.now = self.now.max(now);
+        match event {
+            Event::Tick => {}
+            Event::Write { seq, command } => self.on_write(seq, command),
+            Event::Read { seq } => self.on_read(seq),
+            Event::Forget { seq } => self.on_forget(seq),
+            Event::NotProposed { seqs } => self.writes.not_proposed(self.now, &seqs),
+            Event::ProposalsLost { seqs } => self.writes.lost(self.now, &seqs),
+            Event::ReadConfirmed { round, index } => self.on_read_confirmed(round, index),
+            Event::ReadFailed { round } => self.reads.failed(self.now, round),
+            Event::Committed { index } => self.committed = self.committed.max(index),
+            Event::Applied {
+                index,
+                term,
+                revision,
+                entries,
+            } => self.on_applied((index, term), revision, entries),
+            Event::Restored {
+                index,
+                revision,
+                compact_revision,
+                leases,
+            } => self.on_restored(index, (revision, compact_revision), &leases),
+            Event::Role {
+                term,
+                leader,
+                is_leader,
+            } => self.on_role(term, leader, is_leader),
+            Event::QuorumAcked { since } => self.keeper.quorum_acked(since),
+            Event::KeepAlive { asker, lease } => self.on_lease_call(asker, lease, true),
+            Event::TimeToLive { asker, lease } => self.on_lease_call(asker, lease, false),
+            Event::LeaseAnswer { seq, result } => {
+                let answer = self.calls.answered(self.now, seq, result);
+                self.out.extend(answer);
+            }
+            Event::WatchOpen { .. }
+            | Event::WatchRequest { .. }
+            | Event::WatchCredit { .. }
+            | Event::WatchClose { .. }
+            | Event::CaughtUp { .. } => {}
+        }
+        // After the event: an outcome that comes in time with the deadline is still told.
+        self.settle();
+    }
+
+    /// The next thing to do. Proposals come first: they take longest.
+    pub fn poll(&mut self) -> Option<Effect> {
+        if let Some(effect) = self.writes.send(&self.leadership) {
+            return Some(effect);
+        }
+        self.route_calls();
+        if let Some(effect) = self.reads.ask(self.now, &self.leadership) {
+            return Some(effect);
+        }
+        if let Some(effect) = self.out.pop_front() {
+            return Some(effect);
+        }
+        let leases = self.keeper.take_expired(self.now);
+        if !leases.is_empty() {
+            return Some(Effect::RevokeExpired { leases });
+        }
+        None
+    }
+
+    /// When the node wants to hear of the time at the latest. Ask it when `poll` gave `None`.
+    pub fn deadline(&self) -> Option<Millis> {
+        let deadlines = [
+            self.writes.deadline(&self.leadership),
+            self.reads.deadline(&self.leadership),
+            self.calls.deadline(&self.leadership),
+            self.keeper.deadline(),
+        ];
+        deadlines.into_iter().flatten().min()
+    }
+
+    pub fn term(&self) -> u64 {
+        self.leadership.log_term()
+    }
+
+    pub fn leader(&self) -> Option<MemberId> {
+        self.leadership.leader
+    }
+
+    pub fn is_leader(&self) -> bool {
+        self.leadership.is_leader
+    }
+
+    pub fn applied(&self) -> u64 {
+        self.applied
+    }
+
+    pub fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    pub fn compact_revision(&self) -> i64 {
+        self.compact_revision
+    }
+
+    /// Writes that wait for their outcome.
+    pub fn pending_writes(&self) -> usize {
+        self.writes.len()
+    }
+
+    pub fn leases(&self) -> usize {
+        self.keeper.len()
+    }
+
+    fn on_write(&mut self, seq: Seq, command: Bytes) {
+        let lag = self.committed.saturating_sub(self.applied);
+        let admitted = match lag > APPLY_LAG_MAX {
+            true => Err(Error::TooManyRequests),
+            false => self.writes.admit(self.now, seq, command),
+        };
+        if let Err(error) = admitted {
+            let result = Err(error);
+            self.out.push_back(Effect::Answer { seq, result });
+        }
+    }
+
+    fn on_read(&mut self, seq: Seq) {
+        if let Err(error) = self.reads.admit(self.now, Reader::Client(seq)) {
+            let result = Err(error);
+            self.out.push_back(Effect::ReadReady { seq, result });
+        }
+    }
+
+    fn on_lease_call(&mut self, asker: Asker, lease: LeaseId, keep_alive: bool) {
+        let call = (lease, keep_alive);
+        let admitted = self.calls.admit(self.now, &self.leadership, asker, call);
+        if let Err(error) = admitted {
+            self.out.push_back(calls::answer(asker, Err(error)));
+        }
+    }
+
+    fn on_forget(&mut self, seq: Seq) {
+        self.writes.forget(seq);
+        self.reads.forget(Reader::Client(seq));
+        if let Some(reader) = self.calls.forget(Asker::Local(seq)) {
+            self.reads.forget(reader);
+        }
+    }
+
+    fn on_read_confirmed(&mut self, round: u64, index: u64) {
+        if let Some(since) = self.reads.confirmed(round, index) {
+            self.keeper.quorum_acked(since);
+        }
+        self.release_reads();
+    }
+
+    fn on_applied(&mut self, (index, term): (u64, u64), revision: i64, entries: Vec<Applied>) {
+        // The state that the node started from may be newer than the news under way, of which
+        // only the term is news then.
+        if index > self.applied {
+            self.applied = index;
+            self.committed = self.committed.max(index);
+            self.revision = revision;
+            for entry in entries {
+                self.on_entry(entry);
+            }
+        }
+        if term > self.leadership.applied_term {
+            self.leadership.applied_term = term;
+            for seq in self.writes.passed_to_term(term) {
+                let result = Err(Error::TimeoutLeaderLost);
+                self.out.push_back(Effect::Answer { seq, result });
+            }
+            self.keeper.applied_term(self.now, term);
+        }
+        self.release_reads();
+    }
+
+    fn on_entry(&mut self, entry: Applied) {
+        match entry.lease {
+            Some(LeaseChange::Granted { id, ttl }) => self.keeper.granted(self.now, id, ttl),
+            Some(LeaseChange::Revoked { id }) => {
+                self.keeper.revoked(id);
+                self.out.extend(self.calls.revoked(id));
+            }
+            None => {}
+        }
+        if let Some(compacted) = entry.compacted {
+            self.compact_revision = compacted;
+        }
+        if let Some((origin, seq)) = entry.origin
+            && origin == self.leadership.me
+            && self.writes.applied(seq)
+        {
+            let result = Ok(entry.outcome);
+            self.out.push_back(Effect::Answer { seq, result });
+        }
+    }
+
+    fn on_restored(&mut self, index: u64, revisions: (i64, i64), leases: &[(LeaseId, i64)]) {
+        if index <= self.applied {
+            return;
+        }
+        self.applied = index;
+        self.committed = self.committed.max(index);
+        (self.revision, self.compact_revision) = revisions;
+        self.keeper.restored(self.now, leases);
+        self.release_reads();
+    }
+
+    fn on_role(&mut self, term: u64, leader: Option<MemberId>, is_leader: bool) {
+        let before = self.leadership;
+        self.leadership = Leadership {
+            term,
+            leader: if is_leader { Some(before.me) } else { leader },
+            is_leader,
+            ..before
+        };
+        if self.leadership == before {
+            return;
+        }
+        match is_leader {
+            true if before.is_leader && before.term == term => {}
+            true => {
+                self.keeper.elected(term);
+                // The news of the first entry of the term may have come before this.
+                self.keeper.applied_term(self.now, before.applied_term);
+            }
+            false => self.keeper.resign(),
+        }
+        self.writes.leadership_changed();
+        self.reads.leadership_changed();
+        let (answers, looks) = self.calls.leadership_changed(&self.leadership);
+        self.out.extend(answers);
+        looks.into_iter().for_each(|look| self.reads.forget(look));
+    }
+
+    /// Lets the reads run whose index is applied.
+    fn release_reads(&mut self) {
+        for reader in self.reads.take_ready(self.applied) {
+            match reader {
+                Reader::Client(seq) => {
+                    let result = Ok(());
+                    self.out.push_back(Effect::ReadReady { seq, result });
+                }
+                Reader::Lease { look, asker } => {
+                    let answer = self.calls.look(self.now, look, asker, &mut self.keeper);
+                    self.out.extend(answer);
+                }
+            }
+        }
+    }
+
+    /// Leads calls about leases to the leader or, if this is it, into the next read round.
+    fn route_calls(&mut self) {
+        while let Some(step) = self.calls.route(&self.leadership) {
+            match step {
+                Step::Do(effect) => self.out.push_back(effect),
+                Step::Read(reader) => {
+                    if let (Err(error), Reader::Lease { asker, .. }) =
+                        (self.reads.admit(self.now, reader), reader)
+                    {
+                        self.calls.forget(asker);
+                        self.out.push_back(calls::answer(asker, Err(error)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Ends what has come due.
+    fn settle(&mut self) {
+        let (now, leadership) = (self.now, &self.leadership);
+        while let Some((seq, error)) = self.writes.pop_expired(now, leadership) {
+            let result = Err(error);
+            self.out.push_back(Effect::Answer { seq, result });
+        }
+        // Before the reads: a call ends the look that it has among them.
+        while let Some((answer, look)) = self.calls.pop_expired(now, leadership) {
+            look.into_iter().for_each(|look| self.reads.forget(look));
+            self.out.push_back(answer);
+        }
+        while let Some((reader, error)) = self.reads.pop_expired(now, leadership) {
+            if let Reader::Client(seq) = reader {
+                let result = Err(error);
+                self.out.push_back(Effect::ReadReady { seq, result });
+            }
+        }
+        self.writes.tick(now);
+        self.reads.tick(now);
+        self.calls.tick(now);
+    }
+
+    /// Panics if the node contradicts itself. For tests and simulation, after each step.
+    pub fn check(&self) {
+        self.writes.check();
+        self.reads.check(self.applied);
+        self.calls.check();
+        self.keeper.check();
+        assert!(self.applied <= self.committed);
+        assert!(self.compact_revision <= self.revision);
+        let leadership = &self.leadership;
+        assert!(!leadership.is_leader || leadership.leader == Some(leadership.me));
+        assert!(!self.keeper.is_primary() || leadership.route() == Some(Route::Here));
+    }
+}
