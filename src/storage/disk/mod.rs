@@ -1,5 +1,9 @@
 //! The seam under the raft log: one flat folder of files.
 
+mod real;
+
+pub use real::{DataDirLock, LockError, RealDisk, RealFile};
+
 use bytes::Bytes;
 use std::future::Future;
 use std::io;
@@ -9,7 +13,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
     type File: DiskFile;
 
     /// Opens the file, or creates it empty if `create`. A missing file is `ErrorKind::NotFound`.
-    fn open(&self, name: &str, create: bool) -> impl Future<Output = io::Result<Self::File>> + Send;
+    fn open(&self, name: &str, create: bool)
+    -> impl Future<Output = io::Result<Self::File>> + Send;
     /// The names of all files, in any order.
     fn list(&self) -> impl Future<Output = io::Result<Vec<String>>> + Send;
     /// Replaces `to` by `from`, atomically; durable after [`Disk::sync_dir`].
@@ -17,6 +22,10 @@ pub trait Disk: Clone + Send + Sync + 'static {
     fn remove(&self, name: &str) -> impl Future<Output = io::Result<()>> + Send;
     /// Makes creations, renames and removals durable.
     fn sync_dir(&self) -> impl Future<Output = io::Result<()>> + Send;
+    /// How messages to an operator name the file: its full path, where there is one.
+    fn display(&self, name: &str) -> String {
+        name.to_string()
+    }
 }
 
 /// An open file. Written bytes can be read at once and are durable after [`DiskFile::sync_data`];

@@ -1,0 +1,67 @@
+//! What can go wrong with the log, and what to do about it.
+
+use std::io;
+
+/// What an operator does about a log that cannot be trusted any more.
+const ADVICE: &str = "this member's log cannot be trusted: move its data-dir away, remove the \
+    member from the cluster (member remove), add it again (member add), and start it with an \
+    empty data-dir, so that it is restored from its peers";
+
+/// Why the log cannot be opened, or stopped. After an error of a write or a sync the log is
+/// poisoned: every later call fails with the same error and nothing more is acknowledged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LogError {
+    #[error("{file}: {operation} failed: {message}")]
+    Io {
+        file: String,
+        operation: &'static str,
+        kind: io::ErrorKind,
+        message: String,
+    },
+    #[error("{file}: corrupt at offset {offset}: {what}; {advice}")]
+    Corrupt {
+        file: String,
+        offset: u64,
+        what: String,
+        advice: &'static str,
+    },
+    #[error(
+        "{file}: format version {found} is not known to this build, which writes version {ours}"
+    )]
+    Version { file: String, found: u32, ours: u32 },
+    #[error("the raft log is closed")]
+    Closed,
+}
+
+impl LogError {
+    pub(super) fn io(file: String, operation: &'static str, error: &io::Error) -> LogError {
+        LogError::Io {
+            file,
+            operation,
+            kind: error.kind(),
+            message: error.to_string(),
+        }
+    }
+
+    pub(super) fn corrupt(file: String, offset: u64, what: impl Into<String>) -> LogError {
+        LogError::Corrupt {
+            file,
+            offset,
+            what: what.into(),
+            advice: ADVICE,
+        }
+    }
+
+    /// The disk is full: the member can go on once there is room and it was restarted.
+    pub fn is_full(&self) -> bool {
+        matches!(
+            self,
+            LogError::Io {
+                kind: io::ErrorKind::StorageFull
+                    | io::ErrorKind::QuotaExceeded
+                    | io::ErrorKind::FileTooLarge,
+                ..
+            }
+        )
+    }
+}

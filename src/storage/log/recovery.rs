@@ -1,0 +1,623 @@
+//! Reading the log back when the member starts: what is kept, cut off, or refused.
+
+use super::format::{Bad, FRAME_HEADER_BYTES, FrameHeader, PAGE, Record, Seal, SegmentHeader};
+use super::format::{FRAME_ALIGN, RECORD_HEADER_BYTES, SYNCED_BYTES, Synced};
+use super::format::{VERSION, decode_body, frame_candidates};
+use super::handle::Terms;
+use super::index::{Index, Location};
+use super::segments::{FRAMES_START, Segment, Segments, is_spare, segment_id, segment_name};
+use super::vote::{VOTE_FILE, VoteFile};
+use super::writer::SYNCED_FILE;
+use super::{LogEntry, LogError, LogOptions, LogState, Position, Recovered, Torn};
+use crate::disk::{Disk, DiskFile};
+use bytes::{Bytes, BytesMut};
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+/// Bytes of one read while the log is read through.
+const READ_BYTES: usize = 1024 * 1024;
+
+/// Everything that the writer and the handle start from.
+pub(super) struct Recovery<D: Disk> {
+    pub(super) found: Recovered,
+    pub(super) segments: Segments<D>,
+    pub(super) vote: VoteFile<D>,
+    pub(super) synced: D::File,
+    pub(super) index: Index,
+    pub(super) terms: Terms,
+    pub(super) recent: VecDeque<LogEntry>,
+    pub(super) sequence: u64,
+    pub(super) end: u64,
+    pub(super) tail: Vec<u8>,
+}
+
+pub(super) async fn recover<D: Disk>(
+    disk: D,
+    options: &LogOptions,
+) -> Result<Recovery<D>, LogError> {
+    let names = disk
+        .list()
+        .await
+        .map_err(|e| LogError::io(disk.display("."), "list", &e))?;
+    let mut ids: Vec<u64> = names.iter().filter_map(|name| segment_id(name)).collect();
+    ids.sort_unstable();
+    let mut spares: Vec<String> = names
+        .iter()
+        .filter(|name| is_spare(name))
+        .cloned()
+        .collect();
+    spares.sort_unstable();
+    let (synced, noted) = open_synced(&disk).await?;
+    let has_vote = names.iter().any(|name| name == VOTE_FILE);
+    let (vote_file, vote) = match (has_vote, ids.is_empty()) {
+        (true, _) => VoteFile::load(&disk).await?,
+        (false, true) => (VoteFile::create(&disk).await?, None),
+        (false, false) => {
+            let path = disk.display(VOTE_FILE);
+            return Err(LogError::corrupt(path, 0, "the vote file is missing"));
+        }
+    };
+    if vote_file.sequence() < noted.vote {
+        return Err(LogError::corrupt(
+            vote_file.path().to_string(),
+            (noted.vote % 2) * 2 * PAGE,
+            "the last saved vote cannot be read",
+        ));
+    }
+    if ids.is_empty() && (vote.is_some() || noted != Synced::default()) {
+        let path = disk.display(&segment_name(1));
+        return Err(LogError::corrupt(
+            path,
+            0,
+            "all segments of the raft log are missing",
+        ));
+    }
+    let mut walk = Walk {
+        disk,
+        noted: noted.frame,
+        cache_bytes: options.cache_bytes,
+        salt: options.salt,
+        files: Vec::new(),
+        expected: None,
+        index: Index::default(),
+        terms: Terms::default(),
+        recent: VecDeque::new(),
+        recent_bytes: 0,
+        purged: None,
+        committed: None,
+        torn: None,
+    };
+    let leftover = walk.open_segments(ids).await?;
+    let tail = walk.frames().await?;
+    walk.check()?;
+    walk.into_recovery(options, vote_file, vote, synced, tail, leftover, spares)
+        .await
+}
+
+async fn open_synced<D: Disk>(disk: &D) -> Result<(D::File, Synced), LogError> {
+    let io = |operation| {
+        let path = disk.display(SYNCED_FILE);
+        move |error| LogError::io(path, operation, &error)
+    };
+    let file = disk.open(SYNCED_FILE, true).await.map_err(io("open"))?;
+    let bytes = file.read_at(0, SYNCED_BYTES).await.map_err(io("read"))?;
+    if bytes.len() < SYNCED_BYTES {
+        file.allocate(PAGE).await.map_err(io("allocate"))?;
+        file.sync_data().await.map_err(io("sync"))?;
+    }
+    Ok((file, Synced::decode(&bytes).unwrap_or_default()))
+}
+
+/// Where the frames end.
+struct Tail {
+    /// Which of the files holds the end.
+    file: usize,
+    offset: u64,
+    /// What stands in the page of `offset` before it.
+    bytes: Vec<u8>,
+}
+
+/// A frame that could not be read.
+struct Stop {
+    offset: u64,
+    bad: Bad,
+    /// Its header was whole: this many bytes belong to it.
+    frame_bytes: Option<u64>,
+}
+
+/// Reads the frames of all segments in order.
+struct Walk<D: Disk> {
+    disk: D,
+    /// The frame that was noted to be durable.
+    noted: u64,
+    cache_bytes: usize,
+    salt: u64,
+    files: Vec<Reader<D>>,
+    /// The number of the next frame, once one was seen.
+    expected: Option<u64>,
+    index: Index,
+    terms: Terms,
+    recent: VecDeque<LogEntry>,
+    recent_bytes: usize,
+    purged: Option<Position>,
+    committed: Option<Position>,
+    torn: Option<Torn>,
+}
+
+impl<D: Disk> Walk<D> {
+    /// Opens the segments that make up the log; returns those left over from recycling, whose
+    /// renames did not all survive a crash.
+    async fn open_segments(&mut self, ids: Vec<u64>) -> Result<Vec<u64>, LogError> {
+        let gap = (1..ids.len())
+            .rev()
+            .find(|at| ids[at - 1] + 1 != ids[*at])
+            .unwrap_or(0);
+        for id in &ids[gap..] {
+            let mut reader = Reader::open(&self.disk, *id).await?;
+            let head = reader.get(0, PAGE as usize).await?;
+            let header = match SegmentHeader::decode(&head) {
+                Ok(header) => header,
+                Err(Bad::Version(found)) => {
+                    return Err(LogError::Version {
+                        file: reader.path,
+                        found,
+                        ours: VERSION,
+                    });
+                }
+                Err(bad) => return Err(LogError::corrupt(reader.path, 0, bad.to_string())),
+            };
+            if header.segment != *id || (!self.files.is_empty() && header.salt != self.salt) {
+                let what = format!("this is segment {} of another log or place", header.segment);
+                return Err(LogError::corrupt(reader.path, 0, what));
+            }
+            self.salt = header.salt;
+            reader.seal = Seal::new(header.salt, *id);
+            self.files.push(reader);
+        }
+        Ok(ids[..gap].to_vec())
+    }
+
+    /// Walks all frames and returns where they end.
+    async fn frames(&mut self) -> Result<Option<Tail>, LogError> {
+        let mut at = 0;
+        while at < self.files.len() {
+            let stop = self.frames_of(at).await?;
+            let Some(next) = self.first_header(at + 1).await? else {
+                return Ok(Some(self.end(at, stop).await?));
+            };
+            match next {
+                // The next segment was prepared and holds nothing yet.
+                Err(Bad::Blank) => return Ok(Some(self.end(at, stop).await?)),
+                Ok(header) if self.expected.is_none_or(|it| it == header.sequence) => {}
+                // The frames of this segment end cleanly: the torn one is the first of the next.
+                Err(_) if stop.bad == Bad::Blank => {}
+                Ok(_) | Err(_) => {
+                    return Err(self.corrupt(at, &stop, "frames follow that are later"));
+                }
+            }
+            at += 1;
+        }
+        Ok(None)
+    }
+
+    /// The header of the first frame of a segment, if there is such a segment.
+    async fn first_header(
+        &mut self,
+        at: usize,
+    ) -> Result<Option<Result<FrameHeader, Bad>>, LogError> {
+        let Some(reader) = self.files.get_mut(at) else {
+            return Ok(None);
+        };
+        let bytes = reader.get(FRAMES_START, FRAME_HEADER_BYTES).await?;
+        Ok(Some(FrameHeader::decode(&bytes, reader.seal)))
+    }
+
+    /// Takes in the frames of one segment until one cannot be read.
+    async fn frames_of(&mut self, at: usize) -> Result<Stop, LogError> {
+        let mut offset = FRAMES_START;
+        loop {
+            let reader = &mut self.files[at];
+            let head = reader.get(offset, FRAME_HEADER_BYTES).await?;
+            let header = match FrameHeader::decode(&head, reader.seal) {
+                Ok(header) => header,
+                Err(bad) => {
+                    return Ok(Stop {
+                        offset,
+                        bad,
+                        frame_bytes: None,
+                    });
+                }
+            };
+            if self
+                .expected
+                .is_some_and(|expected| expected != header.sequence)
+            {
+                let bad = Bad::Broken("a frame is out of sequence");
+                return Ok(Stop {
+                    offset,
+                    bad,
+                    frame_bytes: None,
+                });
+            }
+            let body_at = offset + FRAME_HEADER_BYTES as u64;
+            let body = reader.get(body_at, header.body_bytes as usize).await?;
+            let records = match decode_body(&header, &body, reader.seal) {
+                Ok(records) => records,
+                Err(bad) => {
+                    return Ok(Stop {
+                        offset,
+                        bad,
+                        frame_bytes: Some(header.frame_bytes()),
+                    });
+                }
+            };
+            self.take_frame(at, offset, &header, records)?;
+            offset += header.frame_bytes();
+        }
+    }
+
+    fn take_frame(
+        &mut self,
+        at: usize,
+        frame_offset: u64,
+        header: &FrameHeader,
+        records: Vec<(u64, Record)>,
+    ) -> Result<(), LogError> {
+        self.expected = Some(header.sequence + 1);
+        self.committed = header.committed.or(self.committed);
+        if let Some(purged) = header.purged {
+            self.purge(purged);
+        }
+        for (record_offset, record) in records {
+            let offset = frame_offset + record_offset;
+            match record {
+                Record::Truncate { from } => self.truncate(from),
+                Record::Entry { position, payload } => self.entry(at, offset, position, payload)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn entry(
+        &mut self,
+        at: usize,
+        offset: u64,
+        position: Position,
+        payload: Bytes,
+    ) -> Result<(), LogError> {
+        // The frame's header is ahead of its records.
+        if self
+            .purged
+            .is_some_and(|purged| position.index <= purged.index)
+        {
+            return Ok(());
+        }
+        let reader = &self.files[at];
+        if !self.index.is_unset() && position.index != self.index.next() {
+            let what = format!(
+                "entry {} where {} is due",
+                position.index,
+                self.index.next()
+            );
+            return Err(LogError::corrupt(reader.path.clone(), offset, what));
+        }
+        let record_bytes = (RECORD_HEADER_BYTES + payload.len()) as u32;
+        let location = Location {
+            segment: reader.id,
+            offset: offset as u32,
+            record_bytes,
+        };
+        self.index.push(position.index, location);
+        self.terms.push(position);
+        self.recent_bytes += payload.len();
+        self.recent.push_back(LogEntry {
+            term: position.term,
+            index: position.index,
+            payload,
+        });
+        while self.recent_bytes > self.cache_bytes {
+            self.pop_recent();
+        }
+        Ok(())
+    }
+
+    fn pop_recent(&mut self) {
+        if let Some(entry) = self.recent.pop_front() {
+            self.recent_bytes -= entry.payload.len();
+        }
+    }
+
+    fn truncate(&mut self, from: u64) {
+        // What was purged later in the same frame is not there to be truncated.
+        let from = self
+            .purged
+            .map_or(from, |purged| from.max(purged.index + 1));
+        self.index.truncate(from);
+        self.terms.truncate(from);
+        while self.recent.back().is_some_and(|entry| entry.index >= from) {
+            let entry = self.recent.pop_back().expect("just seen");
+            self.recent_bytes -= entry.payload.len();
+        }
+    }
+
+    fn purge(&mut self, through: Position) {
+        if self
+            .purged
+            .is_some_and(|purged| purged.index >= through.index)
+        {
+            return;
+        }
+        self.purged = Some(through);
+        self.terms.purge(through.index, self.index.next());
+        self.index.purge(through.index);
+        while self
+            .recent
+            .front()
+            .is_some_and(|entry| entry.index <= through.index)
+        {
+            self.pop_recent();
+        }
+    }
+
+    fn corrupt(&self, at: usize, stop: &Stop, why: &str) -> LogError {
+        let what = format!("{}, but {why}", stop.bad);
+        LogError::corrupt(self.files[at].path.clone(), stop.offset, what)
+    }
+
+    /// Decides whether what stands after the last good frame is the remains of a write that never
+    /// ended, and if so cuts it off.
+    async fn end(&mut self, at: usize, stop: Stop) -> Result<Tail, LogError> {
+        let next = self.expected.unwrap_or(1);
+        if self.noted >= next {
+            let why = format!("frame {} was written and synced after it", self.noted);
+            return Err(self.corrupt(at, &stop, &why));
+        }
+        if stop.bad != Bad::Blank || self.noted + 1 != next {
+            if let Some(found) = self.later_frame(at, &stop, next).await? {
+                return Err(self.corrupt(at, &stop, &found));
+            }
+        }
+        let page = stop.offset / PAGE * PAGE;
+        let bytes = self.files[at]
+            .get(page, (stop.offset - page) as usize)
+            .await?;
+        let tail = Tail {
+            file: at,
+            offset: stop.offset,
+            bytes: bytes.to_vec(),
+        };
+        if stop.bad != Bad::Blank {
+            self.cut(&tail, &stop).await?;
+        }
+        Ok(tail)
+    }
+
+    /// Looks for a frame that was begun after the bad one, which must then have been synced.
+    async fn later_frame(
+        &mut self,
+        at: usize,
+        stop: &Stop,
+        next: u64,
+    ) -> Result<Option<String>, LogError> {
+        let mut from = stop.offset
+            + if stop.frame_bytes.is_some() {
+                FRAME_ALIGN
+            } else {
+                0
+            };
+        for reader in &mut self.files[at..] {
+            let mut offset = from;
+            from = FRAMES_START;
+            loop {
+                // Overlapping by a header, so that none is missed between two reads.
+                let chunk = reader.get(offset, READ_BYTES).await?;
+                for candidate in frame_candidates(&chunk) {
+                    let place = offset + candidate as u64;
+                    let end = (candidate + FRAME_HEADER_BYTES).min(chunk.len());
+                    let header = FrameHeader::decode(&chunk[candidate..end], reader.seal);
+                    if header.is_ok_and(|header| header.sequence >= next) {
+                        let path = &reader.path;
+                        return Ok(Some(format!("a later frame stands in {path} at {place}")));
+                    }
+                }
+                if chunk.len() < READ_BYTES {
+                    break;
+                }
+                offset += (READ_BYTES - FRAME_HEADER_BYTES) as u64;
+            }
+        }
+        Ok(None)
+    }
+
+    /// Blanks the header of the torn frame. Its records may stay: no later frame takes them in.
+    async fn cut(&mut self, tail: &Tail, stop: &Stop) -> Result<(), LogError> {
+        let reader = &mut self.files[tail.file];
+        let dropped_bytes = match stop.frame_bytes {
+            Some(bytes) => bytes,
+            None => reader.extent(stop.offset).await?,
+        };
+        tracing::warn!(
+            file = %reader.path,
+            offset = stop.offset,
+            dropped_bytes,
+            reason = %stop.bad,
+            "cut off a torn tail of the raft log: its last write was never completed"
+        );
+        let page = tail.offset / PAGE * PAGE;
+        let end = (tail.offset + FRAME_HEADER_BYTES as u64).next_multiple_of(PAGE);
+        let mut bytes = BytesMut::zeroed((end - page) as usize);
+        bytes[..tail.bytes.len()].copy_from_slice(&tail.bytes);
+        let path = reader.path.clone();
+        let io = |operation| move |error| LogError::io(path, operation, &error);
+        reader
+            .file
+            .write_at(page, bytes.freeze())
+            .await
+            .map_err(io.clone()("write"))?;
+        reader.file.sync_data().await.map_err(io("sync"))?;
+        self.torn = Some(Torn {
+            file: reader.path.clone(),
+            offset: stop.offset,
+            dropped_bytes,
+        });
+        Ok(())
+    }
+
+    /// What must hold of a log that is whole.
+    fn check(&self) -> Result<(), LogError> {
+        let Some(oldest) = self.files.first() else {
+            return Ok(());
+        };
+        let missing = |what: String| LogError::corrupt(oldest.path.clone(), FRAMES_START, what);
+        match (self.purged, self.index.first()) {
+            (None, _) if oldest.id != 1 => {
+                return Err(missing(
+                    "the segments before this one are missing".to_string(),
+                ));
+            }
+            (Some(purged), Some(first)) if first != purged.index + 1 => {
+                let what = format!("entries {} to {} are missing", purged.index + 1, first - 1);
+                return Err(missing(what));
+            }
+            _ => {}
+        }
+        match self.committed {
+            Some(committed) if committed.index >= self.index.next() => Err(missing(format!(
+                "entry {} was committed, but the log ends before {}",
+                committed.index,
+                self.index.next()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    async fn into_recovery(
+        self,
+        options: &LogOptions,
+        vote_file: VoteFile<D>,
+        vote: Option<Bytes>,
+        synced: D::File,
+        tail: Option<Tail>,
+        leftover: Vec<u64>,
+        spares: Vec<String>,
+    ) -> Result<Recovery<D>, LogError> {
+        let mut segments = Segments::new(
+            self.disk,
+            self.salt,
+            options.segment_bytes,
+            options.spare_segments,
+        );
+        let mut live = VecDeque::new();
+        for reader in self.files {
+            let bytes = reader.bytes;
+            live.push_back(Segment {
+                id: reader.id,
+                file: Arc::new(reader.file),
+                bytes,
+            });
+        }
+        let prepared = match &tail {
+            Some(tail) if tail.file + 1 < live.len() => live.pop_back(),
+            _ => None,
+        };
+        segments.adopt(live, prepared);
+        segments.clean(leftover, spares).await?;
+        let (end, tail) = match tail {
+            Some(tail) => (tail.offset, tail.bytes),
+            None => {
+                segments.roll(FRAMES_START + PAGE).await?;
+                (FRAMES_START, Vec::new())
+            }
+        };
+        let last = match self.index.is_empty() {
+            true => self.purged,
+            false => self.terms.last(self.index.next()),
+        };
+        let state = LogState {
+            purged: self.purged,
+            last,
+        };
+        let found = Recovered {
+            state,
+            vote,
+            committed: self.committed,
+            torn: self.torn,
+        };
+        Ok(Recovery {
+            found,
+            segments,
+            vote: vote_file,
+            synced,
+            index: self.index,
+            terms: self.terms,
+            recent: self.recent,
+            sequence: self.expected.unwrap_or(1),
+            end,
+            tail,
+        })
+    }
+}
+
+/// Reads a segment through a window.
+struct Reader<D: Disk> {
+    id: u64,
+    seal: Seal,
+    path: String,
+    file: D::File,
+    bytes: u64,
+    window: Bytes,
+    window_at: u64,
+}
+
+impl<D: Disk> Reader<D> {
+    async fn open(disk: &D, id: u64) -> Result<Reader<D>, LogError> {
+        let path = disk.display(&segment_name(id));
+        let io = |operation| {
+            let path = path.clone();
+            move |error| LogError::io(path, operation, &error)
+        };
+        let file = disk
+            .open(&segment_name(id), false)
+            .await
+            .map_err(io("open"))?;
+        let bytes = file.len().await.map_err(io("stat"))?;
+        let (window, window_at) = (Bytes::new(), 0);
+        Ok(Reader {
+            id,
+            seal: Seal::new(0, id),
+            path,
+            file,
+            bytes,
+            window,
+            window_at,
+        })
+    }
+
+    /// `length` bytes from `offset`; fewer only at the end of the file.
+    async fn get(&mut self, offset: u64, length: usize) -> Result<Bytes, LogError> {
+        let length = length.min(self.bytes.saturating_sub(offset) as usize);
+        let window_end = self.window_at + self.window.len() as u64;
+        if offset < self.window_at || offset + length as u64 > window_end {
+            let read = self.file.read_at(offset, length.max(READ_BYTES)).await;
+            self.window = read.map_err(|error| LogError::io(self.path.clone(), "read", &error))?;
+            self.window_at = offset;
+        }
+        let at = (offset - self.window_at) as usize;
+        let end = (at + length).min(self.window.len());
+        Ok(self.window.slice(at.min(end)..end))
+    }
+
+    /// The bytes from `offset` to the next blank page.
+    async fn extent(&mut self, offset: u64) -> Result<u64, LogError> {
+        let mut end = offset;
+        loop {
+            let page_end = (end + 1).next_multiple_of(PAGE);
+            let bytes = self.get(end, (page_end - end) as usize).await?;
+            if bytes.iter().all(|byte| *byte == 0) {
+                return Ok(end - offset);
+            }
+            end = page_end;
+        }
+    }
+}
