@@ -42,6 +42,8 @@ pub const COMPACTION_BATCH: usize = 1_000;
 pub const CATCH_UP_EVENTS_MAX: usize = 1_000;
 /// Bytes of one catch-up read of watchers that lag.
 pub const CATCH_UP_BYTES_MAX: usize = 2 * 1024 * 1024;
+/// Bytes of keys and values in one chunk of a streamed range.
+pub const RANGE_CHUNK_BYTES: usize = 1024 * 1024;
 /// Responses that a watch stream may have queued before its watchers count as slow.
 pub const WATCH_STREAM_CREDITS: u32 = 128;
 /// Answers that a watch stream may have waiting for credit before it is ended: its client sends

@@ -23,14 +23,23 @@
 extern crate alloc;
 
 pub mod api;
+pub mod codec;
 pub mod command;
 mod display;
 pub mod effect;
 pub mod error;
 pub mod event;
+pub mod hash;
+pub mod kv;
 pub mod lease;
 pub mod limits;
+pub mod machine;
 pub mod member;
 pub mod node;
+pub mod overlay;
+pub mod query;
+pub mod validate;
 pub mod view;
 pub mod watch;
+
+pub use kv::compaction;

@@ -1,0 +1,340 @@
+//! The bytes of commands and proposals.
+
+use super::{Reader, put_bytes, put_i64, put_varint};
+use crate::api::{
+    CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, LeaseId,
+    MemberId, Op, PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
+};
+use crate::command::{Command, Proposal};
+use crate::limits::TXN_DEPTH_MAX;
+use crate::view::Fault;
+use alloc::vec::Vec;
+use bytes::Bytes;
+
+/// The version of the commands' format.
+const COMMAND_FORMAT: u8 = 1;
+/// The version of the proposals' format.
+const PROPOSAL_FORMAT: u8 = 1;
+
+mod tag {
+    pub const PUT: u8 = 1;
+    pub const DELETE_RANGE: u8 = 2;
+    pub const TXN: u8 = 3;
+    pub const COMPACT: u8 = 4;
+    pub const LEASE_GRANT: u8 = 5;
+    pub const LEASE_REVOKE: u8 = 6;
+    pub const MEMBER_PUBLISH: u8 = 7;
+    /// Only within transactions.
+    pub const RANGE: u8 = 8;
+}
+
+/// A proposal as a log entry's payload.
+pub fn encode_proposal(proposal: &Proposal) -> Bytes {
+    let mut out = Vec::with_capacity(17 + proposal.command.len());
+    out.push(PROPOSAL_FORMAT);
+    out.extend_from_slice(&proposal.origin.0.to_be_bytes());
+    out.extend_from_slice(&proposal.seq.to_be_bytes());
+    out.extend_from_slice(&proposal.command);
+    Bytes::from(out)
+}
+
+/// Reads a log entry's payload; the command is a slice of it.
+pub fn decode_proposal(payload: &Bytes) -> Result<Proposal, Fault> {
+    let mut reader = Reader::new("proposal", payload);
+    if reader.byte()? != PROPOSAL_FORMAT {
+        return Err(reader.fault("unknown format"));
+    }
+    let origin = MemberId(be_u64(&mut reader)?);
+    let seq = be_u64(&mut reader)?;
+    Ok(Proposal { origin, seq, command: reader.rest() })
+}
+
+fn be_u64(reader: &mut Reader<'_>) -> Result<u64, Fault> {
+    let bytes = reader.take(8)?;
+    Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
+}
+
+pub fn encode_command(command: &Command) -> Bytes {
+    let mut out = Vec::with_capacity(size_hint(command));
+    out.push(COMMAND_FORMAT);
+    match command {
+        Command::Put(put) => encode_put(&mut out, put),
+        Command::DeleteRange(delete) => encode_delete(&mut out, delete),
+        Command::Txn(txn) => encode_txn(&mut out, txn),
+        Command::Compact(compact) => {
+            out.push(tag::COMPACT);
+            put_i64(&mut out, compact.revision);
+            out.push(u8::from(compact.physical));
+        }
+        Command::LeaseGrant { id, ttl } => {
+            out.push(tag::LEASE_GRANT);
+            put_i64(&mut out, id.0);
+            put_i64(&mut out, *ttl);
+        }
+        Command::LeaseRevoke { id } => {
+            out.push(tag::LEASE_REVOKE);
+            put_i64(&mut out, id.0);
+        }
+        Command::MemberPublish { id, name, client_urls } => {
+            out.push(tag::MEMBER_PUBLISH);
+            put_varint(&mut out, id.0);
+            put_bytes(&mut out, name.as_bytes());
+            put_varint(&mut out, client_urls.len() as u64);
+            for url in client_urls {
+                put_bytes(&mut out, url.as_bytes());
+            }
+        }
+    }
+    Bytes::from(out)
+}
+
+// Enough for a put to the byte, so that the common command is one allocation of the right size.
+fn size_hint(command: &Command) -> usize {
+    match command {
+        Command::Put(put) => 24 + put.key.len() + put.value.len(),
+        Command::Txn(_) => 512,
+        _ => 64,
+    }
+}
+
+/// Reads a command; its keys and values are slices of `bytes`.
+pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
+    let mut reader = Reader::new("command", bytes);
+    if reader.byte()? != COMMAND_FORMAT {
+        return Err(reader.fault("unknown format"));
+    }
+    let command = match reader.byte()? {
+        tag::PUT => Command::Put(decode_put(&mut reader)?),
+        tag::DELETE_RANGE => Command::DeleteRange(decode_delete(&mut reader)?),
+        tag::TXN => Command::Txn(decode_txn(&mut reader, 1)?),
+        tag::COMPACT => Command::Compact(CompactRequest {
+            revision: reader.i64()?,
+            physical: reader.flag()?,
+        }),
+        tag::LEASE_GRANT => {
+            Command::LeaseGrant { id: LeaseId(reader.i64()?), ttl: reader.i64()? }
+        }
+        tag::LEASE_REVOKE => Command::LeaseRevoke { id: LeaseId(reader.i64()?) },
+        tag::MEMBER_PUBLISH => Command::MemberPublish {
+            id: MemberId(reader.varint()?),
+            name: reader.string()?,
+            client_urls: reader.strings()?,
+        },
+        _ => return Err(reader.fault("unknown command")),
+    };
+    reader.end()?;
+    Ok(command)
+}
+
+fn flags(bits: &[bool]) -> u8 {
+    bits.iter().enumerate().fold(0, |flags, (at, bit)| flags | u8::from(*bit) << at)
+}
+
+/// The lowest `N` bits of a byte that must have no others.
+fn decode_flags<const N: usize>(reader: &mut Reader<'_>) -> Result<[bool; N], Fault> {
+    let byte = reader.byte()?;
+    if byte >> N != 0 {
+        return Err(reader.fault("unknown flags"));
+    }
+    Ok(core::array::from_fn(|at| byte >> at & 1 == 1))
+}
+
+fn encode_key_range(out: &mut Vec<u8>, range: &KeyRange) {
+    match range {
+        KeyRange::One(key) => {
+            out.push(0);
+            put_bytes(out, key);
+        }
+        KeyRange::Span { start, end: Some(end) } => {
+            out.push(1);
+            put_bytes(out, start);
+            put_bytes(out, end);
+        }
+        KeyRange::Span { start, end: None } => {
+            out.push(2);
+            put_bytes(out, start);
+        }
+    }
+}
+
+fn decode_key_range(reader: &mut Reader<'_>) -> Result<KeyRange, Fault> {
+    Ok(match reader.byte()? {
+        0 => KeyRange::One(reader.bytes()?),
+        1 => KeyRange::Span { start: reader.bytes()?, end: Some(reader.bytes()?) },
+        2 => KeyRange::Span { start: reader.bytes()?, end: None },
+        _ => return Err(reader.fault("unknown kind of range")),
+    })
+}
+
+fn encode_put(out: &mut Vec<u8>, put: &PutRequest) {
+    out.push(tag::PUT);
+    out.push(flags(&[put.prev_kv, put.ignore_value, put.ignore_lease]));
+    put_i64(out, put.lease.0);
+    put_bytes(out, &put.key);
+    put_bytes(out, &put.value);
+}
+
+fn decode_put(reader: &mut Reader<'_>) -> Result<PutRequest, Fault> {
+    let [prev_kv, ignore_value, ignore_lease] = decode_flags(reader)?;
+    let lease = LeaseId(reader.i64()?);
+    let key = reader.bytes()?;
+    let value = reader.bytes()?;
+    Ok(PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
+}
+
+fn encode_delete(out: &mut Vec<u8>, delete: &DeleteRangeRequest) {
+    out.push(tag::DELETE_RANGE);
+    out.push(flags(&[delete.prev_kv]));
+    encode_key_range(out, &delete.range);
+}
+
+fn decode_delete(reader: &mut Reader<'_>) -> Result<DeleteRangeRequest, Fault> {
+    let [prev_kv] = decode_flags(reader)?;
+    Ok(DeleteRangeRequest { range: decode_key_range(reader)?, prev_kv })
+}
+
+fn encode_range(out: &mut Vec<u8>, range: &RangeRequest) {
+    out.push(tag::RANGE);
+    out.push(flags(&[range.serializable, range.keys_only, range.count_only]));
+    encode_key_range(out, &range.range);
+    out.push(match range.sort_order {
+        SortOrder::None => 0,
+        SortOrder::Ascend => 1,
+        SortOrder::Descend => 2,
+    });
+    out.push(match range.sort_target {
+        SortTarget::Key => 0,
+        SortTarget::Version => 1,
+        SortTarget::Create => 2,
+        SortTarget::Mod => 3,
+        SortTarget::Value => 4,
+    });
+    for n in [
+        range.limit,
+        range.revision,
+        range.min_mod_revision,
+        range.max_mod_revision,
+        range.min_create_revision,
+        range.max_create_revision,
+    ] {
+        put_i64(out, n);
+    }
+}
+
+fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, Fault> {
+    let [serializable, keys_only, count_only] = decode_flags(reader)?;
+    let range = decode_key_range(reader)?;
+    let sort_order = match reader.byte()? {
+        0 => SortOrder::None,
+        1 => SortOrder::Ascend,
+        2 => SortOrder::Descend,
+        _ => return Err(reader.fault("unknown sort order")),
+    };
+    let sort_target = match reader.byte()? {
+        0 => SortTarget::Key,
+        1 => SortTarget::Version,
+        2 => SortTarget::Create,
+        3 => SortTarget::Mod,
+        4 => SortTarget::Value,
+        _ => return Err(reader.fault("unknown sort target")),
+    };
+    Ok(RangeRequest {
+        range,
+        limit: reader.i64()?,
+        revision: reader.i64()?,
+        sort_order,
+        sort_target,
+        serializable,
+        keys_only,
+        count_only,
+        min_mod_revision: reader.i64()?,
+        max_mod_revision: reader.i64()?,
+        min_create_revision: reader.i64()?,
+        max_create_revision: reader.i64()?,
+    })
+}
+
+fn encode_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
+    out.push(tag::TXN);
+    put_varint(out, txn.compare.len() as u64);
+    for compare in &txn.compare {
+        encode_compare(out, compare);
+    }
+    for ops in [&txn.success, &txn.failure] {
+        put_varint(out, ops.len() as u64);
+        for op in ops {
+            match op {
+                Op::Range(range) => encode_range(out, range),
+                Op::Put(put) => encode_put(out, put),
+                Op::DeleteRange(delete) => encode_delete(out, delete),
+                Op::Txn(txn) => encode_txn(out, txn),
+            }
+        }
+    }
+}
+
+fn decode_txn(reader: &mut Reader<'_>, depth: usize) -> Result<TxnRequest, Fault> {
+    if depth > TXN_DEPTH_MAX {
+        return Err(reader.fault("transactions nested too deep"));
+    }
+    let compare = (0..reader.count()?).map(|_| decode_compare(reader)).collect::<Result<_, _>>()?;
+    let success = decode_ops(reader, depth)?;
+    let failure = decode_ops(reader, depth)?;
+    Ok(TxnRequest { compare, success, failure })
+}
+
+fn decode_ops(reader: &mut Reader<'_>, depth: usize) -> Result<Vec<Op>, Fault> {
+    (0..reader.count()?)
+        .map(|_| {
+            Ok(match reader.byte()? {
+                tag::RANGE => Op::Range(decode_range(reader)?),
+                tag::PUT => Op::Put(decode_put(reader)?),
+                tag::DELETE_RANGE => Op::DeleteRange(decode_delete(reader)?),
+                tag::TXN => Op::Txn(decode_txn(reader, depth + 1)?),
+                _ => return Err(reader.fault("unknown operation")),
+            })
+        })
+        .collect()
+}
+
+fn encode_compare(out: &mut Vec<u8>, compare: &Compare) {
+    out.push(match compare.op {
+        CompareOp::Equal => 0,
+        CompareOp::Greater => 1,
+        CompareOp::Less => 2,
+        CompareOp::NotEqual => 3,
+    });
+    encode_key_range(out, &compare.range);
+    let (tag, number) = match &compare.target {
+        CompareTarget::Version(n) => (0, *n),
+        CompareTarget::Create(n) => (1, *n),
+        CompareTarget::Mod(n) => (2, *n),
+        CompareTarget::Lease(lease) => (4, lease.0),
+        CompareTarget::Value(value) => {
+            out.push(3);
+            return put_bytes(out, value);
+        }
+    };
+    out.push(tag);
+    put_i64(out, number);
+}
+
+fn decode_compare(reader: &mut Reader<'_>) -> Result<Compare, Fault> {
+    let op = match reader.byte()? {
+        0 => CompareOp::Equal,
+        1 => CompareOp::Greater,
+        2 => CompareOp::Less,
+        3 => CompareOp::NotEqual,
+        _ => return Err(reader.fault("unknown comparison")),
+    };
+    let range = decode_key_range(reader)?;
+    let target = match reader.byte()? {
+        0 => CompareTarget::Version(reader.i64()?),
+        1 => CompareTarget::Create(reader.i64()?),
+        2 => CompareTarget::Mod(reader.i64()?),
+        3 => CompareTarget::Value(reader.bytes()?),
+        4 => CompareTarget::Lease(LeaseId(reader.i64()?)),
+        _ => return Err(reader.fault("unknown target of a comparison")),
+    };
+    Ok(Compare { range, op, target })
+}

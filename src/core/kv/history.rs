@@ -1,0 +1,199 @@
+//! The versions that keys had.
+
+use crate::api::{Change, ChangeKind, KeyRange, KeyValue, Revision};
+use crate::codec::{
+    EventRow, Version, decode_event, decode_is_tombstone, decode_revision, revision_key,
+    split_version_key, version_key, version_start,
+};
+use crate::event::{CaughtUp, CompactedAt};
+use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_EVENTS_MAX};
+use crate::query::At;
+use crate::view::{Direction, Fault, Rows, Table, View};
+use alloc::boxed::Box;
+use alloc::format;
+use alloc::vec::Vec;
+use bytes::Bytes;
+use core::ops::Bound;
+
+/// A version or tombstone of a key, as `Versions` lists it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mark {
+    pub revision: Revision,
+    pub is_tombstone: bool,
+}
+
+/// The newest version or tombstone of `key` that is not after main revision `main`.
+pub fn newest_at(view: &dyn View, key: &[u8], main: i64) -> Result<Option<Mark>, Fault> {
+    newest_until(view, key, Bound::Included(Revision { main, sub: i64::MAX }))
+}
+
+/// The newest version or tombstone of `key` before `revision`.
+pub fn newest_before(
+    view: &dyn View,
+    key: &[u8],
+    revision: Revision,
+) -> Result<Option<Mark>, Fault> {
+    newest_until(view, key, Bound::Excluded(revision))
+}
+
+fn newest_until(
+    view: &dyn View,
+    key: &[u8],
+    until: Bound<Revision>,
+) -> Result<Option<Mark>, Fault> {
+    let start = version_start(key);
+    let end = until.map(|revision| version_key(key, revision));
+    let bounds = (Bound::Included(&start[..]), end.as_ref().map(|end| &end[..]));
+    let mut rows = view.scan(Table::Versions, bounds, Direction::Reverse);
+    let Some((row_key, row)) = rows.next().transpose()? else { return Ok(None) };
+    let (_, revision) = split_version_key(&row_key)?;
+    Ok(Some(Mark { revision, is_tombstone: decode_is_tombstone(&row)? }))
+}
+
+/// The change made at `revision`, which must have been made.
+pub fn event(view: &dyn View, revision: Revision) -> Result<EventRow, Fault> {
+    let row = view.get(Table::Events, &revision_key(revision))?.ok_or_else(|| {
+        let Revision { main, sub } = revision;
+        Fault(format!("a version of a key is listed at revision {main}.{sub}, but is not there"))
+    })?;
+    decode_event(revision, &row)
+}
+
+/// The version made at `revision`, which must have been a put.
+pub fn version(view: &dyn View, revision: Revision) -> Result<Version, Fault> {
+    match event(view, revision)? {
+        EventRow::Put(version) => Ok(version),
+        EventRow::Tombstone { .. } => Err(Fault(format!(
+            "a put is listed at revision {}.{}, but a delete is there",
+            revision.main, revision.sub
+        ))),
+    }
+}
+
+/// The revisions at which the keys within `range` that were live at `main` had been written, in
+/// the order of the keys or its reverse.
+pub fn live_at<'a>(
+    view: &'a dyn View,
+    range: &KeyRange,
+    main: i64,
+    direction: Direction,
+) -> Box<dyn Iterator<Item = Result<Revision, Fault>> + 'a> {
+    let (start, end) = match range {
+        KeyRange::One(key) => {
+            let end = version_key(key, Revision { main: i64::MAX, sub: i64::MAX });
+            (version_start(key), Bound::Included(end))
+        }
+        KeyRange::Span { start, end } => {
+            let end = end.as_ref().map_or(Bound::Unbounded, |end| {
+                Bound::Excluded(version_start(end))
+            });
+            (version_start(start), end)
+        }
+    };
+    let bounds = (Bound::Included(&start[..]), end.as_ref().map(|end| &end[..]));
+    let rows = view.scan(Table::Versions, bounds, direction);
+    Box::new(Live { rows, main, direction, current: None })
+}
+
+/// Walks `Versions` and picks of each key what was newest at `main`.
+struct Live<'a> {
+    rows: Rows<'a>,
+    main: i64,
+    direction: Direction,
+    /// The escaped key that the walk is at, and the best of what it saw of it.
+    current: Option<(Bytes, Mark)>,
+}
+
+impl Live<'_> {
+    fn step(&mut self) -> Result<Option<Revision>, Fault> {
+        let live = |(_, mark): (Bytes, Mark)| (!mark.is_tombstone).then_some(mark.revision);
+        while let Some((row_key, row)) = self.rows.next().transpose()? {
+            let (escaped, revision) = split_version_key(&row_key)?;
+            if revision.main > self.main {
+                continue;
+            }
+            let mark = Mark { revision, is_tombstone: decode_is_tombstone(&row)? };
+            match &mut self.current {
+                Some((key, newest)) if key == escaped => {
+                    // Reverse walks meet the newest first.
+                    if self.direction == Direction::Forward {
+                        *newest = mark;
+                    }
+                }
+                _ => {
+                    let next = (row_key.slice(..escaped.len()), mark);
+                    let done = self.current.replace(next);
+                    if let Some(revision) = done.and_then(live) {
+                        return Ok(Some(revision));
+                    }
+                }
+            }
+        }
+        Ok(self.current.take().and_then(live))
+    }
+}
+
+impl Iterator for Live<'_> {
+    type Item = Result<Revision, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
+/// All changes with `from <= revision <= to`, in order, for watchers that lag.
+///
+/// Stops early, between two main revisions, once the limits on a catch-up read are reached
+/// ([`CATCH_UP_EVENTS_MAX`], [`CATCH_UP_BYTES_MAX`]); only a revision that alone exceeds them is
+/// read past them. `to` must not be after `at.revision`.
+pub fn changes(
+    view: &dyn View,
+    at: At,
+    from: i64,
+    to: i64,
+) -> Result<Result<CaughtUp, CompactedAt>, Fault> {
+    assert!(to <= at.revision, "changes of the future cannot be read");
+    if from <= at.compact_revision {
+        return Ok(Err(CompactedAt(at.compact_revision)));
+    }
+    let start = revision_key(Revision { main: from.max(0), sub: 0 });
+    let end = revision_key(Revision { main: to.max(0), sub: i64::MAX });
+    let bounds = (Bound::Included(&start[..]), Bound::Included(&end[..]));
+    let mut found: Vec<Change> = Vec::new();
+    let mut bytes = 0;
+    for row in view.scan(Table::Events, bounds, Direction::Forward) {
+        let (row_key, row) = row?;
+        let revision = decode_revision(&row_key)?;
+        let last = found.last().map_or(revision.main, |change| change.kv.mod_revision);
+        let full = found.len() >= CATCH_UP_EVENTS_MAX || bytes >= CATCH_UP_BYTES_MAX;
+        if full && revision.main > last {
+            return Ok(Ok(CaughtUp { through: last, changes: found }));
+        }
+        let change = change(view, at, revision, decode_event(revision, &row)?)?;
+        bytes += row.len() + change.prev_kv.as_ref().map_or(0, |prev| prev.value.len());
+        found.push(change);
+    }
+    Ok(Ok(CaughtUp { through: to, changes: found }))
+}
+
+fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<Change, Fault> {
+    let before = revision.main - 1;
+    let prev_kv = if before < at.compact_revision {
+        None
+    } else {
+        match newest_at(view, row.key(), before)? {
+            Some(mark) if !mark.is_tombstone => Some(version(view, mark.revision)?.kv),
+            _ => None,
+        }
+    };
+    Ok(match row {
+        EventRow::Put(version) => Change { kind: ChangeKind::Put, kv: version.kv, prev_kv },
+        EventRow::Tombstone { key } => deletion(key, revision.main, prev_kv),
+    })
+}
+
+/// A delete as watchers see it.
+pub fn deletion(key: Bytes, main: i64, prev_kv: Option<KeyValue>) -> Change {
+    let kv = KeyValue { key, mod_revision: main, ..KeyValue::default() };
+    Change { kind: ChangeKind::Delete, kv, prev_kv }
+}

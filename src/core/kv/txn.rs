@@ -1,0 +1,235 @@
+//! Transactions: which branches run, what forbids them, and running them.
+//!
+//! All comparisons, those of nested transactions too, see the state before the outermost
+//! transaction; so the way through the branches is known, and everything that can fail is checked,
+//! before the first write. Running a transaction cannot fail.
+
+use super::range::{bounds, latest, range};
+use super::write::Writer;
+use crate::api::{
+    Compare, CompareOp, CompareTarget, KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest,
+    RangeRequest, TxnReply, TxnRequest,
+};
+use crate::codec::{decode_current, lease_key};
+use crate::error::Error;
+use crate::query::{At, QueryError};
+use crate::view::{Direction, Fault, Table, View};
+use alloc::vec::Vec;
+use core::cmp::Ordering;
+
+/// Runs a transaction that only reads.
+pub fn read(view: &dyn View, at: At, txn: &TxnRequest) -> Result<TxnReply, QueryError> {
+    assert!(txn.is_read_only(), "a transaction that writes goes through the log");
+    let path = Path::choose(view, txn)?;
+    check_ranges(at, txn, &mut path.steps())?;
+    Ok(run(&mut Reader { view, at }, txn, &mut path.steps())?)
+}
+
+/// Runs a transaction that was committed: either all of it, or nothing and an error.
+pub fn apply(writer: &mut Writer<'_, '_>, txn: &TxnRequest) -> Result<TxnReply, QueryError> {
+    let path = Path::choose(writer.view(), txn)?;
+    check_puts(writer.view(), txn, &mut path.steps())?;
+    check_ranges(writer.at(), txn, &mut path.steps())?;
+    Ok(run(writer, txn, &mut path.steps())?)
+}
+
+/// Whether a put within a transaction may run.
+///
+/// A put outside asks for its lease first and for its key second: etcd reports them in this order
+/// there and in the other one here.
+fn check_put(view: &dyn View, put: &PutRequest) -> Result<(), QueryError> {
+    if (put.ignore_value || put.ignore_lease) && view.get(Table::Current, &put.key)?.is_none() {
+        return Err(Error::KeyNotFound.into());
+    }
+    check_lease(view, put.lease)
+}
+
+/// Whether keys may be attached to `lease`.
+pub fn check_lease(view: &dyn View, lease: LeaseId) -> Result<(), QueryError> {
+    if lease != LeaseId::NONE && view.get(Table::Lease, &lease_key(lease))?.is_none() {
+        return Err(Error::LeaseNotFound.into());
+    }
+    Ok(())
+}
+
+/// The branches that a transaction and those nested in it take, in the order in which they are
+/// met.
+struct Path(Vec<bool>);
+
+type Steps<'a> = core::iter::Copied<core::slice::Iter<'a, bool>>;
+
+impl Path {
+    fn choose(view: &dyn View, txn: &TxnRequest) -> Result<Path, Fault> {
+        let mut path = Path(Vec::with_capacity(1));
+        path.extend(view, txn)?;
+        Ok(path)
+    }
+
+    fn extend(&mut self, view: &dyn View, txn: &TxnRequest) -> Result<(), Fault> {
+        let mut succeeded = true;
+        for compare in &txn.compare {
+            succeeded = succeeded && holds(view, compare)?;
+        }
+        self.0.push(succeeded);
+        for op in branch(txn, succeeded) {
+            if let Op::Txn(nested) = op {
+                self.extend(view, nested)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn steps(&self) -> Steps<'_> {
+        self.0.iter().copied()
+    }
+}
+
+fn branch(txn: &TxnRequest, succeeded: bool) -> &[Op] {
+    if succeeded { &txn.success } else { &txn.failure }
+}
+
+fn take(steps: &mut Steps<'_>) -> bool {
+    steps.next().expect("the path has a step for each transaction on it")
+}
+
+/// Whether a comparison holds for every key of its range, and for a key that does not exist if
+/// there is none.
+fn holds(view: &dyn View, compare: &Compare) -> Result<bool, Fault> {
+    let missing = || {
+        !matches!(compare.target, CompareTarget::Value(_)) && matches(compare, &KeyValue::default())
+    };
+    if let KeyRange::One(key) = &compare.range {
+        let found = latest(view, key)?;
+        return Ok(found.map_or_else(missing, |version| matches(compare, &version.kv)));
+    }
+    let mut any = false;
+    for row in view.scan(Table::Current, bounds(&compare.range), Direction::Forward) {
+        let (key, row) = row?;
+        any = true;
+        if !matches(compare, &decode_current(key, &row)?.kv) {
+            return Ok(false);
+        }
+    }
+    Ok(any || missing())
+}
+
+fn matches(compare: &Compare, kv: &KeyValue) -> bool {
+    let order = match &compare.target {
+        CompareTarget::Version(version) => kv.version.cmp(version),
+        CompareTarget::Create(revision) => kv.create_revision.cmp(revision),
+        CompareTarget::Mod(revision) => kv.mod_revision.cmp(revision),
+        CompareTarget::Value(value) => kv.value.cmp(value),
+        CompareTarget::Lease(lease) => kv.lease.cmp(lease),
+    };
+    match compare.op {
+        CompareOp::Equal => order == Ordering::Equal,
+        CompareOp::NotEqual => order != Ordering::Equal,
+        CompareOp::Greater => order == Ordering::Greater,
+        CompareOp::Less => order == Ordering::Less,
+    }
+}
+
+fn check_puts(
+    view: &dyn View,
+    txn: &TxnRequest,
+    steps: &mut Steps<'_>,
+) -> Result<(), QueryError> {
+    for op in branch(txn, take(steps)) {
+        match op {
+            Op::Put(put) => check_put(view, put)?,
+            Op::Txn(nested) => check_puts(view, nested, steps)?,
+            Op::Range(_) | Op::DeleteRange(_) => {}
+        }
+    }
+    Ok(())
+}
+
+// Reads are checked against the state before the transaction: its own revision is the future. A
+// negative revision is compacted here although it means the latest elsewhere, as in etcd.
+fn check_ranges(at: At, txn: &TxnRequest, steps: &mut Steps<'_>) -> Result<(), Error> {
+    for op in branch(txn, take(steps)) {
+        match op {
+            Op::Range(RangeRequest { revision: 0, .. }) => {}
+            Op::Range(range) if range.revision > at.revision => return Err(Error::FutureRevision),
+            Op::Range(range) if range.revision < at.compact_revision => {
+                return Err(Error::Compacted);
+            }
+            Op::Range(_) | Op::Put(_) | Op::DeleteRange(_) => {}
+            Op::Txn(nested) => check_ranges(at, nested, steps)?,
+        }
+    }
+    Ok(())
+}
+
+/// Who runs the operations of a transaction.
+trait Runner {
+    /// Runs an operation that is no transaction.
+    fn run(&mut self, op: &Op) -> Result<OpReply, Fault>;
+    /// The revision that the operation before this call saw or made.
+    fn revision(&self) -> i64;
+}
+
+struct Reader<'a> {
+    view: &'a dyn View,
+    at: At,
+}
+
+impl Runner for Reader<'_> {
+    fn run(&mut self, op: &Op) -> Result<OpReply, Fault> {
+        match op {
+            Op::Range(request) => run_range(self.view, self.at, request),
+            _ => unreachable!("read() was given a transaction that only reads"),
+        }
+    }
+
+    fn revision(&self) -> i64 {
+        self.at.revision
+    }
+}
+
+impl Runner for Writer<'_, '_> {
+    fn run(&mut self, op: &Op) -> Result<OpReply, Fault> {
+        Ok(match op {
+            Op::Range(request) => run_range(self.view(), self.at(), request)?,
+            Op::Put(request) => OpReply::Put(self.put(request)?),
+            Op::DeleteRange(request) => OpReply::DeleteRange(self.delete_range(request)?),
+            Op::Txn(_) => unreachable!("run() descends into nested transactions"),
+        })
+    }
+
+    fn revision(&self) -> i64 {
+        self.at().revision
+    }
+}
+
+fn run_range(view: &dyn View, at: At, request: &RangeRequest) -> Result<OpReply, Fault> {
+    match range(view, at, request) {
+        Ok(reply) => Ok(OpReply::Range(reply)),
+        Err(QueryError::Fault(fault)) => Err(fault),
+        Err(QueryError::Request(error)) => unreachable!("check_ranges() let {error} pass"),
+    }
+}
+
+fn run(
+    runner: &mut impl Runner,
+    txn: &TxnRequest,
+    steps: &mut Steps<'_>,
+) -> Result<TxnReply, Fault> {
+    let succeeded = take(steps);
+    let ops = branch(txn, succeeded);
+    let mut reply = TxnReply {
+        succeeded,
+        responses: Vec::with_capacity(ops.len()),
+        revisions: Vec::with_capacity(ops.len()),
+    };
+    for op in ops {
+        let (response, revision) = match op {
+            // etcd leaves the header of a nested transaction empty.
+            Op::Txn(nested) => (OpReply::Txn(run(runner, nested, steps)?), 0),
+            op => (runner.run(op)?, runner.revision()),
+        };
+        reply.responses.push(response);
+        reply.revisions.push(revision);
+    }
+    Ok(reply)
+}
