@@ -37,11 +37,18 @@ pub fn hash_kv(view: &dyn View, at: At, revision: i64) -> Result<HashKv, QueryEr
         return Err(Error::FutureRevision.into());
     }
     let revision = if revision == 0 { at.revision } else { revision };
-    let keep_at = if any_live(view, at, revision)? { revision } else { at.compact_revision };
+    let keep_at = if any_live(view, at, revision)? {
+        revision
+    } else {
+        at.compact_revision
+    };
     let mut digest = CASTAGNOLI.digest();
     digest.update(b"key");
     let mut value = Vec::new();
-    let end = revision_key(Revision { main: revision.max(0), sub: i64::MAX });
+    let end = revision_key(Revision {
+        main: revision.max(0),
+        sub: i64::MAX,
+    });
     let bounds = (Bound::Unbounded, Bound::Included(&end[..]));
     for row in view.scan(Table::Events, bounds, Direction::Forward) {
         let (row_key, row) = row?;
@@ -53,24 +60,39 @@ pub fn hash_kv(view: &dyn View, at: At, revision: i64) -> Result<HashKv, QueryEr
         update(&mut digest, at_revision, &event, &mut value);
     }
     let compact_revision = at.compact_revision;
-    Ok(HashKv { hash: digest.finalize(), hash_revision: revision, compact_revision })
+    Ok(HashKv {
+        hash: digest.finalize(),
+        hash_revision: revision,
+        compact_revision,
+    })
 }
 
 /// Whether any key is live at `revision`. If none is, etcd hashes whatever rows its compaction
 /// left; otherwise only those that a compaction at `revision` would leave.
 fn any_live(view: &dyn View, at: At, revision: i64) -> Result<bool, Fault> {
     if revision == at.revision {
-        let mut rows =
-            view.scan(Table::Current, (Bound::Unbounded, Bound::Unbounded), Direction::Forward);
+        let mut rows = view.scan(
+            Table::Current,
+            (Bound::Unbounded, Bound::Unbounded),
+            Direction::Forward,
+        );
         return Ok(rows.next().transpose()?.is_some());
     }
-    let end = revision_key(Revision { main: revision.max(0), sub: i64::MAX });
+    let end = revision_key(Revision {
+        main: revision.max(0),
+        sub: i64::MAX,
+    });
     // Newest first: what was written last is most likely still live.
     let bounds = (Bound::Unbounded, Bound::Included(&end[..]));
     for row in view.scan(Table::Events, bounds, Direction::Reverse) {
         let (row_key, row) = row?;
         let at_revision = decode_revision(&row_key)?;
-        if keeps(view, &decode_event(at_revision, &row)?, at_revision, revision)? {
+        if keeps(
+            view,
+            &decode_event(at_revision, &row)?,
+            at_revision,
+            revision,
+        )? {
             return Ok(true);
         }
     }
@@ -84,7 +106,9 @@ fn keeps(
     revision: Revision,
     keep_at: i64,
 ) -> Result<bool, Fault> {
-    let EventRow::Put(version) = event else { return Ok(false) };
+    let EventRow::Put(version) = event else {
+        return Ok(false);
+    };
     let newest = newest_at(view, &version.kv.key, keep_at)?;
     Ok(newest.is_some_and(|newest| newest.revision == revision))
 }
@@ -103,7 +127,13 @@ fn update(
         EventRow::Put(version) => encode_key_value(value, &version.kv),
         EventRow::Tombstone { key } => {
             digest.update(b"t");
-            encode_key_value(value, &KeyValue { key: key.clone(), ..KeyValue::default() });
+            encode_key_value(
+                value,
+                &KeyValue {
+                    key: key.clone(),
+                    ..KeyValue::default()
+                },
+            );
         }
     }
     digest.update(value);

@@ -33,7 +33,9 @@ pub struct Machine {
 impl Machine {
     /// Takes up the state that the rows of `view` hold; no rows are an empty store.
     pub fn load(view: &dyn View) -> Result<Machine, Fault> {
-        Ok(Machine { at: At::load(view)? })
+        Ok(Machine {
+            at: At::load(view)?,
+        })
     }
 
     /// The revision of the last change.
@@ -61,7 +63,9 @@ impl Machine {
         proposal: Option<&Proposal>,
         overlay: &mut Overlay<'_>,
     ) -> Result<Applied, Fault> {
-        let Some(proposal) = proposal else { return Ok(self.applied(Ok(Reply::Done))) };
+        let Some(proposal) = proposal else {
+            return Ok(self.applied(Ok(Reply::Done)));
+        };
         let in_entry = |fault: Fault| Fault(format!("log entry {index}: {}", fault.0));
         let command = decode_command(&proposal.command).map_err(in_entry)?;
         let mut applied = self.apply_command(command, overlay).map_err(in_entry)?;
@@ -77,7 +81,10 @@ impl Machine {
         overlay: &mut Overlay<'_>,
     ) -> Result<(), Fault> {
         let known = self::members(overlay)?;
-        for gone in known.iter().filter(|old| members.iter().all(|new| new.id != old.id)) {
+        for gone in known
+            .iter()
+            .filter(|old| members.iter().all(|new| new.id != old.id))
+        {
             overlay.delete(Table::Member, Bytes::copy_from_slice(&member_key(gone.id)));
         }
         for member in members {
@@ -108,17 +115,20 @@ impl Machine {
                 check_put(writer.view(), &put)?;
                 Ok(Reply::Put(writer.put(&put)?))
             }),
-            Command::DeleteRange(delete) => self
-                .write(overlay, |writer| Ok(Reply::DeleteRange(writer.delete_range(&delete)?))),
+            Command::DeleteRange(delete) => self.write(overlay, |writer| {
+                Ok(Reply::DeleteRange(writer.delete_range(&delete)?))
+            }),
             Command::Txn(txn) => {
                 self.write(overlay, |writer| Ok(Reply::Txn(txn::apply(writer, &txn)?)))
             }
             Command::LeaseRevoke { id } => self.revoke(id, overlay),
             Command::LeaseGrant { id, ttl } => self.grant(id, ttl, overlay),
             Command::Compact(compact) => Ok(self.compact(compact, overlay)),
-            Command::MemberPublish { id, name, client_urls } => {
-                self.publish(id, name, client_urls, overlay)
-            }
+            Command::MemberPublish {
+                id,
+                name,
+                client_urls,
+            } => self.publish(id, name, client_urls, overlay),
         }
     }
 
@@ -135,12 +145,18 @@ impl Machine {
             Err(QueryError::Fault(fault)) => return Err(fault),
         };
         let (revision, changes) = writer.finish();
-        assert!(result.is_ok() || changes.is_empty(), "what fails writes nothing");
+        assert!(
+            result.is_ok() || changes.is_empty(),
+            "what fails writes nothing"
+        );
         if revision != self.at.revision {
             self.at.revision = revision;
             self.put_meta(overlay);
         }
-        Ok(Applied { changes, ..self.applied(result) })
+        Ok(Applied {
+            changes,
+            ..self.applied(result)
+        })
     }
 
     fn grant(
@@ -159,9 +175,16 @@ impl Machine {
         if overlay.get(Table::Lease, &key)?.is_some() {
             return Ok(self.applied(Err(Error::LeaseExists)));
         }
-        overlay.put(Table::Lease, Bytes::copy_from_slice(&key), encode_lease(ttl));
+        overlay.put(
+            Table::Lease,
+            Bytes::copy_from_slice(&key),
+            encode_lease(ttl),
+        );
         let lease = Some(LeaseChange::Granted { id, ttl });
-        Ok(Applied { lease, ..self.applied(Ok(Reply::LeaseGrant { id, ttl })) })
+        Ok(Applied {
+            lease,
+            ..self.applied(Ok(Reply::LeaseGrant { id, ttl }))
+        })
     }
 
     fn revoke(&mut self, id: LeaseId, overlay: &mut Overlay<'_>) -> Result<Applied, Fault> {
@@ -172,7 +195,10 @@ impl Machine {
             writer.revoke(id)?;
             Ok(Reply::LeaseRevoke)
         })?;
-        Ok(Applied { lease: Some(LeaseChange::Revoked { id }), ..applied })
+        Ok(Applied {
+            lease: Some(LeaseChange::Revoked { id }),
+            ..applied
+        })
     }
 
     fn compact(&mut self, compact: CompactRequest, overlay: &mut Overlay<'_>) -> Applied {
@@ -184,7 +210,10 @@ impl Machine {
         }
         self.at.compact_revision = compact.revision;
         self.put_meta(overlay);
-        Applied { compacted: Some(compact.revision), ..self.applied(Ok(Reply::Compact)) }
+        Applied {
+            compacted: Some(compact.revision),
+            ..self.applied(Ok(Reply::Compact))
+        }
     }
 
     fn publish(
@@ -198,21 +227,34 @@ impl Machine {
         let Some(row) = overlay.get(Table::Member, &key)? else {
             return Ok(self.applied(Err(Error::MemberNotFound)));
         };
-        let member = Member { name, client_urls, ..decode_member(&key, &row)? };
+        let member = Member {
+            name,
+            client_urls,
+            ..decode_member(&key, &row)?
+        };
         put_member(overlay, &member);
         Ok(self.applied(Ok(Reply::Done)))
     }
 
     fn put_meta(&self, overlay: &mut Overlay<'_>) {
-        let At { revision, compact_revision } = self.at;
-        let row = encode_meta(MvccMeta { revision, compact_revision });
+        let At {
+            revision,
+            compact_revision,
+        } = self.at;
+        let row = encode_meta(MvccMeta {
+            revision,
+            compact_revision,
+        });
         overlay.put(Table::Meta, Bytes::from_static(META_MVCC), row);
     }
 
     fn applied(&self, result: Result<Reply, Error>) -> Applied {
         Applied {
             origin: None,
-            outcome: Outcome { revision: self.at.revision, result },
+            outcome: Outcome {
+                revision: self.at.revision,
+                result,
+            },
             changes: Vec::new(),
             lease: None,
             compacted: None,

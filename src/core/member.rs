@@ -36,7 +36,9 @@ pub fn cluster_id(members: &[MemberId]) -> ClusterId {
 
 fn head(sha: Sha1) -> u64 {
     let hash = sha.finalize();
-    hash.iter().take(8).fold(0, |id, byte| id << 8 | u64::from(*byte))
+    hash.iter()
+        .take(8)
+        .fold(0, |id, byte| id << 8 | u64::from(*byte))
 }
 
 #[cfg(test)]
@@ -46,9 +48,14 @@ mod tests {
     use alloc::string::ToString;
 
     fn ids(urls: &[&str], token: &str) -> (Vec<String>, String) {
-        let ids: Vec<MemberId> =
-            urls.iter().map(|url| member_id(&[url.to_string()], token, None)).collect();
-        (ids.iter().map(|id| id.to_string()).collect(), cluster_id(&ids).to_string())
+        let ids: Vec<MemberId> = urls
+            .iter()
+            .map(|url| member_id(&[url.to_string()], token, None))
+            .collect();
+        (
+            ids.iter().map(|id| id.to_string()).collect(),
+            cluster_id(&ids).to_string(),
+        )
     }
 
     #[test]
@@ -61,7 +68,10 @@ mod tests {
             ],
             "etcd-cluster",
         );
-        assert_eq!(members, ["8c632555af4d958d", "8ea0d0c11d6c5ba9", "36cdcac79ee8e410"]);
+        assert_eq!(
+            members,
+            ["8c632555af4d958d", "8ea0d0c11d6c5ba9", "36cdcac79ee8e410"]
+        );
         assert_eq!(cluster, "59dd43cb7c449c");
 
         let (members, cluster) = ids(
@@ -72,7 +82,10 @@ mod tests {
             ],
             "etcd-cluster",
         );
-        assert_eq!(members, ["245f0eaff21d8741", "be3fc3d5e1dfe2ce", "23599d5be7403bf7"]);
+        assert_eq!(
+            members,
+            ["245f0eaff21d8741", "be3fc3d5e1dfe2ce", "23599d5be7403bf7"]
+        );
         assert_eq!(cluster, "6522ede9e3270627");
 
         let (members, cluster) = ids(&["http://localhost:2380"], "etcd-cluster");
@@ -93,7 +106,11 @@ mod tests {
 
     #[test]
     fn a_member_that_is_added_has_the_time_in_its_id() {
-        let id = member_id(&["http://192.168.100.102:2380".to_string()], "", Some(1_455_620_797));
+        let id = member_id(
+            &["http://192.168.100.102:2380".to_string()],
+            "",
+            Some(1_455_620_797),
+        );
         assert_eq!(format!("{id}"), "cdc1e5e338e27adc");
     }
 }

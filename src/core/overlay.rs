@@ -18,7 +18,10 @@ pub struct Overlay<'a> {
 
 impl<'a> Overlay<'a> {
     pub fn new(base: &'a dyn View) -> Overlay<'a> {
-        Overlay { base, tables: Default::default() }
+        Overlay {
+            base,
+            tables: Default::default(),
+        }
     }
 
     pub fn put(&mut self, table: Table, key: Bytes, value: Bytes) {
@@ -32,9 +35,13 @@ impl<'a> Overlay<'a> {
     /// Every write, in an order that depends on nothing but the writes.
     pub fn into_batch(self) -> Batch {
         let mut batch = Batch::default();
-        batch.writes.reserve(self.tables.iter().map(Writes::len).sum());
+        batch
+            .writes
+            .reserve(self.tables.iter().map(Writes::len).sum());
         for (tag, writes) in self.tables.into_iter().enumerate() {
-            let Some(table) = Table::from_tag(tag as u8) else { continue };
+            let Some(table) = Table::from_tag(tag as u8) else {
+                continue;
+            };
             writes.drain_into(table, &mut batch);
         }
         batch
@@ -63,7 +70,12 @@ impl View for Overlay<'_> {
             // `Merge` takes from the end.
             written.reverse();
         }
-        Box::new(Merge { base, next: None, written, direction })
+        Box::new(Merge {
+            base,
+            next: None,
+            written,
+            direction,
+        })
     }
 }
 
@@ -100,9 +112,17 @@ impl Writes {
             return self.rows.get(key);
         }
         if self.unordered {
-            return self.history.iter().rev().find(|(at, _)| at == key).map(|(_, value)| value);
+            return self
+                .history
+                .iter()
+                .rev()
+                .find(|(at, _)| at == key)
+                .map(|(_, value)| value);
         }
-        let at = self.history.binary_search_by(|(at, _)| at[..].cmp(key)).ok()?;
+        let at = self
+            .history
+            .binary_search_by(|(at, _)| at[..].cmp(key))
+            .ok()?;
         Some(&self.history[at].1)
     }
 
@@ -119,8 +139,12 @@ impl Writes {
                 .collect();
         }
         let within = |key: &Bytes| RangeBounds::<[u8]>::contains(&bounds, &key[..]);
-        let mut found: Vec<_> =
-            self.history.iter().filter(|(key, _)| within(key)).cloned().collect();
+        let mut found: Vec<_> = self
+            .history
+            .iter()
+            .filter(|(key, _)| within(key))
+            .cloned()
+            .collect();
         // Stable, so that of two writes of a row the later one stays the later one.
         found.sort_by(|a, b| a.0.cmp(&b.0));
         found.dedup_by(|later, earlier| {
@@ -135,7 +159,9 @@ impl Writes {
 
     fn drain_into(self, table: Table, batch: &mut Batch) {
         let rows = self.rows.into_iter().chain(self.history);
-        batch.writes.extend(rows.map(|(key, value)| Write { table, key, value }));
+        batch
+            .writes
+            .extend(rows.map(|(key, value)| Write { table, key, value }));
     }
 }
 

@@ -26,13 +26,21 @@ pub struct At {
 
 impl At {
     /// An empty store.
-    pub const EMPTY: At = At { revision: 1, compact_revision: -1 };
+    pub const EMPTY: At = At {
+        revision: 1,
+        compact_revision: -1,
+    };
 
     /// Reads where `view` stands from the view itself.
     pub fn load(view: &dyn View) -> Result<At, Fault> {
-        let Some(row) = view.get(Table::Meta, META_MVCC)? else { return Ok(At::EMPTY) };
+        let Some(row) = view.get(Table::Meta, META_MVCC)? else {
+            return Ok(At::EMPTY);
+        };
         let meta = decode_meta(&row)?;
-        Ok(At { revision: meta.revision, compact_revision: meta.compact_revision })
+        Ok(At {
+            revision: meta.revision,
+            compact_revision: meta.compact_revision,
+        })
     }
 }
 
@@ -99,17 +107,24 @@ pub fn changes(
 
 /// The leases and the time-to-live that each was granted, by id.
 pub fn leases(view: &dyn View) -> Result<Vec<(LeaseId, i64)>, Fault> {
-    view.scan(Table::Lease, (Bound::Unbounded, Bound::Unbounded), Direction::Forward)
-        .map(|row| {
-            let (key, row) = row?;
-            Ok((decode_lease_key(&key)?, decode_lease(&row)?))
-        })
-        .collect()
+    view.scan(
+        Table::Lease,
+        (Bound::Unbounded, Bound::Unbounded),
+        Direction::Forward,
+    )
+    .map(|row| {
+        let (key, row) = row?;
+        Ok((decode_lease_key(&key)?, decode_lease(&row)?))
+    })
+    .collect()
 }
 
 /// The time-to-live that a lease was granted, if it exists.
 pub fn lease_ttl(view: &dyn View, lease: LeaseId) -> Result<Option<i64>, Fault> {
-    view.get(Table::Lease, &lease_key(lease))?.as_ref().map(decode_lease).transpose()
+    view.get(Table::Lease, &lease_key(lease))?
+        .as_ref()
+        .map(decode_lease)
+        .transpose()
 }
 
 /// The keys that a lease holds, in order; none if there is no such lease.
@@ -119,10 +134,14 @@ pub fn lease_keys(view: &dyn View, lease: LeaseId) -> Result<Vec<Bytes>, Fault> 
 
 /// The members, by id.
 pub fn members(view: &dyn View) -> Result<Vec<Member>, Fault> {
-    view.scan(Table::Member, (Bound::Unbounded, Bound::Unbounded), Direction::Forward)
-        .map(|row| {
-            let (key, row) = row?;
-            decode_member(&key, &row)
-        })
-        .collect()
+    view.scan(
+        Table::Member,
+        (Bound::Unbounded, Bound::Unbounded),
+        Direction::Forward,
+    )
+    .map(|row| {
+        let (key, row) = row?;
+        decode_member(&key, &row)
+    })
+    .collect()
 }

@@ -21,7 +21,10 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Limits {
-        Limits { request_bytes_max: REQUEST_BYTES_MAX, txn_ops_max: TXN_OPS_MAX }
+        Limits {
+            request_bytes_max: REQUEST_BYTES_MAX,
+            txn_ops_max: TXN_OPS_MAX,
+        }
     }
 }
 
@@ -56,7 +59,11 @@ pub fn txn(request: &TxnRequest, limits: &Limits) -> Result<(), Error> {
 
 /// A lease's time-to-live, raised to `ttl_min` as etcd does (a lease must outlive an election).
 pub fn lease_ttl(ttl: i64, ttl_min: i64) -> Result<i64, Error> {
-    if ttl > LEASE_TTL_MAX { Err(Error::LeaseTtlTooLarge) } else { Ok(ttl.max(ttl_min)) }
+    if ttl > LEASE_TTL_MAX {
+        Err(Error::LeaseTtlTooLarge)
+    } else {
+        Ok(ttl.max(ttl_min))
+    }
 }
 
 /// An encoded command must fit the log as a request must fit the wire.
@@ -78,12 +85,12 @@ fn key_range(range: &KeyRange) -> Result<(), Error> {
 
 // The longest list of a transaction counts, and a nested transaction may only have what its outer
 // ones left: etcd's rule, which also bounds the depth by the number of operations.
-fn txn_shape(
-    txn: &TxnRequest,
-    ops_max: usize,
-    depth: usize,
-) -> Result<(), Error> {
-    let ops = txn.compare.len().max(txn.success.len()).max(txn.failure.len());
+fn txn_shape(txn: &TxnRequest, ops_max: usize, depth: usize) -> Result<(), Error> {
+    let ops = txn
+        .compare
+        .len()
+        .max(txn.success.len())
+        .max(txn.failure.len());
     if ops > ops_max || depth > TXN_DEPTH_MAX {
         return Err(Error::TooManyOps);
     }
@@ -111,7 +118,11 @@ struct Footprint<'a> {
 impl<'a> Footprint<'a> {
     fn put(&mut self, key: &'a [u8]) -> Result<(), Error> {
         let deleted = self.deletes.iter().any(|range| guards(range, key));
-        if deleted || !self.puts.insert(key) { Err(Error::DuplicateKey) } else { Ok(()) }
+        if deleted || !self.puts.insert(key) {
+            Err(Error::DuplicateKey)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -46,7 +46,11 @@ pub fn decode_proposal(payload: &Bytes) -> Result<Proposal, Fault> {
     }
     let origin = MemberId(be_u64(&mut reader)?);
     let seq = be_u64(&mut reader)?;
-    Ok(Proposal { origin, seq, command: reader.rest() })
+    Ok(Proposal {
+        origin,
+        seq,
+        command: reader.rest(),
+    })
 }
 
 fn be_u64(reader: &mut Reader<'_>) -> Result<u64, Fault> {
@@ -75,7 +79,11 @@ pub fn encode_command(command: &Command) -> Bytes {
             out.push(tag::LEASE_REVOKE);
             put_i64(&mut out, id.0);
         }
-        Command::MemberPublish { id, name, client_urls } => {
+        Command::MemberPublish {
+            id,
+            name,
+            client_urls,
+        } => {
             out.push(tag::MEMBER_PUBLISH);
             put_varint(&mut out, id.0);
             put_bytes(&mut out, name.as_bytes());
@@ -111,10 +119,13 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
             revision: reader.i64()?,
             physical: reader.flag()?,
         }),
-        tag::LEASE_GRANT => {
-            Command::LeaseGrant { id: LeaseId(reader.i64()?), ttl: reader.i64()? }
-        }
-        tag::LEASE_REVOKE => Command::LeaseRevoke { id: LeaseId(reader.i64()?) },
+        tag::LEASE_GRANT => Command::LeaseGrant {
+            id: LeaseId(reader.i64()?),
+            ttl: reader.i64()?,
+        },
+        tag::LEASE_REVOKE => Command::LeaseRevoke {
+            id: LeaseId(reader.i64()?),
+        },
         tag::MEMBER_PUBLISH => Command::MemberPublish {
             id: MemberId(reader.varint()?),
             name: reader.string()?,
@@ -127,7 +138,9 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
 }
 
 fn flags(bits: &[bool]) -> u8 {
-    bits.iter().enumerate().fold(0, |flags, (at, bit)| flags | u8::from(*bit) << at)
+    bits.iter()
+        .enumerate()
+        .fold(0, |flags, (at, bit)| flags | u8::from(*bit) << at)
 }
 
 /// The lowest `N` bits of a byte that must have no others.
@@ -145,7 +158,10 @@ fn encode_key_range(out: &mut Vec<u8>, range: &KeyRange) {
             out.push(0);
             put_bytes(out, key);
         }
-        KeyRange::Span { start, end: Some(end) } => {
+        KeyRange::Span {
+            start,
+            end: Some(end),
+        } => {
             out.push(1);
             put_bytes(out, start);
             put_bytes(out, end);
@@ -160,8 +176,14 @@ fn encode_key_range(out: &mut Vec<u8>, range: &KeyRange) {
 fn decode_key_range(reader: &mut Reader<'_>) -> Result<KeyRange, Fault> {
     Ok(match reader.byte()? {
         0 => KeyRange::One(reader.bytes()?),
-        1 => KeyRange::Span { start: reader.bytes()?, end: Some(reader.bytes()?) },
-        2 => KeyRange::Span { start: reader.bytes()?, end: None },
+        1 => KeyRange::Span {
+            start: reader.bytes()?,
+            end: Some(reader.bytes()?),
+        },
+        2 => KeyRange::Span {
+            start: reader.bytes()?,
+            end: None,
+        },
         _ => return Err(reader.fault("unknown kind of range")),
     })
 }
@@ -179,7 +201,14 @@ fn decode_put(reader: &mut Reader<'_>) -> Result<PutRequest, Fault> {
     let lease = LeaseId(reader.i64()?);
     let key = reader.bytes()?;
     let value = reader.bytes()?;
-    Ok(PutRequest { key, value, lease, prev_kv, ignore_value, ignore_lease })
+    Ok(PutRequest {
+        key,
+        value,
+        lease,
+        prev_kv,
+        ignore_value,
+        ignore_lease,
+    })
 }
 
 fn encode_delete(out: &mut Vec<u8>, delete: &DeleteRangeRequest) {
@@ -190,12 +219,19 @@ fn encode_delete(out: &mut Vec<u8>, delete: &DeleteRangeRequest) {
 
 fn decode_delete(reader: &mut Reader<'_>) -> Result<DeleteRangeRequest, Fault> {
     let [prev_kv] = decode_flags(reader)?;
-    Ok(DeleteRangeRequest { range: decode_key_range(reader)?, prev_kv })
+    Ok(DeleteRangeRequest {
+        range: decode_key_range(reader)?,
+        prev_kv,
+    })
 }
 
 fn encode_range(out: &mut Vec<u8>, range: &RangeRequest) {
     out.push(tag::RANGE);
-    out.push(flags(&[range.serializable, range.keys_only, range.count_only]));
+    out.push(flags(&[
+        range.serializable,
+        range.keys_only,
+        range.count_only,
+    ]));
     encode_key_range(out, &range.range);
     out.push(match range.sort_order {
         SortOrder::None => 0,
@@ -277,10 +313,16 @@ fn decode_txn(reader: &mut Reader<'_>, depth: usize) -> Result<TxnRequest, Fault
     if depth > TXN_DEPTH_MAX {
         return Err(reader.fault("transactions nested too deep"));
     }
-    let compare = (0..reader.count()?).map(|_| decode_compare(reader)).collect::<Result<_, _>>()?;
+    let compare = (0..reader.count()?)
+        .map(|_| decode_compare(reader))
+        .collect::<Result<_, _>>()?;
     let success = decode_ops(reader, depth)?;
     let failure = decode_ops(reader, depth)?;
-    Ok(TxnRequest { compare, success, failure })
+    Ok(TxnRequest {
+        compare,
+        success,
+        failure,
+    })
 }
 
 fn decode_ops(reader: &mut Reader<'_>, depth: usize) -> Result<Vec<Op>, Fault> {

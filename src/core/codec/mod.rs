@@ -49,7 +49,11 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn new(what: &'static str, source: &'a Bytes) -> Reader<'a> {
-        Reader { what, source, at: 0 }
+        Reader {
+            what,
+            source,
+            at: 0,
+        }
     }
 
     fn fault(&self, why: &str) -> Fault {
@@ -62,7 +66,10 @@ impl<'a> Reader<'a> {
     }
 
     fn byte(&mut self) -> Result<u8, Fault> {
-        let byte = *self.source.get(self.at).ok_or_else(|| self.fault("it ends early"))?;
+        let byte = *self
+            .source
+            .get(self.at)
+            .ok_or_else(|| self.fault("it ends early"))?;
         self.at += 1;
         Ok(byte)
     }
@@ -100,7 +107,11 @@ impl<'a> Reader<'a> {
     fn count(&mut self) -> Result<usize, Fault> {
         let count = self.varint()?;
         let rest = (self.source.len() - self.at) as u64;
-        if count > rest { Err(self.fault("a length beyond the end")) } else { Ok(count as usize) }
+        if count > rest {
+            Err(self.fault("a length beyond the end"))
+        } else {
+            Ok(count as usize)
+        }
     }
 
     fn take(&mut self, len: usize) -> Result<Bytes, Fault> {
@@ -136,6 +147,10 @@ impl<'a> Reader<'a> {
     }
 
     fn end(&self) -> Result<(), Fault> {
-        if self.at == self.source.len() { Ok(()) } else { Err(self.fault("bytes left over")) }
+        if self.at == self.source.len() {
+            Ok(())
+        } else {
+            Err(self.fault("bytes left over"))
+        }
     }
 }

@@ -48,7 +48,10 @@ pub struct Version {
 
 impl Version {
     pub fn revision(&self) -> Revision {
-        Revision { main: self.kv.mod_revision, sub: self.sub }
+        Revision {
+            main: self.kv.mod_revision,
+            sub: self.sub,
+        }
     }
 }
 
@@ -83,7 +86,13 @@ impl PutRows {
     /// Copies the key and the value of `kv`, once, and lays out its rows around them.
     pub fn new(kv: &KeyValue, sub: i64) -> PutRows {
         let KeyValue { key, value, .. } = kv;
-        let numbers = [kv.create_revision, kv.mod_revision, sub, kv.version, kv.lease.0];
+        let numbers = [
+            kv.create_revision,
+            kv.mod_revision,
+            sub,
+            kv.version,
+            kv.lease.0,
+        ];
         let numbers_len: usize = numbers.iter().map(|n| varint_len(*n as u64)).sum();
         let head = 1 + numbers_len + varint_len(value.len() as u64);
         let value_end = head + value.len();
@@ -98,7 +107,10 @@ impl PutRows {
         put_bytes(&mut out, value);
         out.extend_from_slice(key);
         escape_into(&mut out, key);
-        out.extend_from_slice(&revision_key(Revision { main: kv.mod_revision, sub }));
+        out.extend_from_slice(&revision_key(Revision {
+            main: kv.mod_revision,
+            sub,
+        }));
         assert_eq!(out.len(), end, "the rows of a put are laid out to the byte");
 
         let all = Bytes::from(out);
@@ -187,7 +199,14 @@ fn decode_version(reader: &mut Reader<'_>, key: Bytes) -> Result<Version, Fault>
     if !sound {
         return Err(reader.fault("revisions that cannot be"));
     }
-    let kv = KeyValue { key, value, create_revision, mod_revision, version, lease };
+    let kv = KeyValue {
+        key,
+        value,
+        create_revision,
+        mod_revision,
+        version,
+        lease,
+    };
     Ok(Version { kv, sub })
 }
 
@@ -196,7 +215,9 @@ pub fn decode_is_tombstone(row: &[u8]) -> Result<bool, Fault> {
     match row {
         [TAG_ROW] => Ok(false),
         [TAG_TOMBSTONE] => Ok(true),
-        _ => Err(Fault(format!("cannot decode a row of the versions of a key: {row:02x?}"))),
+        _ => Err(Fault(format!(
+            "cannot decode a row of the versions of a key: {row:02x?}"
+        ))),
     }
 }
 
@@ -216,7 +237,11 @@ pub fn decode_revision(key: &[u8]) -> Result<Revision, Fault> {
     let (main, sub) = key.split_at_checked(8).ok_or_else(fault)?;
     let main = i64::from_be_bytes(main.try_into().map_err(|_| fault())?);
     let sub = i64::from_be_bytes(sub.try_into().map_err(|_| fault())?);
-    if main < 0 || sub < 0 { Err(fault()) } else { Ok(Revision { main, sub }) }
+    if main < 0 || sub < 0 {
+        Err(fault())
+    } else {
+        Ok(Revision { main, sub })
+    }
 }
 
 /// The key in `Versions` of `key` at `revision`.
@@ -265,7 +290,9 @@ pub fn lease_key(id: LeaseId) -> [u8; 8] {
 }
 
 pub fn decode_lease_key(key: &[u8]) -> Result<LeaseId, Fault> {
-    let bytes = key.try_into().map_err(|_| Fault(format!("not a lease's key: {key:02x?}")))?;
+    let bytes = key
+        .try_into()
+        .map_err(|_| Fault(format!("not a lease's key: {key:02x?}")))?;
     Ok(LeaseId((u64::from_be_bytes(bytes) ^ (1 << 63)) as i64))
 }
 
@@ -319,7 +346,9 @@ pub fn encode_member(member: &Member) -> Bytes {
 }
 
 pub fn decode_member(key: &[u8], row: &Bytes) -> Result<Member, Fault> {
-    let id = key.try_into().map_err(|_| Fault(format!("not a member's key: {key:02x?}")))?;
+    let id = key
+        .try_into()
+        .map_err(|_| Fault(format!("not a member's key: {key:02x?}")))?;
     let mut reader = row_reader("member", row)?;
     let member = Member {
         id: MemberId(u64::from_be_bytes(id)),
@@ -350,7 +379,10 @@ pub fn encode_meta(meta: MvccMeta) -> Bytes {
 
 pub fn decode_meta(row: &Bytes) -> Result<MvccMeta, Fault> {
     let mut reader = row_reader("state of the key space", row)?;
-    let meta = MvccMeta { revision: reader.i64()?, compact_revision: reader.i64()? };
+    let meta = MvccMeta {
+        revision: reader.i64()?,
+        compact_revision: reader.i64()?,
+    };
     reader.end()?;
     if meta.revision < 1 || meta.compact_revision < -1 || meta.compact_revision > meta.revision {
         return Err(reader.fault("revisions that cannot be"));

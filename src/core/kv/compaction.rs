@@ -34,7 +34,9 @@ pub struct Step {
 
 /// The compaction revision, if rows below it may be left to remove.
 pub fn pending(view: &dyn View) -> Result<Option<i64>, Fault> {
-    let Some(row) = view.get(Table::Meta, META_MVCC)? else { return Ok(None) };
+    let Some(row) = view.get(Table::Meta, META_MVCC)? else {
+        return Ok(None);
+    };
     let compact_revision = decode_meta(&row)?.compact_revision;
     Ok((compact_revision > finished(view)?).then_some(compact_revision))
 }
@@ -55,8 +57,14 @@ pub fn step(
     if compact_revision <= finished {
         return Ok(Step { batch, next: None });
     }
-    let start = from.0.unwrap_or(Revision { main: finished + 1, sub: 0 });
-    let end = revision_key(Revision { main: compact_revision, sub: i64::MAX });
+    let start = from.0.unwrap_or(Revision {
+        main: finished + 1,
+        sub: 0,
+    });
+    let end = revision_key(Revision {
+        main: compact_revision,
+        sub: i64::MAX,
+    });
     let start = revision_key(start);
     let bounds = (Bound::Included(&start[..]), Bound::Included(&end[..]));
     let rows = view.scan(Table::Events, bounds, Direction::Forward);
@@ -64,7 +72,10 @@ pub fn step(
         let (row_key, row) = row?;
         let revision = decode_revision(&row_key)?;
         if looked_at == budget {
-            return Ok(Step { batch, next: Some(Cursor(Some(revision))) });
+            return Ok(Step {
+                batch,
+                next: Some(Cursor(Some(revision))),
+            });
         }
         let event = decode_event(revision, &row)?;
         let key = event.key();
@@ -108,12 +119,25 @@ fn is_superseded(
     until: i64,
 ) -> Result<bool, Fault> {
     let start = version_key(key, revision);
-    let end = version_key(key, Revision { main: until, sub: i64::MAX });
+    let end = version_key(
+        key,
+        Revision {
+            main: until,
+            sub: i64::MAX,
+        },
+    );
     let bounds = (Bound::Excluded(&start[..]), Bound::Included(&end[..]));
-    let next = view.scan(Table::Versions, bounds, Direction::Forward).next().transpose()?;
+    let next = view
+        .scan(Table::Versions, bounds, Direction::Forward)
+        .next()
+        .transpose()?;
     if let Some((row_key, row)) = &next {
         let (escaped, _) = split_version_key(row_key)?;
-        assert_eq!(escaped, version_start(key), "a scan of one key's versions stays within it");
+        assert_eq!(
+            escaped,
+            version_start(key),
+            "a scan of one key's versions stays within it"
+        );
         decode_is_tombstone(row)?;
     }
     Ok(next.is_some())

@@ -24,7 +24,14 @@ pub struct Mark {
 
 /// The newest version or tombstone of `key` that is not after main revision `main`.
 pub fn newest_at(view: &dyn View, key: &[u8], main: i64) -> Result<Option<Mark>, Fault> {
-    newest_until(view, key, Bound::Included(Revision { main, sub: i64::MAX }))
+    newest_until(
+        view,
+        key,
+        Bound::Included(Revision {
+            main,
+            sub: i64::MAX,
+        }),
+    )
 }
 
 /// The newest version or tombstone of `key` before `revision`.
@@ -43,19 +50,31 @@ fn newest_until(
 ) -> Result<Option<Mark>, Fault> {
     let start = version_start(key);
     let end = until.map(|revision| version_key(key, revision));
-    let bounds = (Bound::Included(&start[..]), end.as_ref().map(|end| &end[..]));
+    let bounds = (
+        Bound::Included(&start[..]),
+        end.as_ref().map(|end| &end[..]),
+    );
     let mut rows = view.scan(Table::Versions, bounds, Direction::Reverse);
-    let Some((row_key, row)) = rows.next().transpose()? else { return Ok(None) };
+    let Some((row_key, row)) = rows.next().transpose()? else {
+        return Ok(None);
+    };
     let (_, revision) = split_version_key(&row_key)?;
-    Ok(Some(Mark { revision, is_tombstone: decode_is_tombstone(&row)? }))
+    Ok(Some(Mark {
+        revision,
+        is_tombstone: decode_is_tombstone(&row)?,
+    }))
 }
 
 /// The change made at `revision`, which must have been made.
 pub fn event(view: &dyn View, revision: Revision) -> Result<EventRow, Fault> {
-    let row = view.get(Table::Events, &revision_key(revision))?.ok_or_else(|| {
-        let Revision { main, sub } = revision;
-        Fault(format!("a version of a key is listed at revision {main}.{sub}, but is not there"))
-    })?;
+    let row = view
+        .get(Table::Events, &revision_key(revision))?
+        .ok_or_else(|| {
+            let Revision { main, sub } = revision;
+            Fault(format!(
+                "a version of a key is listed at revision {main}.{sub}, but is not there"
+            ))
+        })?;
     decode_event(revision, &row)
 }
 
@@ -80,19 +99,33 @@ pub fn live_at<'a>(
 ) -> Box<dyn Iterator<Item = Result<Revision, Fault>> + 'a> {
     let (start, end) = match range {
         KeyRange::One(key) => {
-            let end = version_key(key, Revision { main: i64::MAX, sub: i64::MAX });
+            let end = version_key(
+                key,
+                Revision {
+                    main: i64::MAX,
+                    sub: i64::MAX,
+                },
+            );
             (version_start(key), Bound::Included(end))
         }
         KeyRange::Span { start, end } => {
-            let end = end.as_ref().map_or(Bound::Unbounded, |end| {
-                Bound::Excluded(version_start(end))
-            });
+            let end = end
+                .as_ref()
+                .map_or(Bound::Unbounded, |end| Bound::Excluded(version_start(end)));
             (version_start(start), end)
         }
     };
-    let bounds = (Bound::Included(&start[..]), end.as_ref().map(|end| &end[..]));
+    let bounds = (
+        Bound::Included(&start[..]),
+        end.as_ref().map(|end| &end[..]),
+    );
     let rows = view.scan(Table::Versions, bounds, direction);
-    Box::new(Live { rows, main, direction, current: None })
+    Box::new(Live {
+        rows,
+        main,
+        direction,
+        current: None,
+    })
 }
 
 /// Walks `Versions` and picks of each key what was newest at `main`.
@@ -112,7 +145,10 @@ impl Live<'_> {
             if revision.main > self.main {
                 continue;
             }
-            let mark = Mark { revision, is_tombstone: decode_is_tombstone(&row)? };
+            let mark = Mark {
+                revision,
+                is_tombstone: decode_is_tombstone(&row)?,
+            };
             match &mut self.current {
                 Some((key, newest)) if key == escaped => {
                     // Reverse walks meet the newest first.
@@ -156,24 +192,38 @@ pub fn changes(
     if from <= at.compact_revision {
         return Ok(Err(CompactedAt(at.compact_revision)));
     }
-    let start = revision_key(Revision { main: from.max(0), sub: 0 });
-    let end = revision_key(Revision { main: to.max(0), sub: i64::MAX });
+    let start = revision_key(Revision {
+        main: from.max(0),
+        sub: 0,
+    });
+    let end = revision_key(Revision {
+        main: to.max(0),
+        sub: i64::MAX,
+    });
     let bounds = (Bound::Included(&start[..]), Bound::Included(&end[..]));
     let mut found: Vec<Change> = Vec::new();
     let mut bytes = 0;
     for row in view.scan(Table::Events, bounds, Direction::Forward) {
         let (row_key, row) = row?;
         let revision = decode_revision(&row_key)?;
-        let last = found.last().map_or(revision.main, |change| change.kv.mod_revision);
+        let last = found
+            .last()
+            .map_or(revision.main, |change| change.kv.mod_revision);
         let full = found.len() >= CATCH_UP_EVENTS_MAX || bytes >= CATCH_UP_BYTES_MAX;
         if full && revision.main > last {
-            return Ok(Ok(CaughtUp { through: last, changes: found }));
+            return Ok(Ok(CaughtUp {
+                through: last,
+                changes: found,
+            }));
         }
         let change = change(view, at, revision, decode_event(revision, &row)?)?;
         bytes += row.len() + change.prev_kv.as_ref().map_or(0, |prev| prev.value.len());
         found.push(change);
     }
-    Ok(Ok(CaughtUp { through: to, changes: found }))
+    Ok(Ok(CaughtUp {
+        through: to,
+        changes: found,
+    }))
 }
 
 fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<Change, Fault> {
@@ -187,13 +237,25 @@ fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<
         }
     };
     Ok(match row {
-        EventRow::Put(version) => Change { kind: ChangeKind::Put, kv: version.kv, prev_kv },
+        EventRow::Put(version) => Change {
+            kind: ChangeKind::Put,
+            kv: version.kv,
+            prev_kv,
+        },
         EventRow::Tombstone { key } => deletion(key, revision.main, prev_kv),
     })
 }
 
 /// A delete as watchers see it.
 pub fn deletion(key: Bytes, main: i64, prev_kv: Option<KeyValue>) -> Change {
-    let kv = KeyValue { key, mod_revision: main, ..KeyValue::default() };
-    Change { kind: ChangeKind::Delete, kv, prev_kv }
+    let kv = KeyValue {
+        key,
+        mod_revision: main,
+        ..KeyValue::default()
+    };
+    Change {
+        kind: ChangeKind::Delete,
+        kv,
+        prev_kv,
+    }
 }

@@ -1,9 +1,7 @@
 //! Reads of keys, at the latest revision and at any that is not compacted.
 
 use super::history;
-use crate::api::{
-    KeyRange, KeyValue, RangeReply, RangeRequest, Revision, SortOrder, SortTarget,
-};
+use crate::api::{KeyRange, KeyValue, RangeReply, RangeRequest, Revision, SortOrder, SortTarget};
 use crate::codec::{Version, decode_current};
 use crate::error::Error;
 use crate::limits::RANGE_CHUNK_BYTES;
@@ -58,7 +56,10 @@ pub fn latest(view: &dyn View, key: &Bytes) -> Result<Option<Version>, Fault> {
 pub fn bounds(range: &KeyRange) -> KeyBounds<'_> {
     match range {
         KeyRange::One(key) => (Bound::Included(key), Bound::Included(key)),
-        KeyRange::Span { start, end: Some(end) } => (Bound::Included(start), Bound::Excluded(end)),
+        KeyRange::Span {
+            start,
+            end: Some(end),
+        } => (Bound::Included(start), Bound::Excluded(end)),
         KeyRange::Span { start, end: None } => (Bound::Included(start), Bound::Unbounded),
     }
 }
@@ -98,7 +99,11 @@ pub fn range_chunk(
         let candidate = candidate?;
         let beyond = request.limit > 0 && sent >= request.limit;
         if !request.count_only && !beyond && bytes >= RANGE_CHUNK_BYTES {
-            let after = reply.kvs.last().map(|kv| kv.key.clone()).unwrap_or_default();
+            let after = reply
+                .kvs
+                .last()
+                .map(|kv| kv.key.clone())
+                .unwrap_or_default();
             return Ok((reply, Some(ChunkCursor { after, sent, count })));
         }
         count += 1;
@@ -128,7 +133,10 @@ fn rest_after(range: &KeyRange, key: Bytes) -> KeyRange {
         // The one key was sent: nothing lies between it and the next possible key.
         KeyRange::One(_) => Some(Bytes::from(start.clone())),
     };
-    KeyRange::Span { start: Bytes::from(start), end }
+    KeyRange::Span {
+        start: Bytes::from(start),
+        end,
+    }
 }
 
 /// The revision that a request reads at. Anything below one means the latest, as in etcd.
@@ -174,7 +182,9 @@ fn candidates<'a>(
     }
     if let KeyRange::One(key) = range {
         let row = view.get(Table::Current, key)?.map(|row| (key.clone(), row));
-        return Ok(Box::new(row.map(|row| Ok(Candidate::Latest(row))).into_iter()));
+        return Ok(Box::new(
+            row.map(|row| Ok(Candidate::Latest(row))).into_iter(),
+        ));
     }
     let rows = view.scan(Table::Current, bounds(range), direction);
     Ok(Box::new(rows.map(|row| row.map(Candidate::Latest))))
@@ -198,7 +208,11 @@ impl Plan {
         // of the first keys; a filter makes it look at all.
         let sorts_all = !by_key && (request.sort_order != SortOrder::None || has_filters(request));
         Plan {
-            direction: if by_key && descends { Direction::Reverse } else { Direction::Forward },
+            direction: if by_key && descends {
+                Direction::Reverse
+            } else {
+                Direction::Forward
+            },
             take: match request.limit {
                 limit if limit > 0 && !sorts_all => (limit as usize).saturating_add(1),
                 _ => usize::MAX,
@@ -225,8 +239,15 @@ fn has_filters(request: &RangeRequest) -> bool {
 
 fn within_filters(request: &RangeRequest, kv: &KeyValue) -> bool {
     let within = |n: i64, min: i64, max: i64| (min == 0 || n >= min) && (max == 0 || n <= max);
-    within(kv.mod_revision, request.min_mod_revision, request.max_mod_revision)
-        && within(kv.create_revision, request.min_create_revision, request.max_create_revision)
+    within(
+        kv.mod_revision,
+        request.min_mod_revision,
+        request.max_mod_revision,
+    ) && within(
+        kv.create_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    )
 }
 
 fn compare(request: &RangeRequest, a: &KeyValue, b: &KeyValue) -> Ordering {
@@ -237,5 +258,9 @@ fn compare(request: &RangeRequest, a: &KeyValue, b: &KeyValue) -> Ordering {
         SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
         SortTarget::Value => a.value.cmp(&b.value),
     };
-    if request.sort_order == SortOrder::Descend { order.reverse() } else { order }
+    if request.sort_order == SortOrder::Descend {
+        order.reverse()
+    } else {
+        order
+    }
 }

@@ -19,7 +19,10 @@ use core::cmp::Ordering;
 
 /// Runs a transaction that only reads.
 pub fn read(view: &dyn View, at: At, txn: &TxnRequest) -> Result<TxnReply, QueryError> {
-    assert!(txn.is_read_only(), "a transaction that writes goes through the log");
+    assert!(
+        txn.is_read_only(),
+        "a transaction that writes goes through the log"
+    );
     let path = Path::choose(view, txn)?;
     check_ranges(at, txn, &mut path.steps())?;
     Ok(run(&mut Reader { view, at }, txn, &mut path.steps())?)
@@ -85,11 +88,17 @@ impl Path {
 }
 
 fn branch(txn: &TxnRequest, succeeded: bool) -> &[Op] {
-    if succeeded { &txn.success } else { &txn.failure }
+    if succeeded {
+        &txn.success
+    } else {
+        &txn.failure
+    }
 }
 
 fn take(steps: &mut Steps<'_>) -> bool {
-    steps.next().expect("the path has a step for each transaction on it")
+    steps
+        .next()
+        .expect("the path has a step for each transaction on it")
 }
 
 /// Whether a comparison holds for every key of its range, and for a key that does not exist if
@@ -129,11 +138,7 @@ fn matches(compare: &Compare, kv: &KeyValue) -> bool {
     }
 }
 
-fn check_puts(
-    view: &dyn View,
-    txn: &TxnRequest,
-    steps: &mut Steps<'_>,
-) -> Result<(), QueryError> {
+fn check_puts(view: &dyn View, txn: &TxnRequest, steps: &mut Steps<'_>) -> Result<(), QueryError> {
     for op in branch(txn, take(steps)) {
         match op {
             Op::Put(put) => check_put(view, put)?,

@@ -28,7 +28,12 @@ pub struct Writer<'o, 'v> {
 
 impl<'o, 'v> Writer<'o, 'v> {
     pub fn new(overlay: &'o mut Overlay<'v>, before: At) -> Writer<'o, 'v> {
-        Writer { overlay, before, changes: Vec::new(), deleted: false }
+        Writer {
+            overlay,
+            before,
+            changes: Vec::new(),
+            deleted: false,
+        }
     }
 
     /// What reads within this revision see: what it wrote so far.
@@ -39,7 +44,10 @@ impl<'o, 'v> Writer<'o, 'v> {
     /// What reads within this revision may ask for.
     pub fn at(&self) -> At {
         let written = i64::from(!self.changes.is_empty());
-        At { revision: self.before.revision + written, ..self.before }
+        At {
+            revision: self.before.revision + written,
+            ..self.before
+        }
     }
 
     /// The revision after these writes, and what watchers see of them.
@@ -75,16 +83,22 @@ impl<'o, 'v> Writer<'o, 'v> {
         if held_by != lease {
             self.detach(held_by, key);
             if lease != LeaseId::NONE {
-                self.overlay.put(Table::LeaseKeys, lease_keys_key(lease, key), Bytes::new());
+                self.overlay
+                    .put(Table::LeaseKeys, lease_keys_key(lease, key), Bytes::new());
             }
         }
         self.overlay.put(Table::Current, key.clone(), rows.current);
         self.overlay.put(Table::Events, rows.event_key, rows.event);
-        self.overlay.put(Table::Versions, rows.version_key, VERSION_PUT);
+        self.overlay
+            .put(Table::Versions, rows.version_key, VERSION_PUT);
 
         let prev_kv = if put.prev_kv { before.clone() } else { None };
         let before = self.before_revision(key, before);
-        self.changes.push(Change { kind: ChangeKind::Put, kv: rows.kv, prev_kv: before });
+        self.changes.push(Change {
+            kind: ChangeKind::Put,
+            kv: rows.kv,
+            prev_kv: before,
+        });
         Ok(PutReply { prev_kv })
     }
 
@@ -100,7 +114,10 @@ impl<'o, 'v> Writer<'o, 'v> {
                 .scan(Table::Current, bounds(span), Direction::Forward)
                 .collect::<Result<_, _>>()?,
         };
-        let mut reply = DeleteRangeReply { deleted: found.len() as i64, prev_kvs: Vec::new() };
+        let mut reply = DeleteRangeReply {
+            deleted: found.len() as i64,
+            prev_kvs: Vec::new(),
+        };
         for (key, row) in found {
             let version = decode_current(key, &row)?;
             if delete.prev_kv {
@@ -115,11 +132,15 @@ impl<'o, 'v> Writer<'o, 'v> {
     pub fn revoke(&mut self, lease: LeaseId) -> Result<(), Fault> {
         for key in lease_keys(self.overlay, lease)? {
             let version = latest(self.overlay, &key)?.ok_or_else(|| {
-                Fault(alloc::format!("lease {:x} holds {key:?}, which does not exist", lease.0))
+                Fault(alloc::format!(
+                    "lease {:x} holds {key:?}, which does not exist",
+                    lease.0
+                ))
             })?;
             self.delete(version);
         }
-        self.overlay.delete(Table::Lease, Bytes::copy_from_slice(&lease_key(lease)));
+        self.overlay
+            .delete(Table::Lease, Bytes::copy_from_slice(&lease_key(lease)));
         Ok(())
     }
 
@@ -130,7 +151,8 @@ impl<'o, 'v> Writer<'o, 'v> {
         self.detach(version.kv.lease, &key);
         self.overlay.delete(Table::Current, key.clone());
         self.overlay.put(Table::Events, rows.event_key, rows.event);
-        self.overlay.put(Table::Versions, rows.version_key, VERSION_TOMBSTONE);
+        self.overlay
+            .put(Table::Versions, rows.version_key, VERSION_TOMBSTONE);
 
         let before = self.before_revision(&key, Some(version.kv));
         self.changes.push(deletion(key, revision.main, before));
@@ -139,12 +161,16 @@ impl<'o, 'v> Writer<'o, 'v> {
 
     fn detach(&mut self, lease: LeaseId, key: &[u8]) {
         if lease != LeaseId::NONE {
-            self.overlay.delete(Table::LeaseKeys, lease_keys_key(lease, key));
+            self.overlay
+                .delete(Table::LeaseKeys, lease_keys_key(lease, key));
         }
     }
 
     fn next_revision(&self) -> Revision {
-        Revision { main: self.before.revision + 1, sub: self.changes.len() as i64 }
+        Revision {
+            main: self.before.revision + 1,
+            sub: self.changes.len() as i64,
+        }
     }
 
     /// What `key` was before this main revision, given what it was until now: watchers are told
@@ -168,7 +194,9 @@ impl<'o, 'v> Writer<'o, 'v> {
 pub fn lease_keys(view: &dyn View, lease: LeaseId) -> Result<Vec<Bytes>, Fault> {
     let start = lease_key(lease);
     let next = lease.0.checked_add(1).map(|id| lease_key(LeaseId(id)));
-    let end = next.as_ref().map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
+    let end = next
+        .as_ref()
+        .map_or(Bound::Unbounded, |next| Bound::Excluded(&next[..]));
     let bounds: KeyBounds<'_> = (Bound::Included(&start[..]), end);
     view.scan(Table::LeaseKeys, bounds, Direction::Forward)
         .map(|row| decode_lease_keys_key(&row?.0))
