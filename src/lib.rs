@@ -1,1 +1,4 @@
-//! detcd
+//! detcd: an etcd whose every node can run in a deterministic simulator. This crate is the server
+//! around it: flags, protocols and programs.
+
+pub mod config;

@@ -1,0 +1,158 @@
+//! The members of a new cluster, from `--initial-cluster`, with etcd's checks and texts.
+
+use super::url::{self, Url, UrlError};
+use super::{ClusterState, Config};
+use std::collections::BTreeMap;
+use thiserror::Error;
+
+/// The members that start a cluster together, by name. The same on every member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bootstrap {
+    pub members: BTreeMap<String, Vec<Url>>,
+    pub token: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum BootstrapError {
+    #[error("error setting up initial cluster: {0}")]
+    Url(#[from] UrlError),
+    #[error("couldn't find local name {0:?} in the initial cluster configuration")]
+    NameMissing(String),
+    #[error("initial cluster {0} has duplicate url")]
+    DuplicateUrl(String),
+    #[error(
+        "--initial-cluster has {missing} but missing from --initial-advertise-peer-urls={advertised} ({why})"
+    )]
+    NotAdvertised {
+        missing: String,
+        advertised: String,
+        why: String,
+    },
+    #[error(
+        "--initial-advertise-peer-urls has {missing} but missing from --initial-cluster={cluster}"
+    )]
+    NotInCluster { missing: String, cluster: String },
+    #[error(
+        "joining a running cluster (--initial-cluster-state=existing) is not supported by this \
+         version of detcd; a member that has started before finds its cluster in its data-dir, \
+         and there is none in {0:?}"
+    )]
+    CannotJoin(String),
+    #[error(
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS scheme"
+    )]
+    ClientTls(String),
+    #[error("cannot listen on TLS for {0}: KeyFile and CertFile are not presented")]
+    PeerTls(String),
+}
+
+impl Config {
+    /// Refuses listeners that need TLS: without certificates there is none.
+    pub fn check_listeners(&self) -> Result<(), BootstrapError> {
+        if let Some(url) = self.listen_peer_urls.iter().find(|url| url.is_tls()) {
+            return Err(BootstrapError::PeerTls(url.address.clone()));
+        }
+        if let Some(url) = self.listen_client_urls.iter().find(|url| url.is_tls()) {
+            return Err(BootstrapError::ClientTls(url.to_string()));
+        }
+        Ok(())
+    }
+
+    /// Who starts the cluster. Only asked by a member that has not started before.
+    pub fn bootstrap(&self) -> Result<Bootstrap, BootstrapError> {
+        let members = self.parse_cluster()?;
+        let Some(own) = members.get(&self.name) else {
+            return Err(BootstrapError::NameMissing(self.name.clone()));
+        };
+        let mut all: Vec<&Url> = members.values().flatten().collect();
+        all.sort();
+        if all.windows(2).any(|pair| pair[0] == pair[1]) {
+            return Err(BootstrapError::DuplicateUrl(render(&members)));
+        }
+        self.check_advertised(own)?;
+        if self.initial_cluster_state == ClusterState::Existing {
+            return Err(BootstrapError::CannotJoin(
+                self.data_dir.display().to_string(),
+            ));
+        }
+        Ok(Bootstrap {
+            members,
+            token: self.initial_cluster_token.clone(),
+        })
+    }
+
+    /// `NAME=URL,NAME=URL,...`; a name may stand several times.
+    fn parse_cluster(&self) -> Result<BTreeMap<String, Vec<Url>>, BootstrapError> {
+        let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+        for item in self
+            .initial_cluster
+            .split(',')
+            .map(str::trim)
+            .filter(|item| !item.is_empty())
+        {
+            let (name, text) = item.split_once('=').unwrap_or((item, ""));
+            // etcd skips items without a name; the check of the local name then says what is wrong.
+            if name.is_empty() {
+                continue;
+            }
+            members
+                .entry(name.to_owned())
+                .or_default()
+                .push(Url::parse(text)?);
+        }
+        members.values_mut().for_each(|urls| urls.sort());
+        Ok(members)
+    }
+
+    /// What this member tells others must be what the others were told.
+    fn check_advertised(&self, own: &[Url]) -> Result<(), BootstrapError> {
+        let advertised = &self.initial_advertise_peer_urls;
+        let missing: Vec<String> = own
+            .iter()
+            .filter(|url| !advertised.contains(url))
+            .map(|url| format!("{}={url}", self.name))
+            .collect();
+        if !missing.is_empty() {
+            return Err(BootstrapError::NotAdvertised {
+                missing: missing.join(","),
+                advertised: url::join(advertised),
+                why: difference(advertised, own),
+            });
+        }
+        let missing: Vec<&str> = advertised
+            .iter()
+            .filter(|url| !own.contains(url))
+            .map(Url::as_str)
+            .collect();
+        if !missing.is_empty() {
+            let cluster = BTreeMap::from([(self.name.clone(), advertised.clone())]);
+            return Err(BootstrapError::NotInCluster {
+                missing: missing.join(","),
+                cluster: render(&cluster),
+            });
+        }
+        Ok(())
+    }
+}
+
+fn difference(advertised: &[Url], own: &[Url]) -> String {
+    if advertised.len() != own.len() {
+        return format!("len({}) != len({})", quoted(advertised), quoted(own));
+    }
+    let pair = advertised.iter().zip(own).find(|(a, b)| a != b);
+    let (a, b) = pair.expect("lists of equal length that differ, differ somewhere");
+    format!("\"{a}\"(resolved from \"{a}\") != \"{b}\"(resolved from \"{b}\")")
+}
+
+fn quoted(urls: &[Url]) -> String {
+    let quoted: Vec<String> = urls.iter().map(|url| format!("\"{url}\"")).collect();
+    format!("[{}]", quoted.join(" "))
+}
+
+fn render(members: &BTreeMap<String, Vec<Url>>) -> String {
+    let items: Vec<String> = members
+        .iter()
+        .flat_map(|(name, urls)| urls.iter().map(move |url| format!("{name}={url}")))
+        .collect();
+    items.join(",")
+}

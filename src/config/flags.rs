@@ -1,0 +1,255 @@
+//! The table of flags: every flag of etcd that detcd knows of, and what it does about it.
+//!
+//! A flag that detcd cannot honour is never ignored in silence: it is refused, unless it is given
+//! the value that describes what detcd does anyway.
+
+/// How a value is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Text,
+    /// `--flag` alone means true; a value needs `=`.
+    Bool,
+    Uint,
+    Int,
+    /// As Go writes them: `1h30m`, `500ms`.
+    Duration,
+    /// URLs separated by commas.
+    Urls,
+    /// One of these words.
+    OneOf(&'static [&'static str]),
+}
+
+/// What detcd does about a flag.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Does what its help says.
+    Works,
+    /// Accepted with any value, and means nothing here: it tunes a part that etcd has and detcd
+    /// has not.
+    Inert,
+    /// Accepted with its default only: detcd does not offer what another value asks for.
+    DefaultOnly,
+}
+
+/// One flag.
+#[derive(Clone, Copy, Debug)]
+pub struct Flag {
+    pub name: &'static str,
+    pub kind: Kind,
+    pub default: &'static str,
+    pub status: Status,
+    pub help: &'static str,
+}
+
+impl Flag {
+    /// The environment variable that gives the flag's value.
+    pub fn env(&self) -> String {
+        format!(
+            "{ENV_PREFIX}{}",
+            self.name.to_ascii_uppercase().replace('-', "_")
+        )
+    }
+
+    /// Asks for a text about the program instead of a server. Has no environment variable:
+    /// container images set `ETCD_VERSION` to say what they hold.
+    pub fn is_question(&self) -> bool {
+        matches!(self.name, "help" | "h" | "version")
+    }
+}
+
+/// What every variable's name begins with.
+pub const ENV_PREFIX: &str = "ETCD_";
+
+/// The flags under one heading of the help.
+pub struct Section {
+    pub title: &'static str,
+    pub flags: &'static [Flag],
+}
+
+/// The flag called `name`. etcd's names of 3.4 to 3.6 that begin with `experimental-` mean the
+/// flag that they became.
+pub fn find(name: &str) -> Option<&'static Flag> {
+    let named = |name: &str| {
+        SECTIONS
+            .iter()
+            .flat_map(|section| section.flags)
+            .find(|flag| flag.name == name)
+    };
+    named(name).or_else(|| named(name.strip_prefix("experimental-")?))
+}
+
+/// Every flag.
+pub fn all() -> impl Iterator<Item = &'static Flag> {
+    SECTIONS.iter().flat_map(|section| section.flags)
+}
+
+const fn flag(
+    name: &'static str,
+    kind: Kind,
+    default: &'static str,
+    status: Status,
+    help: &'static str,
+) -> Flag {
+    Flag {
+        name,
+        kind,
+        default,
+        status,
+        help,
+    }
+}
+
+use Kind::{Bool, Duration, Int, OneOf, Text, Uint, Urls};
+use Status::{DefaultOnly, Inert, Works};
+
+/// The flags, in the order of the help.
+#[rustfmt::skip]
+pub const SECTIONS: &[Section] = &[
+    Section { title: "Questions", flags: &[
+        flag("version", Bool, "false", Works, "Print the version and exit."),
+        flag("help", Bool, "false", Works, "Print this text and exit."),
+        flag("h", Bool, "false", Works, "Print this text and exit."),
+    ]},
+    Section { title: "Member", flags: &[
+        flag("name", Text, "default", Works, "Name of this member, for people."),
+        flag("data-dir", Text, "", Works, "Directory of all data; empty means NAME.etcd."),
+        flag("listen-peer-urls", Urls, "http://localhost:2380", Works, "URLs to listen on for other members."),
+        flag("listen-client-urls", Urls, "http://localhost:2379", Works, "URLs to listen on for clients."),
+        flag("snapshot-count", Uint, "10000", Works, "Applied entries from one snapshot to the next."),
+        flag("snapshot-catchup-entries", Uint, "5000", Works, "Log entries kept behind a snapshot for members that lag."),
+        flag("heartbeat-interval", Uint, "100", Works, "Milliseconds between heartbeats of a leader."),
+        flag("election-timeout", Uint, "1000", Works, "Milliseconds without a leader before an election."),
+        flag("quota-backend-bytes", Int, "0", Works, "Refuse writes beyond this many stored bytes; 0 means 2 GiB, less means no quota."),
+        flag("max-request-bytes", Uint, "1572864", Works, "Largest request, in bytes."),
+        flag("max-txn-ops", Uint, "128", Works, "Operations allowed in one transaction."),
+        flag("max-concurrent-streams", Uint, "4294967295", Works, "Requests under way on one client connection."),
+        flag("grpc-keepalive-interval", Duration, "2h", Works, "Ping a silent client connection this often; 0 means never."),
+        flag("grpc-keepalive-timeout", Duration, "20s", Works, "Close a connection that leaves a ping unanswered for this long."),
+        flag("grpc-keepalive-min-time", Duration, "5s", Inert, "Clients are not punished for pinging often."),
+        flag("watch-progress-notify-interval", Duration, "10m", Works, "How often an idle watcher that asked for it is told the revision."),
+        flag("socket-reuse-port", Bool, "false", Works, "Set SO_REUSEPORT on listening sockets."),
+        flag("socket-reuse-address", Bool, "false", Inert, "SO_REUSEADDR is always set."),
+        flag("store-cache-bytes", Uint, "67108864", Works, "Memory for cached blocks of the store. (detcd)"),
+        flag("worker-threads", Uint, "0", Works, "Threads that serve requests; 0 means one for each core. (detcd)"),
+        flag("etcd-version", Text, "3.7.0", Works, "Version of etcd that clients are told. (detcd)"),
+        flag("strict-env", Bool, "false", Works, "Refuse a variable that a flag shadows, instead of warning. (detcd)"),
+        flag("wal-dir", Text, "", DefaultOnly, "Directory of the log apart from the data."),
+        flag("initial-election-tick-advance", Bool, "true", Inert, "Elections at the start need no help."),
+        flag("max-snapshots", Uint, "5", Inert, "Snapshots are not kept as files."),
+        flag("max-wals", Uint, "5", Inert, "The log is purged by snapshots."),
+        flag("memory-mlock", Bool, "false", DefaultOnly, "Lock the process in memory."),
+        flag("backend-bbolt-freelist-type", OneOf(&["map", "array"]), "map", Inert, "The store has no free list."),
+        flag("backend-batch-interval", Duration, "0s", Inert, "The store has no batch interval."),
+        flag("backend-batch-limit", Int, "0", Inert, "The store has no batch limit."),
+        flag("enable-grpc-gateway", Bool, "true", Inert, "Serve JSON over HTTP."),
+        flag("raft-read-timeout", Duration, "5s", Inert, "Peer connections choose their own timeouts."),
+        flag("raft-write-timeout", Duration, "5s", Inert, "Peer connections choose their own timeouts."),
+        flag("feature-gates", Text, "", DefaultOnly, "Switches of experimental features."),
+        flag("listen-client-http-urls", Urls, "", DefaultOnly, "URLs for HTTP clients apart from gRPC."),
+    ]},
+    Section { title: "Clustering", flags: &[
+        flag("initial-advertise-peer-urls", Urls, "http://localhost:2380", Works, "URLs of this member that other members are told."),
+        flag("initial-cluster", Text, "default=http://localhost:2380", Works, "Members of a new cluster: NAME=URL, separated by commas."),
+        flag("initial-cluster-state", OneOf(&["new", "existing"]), "new", Works, "Whether the cluster is new or exists."),
+        flag("initial-cluster-token", Text, "etcd-cluster", Works, "Keeps clusters of equal members apart."),
+        flag("advertise-client-urls", Urls, "http://localhost:2379", Works, "URLs of this member that clients are told."),
+        flag("pre-vote", Bool, "true", DefaultOnly, "Ask before starting an election."),
+        flag("strict-reconfig-check", Bool, "true", DefaultOnly, "Refuse changes of membership that cost the quorum."),
+        flag("discovery", Text, "", DefaultOnly, "Discovery URL."),
+        flag("discovery-token", Text, "", DefaultOnly, "Discovery token in a v3 cluster."),
+        flag("discovery-endpoints", Text, "", DefaultOnly, "Endpoints of the discovery cluster."),
+        flag("discovery-dial-timeout", Duration, "2s", Inert, "Discovery is off."),
+        flag("discovery-request-timeout", Duration, "5s", Inert, "Discovery is off."),
+        flag("discovery-keepalive-time", Duration, "2s", Inert, "Discovery is off."),
+        flag("discovery-keepalive-timeout", Duration, "6s", Inert, "Discovery is off."),
+        flag("discovery-insecure-transport", Bool, "true", Inert, "Discovery is off."),
+        flag("discovery-insecure-skip-tls-verify", Bool, "false", Inert, "Discovery is off."),
+        flag("discovery-cert", Text, "", DefaultOnly, "Certificate for discovery."),
+        flag("discovery-key", Text, "", DefaultOnly, "Key for discovery."),
+        flag("discovery-cacert", Text, "", DefaultOnly, "Authorities for discovery."),
+        flag("discovery-user", Text, "", DefaultOnly, "User for discovery."),
+        flag("discovery-password", Text, "", DefaultOnly, "Password for discovery."),
+        flag("discovery-fallback", OneOf(&["exit", "proxy"]), "exit", DefaultOnly, "What a surplus member of a discovery becomes."),
+        flag("discovery-proxy", Text, "", DefaultOnly, "HTTP proxy for discovery."),
+        flag("discovery-srv", Text, "", DefaultOnly, "Domain whose SRV records name the members."),
+        flag("discovery-srv-name", Text, "", DefaultOnly, "Suffix of the SRV records' names."),
+        flag("auto-compaction-mode", OneOf(&["periodic", "revision"]), "periodic", Inert, "How the retention of history counts."),
+        flag("auto-compaction-retention", Text, "0", DefaultOnly, "History kept by automatic compaction; 0 means all."),
+        flag("v2-deprecation", OneOf(&["not-yet", "write-only", "write-only-drop-data", "gone"]), "write-only", Inert, "There is no v2 data."),
+        flag("max-learners", Uint, "1", DefaultOnly, "Learners allowed at a time."),
+        flag("force-new-cluster", Bool, "false", DefaultOnly, "Make a cluster of this member alone out of its data."),
+        flag("unsafe-no-fsync", Bool, "false", DefaultOnly, "Acknowledge what is not durable."),
+    ]},
+    Section { title: "Security", flags: &[
+        flag("cert-file", Text, "", DefaultOnly, "Certificate for clients."),
+        flag("key-file", Text, "", DefaultOnly, "Key for clients."),
+        flag("client-cert-auth", Bool, "false", DefaultOnly, "Ask clients for certificates."),
+        flag("client-cert-file", Text, "", DefaultOnly, "Certificate for calls of this member to itself."),
+        flag("client-key-file", Text, "", DefaultOnly, "Key for calls of this member to itself."),
+        flag("client-crl-file", Text, "", DefaultOnly, "Revoked certificates of clients."),
+        flag("client-cert-allowed-hostname", Text, "", DefaultOnly, "Host that clients' certificates must name."),
+        flag("trusted-ca-file", Text, "", DefaultOnly, "Authorities for clients."),
+        flag("auto-tls", Bool, "false", DefaultOnly, "Serve clients with a certificate made at the start."),
+        flag("peer-cert-file", Text, "", DefaultOnly, "Certificate for members."),
+        flag("peer-key-file", Text, "", DefaultOnly, "Key for members."),
+        flag("peer-client-cert-auth", Bool, "false", DefaultOnly, "Ask members for certificates."),
+        flag("peer-client-cert-file", Text, "", DefaultOnly, "Certificate for calls to members."),
+        flag("peer-client-key-file", Text, "", DefaultOnly, "Key for calls to members."),
+        flag("peer-trusted-ca-file", Text, "", DefaultOnly, "Authorities for members."),
+        flag("peer-cert-allowed-cn", Text, "", DefaultOnly, "Name that members' certificates must carry."),
+        flag("peer-cert-allowed-hostname", Text, "", DefaultOnly, "Host that members' certificates must name."),
+        flag("peer-auto-tls", Bool, "false", DefaultOnly, "Serve members with a certificate made at the start."),
+        flag("peer-crl-file", Text, "", DefaultOnly, "Revoked certificates of members."),
+        flag("peer-skip-client-san-verification", Bool, "false", DefaultOnly, "Trust members whatever address they call from."),
+        flag("self-signed-cert-validity", Uint, "1", Inert, "No certificates are made."),
+        flag("cipher-suites", Text, "", DefaultOnly, "TLS suites."),
+        flag("tls-min-version", OneOf(&["TLS1.2", "TLS1.3"]), "TLS1.2", Inert, "Oldest version of TLS."),
+        flag("tls-max-version", OneOf(&["", "TLS1.2", "TLS1.3"]), "", Inert, "Newest version of TLS."),
+        flag("cors", Text, "*", Works, "Origins that browsers may call from, separated by commas."),
+        flag("host-whitelist", Text, "*", DefaultOnly, "Host names that HTTP requests may use."),
+    ]},
+    Section { title: "Auth", flags: &[
+        flag("auth-token", Text, "simple", DefaultOnly, "Kind of tokens."),
+        flag("bcrypt-cost", Uint, "10", Inert, "There are no passwords."),
+        flag("auth-token-ttl", Uint, "300", Inert, "There are no tokens."),
+    ]},
+    Section { title: "Logging and monitoring", flags: &[
+        flag("logger", OneOf(&["zap"]), "zap", Inert, "The shape of the log is zap's."),
+        flag("log-level", OneOf(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]), "info", Works, "Least level of the log."),
+        flag("log-format", OneOf(&["json", "console"]), "json", Works, "Shape of the log's lines."),
+        flag("log-outputs", Text, "default", Works, "Where the log goes: stderr (default), stdout, or files, separated by commas."),
+        flag("enable-log-rotation", Bool, "false", DefaultOnly, "Rotate log files."),
+        flag("log-rotation-config-json", Text, "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}", Inert, "Rotation is off."),
+        flag("metrics", OneOf(&["basic", "extensive"]), "basic", Works, "Whether /metrics has a histogram of each method's latency."),
+        flag("listen-metrics-urls", Urls, "", DefaultOnly, "URLs for metrics and health alone."),
+        flag("enable-pprof", Bool, "false", DefaultOnly, "Serve profiles."),
+        flag("warning-apply-duration", Duration, "100ms", Inert, "Slow applies show in the metrics."),
+        flag("warning-unary-request-duration", Duration, "300ms", Inert, "Slow requests show in the metrics."),
+        flag("enable-distributed-tracing", Bool, "false", DefaultOnly, "Send traces."),
+        flag("distributed-tracing-address", Text, "localhost:4317", Inert, "Tracing is off."),
+        flag("distributed-tracing-service-name", Text, "etcd", Inert, "Tracing is off."),
+        flag("distributed-tracing-instance-id", Text, "", Inert, "Tracing is off."),
+        flag("distributed-tracing-sampling-rate", Uint, "0", Inert, "Tracing is off."),
+    ]},
+    Section { title: "Upkeep", flags: &[
+        flag("initial-corrupt-check", Bool, "false", DefaultOnly, "Compare hashes before serving."),
+        flag("corrupt-check-time", Duration, "0s", DefaultOnly, "Compare hashes this often."),
+        flag("compact-hash-check-enabled", Bool, "false", DefaultOnly, "Compare hashes at compactions."),
+        flag("compact-hash-check-time", Duration, "1m", Inert, "Hashes are not compared at compactions."),
+        flag("compaction-batch-limit", Uint, "1000", Inert, "Compaction chooses its steps."),
+        flag("compaction-sleep-interval", Duration, "0s", Inert, "Compaction runs beside the traffic."),
+        flag("bootstrap-defrag-threshold-megabytes", Uint, "0", Inert, "The store needs no defragmentation."),
+        flag("downgrade-check-time", Duration, "5s", Inert, "There are no downgrades."),
+        flag("enable-lease-checkpoint", Bool, "false", DefaultOnly, "Keep leases' remaining time across leaders."),
+        flag("enable-lease-checkpoint-persist", Bool, "false", DefaultOnly, "Store leases' remaining time."),
+        flag("stop-grpc-service-on-defrag", Bool, "false", Inert, "The store needs no defragmentation."),
+        flag("txn-mode-write-with-shared-buffer", Bool, "true", Inert, "Reads of a transaction copy nothing."),
+    ]},
+    Section { title: "Of etcd 3.4 and before", flags: &[
+        flag("config-file", Text, "", DefaultOnly, "File with the values of flags."),
+        flag("enable-v2", Bool, "false", DefaultOnly, "Serve the v2 API."),
+        flag("proxy", OneOf(&["off", "readonly", "on"]), "off", DefaultOnly, "Serve as a proxy."),
+        flag("debug", Bool, "false", DefaultOnly, "Use --log-level=debug."),
+        flag("log-package-levels", Text, "", DefaultOnly, "Levels of single packages."),
+    ]},
+];

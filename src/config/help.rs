@@ -1,0 +1,86 @@
+//! The texts of `--help` and `--version`.
+
+use super::flags::{Kind, SECTIONS, Status};
+use std::fmt::Write as _;
+
+/// What the build knows of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct VersionInfo {
+    pub detcd: &'static str,
+    pub git_sha: &'static str,
+    pub rust: &'static str,
+    pub os: &'static str,
+    pub arch: &'static str,
+}
+
+/// Four lines in etcd's shape.
+pub fn version(info: VersionInfo) -> String {
+    format!(
+        "detcd Version: {}\nGit SHA: {}\nRust Version: {}\nRust OS/Arch: {}/{}\n",
+        info.detcd,
+        info.git_sha,
+        info.rust,
+        info.os,
+        // Go's name for it, which scripts expect.
+        match info.arch {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }
+    )
+}
+
+/// How the program is called: also what a syntax error is answered with.
+pub fn usage() -> String {
+    "Usage:
+
+  detcd [flags]
+    Serve as a member of a cluster.
+
+  detcd --version
+    Show the version.
+
+  detcd -h | --help
+    Show every flag.
+
+  detcd bench [options]
+    Load an etcd cluster and measure it; see detcd bench --help.
+"
+    .to_owned()
+}
+
+/// Every flag with its default. Flags may have one dash or two; each but the questions can be
+/// given by a variable: `--data-dir` by `ETCD_DATA_DIR`.
+pub fn help() -> String {
+    let mut text = usage();
+    text.push_str(
+        "
+Flags may begin with one dash or two, and be given as --flag=VALUE or --flag VALUE.
+Each may be given by a variable instead: --data-dir by ETCD_DATA_DIR. A flag beats a variable.
+Flags marked (inert) are accepted and mean nothing here; flags marked (default only) are
+etcd's, and refused with any value but their default.
+",
+    );
+    for section in SECTIONS {
+        let _ = write!(text, "\n{}:\n", section.title);
+        for flag in section.flags {
+            let mark = match flag.status {
+                Status::Works => "",
+                Status::Inert => " (inert)",
+                Status::DefaultOnly => " (default only)",
+            };
+            let words = match flag.kind {
+                Kind::OneOf(words) => {
+                    format!(" One of: {}.", words.join(", ").trim_start_matches(", "))
+                }
+                _ => String::new(),
+            };
+            let _ = writeln!(
+                text,
+                "  --{} '{}'\n    {}{words}{mark}",
+                flag.name, flag.default, flag.help
+            );
+        }
+    }
+    text
+}

@@ -1,0 +1,153 @@
+//! Flags and environment to one [`Config`] value: parse, resolve, then start.
+//!
+//! [`read`] is a pure function of the arguments and the variables. What depends on the data-dir
+//! (whether a cluster is to be bootstrapped, and of whom) is a second step, [`Config::bootstrap`],
+//! which a member that has started before never takes: a restart needs no cluster flags.
+
+mod bootstrap;
+pub mod flags;
+mod help;
+mod parse;
+mod resolve;
+#[cfg(test)]
+mod tests;
+pub mod url;
+
+pub use bootstrap::{Bootstrap, BootstrapError};
+pub use help::{VersionInfo, help, usage, version};
+pub use parse::Given;
+
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::Duration;
+use thiserror::Error;
+use url::Url;
+
+/// What a member is told to be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    pub name: String,
+    pub data_dir: PathBuf,
+    /// Whether `data_dir` is the default that no flag gave.
+    pub data_dir_is_default: bool,
+    pub listen_peer_urls: Vec<Url>,
+    pub listen_client_urls: Vec<Url>,
+    pub initial_advertise_peer_urls: Vec<Url>,
+    pub advertise_client_urls: Vec<Url>,
+    pub initial_cluster: String,
+    pub initial_cluster_token: String,
+    pub initial_cluster_state: ClusterState,
+    pub heartbeat: Duration,
+    pub election_timeout: Duration,
+    pub snapshot_count: u64,
+    pub snapshot_catchup_entries: u64,
+    /// `None`: no quota.
+    pub quota_backend_bytes: Option<u64>,
+    pub max_request_bytes: usize,
+    pub max_txn_ops: usize,
+    pub max_concurrent_streams: u32,
+    /// `None`: silent connections are not pinged.
+    pub keepalive_interval: Option<Duration>,
+    pub keepalive_timeout: Duration,
+    pub watch_progress_interval: Duration,
+    pub socket_reuse_port: bool,
+    pub store_cache_bytes: u64,
+    /// Zero: one for each core.
+    pub worker_threads: usize,
+    /// The version of etcd that clients are told.
+    pub etcd_version: String,
+    pub cors: Vec<String>,
+    pub extensive_metrics: bool,
+    pub log: LogConfig,
+}
+
+/// Whether the cluster of the flags is to be made or to be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClusterState {
+    New,
+    Existing,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogConfig {
+    pub level: LogLevel,
+    pub format: LogFormat,
+    pub outputs: Vec<LogOutput>,
+}
+
+impl Default for LogConfig {
+    fn default() -> LogConfig {
+        LogConfig {
+            level: LogLevel::Info,
+            format: LogFormat::Json,
+            outputs: vec![LogOutput::Stderr],
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    Json,
+    Console,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum LogOutput {
+    Stderr,
+    Stdout,
+    File(PathBuf),
+}
+
+/// What the arguments ask for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    Serve(Box<Config>, Vec<Notice>),
+    Version,
+    Help,
+}
+
+/// Something about the flags that the log should say once there is a log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub enum Notice {
+    UsedVariable(String, String),
+    ShadowedVariable(String),
+    UnknownVariable(String),
+    /// etcd's advice about a value that is allowed and unwise.
+    Advice(String),
+}
+
+/// Why the arguments make no configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum UsageError {
+    /// The arguments cannot be read: etcd prints its usage and exits with 2.
+    #[error("{0}")]
+    Syntax(String),
+    /// They can be read and are refused: etcd logs `failed to verify flags` and exits with 1.
+    #[error("{0}")]
+    Verify(String),
+}
+
+/// Reads arguments (without the program's name) and variables.
+pub fn read(args: &[String], variables: &[(String, String)]) -> Result<Request, UsageError> {
+    let mut given = parse::arguments(args)?;
+    if ["help", "h"]
+        .iter()
+        .any(|name| parse::parse_bool(given.text(name)) == Some(true))
+    {
+        return Ok(Request::Help);
+    }
+    if parse::parse_bool(given.text("version")) == Some(true) {
+        return Ok(Request::Version);
+    }
+    let mut notices = parse::environment(&mut given, variables)?;
+    let config = resolve::resolve(&given, &mut notices)?;
+    Ok(Request::Serve(Box::new(config), notices))
+}

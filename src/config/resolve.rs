@@ -1,0 +1,261 @@
+//! From the texts of the flags to a [`Config`], with etcd's checks.
+
+use super::parse::{self, Given};
+use super::url::{self, Url};
+use super::{ClusterState, Config, LogConfig, LogFormat, LogLevel, LogOutput, Notice, UsageError};
+use std::path::PathBuf;
+use std::time::Duration;
+
+const QUOTA_BYTES_DEFAULT: u64 = 2 * 1024 * 1024 * 1024;
+const QUOTA_BYTES_ADVISED_MAX: u64 = 8 * 1024 * 1024 * 1024;
+const REQUEST_BYTES_ADVISED_MAX: u64 = 10 * 1024 * 1024;
+/// Nothing larger is ever framed: lengths on the wire and in the log have 32 bits.
+const REQUEST_BYTES_MAX: u64 = 1 << 30;
+const ELECTION_MS_MAX: u64 = 50_000;
+
+pub(super) fn resolve(given: &Given, notices: &mut Vec<Notice>) -> Result<Config, UsageError> {
+    check_discovery(given)?;
+    parse::check_supported(given)?;
+    let listen_client_urls = listen_urls(given, "listen-client-urls")?;
+    let listen_peer_urls = listen_urls(given, "listen-peer-urls")?;
+    let (heartbeat, election_timeout) = timing(given)?;
+    if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") {
+        return Err(refused(
+            "--advertise-client-urls is required when --listen-client-urls is set explicitly",
+        ));
+    }
+    let name = given.text("name").to_owned();
+    let initial_advertise_peer_urls = urls(given, "initial-advertise-peer-urls")?;
+    let initial_cluster = match given.is_set("initial-cluster") {
+        true => given.text("initial-cluster").to_owned(),
+        false => own_cluster(&name, &initial_advertise_peer_urls),
+    };
+    let data_dir_is_default = given.text("data-dir").is_empty();
+    let data_dir = match data_dir_is_default {
+        true => PathBuf::from(format!("{name}.etcd")),
+        false => PathBuf::from(given.text("data-dir")),
+    };
+    let snapshot_count = at_least_one(given, "snapshot-count")?;
+    Ok(Config {
+        data_dir,
+        data_dir_is_default,
+        listen_peer_urls,
+        listen_client_urls,
+        initial_advertise_peer_urls,
+        advertise_client_urls: urls(given, "advertise-client-urls")?,
+        initial_cluster,
+        initial_cluster_token: given.text("initial-cluster-token").to_owned(),
+        initial_cluster_state: match given.text("initial-cluster-state") {
+            "existing" => ClusterState::Existing,
+            _ => ClusterState::New,
+        },
+        heartbeat,
+        election_timeout,
+        snapshot_count,
+        snapshot_catchup_entries: uint(given, "snapshot-catchup-entries"),
+        quota_backend_bytes: quota(given, notices),
+        max_request_bytes: request_bytes(given, notices)?,
+        max_txn_ops: usize::try_from(at_least_one(given, "max-txn-ops")?).unwrap_or(usize::MAX),
+        max_concurrent_streams: u32::try_from(at_least_one(given, "max-concurrent-streams")?)
+            .unwrap_or(u32::MAX),
+        keepalive_interval: Some(duration(given, "grpc-keepalive-interval"))
+            .filter(|interval| !interval.is_zero()),
+        keepalive_timeout: duration(given, "grpc-keepalive-timeout"),
+        watch_progress_interval: positive_duration(given, "watch-progress-notify-interval")?,
+        socket_reuse_port: boolean(given, "socket-reuse-port"),
+        store_cache_bytes: uint(given, "store-cache-bytes"),
+        worker_threads: usize::try_from(uint(given, "worker-threads")).unwrap_or(usize::MAX),
+        etcd_version: etcd_version(given)?,
+        cors: given
+            .text("cors")
+            .split(',')
+            .map(|origin| origin.trim().to_owned())
+            .collect(),
+        extensive_metrics: given.text("metrics") == "extensive",
+        log: log(given),
+        name,
+    })
+}
+
+fn refused(text: impl Into<String>) -> UsageError {
+    UsageError::Verify(text.into())
+}
+
+fn check_discovery(given: &Given) -> Result<(), UsageError> {
+    let ways = ["initial-cluster", "discovery", "discovery-srv"];
+    match ways.iter().filter(|way| given.is_set(way)).count() {
+        0 | 1 => Ok(()),
+        _ => Err(refused(
+            "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
+             \"discovery\" or \"discovery-srv\"",
+        )),
+    }
+}
+
+fn timing(given: &Given) -> Result<(Duration, Duration), UsageError> {
+    let heartbeat_ms = uint(given, "heartbeat-interval");
+    let election_ms = uint(given, "election-timeout");
+    if heartbeat_ms == 0 {
+        return Err(refused("--heartbeat-interval must be >0 (set to 0ms)"));
+    }
+    if election_ms == 0 {
+        return Err(refused("--election-timeout must be >0 (set to 0ms)"));
+    }
+    if election_ms / 5 < heartbeat_ms {
+        return Err(refused(format!(
+            "--election-timeout[{election_ms}ms] should be at least as 5 times as \
+             --heartbeat-interval[{heartbeat_ms}ms]"
+        )));
+    }
+    if election_ms > ELECTION_MS_MAX {
+        return Err(refused(format!(
+            "--election-timeout[{election_ms}ms] is too long, and should be set less than \
+             {ELECTION_MS_MAX}ms"
+        )));
+    }
+    Ok((
+        Duration::from_millis(heartbeat_ms),
+        Duration::from_millis(election_ms),
+    ))
+}
+
+fn quota(given: &Given, notices: &mut Vec<Notice>) -> Option<u64> {
+    let bytes = given
+        .text("quota-backend-bytes")
+        .parse::<i64>()
+        .unwrap_or(0);
+    match u64::try_from(bytes) {
+        Err(_) => None,
+        Ok(0) => Some(QUOTA_BYTES_DEFAULT),
+        Ok(bytes) => {
+            if bytes > QUOTA_BYTES_ADVISED_MAX {
+                notices.push(Notice::Advice(format!(
+                    "quota exceeds the maximum value: {bytes} bytes given, at most \
+                     {QUOTA_BYTES_ADVISED_MAX} advised"
+                )));
+            }
+            Some(bytes)
+        }
+    }
+}
+
+fn request_bytes(given: &Given, notices: &mut Vec<Notice>) -> Result<usize, UsageError> {
+    let bytes = at_least_one(given, "max-request-bytes")?;
+    if bytes > REQUEST_BYTES_MAX {
+        return Err(refused(format!(
+            "--max-request-bytes[{bytes}] is too large, and must not exceed {REQUEST_BYTES_MAX}"
+        )));
+    }
+    if bytes > REQUEST_BYTES_ADVISED_MAX {
+        notices.push(Notice::Advice(format!(
+            "exceeded recommended request limit: {bytes} bytes given, at most \
+             {REQUEST_BYTES_ADVISED_MAX} advised"
+        )));
+    }
+    Ok(bytes as usize)
+}
+
+/// Clients compare it as a version (Kubernetes turns features on by it), so it must be one.
+fn etcd_version(given: &Given) -> Result<String, UsageError> {
+    let text = given.text("etcd-version");
+    let numbers: Vec<&str> = text.split('.').collect();
+    let is_version = numbers.len() == 3 && numbers.iter().all(|part| part.parse::<u32>().is_ok());
+    match is_version {
+        true => Ok(text.to_owned()),
+        false => Err(refused(format!(
+            "--etcd-version={text:?} is not a version: three numbers with dots between are wanted"
+        ))),
+    }
+}
+
+fn log(given: &Given) -> LogConfig {
+    let debug = parse::parse_bool(given.text("debug")) == Some(true);
+    LogConfig {
+        level: match given.text("log-level") {
+            _ if debug => LogLevel::Debug,
+            "debug" => LogLevel::Debug,
+            "info" => LogLevel::Info,
+            "warn" => LogLevel::Warn,
+            _ => LogLevel::Error,
+        },
+        format: match given.text("log-format") {
+            "console" => LogFormat::Console,
+            _ => LogFormat::Json,
+        },
+        outputs: given
+            .text("log-outputs")
+            .split(',')
+            .map(|output| match output.trim() {
+                "default" | "stderr" | "" => LogOutput::Stderr,
+                "stdout" => LogOutput::Stdout,
+                path => LogOutput::File(PathBuf::from(path)),
+            })
+            .collect(),
+    }
+}
+
+/// A cluster of this member alone.
+fn own_cluster(name: &str, peer_urls: &[Url]) -> String {
+    let members: Vec<String> = peer_urls
+        .iter()
+        .map(|url| format!("{name}={url}"))
+        .collect();
+    members.join(",")
+}
+
+fn urls(given: &Given, name: &str) -> Result<Vec<Url>, UsageError> {
+    match given.text(name) {
+        "" => Ok(Vec::new()),
+        text => url::parse_list(text).map_err(|error| refused(error.to_string())),
+    }
+}
+
+/// Listeners bind to addresses: a name other than localhost may mean several, or another machine.
+fn listen_urls(given: &Given, name: &str) -> Result<Vec<Url>, UsageError> {
+    let urls = urls(given, name)?;
+    for url in urls.iter().filter(|url| !url.is_unix()) {
+        let (host, _) = url.host_port();
+        let binds =
+            host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+        if !binds {
+            return Err(refused(format!("expected IP in URL for binding ({url})")));
+        }
+    }
+    if let Some(url) = urls.iter().find(|url| url.is_unix()) {
+        return Err(refused(format!(
+            "--{name}={url}: unix sockets are not supported by this version of detcd"
+        )));
+    }
+    Ok(urls)
+}
+
+fn boolean(given: &Given, name: &str) -> bool {
+    parse::parse_bool(given.text(name)) == Some(true)
+}
+
+/// The number of a flag whose text was checked when it was parsed.
+fn uint(given: &Given, name: &str) -> u64 {
+    given
+        .text(name)
+        .parse()
+        .expect("checked when it was parsed")
+}
+
+fn at_least_one(given: &Given, name: &str) -> Result<u64, UsageError> {
+    match uint(given, name) {
+        0 => Err(refused(format!("--{name} must be >0 (set to 0)"))),
+        number => Ok(number),
+    }
+}
+
+fn duration(given: &Given, name: &str) -> Duration {
+    let ms = parse::parse_duration_ms(given.text(name)).expect("checked when it was parsed");
+    Duration::from_millis(ms)
+}
+
+fn positive_duration(given: &Given, name: &str) -> Result<Duration, UsageError> {
+    match duration(given, name) {
+        Duration::ZERO => Err(refused(format!("--{name} must be >0 (set to 0s)"))),
+        duration => Ok(duration),
+    }
+}
