@@ -1,6 +1,10 @@
 //! The transport between members: encoded bytes in, encoded bytes out. Production carries them
 //! over tonic, the simulator over its own network.
 
+pub mod frame;
+#[cfg(feature = "tonic")]
+pub mod tonic;
+
 use bytes::Bytes;
 use futures::future::BoxFuture;
 use futures::stream::BoxStream;
@@ -23,6 +27,25 @@ pub enum Kind {
     ReadIndex = 7,
     /// Keepalive or time-to-live, asked of the leader.
     Lease = 8,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Kind; 8] = [
+        Kind::AppendEntries,
+        Kind::Vote,
+        Kind::PreVote,
+        Kind::TransferLeader,
+        Kind::Snapshot,
+        Kind::Propose,
+        Kind::ReadIndex,
+        Kind::Lease,
+    ];
+
+    /// The kind with this tag, or `None` for a tag that no version knows.
+    pub fn from_tag(tag: u8) -> Option<Kind> {
+        Kind::ALL.into_iter().find(|kind| *kind as u8 == tag)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]

@@ -1,1 +1,35 @@
-//! detcd-raft
+//! The raft engine of a member: the only room that names openraft.
+//!
+//! ```text
+//!             propose, confirm_read            events
+//!   driver ───────────────────────► RaftNode ─────────► sink
+//!                                      │
+//!            proposer ──► openraft ──► machine adapter ──► Store, published view
+//!                            │  │
+//!                 log adapter┘  └network ──► Transport ──► other members' receiver
+//! ```
+//!
+//! Every wait of openraft goes through [`runtime`], so that it runs under the simulator as it is.
+//! The bytes of entries ([`payload`]), messages ([`message`]) and snapshots ([`snapshot`]) are
+//! ours, versioned, and tested against golden bytes.
+
+mod bytes_codec;
+mod log;
+mod machine;
+mod message;
+mod meta;
+mod network;
+mod node;
+mod observe;
+mod payload;
+mod proposer;
+mod receiver;
+mod runtime;
+mod snapshot;
+mod types;
+
+#[cfg(test)]
+mod tests;
+
+pub use node::{NoReadIndex, Published, RaftNode, RaftOptions, RaftStatus, Sink, StartError};
+pub use receiver::RaftReceiver;

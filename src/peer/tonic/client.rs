@@ -1,0 +1,376 @@
+//! The sending side: connections that keep themselves up.
+
+use super::codec::{FrameCodec, RawCodec};
+use super::identity::{self, Identity};
+use super::{
+    CALLS_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX, PATH_CALLS, PATH_STREAM,
+    WINDOW_BYTES,
+};
+use crate::frame::Frame;
+use crate::{Kind, Transport, TransportError};
+use ::tonic::client::Grpc;
+use ::tonic::transport::{Channel, Endpoint};
+use ::tonic::{Code, Request, Status, Streaming};
+use bytes::Bytes;
+use detcd_rt::JoinHandle;
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{BoxStream, StreamExt};
+use http::uri::PathAndQuery;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+use tokio::sync::{Notify, mpsc, oneshot};
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, info, warn};
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
+/// Pauses between attempts to connect double from the first to the last.
+const RECONNECT_FIRST: Duration = Duration::from_millis(10);
+const RECONNECT_LAST: Duration = Duration::from_millis(500);
+/// The pause after a peer refused this member: somebody has to change a configuration.
+const RECONNECT_REFUSED: Duration = Duration::from_secs(2);
+
+/// Told the id of a peer whose connection has ended.
+pub type LostHook = Arc<dyn Fn(u64) + Send + Sync>;
+
+/// Sends to other members over gRPC. Must be made and used within a tokio runtime.
+pub struct TonicTransport {
+    identity: Identity,
+    peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
+    lost: Option<LostHook>,
+}
+
+impl TonicTransport {
+    pub fn new(member: u64, cluster: u64) -> TonicTransport {
+        TonicTransport {
+            identity: Identity { member, cluster },
+            peers: Mutex::new(BTreeMap::new()),
+            lost: None,
+        }
+    }
+
+    /// Has `hook` called whenever an established connection to a peer ends.
+    pub fn with_lost_hook(mut self, hook: LostHook) -> TonicTransport {
+        self.lost = Some(hook);
+        self
+    }
+
+    fn peer(&self, id: u64) -> Option<Arc<Peer>> {
+        self.peers().get(&id).cloned()
+    }
+
+    fn peers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Peer>>> {
+        self.peers.lock().expect("nothing panics while it holds the peers")
+    }
+}
+
+impl Transport for TonicTransport {
+    fn set_peer(&self, id: u64, peer_urls: Vec<String>) {
+        let mut peers = self.peers();
+        if peers.get(&id).is_some_and(|peer| peer.link.urls == peer_urls) {
+            return;
+        }
+        let link = Arc::new(Link {
+            to: id,
+            urls: peer_urls,
+            identity: self.identity,
+            connection: Mutex::new(None),
+            wanted: Notify::new(),
+            lost: self.lost.clone(),
+        });
+        let task = detcd_rt::spawn(link.clone().keep_connected());
+        peers.insert(id, Arc::new(Peer { link, task }));
+    }
+
+    fn call(
+        &self,
+        to: u64,
+        kind: Kind,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let peer = self.peer(to);
+        async move {
+            let Some(peer) = peer else {
+                return Err(TransportError::Unreachable(to, "unknown member".to_owned()));
+            };
+            peer.link.call(kind, body, timeout).await
+        }
+        .boxed()
+    }
+
+    fn stream(
+        &self,
+        to: u64,
+        kind: Kind,
+        chunks: BoxStream<'static, Bytes>,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let peer = self.peer(to);
+        async move {
+            let Some(peer) = peer else {
+                return Err(TransportError::Unreachable(to, "unknown member".to_owned()));
+            };
+            peer.link.stream(kind, chunks).await
+        }
+        .boxed()
+    }
+}
+
+/// A peer and the task that keeps its connection up, which ends with it.
+struct Peer {
+    link: Arc<Link>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        self.task.abort();
+        self.link.disconnect();
+    }
+}
+
+struct Link {
+    to: u64,
+    urls: Vec<String>,
+    identity: Identity,
+    connection: Mutex<Option<Arc<Connection>>>,
+    /// Somebody wants to call while there is no connection.
+    wanted: Notify,
+    lost: Option<LostHook>,
+}
+
+/// An established stream of calls.
+struct Connection {
+    queue: mpsc::Sender<Frame>,
+    calls: Mutex<Calls>,
+}
+
+#[derive(Default)]
+struct Calls {
+    next: u64,
+    /// `None` once the connection is gone: nobody would answer.
+    waiting: Option<BTreeMap<u64, oneshot::Sender<Result<Bytes, String>>>>,
+}
+
+impl Link {
+    async fn keep_connected(self: Arc<Self>) {
+        let mut pause = RECONNECT_FIRST;
+        let mut last_problem = String::new();
+        for attempt in 0_usize.. {
+            match self.connect(attempt).await {
+                Ok((connection, answers)) => {
+                    info!(to = format_args!("{:x}", self.to), "connected to peer");
+                    *self.slot() = Some(connection.clone());
+                    let end = connection.dispatch(answers).await;
+                    self.disconnect();
+                    info!(to = format_args!("{:x}", self.to), %end, "lost the connection to peer");
+                    if let Some(lost) = &self.lost {
+                        lost(self.to);
+                    }
+                    pause = RECONNECT_FIRST;
+                    last_problem.clear();
+                }
+                Err(status) => {
+                    let problem = status.message().to_owned();
+                    if problem != last_problem {
+                        let to = format_args!("{:x}", self.to);
+                        warn!(to, urls = ?self.urls, %problem, "cannot connect to peer");
+                        last_problem = problem;
+                    }
+                    if is_refusal(status.code()) {
+                        pause = RECONNECT_REFUSED;
+                    }
+                }
+            }
+            detcd_rt::sleep(pause).await;
+            if pause > RECONNECT_FIRST {
+                // Beyond the first pause, a call that wants the peer cuts the rest of it short.
+                let _ = detcd_rt::timeout(pause, self.wanted.notified()).await;
+            }
+            pause = (pause * 2).min(RECONNECT_LAST);
+        }
+    }
+
+    async fn connect(
+        &self,
+        attempt: usize,
+    ) -> Result<(Arc<Connection>, Streaming<Frame>), Status> {
+        let mut grpc = Grpc::new(self.channel(attempt).await?)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let (queue, frames) = mpsc::channel(CALLS_MAX);
+        let mut request = Request::new(ReceiverStream::new(frames));
+        self.identity.write(self.to, request.metadata_mut());
+        let path = PathAndQuery::from_static(PATH_CALLS);
+        let opening = grpc.streaming(request, path, FrameCodec);
+        let answers = detcd_rt::timeout(CONNECT_TIMEOUT, opening)
+            .await
+            .map_err(|_| Status::deadline_exceeded("the peer does not answer"))??;
+        let calls = Mutex::new(Calls { next: 1, waiting: Some(BTreeMap::new()) });
+        Ok((Arc::new(Connection { queue, calls }), answers.into_inner()))
+    }
+
+    async fn channel(&self, attempt: usize) -> Result<Channel, Status> {
+        let Some(url) = self.urls.get(attempt % self.urls.len().max(1)) else {
+            return Err(Status::unavailable("the member has no peer URLs"));
+        };
+        let endpoint = Endpoint::from_shared(url.clone())
+            .map_err(|error| Status::unavailable(format!("{url}: {}", with_causes(&error))))?
+            .connect_timeout(CONNECT_TIMEOUT)
+            .tcp_nodelay(true)
+            .initial_stream_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
+            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+            .keep_alive_while_idle(true);
+        let connected = endpoint.connect().await;
+        let mut channel = connected
+            .map_err(|error| Status::unavailable(format!("{url}: {}", with_causes(&error))))?;
+        // The channel takes requests only once it says that it is ready.
+        std::future::poll_fn(|context| tower_service::Service::poll_ready(&mut channel, context))
+            .await
+            .map_err(|error| Status::unavailable(format!("{url}: {}", with_causes(&error))))?;
+        Ok(channel)
+    }
+
+    async fn call(
+        &self,
+        kind: Kind,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, TransportError> {
+        let to = self.to;
+        let connection = self.slot().clone();
+        let Some(connection) = connection else {
+            self.wanted.notify_one();
+            return Err(TransportError::Unreachable(to, "not connected".to_owned()));
+        };
+        let Some((call, answer)) = connection.register() else {
+            return Err(TransportError::Unreachable(to, "the connection has ended".to_owned()));
+        };
+        // Dropped with this future, at a timeout or before: late answers find nobody.
+        let _unregister = Unregister { connection: &connection, call };
+        let deadline = detcd_rt::Instant::now() + timeout;
+        let frame = Frame::Request { call, kind, body };
+        match detcd_rt::timeout_at(deadline, connection.queue.send(frame)).await {
+            Ok(Ok(())) => {}
+            Ok(Err(_)) => {
+                return Err(TransportError::Unreachable(to, "the connection has ended".to_owned()));
+            }
+            Err(_) => {
+                return Err(TransportError::Unreachable(to, "too many calls wait".to_owned()));
+            }
+        }
+        match detcd_rt::timeout_at(deadline, answer).await {
+            Ok(Ok(Ok(body))) => Ok(body),
+            Ok(Ok(Err(reason))) => Err(TransportError::Refused(to, reason)),
+            Ok(Err(_)) => Err(TransportError::Lost(to, "the connection has ended".to_owned())),
+            Err(_) => Err(TransportError::Lost(to, format!("nothing for {timeout:?}"))),
+        }
+    }
+
+    async fn stream(
+        &self,
+        kind: Kind,
+        chunks: BoxStream<'static, Bytes>,
+    ) -> Result<Bytes, TransportError> {
+        let to = self.to;
+        let channel = self
+            .channel(0)
+            .await
+            .map_err(|status| TransportError::Unreachable(to, status.message().to_owned()))?;
+        let mut grpc = Grpc::new(channel)
+            .max_decoding_message_size(MESSAGE_BYTES_MAX)
+            .max_encoding_message_size(MESSAGE_BYTES_MAX);
+        let mut request = Request::new(chunks);
+        self.identity.write(to, request.metadata_mut());
+        identity::write_kind(kind as u8, request.metadata_mut());
+        let path = PathAndQuery::from_static(PATH_STREAM);
+        match grpc.client_streaming(request, path, RawCodec).await {
+            Ok(answer) => Ok(answer.into_inner()),
+            Err(status) if is_refusal(status.code()) => {
+                Err(TransportError::Refused(to, status.message().to_owned()))
+            }
+            Err(status) => Err(TransportError::Lost(to, status.to_string())),
+        }
+    }
+
+    fn disconnect(&self) {
+        let connection = self.slot().take();
+        if let Some(connection) = connection {
+            connection.end();
+        }
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
+        self.connection.lock().expect("nothing panics while it holds the connection")
+    }
+}
+
+impl Connection {
+    /// Hands answers to those who wait for them, until the connection ends; says why it did.
+    async fn dispatch(&self, mut answers: Streaming<Frame>) -> String {
+        loop {
+            let (call, answer) = match answers.next().await {
+                Some(Ok(Frame::Answer { call, body })) => (call, Ok(body)),
+                Some(Ok(Frame::Refusal { call, reason })) => (call, Err(reason)),
+                Some(Ok(Frame::Request { .. })) => return "the peer asks on our stream".to_owned(),
+                Some(Err(status)) => return status.message().to_owned(),
+                None => return "the peer ended the stream".to_owned(),
+            };
+            let waiting = self.calls().waiting.as_mut().and_then(|waiting| waiting.remove(&call));
+            match waiting {
+                // Whoever waited may just have given up.
+                Some(waiting) => drop(waiting.send(answer)),
+                None => debug!(call, "an answer came too late"),
+            }
+        }
+    }
+
+    fn register(&self) -> Option<(u64, oneshot::Receiver<Result<Bytes, String>>)> {
+        let mut calls = self.calls();
+        let call = calls.next;
+        let (answer, answered) = oneshot::channel();
+        calls.waiting.as_mut()?.insert(call, answer);
+        calls.next += 1;
+        Some((call, answered))
+    }
+
+    /// Fails every call under way.
+    fn end(&self) {
+        self.calls().waiting = None;
+    }
+
+    fn calls(&self) -> MutexGuard<'_, Calls> {
+        self.calls.lock().expect("nothing panics while it holds the calls")
+    }
+}
+
+struct Unregister<'a> {
+    connection: &'a Connection,
+    call: u64,
+}
+
+impl Drop for Unregister<'_> {
+    fn drop(&mut self) {
+        if let Some(waiting) = &mut self.connection.calls().waiting {
+            waiting.remove(&self.call);
+        }
+    }
+}
+
+/// Whether the peer has judged the request, and would judge it the same again.
+fn is_refusal(code: Code) -> bool {
+    matches!(code, Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented)
+}
+
+/// tonic's transport errors say "transport error"; what happened stands in their sources.
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text = format!("{text}: {next}");
+        cause = next.source();
+    }
+    text
+}

@@ -1,0 +1,165 @@
+//! The receiving side: a tonic service for the peer port.
+
+use super::codec::{FrameCodec, RawCodec};
+use super::identity::{self, Identity};
+use super::{CALLS_MAX, MESSAGE_BYTES_MAX, PATH_CALLS, PATH_STREAM, SERVICE};
+use crate::frame::Frame;
+use crate::{Kind, Receiver};
+use ::tonic::body::Body;
+use ::tonic::codegen::{BoxFuture, Service};
+use ::tonic::server::{ClientStreamingService, Grpc, NamedService, StreamingService};
+use ::tonic::{Request, Response, Status, Streaming};
+use bytes::Bytes;
+use futures::stream::{FuturesUnordered, StreamExt};
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::sync::mpsc;
+use tokio_stream::wrappers::ReceiverStream;
+use tracing::{debug, warn};
+
+/// Answers other members. Mount it on the peer port (`Routes::new`, `Server::add_service`).
+#[derive(Clone)]
+pub struct PeerService {
+    identity: Identity,
+    receiver: Arc<dyn Receiver>,
+}
+
+impl PeerService {
+    pub fn new(member: u64, cluster: u64, receiver: Arc<dyn Receiver>) -> PeerService {
+        PeerService { identity: Identity { member, cluster }, receiver }
+    }
+
+    /// The sender of an acceptable request.
+    fn admit<T>(&self, request: &Request<T>) -> Result<u64, Status> {
+        let checked = self.identity.check(request.metadata());
+        if let Err(refusal) = &checked {
+            warn!(reason = refusal.message(), "refused a connection of a peer");
+        }
+        checked
+    }
+}
+
+impl NamedService for PeerService {
+    const NAME: &'static str = SERVICE;
+}
+
+impl<B> Service<http::Request<B>> for PeerService
+where
+    B: http_body::Body + Send + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
+{
+    type Response = http::Response<Body>;
+    type Error = Infallible;
+    type Future = BoxFuture<Self::Response, Self::Error>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: http::Request<B>) -> Self::Future {
+        let service = self.clone();
+        Box::pin(async move {
+            Ok(match request.uri().path() {
+                PATH_CALLS => {
+                    let mut grpc = Grpc::new(FrameCodec)
+                        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+                    grpc.streaming(Calls(service), request).await
+                }
+                PATH_STREAM => {
+                    let mut grpc = Grpc::new(RawCodec)
+                        .max_decoding_message_size(MESSAGE_BYTES_MAX)
+                        .max_encoding_message_size(MESSAGE_BYTES_MAX);
+                    grpc.client_streaming(Chunks(service), request).await
+                }
+                _ => Status::unimplemented("").into_http(),
+            })
+        })
+    }
+}
+
+struct Calls(PeerService);
+
+impl StreamingService<Frame> for Calls {
+    type Response = Frame;
+    type ResponseStream = ReceiverStream<Result<Frame, Status>>;
+    type Future = BoxFuture<Response<Self::ResponseStream>, Status>;
+
+    fn call(&mut self, request: Request<Streaming<Frame>>) -> Self::Future {
+        let PeerService { receiver, .. } = self.0.clone();
+        let from = self.0.admit(&request);
+        Box::pin(async move {
+            let from = from?;
+            let (answers, stream) = mpsc::channel(CALLS_MAX);
+            detcd_rt::spawn(answer_calls(from, receiver, request.into_inner(), answers));
+            Ok(Response::new(ReceiverStream::new(stream)))
+        })
+    }
+}
+
+/// Works on the calls of one connection until it ends. Each call is first polled in the order in
+/// which it came.
+async fn answer_calls(
+    from: u64,
+    receiver: Arc<dyn Receiver>,
+    mut frames: Streaming<Frame>,
+    answers: mpsc::Sender<Result<Frame, Status>>,
+) {
+    let mut running = FuturesUnordered::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(answer) = running.next(), if !running.is_empty() => {
+                if answers.send(Ok(answer)).await.is_err() {
+                    return;
+                }
+            }
+            frame = frames.next(), if running.len() < CALLS_MAX => match frame {
+                Some(Ok(Frame::Request { call, kind, body })) => {
+                    let answer = receiver.call(from, kind, body);
+                    running.push(async move {
+                        match answer.await {
+                            Ok(body) => Frame::Answer { call, body },
+                            Err(reason) => Frame::Refusal { call, reason },
+                        }
+                    });
+                }
+                Some(Ok(other)) => {
+                    let error = Status::invalid_argument(format!("{other:?} is no request"));
+                    // The connection ends either way.
+                    let _ = answers.send(Err(error)).await;
+                    return;
+                }
+                Some(Err(error)) => {
+                    debug!(from = format_args!("{from:x}"), %error, "a peer's connection broke");
+                    return;
+                }
+                None => return,
+            },
+        }
+    }
+}
+
+struct Chunks(PeerService);
+
+impl ClientStreamingService<Bytes> for Chunks {
+    type Response = Bytes;
+    type Future = BoxFuture<Response<Bytes>, Status>;
+
+    fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
+        let PeerService { receiver, .. } = self.0.clone();
+        let from = self.0.admit(&request);
+        Box::pin(async move {
+            let from = from?;
+            let tag = identity::read_kind(request.metadata())?;
+            let kind = Kind::from_tag(tag)
+                .ok_or_else(|| Status::invalid_argument(format!("no kind {tag}")))?;
+            let chunks = request.into_inner().map(|chunk| chunk.map_err(|error| error.to_string()));
+            match receiver.stream(from, kind, chunks.boxed()).await {
+                Ok(answer) => Ok(Response::new(answer)),
+                Err(reason) => Err(Status::failed_precondition(reason)),
+            }
+        })
+    }
+}

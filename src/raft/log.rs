@@ -1,0 +1,223 @@
+//! The raft log under openraft's traits: detcd-storage's log, with entries and votes in this
+//! room's encodings.
+
+use crate::message;
+use crate::payload;
+use crate::types::{Entry, LogId, Types, Vote, log_id, term_of};
+use detcd_storage::log::{Log, LogEntry, Position, Recovered};
+use futures::stream::{self, Stream, StreamExt};
+use openraft::entry::RaftEntry;
+use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
+use openraft::OptionalSend;
+use std::fmt::Debug;
+use std::future::Future;
+use std::io;
+use std::ops::{Bound, Range, RangeBounds};
+use std::sync::{Arc, Mutex};
+
+/// Payload bytes of one append-entries message.
+const APPEND_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// Payload bytes read at once for apply.
+const APPLY_BYTES_MAX: usize = 1024 * 1024;
+
+/// What must be durable before log entries may be thrown away.
+pub(crate) trait Persist: Send + Sync + 'static {
+    /// Makes the applied state durable at least up to `index`.
+    fn persist_through(&self, index: u64) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+pub(crate) struct LogAdapter<P> {
+    log: Log,
+    votes: Arc<Mutex<Votes>>,
+    persist: Arc<P>,
+}
+
+/// What the log files keep beside entries, as last saved.
+struct Votes {
+    vote: Option<Vote>,
+    committed: Option<LogId>,
+}
+
+impl<P> Clone for LogAdapter<P> {
+    fn clone(&self) -> Self {
+        LogAdapter {
+            log: self.log.clone(),
+            votes: self.votes.clone(),
+            persist: self.persist.clone(),
+        }
+    }
+}
+
+impl<P: Persist> LogAdapter<P> {
+    pub(crate) fn new(log: Log, recovered: &Recovered, persist: Arc<P>) -> io::Result<Self> {
+        let vote = match &recovered.vote {
+            Some(bytes) => Some(message::decode_vote(bytes.clone()).map_err(corrupt)?),
+            None => None,
+        };
+        let committed = recovered.committed.map(from_position);
+        let votes = Arc::new(Mutex::new(Votes { vote, committed }));
+        Ok(LogAdapter { log, votes, persist })
+    }
+
+    async fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
+        if range.is_empty() {
+            return Ok(Vec::new());
+        }
+        let entries = self.log.read_some(range, bytes_max).await.map_err(io::Error::other)?;
+        entries.into_iter().map(decode).collect()
+    }
+
+    fn votes(&self) -> std::sync::MutexGuard<'_, Votes> {
+        self.votes.lock().expect("nothing panics while it holds the votes")
+    }
+}
+
+impl<P: Persist> RaftLogReader<Types> for LogAdapter<P> {
+    async fn try_get_log_entries<RB>(&mut self, range: RB) -> io::Result<Vec<Entry>>
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let range = self.bounded(&range);
+        self.read(range, usize::MAX).await
+    }
+
+    async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
+        self.read(start..end, APPEND_BYTES_MAX).await
+    }
+
+    /// Entries for apply, a slice of the log at a time: a member that restarts far behind never
+    /// holds all of it.
+    async fn entries_stream<RB>(
+        &mut self,
+        range: RB,
+    ) -> impl Stream<Item = io::Result<Entry>> + OptionalSend
+    where
+        RB: RangeBounds<u64> + Clone + Debug + OptionalSend,
+    {
+        let range = self.bounded(&range);
+        stream::unfold((self.clone(), range), |(log, range)| async move {
+            if range.is_empty() {
+                return None;
+            }
+            let slice = match log.read(range.clone(), APPLY_BYTES_MAX).await {
+                Ok(slice) if slice.is_empty() => Err(io::Error::other(format!(
+                    "the raft log lacks entry {}, which is committed",
+                    range.start
+                ))),
+                other => other,
+            };
+            Some(match slice {
+                Ok(entries) => {
+                    let next = range.start + entries.len() as u64;
+                    let items: Vec<_> = entries.into_iter().map(Ok).collect();
+                    (stream::iter(items), (log, next..range.end))
+                }
+                Err(error) => (stream::iter(vec![Err(error)]), (log, range.end..range.end)),
+            })
+        })
+        .flatten()
+        .boxed()
+    }
+
+    async fn read_vote(&mut self) -> io::Result<Option<Vote>> {
+        Ok(self.votes().vote)
+    }
+}
+
+impl<P: Persist> LogAdapter<P> {
+    fn bounded(&self, range: &impl RangeBounds<u64>) -> Range<u64> {
+        let start = match range.start_bound() {
+            Bound::Included(start) => *start,
+            Bound::Excluded(before) => before + 1,
+            Bound::Unbounded => self.log.state().purged.map_or(0, |purged| purged.index + 1),
+        };
+        let end = match range.end_bound() {
+            Bound::Included(last) => last + 1,
+            Bound::Excluded(end) => *end,
+            Bound::Unbounded => self.log.state().last.map_or(0, |last| last.index + 1),
+        };
+        start..end
+    }
+}
+
+impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
+    type LogReader = Self;
+
+    async fn get_log_state(&mut self) -> io::Result<LogState<Types>> {
+        let state = self.log.state();
+        Ok(LogState {
+            last_purged_log_id: state.purged.map(from_position),
+            last_log_id: state.last.map(from_position),
+        })
+    }
+
+    async fn get_log_reader(&mut self) -> Self {
+        self.clone()
+    }
+
+    async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
+        self.log.save_vote(message::encode_vote(vote)).await.map_err(io::Error::other)?;
+        self.votes().vote = Some(*vote);
+        Ok(())
+    }
+
+    async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
+        if let Some(committed) = &committed {
+            self.log.save_committed(to_position(committed)).map_err(io::Error::other)?;
+        }
+        self.votes().committed = committed;
+        Ok(())
+    }
+
+    async fn read_committed(&mut self) -> io::Result<Option<LogId>> {
+        Ok(self.votes().committed)
+    }
+
+    async fn append<I>(&mut self, entries: I, flushed: IOFlushed<Types>) -> io::Result<()>
+    where
+        I: IntoIterator<Item = Entry> + OptionalSend,
+        I::IntoIter: OptionalSend,
+    {
+        let entries: Vec<LogEntry> = entries.into_iter().map(encode).collect();
+        let done = Box::new(move |result: Result<(), detcd_storage::log::LogError>| {
+            flushed.io_completed(result.map_err(io::Error::other));
+        });
+        self.log.append(entries, done);
+        Ok(())
+    }
+
+    async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        let last = last.map(|last| last.index());
+        self.log.truncate_after(last).await.map_err(io::Error::other)
+    }
+
+    async fn purge(&mut self, through: LogId) -> io::Result<()> {
+        // The log is all that can rebuild what the store has not yet synced.
+        self.persist.persist_through(through.index()).await?;
+        self.log.purge(to_position(&through)).await.map_err(io::Error::other)
+    }
+}
+
+fn encode(entry: Entry) -> LogEntry {
+    LogEntry {
+        term: term_of(&entry.log_id),
+        index: entry.index(),
+        payload: payload::encode(&entry.payload),
+    }
+}
+
+fn decode(entry: LogEntry) -> io::Result<Entry> {
+    payload::decode_entry(entry.term, entry.index, entry.payload).map_err(corrupt)
+}
+
+fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, error)
+}
+
+fn from_position(position: Position) -> LogId {
+    log_id(position.term, position.index)
+}
+
+fn to_position(log_id: &LogId) -> Position {
+    Position { term: term_of(log_id), index: log_id.index() }
+}

@@ -1,0 +1,306 @@
+//! The replicated state under openraft's traits: core's machine over the store.
+//!
+//! Entries are applied in batches. A batch is decoded and applied to one overlay, written to the
+//! store in one write together with the applied index, published as one view, and told in one
+//! event.
+
+use crate::log::Persist;
+use crate::meta::{self, RaftRows};
+use crate::node::{Published, Sink};
+use crate::payload;
+use crate::types::{Entry, LogId, Membership, SnapshotMeta, StoredMembership, Types, term_of};
+use arc_swap::ArcSwap;
+use detcd_core::api::{Member, MemberId};
+use detcd_core::event::{self, Event};
+use detcd_core::machine::Machine;
+use detcd_core::overlay::Overlay;
+use detcd_core::query;
+use detcd_core::view::{Batch, Fault};
+use detcd_storage::store::{Stage, Store};
+use futures::future::FutureExt;
+use futures::stream::{Stream, StreamExt};
+use openraft::entry::RaftEntry;
+use openraft::storage::{
+    ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot,
+};
+use openraft::{EntryPayload, OptionalSend, alias};
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Entries in one batch of apply.
+const BATCH_ENTRIES_MAX: usize = 1024;
+/// Payload bytes in one batch of apply.
+const BATCH_BYTES_MAX: usize = 2 * 1024 * 1024;
+
+pub(crate) struct MachineAdapter<S: Store> {
+    store: Arc<S>,
+    machine: Machine,
+    rows: RaftRows,
+    published: Arc<ArcSwap<Published>>,
+    persisted: Arc<Persisted<S>>,
+    sink: Sink,
+}
+
+/// A whole state on its way out (a frozen view) or in (a stage that was received whole).
+pub(crate) enum SnapshotData<S: Store> {
+    Frozen(S::Snapshot),
+    Staged(S::Stage),
+}
+
+/// How far the store is known to be durable.
+pub(crate) struct Persisted<S> {
+    store: Arc<S>,
+    /// One more than the index, so that zero is nothing.
+    through: AtomicU64,
+}
+
+impl<S: Store> Persisted<S> {
+    pub(crate) fn new(store: Arc<S>) -> Persisted<S> {
+        Persisted { store, through: AtomicU64::new(0) }
+    }
+
+    /// Freezes the state, makes it durable and says what it covers.
+    async fn freeze(&self) -> Result<(RaftRows, S::Snapshot), Fault> {
+        let view = self.store.snapshot()?;
+        let rows = RaftRows::load(&view)?;
+        self.store.persist().await?;
+        if let Some(applied) = &rows.applied {
+            self.through.fetch_max(applied.index() + 1, Ordering::SeqCst);
+        }
+        Ok((rows, view))
+    }
+}
+
+impl<S: Store> Persist for Persisted<S> {
+    async fn persist_through(&self, index: u64) -> io::Result<()> {
+        if self.through.load(Ordering::SeqCst) > index {
+            return Ok(());
+        }
+        self.freeze().await.map_err(io::Error::other)?;
+        if self.through.load(Ordering::SeqCst) > index {
+            return Ok(());
+        }
+        Err(io::Error::other(format!(
+            "the log up to {index} is to be purged, but the store has not applied it"
+        )))
+    }
+}
+
+impl<S: Store> MachineAdapter<S> {
+    /// Loads the state from the store.
+    pub(crate) fn load(
+        store: Arc<S>,
+        persisted: Arc<Persisted<S>>,
+        published: Arc<ArcSwap<Published>>,
+        sink: Sink,
+    ) -> Result<MachineAdapter<S>, Fault> {
+        let machine = Machine::load(&*store)?;
+        let rows = RaftRows::load(&*store)?;
+        let adapter = MachineAdapter { store, machine, rows, published, persisted, sink };
+        adapter.publish()?;
+        Ok(adapter)
+    }
+
+    fn publish(&self) -> Result<(), Fault> {
+        self.published.store(Arc::new(Published {
+            view: Arc::new(self.store.snapshot()?),
+            applied: self.rows.applied.map_or(0, |applied| applied.index()),
+            term: self.rows.applied.as_ref().map_or(0, term_of),
+            revision: self.machine.revision(),
+            compact_revision: self.machine.compact_revision(),
+        }));
+        Ok(())
+    }
+
+    async fn apply_batch(&mut self, entries: Vec<Entry>) -> Result<(), Fault> {
+        let Some(last) = entries.last().map(RaftEntry::log_id) else {
+            return Ok(());
+        };
+        let (batch, applied) = self.apply_to_overlay(entries)?;
+        self.store.write(batch).await?;
+        self.publish()?;
+        (self.sink)(Event::Applied {
+            index: last.index(),
+            term: term_of(&last),
+            revision: self.machine.revision(),
+            entries: applied,
+        });
+        Ok(())
+    }
+
+    /// The rows that the entries write, the raft rows among them, and what each entry did.
+    fn apply_to_overlay(
+        &mut self,
+        entries: Vec<Entry>,
+    ) -> Result<(Batch, Vec<event::Applied>), Fault> {
+        let mut overlay = Overlay::new(&*self.store);
+        let mut applied = Vec::with_capacity(entries.len());
+        let mut membership_changed = false;
+        for entry in &entries {
+            self.check_order(&entry.log_id)?;
+            let index = entry.index();
+            match &entry.payload {
+                EntryPayload::Blank => {
+                    applied.push(self.machine.apply(index, None, &mut overlay)?);
+                }
+                EntryPayload::Normal(command) => {
+                    let proposal = payload::decode_proposal(command)
+                        .map_err(|error| Fault(format!("entry {index}: {error}")))?;
+                    applied.push(self.machine.apply(index, Some(&proposal), &mut overlay)?);
+                }
+                EntryPayload::Membership(membership) => {
+                    applied.push(self.machine.apply(index, None, &mut overlay)?);
+                    self.machine.apply_membership(&members_of(membership), &mut overlay)?;
+                    self.rows.membership =
+                        StoredMembership::new(Some(entry.log_id), membership.clone());
+                    membership_changed = true;
+                }
+            }
+            self.rows.applied = Some(entry.log_id);
+        }
+        let mut batch = overlay.into_batch();
+        if let Some(applied) = &self.rows.applied {
+            let (key, value) = meta::applied_row(applied);
+            batch.put(detcd_core::view::Table::Meta, key, value);
+        }
+        if membership_changed {
+            let (key, value) = meta::membership_row(&self.rows.membership);
+            batch.put(detcd_core::view::Table::Meta, key, value);
+        }
+        Ok((batch, applied))
+    }
+
+    fn check_order(&self, next: &LogId) -> Result<(), Fault> {
+        let expected = self.rows.applied.map_or(0, |applied| applied.index() + 1);
+        if next.index() != expected {
+            return Err(Fault(format!(
+                "entry {} comes to be applied, but {expected} is next",
+                next.index()
+            )));
+        }
+        Ok(())
+    }
+
+    async fn install(&mut self, meta: &SnapshotMeta, stage: S::Stage) -> Result<(), Fault> {
+        stage.commit().await?;
+        self.machine = Machine::load(&*self.store)?;
+        self.rows = RaftRows::load(&*self.store)?;
+        if self.rows.snapshot_meta() != *meta {
+            return Err(Fault(format!(
+                "a snapshot that was to cover {:?} covers {:?}",
+                meta.last_log_id, self.rows.applied
+            )));
+        }
+        self.publish()?;
+        let published = self.published.load_full();
+        (self.sink)(Event::Restored {
+            index: published.applied,
+            revision: published.revision,
+            compact_revision: published.compact_revision,
+            leases: query::leases(&*published.view)?,
+        });
+        Ok(())
+    }
+}
+
+/// The members of a membership, as far as raft knows them.
+pub(crate) fn members_of(membership: &Membership) -> Vec<Member> {
+    let learners: Vec<u64> = membership.learner_ids().collect();
+    membership
+        .nodes()
+        .map(|(id, peer)| Member {
+            id: MemberId(*id),
+            name: peer.name.clone(),
+            peer_urls: peer.peer_urls.clone(),
+            client_urls: Vec::new(),
+            is_learner: learners.contains(id),
+        })
+        .collect()
+}
+
+impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
+    type SnapshotData = SnapshotData<S>;
+    type SnapshotBuilder = SnapshotBuilder<S>;
+
+    async fn applied_state(&mut self) -> io::Result<(Option<LogId>, StoredMembership)> {
+        Ok((self.rows.applied, self.rows.membership.clone()))
+    }
+
+    async fn apply<Entries>(&mut self, mut entries: Entries) -> io::Result<()>
+    where
+        Entries: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
+    {
+        while let Some(first) = entries.next().await {
+            let (entry, responder) = first?;
+            let mut bytes = payload_len(&entry);
+            let mut batch = vec![entry];
+            let mut responders: Vec<ApplyResponder<Types>> = responder.into_iter().collect();
+            // Whatever else is ready without waiting goes into the same batch.
+            while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
+                let Some(Some(next)) = entries.next().now_or_never() else { break };
+                let (entry, responder) = next?;
+                bytes += payload_len(&entry);
+                batch.push(entry);
+                responders.extend(responder);
+            }
+            self.apply_batch(batch).await.map_err(io::Error::other)?;
+            for responder in responders {
+                responder.send(());
+            }
+        }
+        Ok(())
+    }
+
+    async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<S> {
+        SnapshotBuilder { persisted: self.persisted.clone() }
+    }
+
+    async fn install_snapshot(
+        &mut self,
+        meta: &SnapshotMeta,
+        snapshot: SnapshotData<S>,
+    ) -> io::Result<()> {
+        match snapshot {
+            SnapshotData::Staged(stage) => {
+                self.install(meta, stage).await.map_err(io::Error::other)
+            }
+            SnapshotData::Frozen(_) => {
+                Err(io::Error::other("a view of this very store was given to be installed"))
+            }
+        }
+    }
+
+    async fn get_current_snapshot(
+        &mut self,
+    ) -> io::Result<Option<alias::SnapshotOf<Types, SnapshotData<S>>>> {
+        // The state at this moment is a better snapshot than any that was built before.
+        if self.rows.applied.is_none() {
+            return Ok(None);
+        }
+        SnapshotBuilder { persisted: self.persisted.clone() }.build_snapshot().await.map(Some)
+    }
+}
+
+/// Builds a snapshot without copying anything: the state is synced and frozen.
+pub(crate) struct SnapshotBuilder<S> {
+    persisted: Arc<Persisted<S>>,
+}
+
+impl<S: Store> RaftSnapshotBuilder<Types> for SnapshotBuilder<S> {
+    type SnapshotData = SnapshotData<S>;
+
+    async fn build_snapshot(
+        &mut self,
+    ) -> io::Result<alias::SnapshotOf<Types, SnapshotData<S>>> {
+        let (rows, view) = self.persisted.freeze().await.map_err(io::Error::other)?;
+        Ok(Snapshot { meta: rows.snapshot_meta(), snapshot: SnapshotData::Frozen(view) })
+    }
+}
+
+fn payload_len(entry: &Entry) -> usize {
+    match &entry.payload {
+        EntryPayload::Normal(command) => command.0.len(),
+        EntryPayload::Blank | EntryPayload::Membership(_) => 0,
+    }
+}

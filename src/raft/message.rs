@@ -1,0 +1,231 @@
+//! The bytes of raft's messages. Each starts with a format version.
+//!
+//! Log entries are written one after the other as (term, payload length, payload): their indexes
+//! follow from the entry before. Decoded payloads share the message's bytes.
+
+use crate::bytes_codec::{DecodeError, Reader, put_bytes, put_count, put_flag};
+use crate::payload;
+use crate::types::{LogId, Types, Vote, log_id, term_of};
+use bytes::{BufMut, Bytes, BytesMut};
+use openraft::entry::RaftEntry;
+
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
+    VoteRequest, VoteResponse,
+};
+
+const VERSION: u8 = 1;
+
+/// Bytes of an entry beside its payload.
+const ENTRY_OVERHEAD: usize = 8 + 4;
+
+pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> Bytes {
+    let payloads: Vec<Bytes> =
+        request.entries.iter().map(|entry| payload::encode(&entry.payload)).collect();
+    let entries_bytes: usize = payloads.iter().map(|bytes| ENTRY_OVERHEAD + bytes.len()).sum();
+    let mut out = BytesMut::with_capacity(64 + entries_bytes);
+    out.put_u8(VERSION);
+    put_vote(&mut out, &request.vote);
+    put_log_id(&mut out, request.prev_log_id.as_ref());
+    put_log_id(&mut out, request.leader_commit.as_ref());
+    put_count(&mut out, payloads.len());
+    if let Some(first) = request.entries.first() {
+        out.put_u64(first.index());
+    }
+    for (entry, bytes) in request.entries.iter().zip(&payloads) {
+        out.put_u64(term_of(&entry.log_id));
+        put_bytes(&mut out, bytes);
+    }
+    out.freeze()
+}
+
+pub(crate) fn decode_append(bytes: Bytes) -> Result<AppendEntriesRequest<Types>, DecodeError> {
+    let mut reader = Reader::new("append-entries request", bytes);
+    reader.version(VERSION)?;
+    let vote = read_vote(&mut reader)?;
+    let prev_log_id = read_log_id(&mut reader)?;
+    let leader_commit = read_log_id(&mut reader)?;
+    let count = reader.count(ENTRY_OVERHEAD)?;
+    let mut entries = Vec::with_capacity(count);
+    let first = if count > 0 { reader.u64()? } else { 0 };
+    if count > 0 && first != prev_log_id.map_or(0, |prev| prev.index() + 1) {
+        return Err(reader.error(format!("entries from {first} do not follow {prev_log_id:?}")));
+    }
+    for index in first..first + count as u64 {
+        let term = reader.u64()?;
+        entries.push(payload::decode_entry(term, index, reader.bytes()?)?);
+    }
+    reader.end()?;
+    Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+}
+
+pub(crate) fn encode_append_response(response: &AppendEntriesResponse<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(32);
+    out.put_u8(VERSION);
+    match response {
+        AppendEntriesResponse::Success => out.put_u8(1),
+        AppendEntriesResponse::PartialSuccess(matching) => {
+            out.put_u8(2);
+            put_log_id(&mut out, matching.as_ref());
+        }
+        AppendEntriesResponse::Conflict => out.put_u8(3),
+        AppendEntriesResponse::HigherVote(vote) => {
+            out.put_u8(4);
+            put_vote(&mut out, vote);
+        }
+    }
+    out.freeze()
+}
+
+pub(crate) fn decode_append_response(
+    bytes: Bytes,
+) -> Result<AppendEntriesResponse<Types>, DecodeError> {
+    let mut reader = Reader::new("append-entries response", bytes);
+    reader.version(VERSION)?;
+    let response = match reader.u8()? {
+        1 => AppendEntriesResponse::Success,
+        2 => AppendEntriesResponse::PartialSuccess(read_log_id(&mut reader)?),
+        3 => AppendEntriesResponse::Conflict,
+        4 => AppendEntriesResponse::HigherVote(read_vote(&mut reader)?),
+        tag => return Err(reader.error(format!("unknown answer {tag}"))),
+    };
+    reader.end()?;
+    Ok(response)
+}
+
+pub(crate) fn encode_vote_request(request: &VoteRequest<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(48);
+    out.put_u8(VERSION);
+    put_vote(&mut out, &request.vote);
+    put_log_id(&mut out, request.last_log_id.as_ref());
+    put_flag(&mut out, request.leadership_transfer);
+    out.freeze()
+}
+
+pub(crate) fn decode_vote_request(bytes: Bytes) -> Result<VoteRequest<Types>, DecodeError> {
+    let mut reader = Reader::new("vote request", bytes);
+    reader.version(VERSION)?;
+    let vote = read_vote(&mut reader)?;
+    let last_log_id = read_log_id(&mut reader)?;
+    let leadership_transfer = reader.flag()?;
+    reader.end()?;
+    Ok(VoteRequest { vote, last_log_id, leadership_transfer })
+}
+
+pub(crate) fn encode_vote_response(response: &VoteResponse<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(48);
+    out.put_u8(VERSION);
+    put_vote(&mut out, &response.vote);
+    put_flag(&mut out, response.vote_granted);
+    put_log_id(&mut out, response.last_log_id.as_ref());
+    out.freeze()
+}
+
+pub(crate) fn decode_vote_response(bytes: Bytes) -> Result<VoteResponse<Types>, DecodeError> {
+    let mut reader = Reader::new("vote response", bytes);
+    reader.version(VERSION)?;
+    let vote = read_vote(&mut reader)?;
+    let vote_granted = reader.flag()?;
+    let last_log_id = read_log_id(&mut reader)?;
+    reader.end()?;
+    Ok(VoteResponse { vote, vote_granted, last_log_id })
+}
+
+pub(crate) fn encode_transfer(request: &TransferLeaderRequest<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(48);
+    out.put_u8(VERSION);
+    put_vote(&mut out, request.from_leader());
+    out.put_u64(*request.to_node_id());
+    put_log_id(&mut out, request.last_log_id());
+    out.freeze()
+}
+
+pub(crate) fn decode_transfer(bytes: Bytes) -> Result<TransferLeaderRequest<Types>, DecodeError> {
+    let mut reader = Reader::new("transfer-leader request", bytes);
+    reader.version(VERSION)?;
+    let from = read_vote(&mut reader)?;
+    let to = reader.u64()?;
+    let last_log_id = read_log_id(&mut reader)?;
+    reader.end()?;
+    Ok(TransferLeaderRequest::new(from, to, last_log_id))
+}
+
+pub(crate) fn encode_transfer_response(response: &TransferLeaderResponse<Types>) -> Bytes {
+    let mut out = BytesMut::with_capacity(48);
+    out.put_u8(VERSION);
+    match response {
+        Ok(()) => out.put_u8(1),
+        Err(TransferLeaderError::VoteChanged { expected, actual }) => {
+            out.put_u8(2);
+            put_vote(&mut out, expected);
+            put_vote(&mut out, actual);
+        }
+        Err(TransferLeaderError::LogNotFlushed { expected, actual }) => {
+            out.put_u8(3);
+            put_log_id(&mut out, expected.as_ref());
+            put_log_id(&mut out, actual.as_ref());
+        }
+    }
+    out.freeze()
+}
+
+pub(crate) fn decode_transfer_response(
+    bytes: Bytes,
+) -> Result<TransferLeaderResponse<Types>, DecodeError> {
+    let mut reader = Reader::new("transfer-leader response", bytes);
+    reader.version(VERSION)?;
+    let response = match reader.u8()? {
+        1 => Ok(()),
+        2 => Err(TransferLeaderError::VoteChanged {
+            expected: read_vote(&mut reader)?,
+            actual: read_vote(&mut reader)?,
+        }),
+        3 => Err(TransferLeaderError::LogNotFlushed {
+            expected: read_log_id(&mut reader)?,
+            actual: read_log_id(&mut reader)?,
+        }),
+        tag => return Err(reader.error(format!("unknown answer {tag}"))),
+    };
+    reader.end()?;
+    Ok(response)
+}
+
+/// The bytes of a vote on its own, as the vote file keeps it.
+pub(crate) fn encode_vote(vote: &Vote) -> Bytes {
+    let mut out = BytesMut::with_capacity(18);
+    out.put_u8(VERSION);
+    put_vote(&mut out, vote);
+    out.freeze()
+}
+
+pub(crate) fn decode_vote(bytes: Bytes) -> Result<Vote, DecodeError> {
+    let mut reader = Reader::new("vote", bytes);
+    reader.version(VERSION)?;
+    let vote = read_vote(&mut reader)?;
+    reader.end()?;
+    Ok(vote)
+}
+
+pub(crate) fn put_vote(out: &mut BytesMut, vote: &Vote) {
+    out.put_u64(vote.leader_id().term);
+    out.put_u64(vote.leader_id().voted_for);
+    put_flag(out, vote.is_committed());
+}
+
+pub(crate) fn read_vote(reader: &mut Reader) -> Result<Vote, DecodeError> {
+    let term = reader.u64()?;
+    let node = reader.u64()?;
+    Ok(if reader.flag()? { Vote::new_committed(term, node) } else { Vote::new(term, node) })
+}
+
+pub(crate) fn put_log_id(out: &mut BytesMut, log_id: Option<&LogId>) {
+    put_flag(out, log_id.is_some());
+    if let Some(log_id) = log_id {
+        out.put_u64(term_of(log_id));
+        out.put_u64(log_id.index());
+    }
+}
+
+pub(crate) fn read_log_id(reader: &mut Reader) -> Result<Option<LogId>, DecodeError> {
+    Ok(if reader.flag()? { Some(log_id(reader.u64()?, reader.u64()?)) } else { None })
+}

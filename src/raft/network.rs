@@ -1,0 +1,172 @@
+//! openraft's messages to other members, over the peer transport.
+
+use crate::bytes_codec::DecodeError;
+use crate::machine::SnapshotData;
+use crate::message;
+use crate::snapshot;
+use crate::types::{Peer, Types, Vote};
+use bytes::Bytes;
+use detcd_peer::{Kind, Transport, TransportError};
+use detcd_storage::store::Store;
+use futures::future::{Either, select};
+use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
+use openraft::network::{Backoff, RPCOption, RaftNetworkFactory, RaftNetworkV2};
+use openraft::raft::{
+    AppendEntriesRequest, AppendEntriesResponse, SnapshotResponse, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
+};
+use openraft::{OptionalSend, alias};
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use tracing::warn;
+
+/// Pauses between attempts to reach a member that cannot be reached; the last one repeats.
+const BACKOFF_MS: [u64; 5] = [10, 20, 50, 100, 200];
+
+pub(crate) struct Network<S> {
+    transport: Arc<dyn Transport>,
+    timeout: Duration,
+    store: PhantomData<fn() -> S>,
+}
+
+impl<S> Network<S> {
+    /// `timeout`: what a message with entries may take; the peer syncs them before it answers.
+    pub(crate) fn new(transport: Arc<dyn Transport>, timeout: Duration) -> Network<S> {
+        Network { transport, timeout, store: PhantomData }
+    }
+}
+
+impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
+    type Network = Link<S>;
+
+    async fn new_client(&mut self, target: u64, node: &Peer) -> Link<S> {
+        self.transport.set_peer(target, node.peer_urls.clone());
+        Link {
+            transport: self.transport.clone(),
+            timeout: self.timeout,
+            to: target,
+            store: PhantomData,
+        }
+    }
+}
+
+/// The way to one member.
+pub(crate) struct Link<S> {
+    transport: Arc<dyn Transport>,
+    timeout: Duration,
+    to: u64,
+    store: PhantomData<fn() -> S>,
+}
+
+impl<S> Link<S> {
+    async fn call<R>(
+        &self,
+        kind: Kind,
+        body: Bytes,
+        timeout: Duration,
+        decode: impl FnOnce(Bytes) -> Result<R, DecodeError>,
+    ) -> Result<R, RPCError<Types>> {
+        let answer = self.transport.call(self.to, kind, body, timeout).await.map_err(rpc_error)?;
+        decode(answer).map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+}
+
+impl<S: Store> RaftNetworkV2<Types> for Link<S> {
+    type SnapshotData = SnapshotData<S>;
+
+    async fn append_entries(
+        &mut self,
+        request: AppendEntriesRequest<Types>,
+        option: RPCOption,
+    ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
+        // openraft's limit is one heartbeat, which a batch on a slow disk may exceed: giving up
+        // then would only send the same batch again.
+        let timeout =
+            if request.entries.is_empty() { option.soft_ttl() } else { self.timeout };
+        let body = message::encode_append(&request);
+        self.call(Kind::AppendEntries, body, timeout, message::decode_append_response).await
+    }
+
+    async fn vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let body = message::encode_vote_request(&request);
+        self.call(Kind::Vote, body, option.soft_ttl(), message::decode_vote_response).await
+    }
+
+    async fn pre_vote(
+        &mut self,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let body = message::encode_vote_request(&request);
+        self.call(Kind::PreVote, body, option.soft_ttl(), message::decode_vote_response).await
+    }
+
+    async fn transfer_leader(
+        &mut self,
+        request: TransferLeaderRequest<Types>,
+        option: RPCOption,
+    ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
+        let body = message::encode_transfer(&request);
+        let timeout = option.soft_ttl();
+        self.call(Kind::TransferLeader, body, timeout, message::decode_transfer_response).await
+    }
+
+    async fn full_snapshot(
+        &mut self,
+        vote: Vote,
+        snapshot: alias::SnapshotOf<Types, SnapshotData<S>>,
+        cancel: impl Future<Output = ReplicationClosed> + OptionalSend + 'static,
+        _option: RPCOption,
+    ) -> Result<SnapshotResponse<Types>, StreamingError<Types>> {
+        let SnapshotData::Frozen(view) = snapshot.snapshot else {
+            let error = std::io::Error::other("only a view of the store can be sent");
+            return Err(StreamingError::Network(NetworkError::new(&error)));
+        };
+        let header = snapshot::Header { vote, meta: snapshot.meta };
+        let to = self.to;
+        let chunks = snapshot::chunks(&header, view, move |fault| {
+            warn!(to = format_args!("{to:x}"), %fault, "a snapshot cannot be read, and is not sent");
+        });
+        let sending = pin!(self.transport.stream(to, Kind::Snapshot, chunks));
+        let cancel = pin!(cancel);
+        let answer = match select(cancel, sending).await {
+            Either::Left((closed, _)) => return Err(StreamingError::Closed(closed)),
+            Either::Right((answer, _)) => answer.map_err(streaming_error)?,
+        };
+        let vote = message::decode_vote(answer)
+            .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
+        Ok(SnapshotResponse { vote })
+    }
+
+    fn backoff(&self) -> Option<Backoff> {
+        let last = BACKOFF_MS[BACKOFF_MS.len() - 1];
+        let pauses = BACKOFF_MS.into_iter().chain(std::iter::repeat(last));
+        Some(Backoff::new(pauses.map(Duration::from_millis)))
+    }
+}
+
+fn rpc_error(error: TransportError) -> RPCError<Types> {
+    match error {
+        // A refusal is no news that a retry at once would change.
+        TransportError::Unreachable(..) | TransportError::Refused(..) => {
+            RPCError::Unreachable(Unreachable::new(&error))
+        }
+        TransportError::Lost(..) => RPCError::Network(NetworkError::new(&error)),
+    }
+}
+
+fn streaming_error(error: TransportError) -> StreamingError<Types> {
+    match error {
+        TransportError::Unreachable(..) | TransportError::Refused(..) => {
+            StreamingError::Unreachable(Unreachable::new(&error))
+        }
+        TransportError::Lost(..) => StreamingError::Network(NetworkError::new(&error)),
+    }
+}

@@ -1,0 +1,304 @@
+//! One member's raft engine, as the driver sees it.
+
+use crate::log::LogAdapter;
+use crate::machine::{MachineAdapter, Persisted};
+use crate::network::Network;
+use crate::observe;
+use crate::proposer::Proposer;
+use crate::receiver::RaftReceiver;
+use crate::types::{Peer, Types};
+use arc_swap::ArcSwap;
+use detcd_core::api::{Member, MemberId, Millis};
+use detcd_core::command::Proposal;
+use detcd_core::event::Event;
+use detcd_core::limits;
+use detcd_core::view::{Fault, View};
+use detcd_peer::Transport;
+use detcd_storage::log::{Log, Recovered};
+use detcd_storage::store::Store;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{InitializeError, RaftError};
+use openraft::raft::ReadPolicy;
+use openraft::{Config, Raft, SnapshotPolicy};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// Where the engine's events go. It is called from the engine's tasks and must not block.
+pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
+
+/// What an engine needs to know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftOptions {
+    pub id: MemberId,
+    pub heartbeat_ms: u64,
+    /// A member that has not heard from a leader for this long, at most one and a half times this
+    /// long, stands for election.
+    pub election_ms: u64,
+    /// Applied entries after which the state is synced and the log purged.
+    pub snapshot_count: u64,
+    /// Entries kept in the log for members that lag.
+    pub catch_up_entries: u64,
+}
+
+impl RaftOptions {
+    /// etcd's defaults.
+    pub fn new(id: MemberId) -> RaftOptions {
+        RaftOptions {
+            id,
+            heartbeat_ms: 100,
+            election_ms: 1000,
+            snapshot_count: 100_000,
+            catch_up_entries: 5_000,
+        }
+    }
+}
+
+/// The applied state, as it stood after some entry. Replaced as a whole after every batch.
+pub struct Published {
+    pub view: Arc<dyn View + Send + Sync>,
+    pub applied: u64,
+    /// The term of the entry applied last.
+    pub term: u64,
+    pub revision: i64,
+    pub compact_revision: i64,
+}
+
+/// What the engine says of itself. Indexes are zero where there is none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RaftStatus {
+    pub term: u64,
+    pub leader: Option<MemberId>,
+    /// What this member believes. Without a recent `last_quorum_acked` it may be wrong.
+    pub is_leader: bool,
+    pub is_learner: bool,
+    pub last_log_index: u64,
+    pub committed: u64,
+    pub applied: u64,
+    pub applied_term: u64,
+    /// The last entry that the latest snapshot covers.
+    pub snapshot: u64,
+    pub purged: Option<u64>,
+    /// When, by the local clock, a quorum had last acknowledged this member as leader.
+    pub last_quorum_acked: Option<Millis>,
+    /// The members of the effective membership, by raft's knowledge (no client URLs).
+    pub members: Vec<Member>,
+}
+
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("the options make no sense: {0}")]
+    Options(String),
+    #[error("the stored state cannot be read: {0}")]
+    State(#[from] Fault),
+    #[error("the raft log cannot be used: {0}")]
+    Log(#[from] std::io::Error),
+    #[error("the raft engine cannot start: {0}")]
+    Engine(String),
+}
+
+/// Why there is no read index now. A later attempt may succeed.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[error("no read index: {0}")]
+pub struct NoReadIndex(String);
+
+/// One member's raft engine.
+///
+/// [`RaftNode::start`] recovers: afterwards [`RaftNode::published`] shows everything that was
+/// known to be committed, and no event was told. [`RaftNode::run`] then lets it take part, and
+/// events begin. So the driver can build core's node from the published state in between, and
+/// misses nothing.
+pub struct RaftNode<S: Store> {
+    id: MemberId,
+    raft: Raft<Types, MachineAdapter<S>>,
+    proposer: Proposer,
+    published: Arc<ArcSwap<Published>>,
+    receiver: RaftReceiver<S>,
+    sink: Sink,
+    fatal: watch::Sender<Option<String>>,
+}
+
+impl<S: Store> Clone for RaftNode<S> {
+    fn clone(&self) -> Self {
+        RaftNode {
+            id: self.id,
+            raft: self.raft.clone(),
+            proposer: self.proposer.clone(),
+            published: self.published.clone(),
+            receiver: self.receiver.clone(),
+            sink: self.sink.clone(),
+            fatal: self.fatal.clone(),
+        }
+    }
+}
+
+impl<S: Store> RaftNode<S> {
+    /// Recovers the state. The log's writer must be running.
+    pub async fn start(
+        options: &RaftOptions,
+        log: Log,
+        recovered: &Recovered,
+        store: Arc<S>,
+        transport: Arc<dyn Transport>,
+        sink: Sink,
+    ) -> Result<RaftNode<S>, StartError> {
+        let config = Arc::new(config(options)?);
+        // Nobody listens before `run`: what recovery applies is told by `published`.
+        let started = watch::Sender::new(false);
+        let gated = gate(sink, started.subscribe());
+        let published = Arc::new(ArcSwap::from_pointee(Published {
+            view: Arc::new(store.snapshot()?),
+            applied: 0,
+            term: 0,
+            revision: 0,
+            compact_revision: 0,
+        }));
+        let persisted = Arc::new(Persisted::new(store.clone()));
+        let log = LogAdapter::new(log, recovered, persisted.clone())?;
+        let machine =
+            MachineAdapter::load(store.clone(), persisted, published.clone(), gated.clone())?;
+        let network = Network::new(transport, Duration::from_millis(options.election_ms));
+        let raft = Raft::build(options.id.0, config, network, log, machine)
+            .await
+            .map_err(|fatal| StartError::Engine(fatal.to_string()))?;
+        started.send_replace(true);
+        let patience = Duration::from_millis(options.election_ms);
+        let proposer = Proposer::start(raft.clone(), gated.clone(), patience);
+        let receiver = RaftReceiver::new(raft.clone(), store);
+        let fatal = watch::Sender::new(None);
+        Ok(RaftNode { id: options.id, raft, proposer, published, receiver, sink: gated, fatal })
+    }
+
+    /// Lets the engine vote, lead, follow and apply.
+    pub fn run(&self) {
+        self.raft.run();
+        let metrics = self.raft.metrics();
+        detcd_rt::spawn(observe::observe(metrics, self.sink.clone(), self.fatal.clone()));
+    }
+
+    /// Founds the cluster. Every founding member does this with the same members, once; where a
+    /// log exists already, nothing is done.
+    pub async fn initialize(&self, members: &[Member]) -> Result<(), StartError> {
+        let peers: BTreeMap<u64, Peer> = members
+            .iter()
+            .map(|member| {
+                let peer =
+                    Peer { name: member.name.clone(), peer_urls: member.peer_urls.clone() };
+                (member.id.0, peer)
+            })
+            .collect();
+        match self.raft.initialize(peers).await {
+            Ok(()) | Err(RaftError::APIError(InitializeError::NotAllowed(_))) => Ok(()),
+            Err(error) => Err(StartError::Engine(error.to_string())),
+        }
+    }
+
+    /// Whether this member has a membership (it was founded, or has heard from a leader).
+    pub async fn is_initialized(&self) -> Result<bool, StartError> {
+        self.raft.is_initialized().await.map_err(|fatal| StartError::Engine(fatal.to_string()))
+    }
+
+    /// Proposes in order, without waiting. What was surely not proposed comes back as
+    /// `Event::NotProposed`; of what was, nothing is heard but its `Event::Applied`.
+    pub fn propose(&self, proposals: Vec<Proposal>) {
+        self.proposer.propose(proposals);
+    }
+
+    /// Confirms with a quorum that this member leads: `Event::ReadConfirmed` or `ReadFailed`.
+    pub fn confirm_read(&self, round: u64) {
+        let node = self.clone();
+        detcd_rt::spawn(async move {
+            let event = match node.read_index().await {
+                Ok(index) => Event::ReadConfirmed { round, index },
+                Err(_) => Event::ReadFailed { round },
+            };
+            (node.sink)(event);
+        });
+    }
+
+    /// As [`RaftNode::confirm_read`], for another member that asks.
+    pub async fn read_index(&self) -> Result<u64, NoReadIndex> {
+        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
+            Err(error) => Err(NoReadIndex(error.to_string())),
+        }
+    }
+
+    /// The applied state; it is replaced before the event of each batch is told.
+    pub fn published(&self) -> Arc<ArcSwap<Published>> {
+        self.published.clone()
+    }
+
+    pub fn status(&self) -> RaftStatus {
+        observe::status(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Answers other members' raft messages.
+    pub fn receiver(&self) -> RaftReceiver<S> {
+        self.receiver.clone()
+    }
+
+    /// Set once the engine has stopped for good (a failed sync, a corrupt entry): the member must
+    /// halt with this error.
+    pub fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.fatal.subscribe()
+    }
+
+    /// Asks the engine to hand its leadership to `to`. It may not come to pass.
+    pub async fn transfer_leader(&self, to: MemberId) -> Result<(), StartError> {
+        let transfer = self.raft.trigger().transfer_leader(to.0).await;
+        transfer.map_err(|fatal| StartError::Engine(fatal.to_string()))
+    }
+
+    /// Syncs the state and purges the log now, without waiting for the snapshot count.
+    pub async fn snapshot(&self) -> Result<(), StartError> {
+        let snapshot = self.raft.trigger().snapshot().await;
+        snapshot.map_err(|fatal| StartError::Engine(fatal.to_string()))
+    }
+
+    pub fn id(&self) -> MemberId {
+        self.id
+    }
+
+    /// Stops the engine and waits for its end.
+    pub async fn shutdown(&self) {
+        // An engine that has ended already is what is wanted.
+        let _ = self.raft.shutdown().await;
+    }
+}
+
+fn gate(sink: Sink, started: watch::Receiver<bool>) -> Sink {
+    Arc::new(move |event| {
+        if *started.borrow() {
+            sink(event);
+        }
+    })
+}
+
+/// A follower waits for the lease, which is the longest election timeout, and then for its own
+/// election timeout, drawn between the shortest and the longest. Three quarters of etcd's
+/// election timeout for the longest and half of that for the shortest give 1.1 to 1.5 of it until
+/// somebody stands; etcd takes 1 to 2 of it.
+fn config(options: &RaftOptions) -> Result<Config, StartError> {
+    let longest = options.election_ms * 3 / 4;
+    let config = Config {
+        cluster_name: "detcd".to_owned(),
+        heartbeat_interval: options.heartbeat_ms,
+        election_timeout_min: longest / 2,
+        election_timeout_max: longest,
+        max_payload_entries: 4096,
+        snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_count),
+        max_in_snapshot_log_to_keep: options.catch_up_entries,
+        // Lagging is measured in log entries that are still there: those are always cheaper to
+        // send than the whole state.
+        replication_lag_threshold: u64::MAX,
+        api_channel_size: Some(limits::PENDING_WRITES_MAX as u64),
+        enable_pre_vote: Some(true),
+        // By default a leader that restarts leads on in its old term, without a vote.
+        enable_leader_restore: Some(false),
+        ..Config::default()
+    };
+    config.validate().map_err(|error| StartError::Options(error.to_string()))
+}

@@ -1,0 +1,170 @@
+//! Proposals on their way into the engine, and refusals on their way back.
+//!
+//! An entry that is committed needs no answer here: whoever waits for it is answered when the
+//! entry is applied. So the engine's responder only looks for refusals, costs no allocation and
+//! no task, and forgets everything else (an entry that was discarded has an unknown outcome, and
+//! those time out where the request waits).
+
+use crate::node::Sink;
+use crate::payload;
+use crate::types::{Command, LogId, Types};
+use detcd_core::command::Proposal;
+use detcd_core::event::{Event, Seq};
+use detcd_rt::Instant;
+use openraft::errors::{ClientWriteError, ForwardReason};
+use openraft::raft::ClientWriteResult;
+use openraft::raft::responder::Responder;
+use openraft::storage::RaftStateMachine;
+use openraft::{OptionalSend, Raft};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+/// A healthy new leader refuses proposals until it has heard from its quorum, a few milliseconds
+/// after its election. They were not proposed, so they are tried again after this.
+const RETRY_AFTER: Duration = Duration::from_millis(2);
+
+/// Hands proposals to the engine in order, on a task of its own.
+#[derive(Clone)]
+pub(crate) struct Proposer {
+    queue: mpsc::UnboundedSender<Vec<Proposal>>,
+}
+
+impl Proposer {
+    /// `patience`: how long a proposal is tried again while this member leads without a quorum.
+    pub(crate) fn start<M>(raft: Raft<Types, M>, sink: Sink, patience: Duration) -> Proposer
+    where
+        M: RaftStateMachine<Types>,
+    {
+        let (queue, proposals) = mpsc::unbounded_channel();
+        let (settle, settled) = mpsc::unbounded_channel();
+        let engine = Engine { raft, settle, patience };
+        detcd_rt::spawn(propose(engine.clone(), proposals, sink.clone()));
+        detcd_rt::spawn(settle_refusals(engine, settled, sink));
+        Proposer { queue }
+    }
+
+    /// Queues proposals; their refusals come as events. The queue is bounded by the writes that a
+    /// member lets be pending.
+    pub(crate) fn propose(&self, proposals: Vec<Proposal>) {
+        // The task is gone only when the process ends.
+        let _ = self.queue.send(proposals);
+    }
+}
+
+/// The engine's responder of one proposal.
+pub(crate) struct Refusal<T> {
+    proposed: Proposed,
+    settle: mpsc::UnboundedSender<Settled>,
+    judge: fn(Proposed, &mpsc::UnboundedSender<Settled>, T),
+}
+
+impl<T: OptionalSend + 'static> Responder<Types, T> for Refusal<T> {
+    fn on_commit(&mut self, _log_id: LogId) {}
+
+    fn on_complete(self, result: T) {
+        (self.judge)(self.proposed, &self.settle, result);
+    }
+}
+
+#[derive(Clone)]
+struct Proposed {
+    seq: Seq,
+    command: Command,
+    /// Until when it may be tried again.
+    deadline: Instant,
+}
+
+enum Settled {
+    Refused(Seq),
+    Again(Proposed),
+}
+
+fn judge(
+    proposed: Proposed,
+    settle: &mpsc::UnboundedSender<Settled>,
+    result: ClientWriteResult<Types>,
+) {
+    let Err(ClientWriteError::ForwardToLeader(forward)) = result else {
+        return;
+    };
+    let again = forward.reason == ForwardReason::LeaseExpired && Instant::now() < proposed.deadline;
+    let settled = if again { Settled::Again(proposed) } else { Settled::Refused(proposed.seq) };
+    // As above: gone only when the process ends.
+    let _ = settle.send(settled);
+}
+
+struct Engine<M: RaftStateMachine<Types>> {
+    raft: Raft<Types, M>,
+    settle: mpsc::UnboundedSender<Settled>,
+    patience: Duration,
+}
+
+impl<M: RaftStateMachine<Types>> Clone for Engine<M> {
+    fn clone(&self) -> Self {
+        Engine {
+            raft: self.raft.clone(),
+            settle: self.settle.clone(),
+            patience: self.patience,
+        }
+    }
+}
+
+impl<M: RaftStateMachine<Types>> Engine<M> {
+    async fn write(&self, proposed: Proposed) -> Result<(), Seq> {
+        let seq = proposed.seq;
+        let command = proposed.command.clone();
+        let refusal = Refusal { proposed, settle: self.settle.clone(), judge };
+        // An error here means that the engine has stopped: it never saw the proposal.
+        self.raft.client_write_ff(command, Some(refusal)).await.map_err(|_| seq)
+    }
+}
+
+async fn propose<M: RaftStateMachine<Types>>(
+    engine: Engine<M>,
+    mut proposals: mpsc::UnboundedReceiver<Vec<Proposal>>,
+    sink: Sink,
+) {
+    while let Some(batch) = proposals.recv().await {
+        let deadline = Instant::now() + engine.patience;
+        let mut refused = Vec::new();
+        for proposal in batch {
+            let command = payload::encode_proposal(&proposal);
+            let proposed = Proposed { seq: Seq(proposal.seq), command, deadline };
+            if let Err(seq) = engine.write(proposed).await {
+                refused.push(seq);
+            }
+        }
+        if !refused.is_empty() {
+            sink(Event::NotProposed { seqs: refused });
+        }
+    }
+}
+
+async fn settle_refusals<M: RaftStateMachine<Types>>(
+    engine: Engine<M>,
+    mut settled: mpsc::UnboundedReceiver<Settled>,
+    sink: Sink,
+) {
+    let mut batch = Vec::new();
+    while settled.recv_many(&mut batch, 1024).await > 0 {
+        let mut refused = Vec::new();
+        let mut again = Vec::new();
+        for settled in batch.drain(..) {
+            match settled {
+                Settled::Refused(seq) => refused.push(seq),
+                Settled::Again(proposed) => again.push(proposed),
+            }
+        }
+        if !again.is_empty() {
+            detcd_rt::sleep(RETRY_AFTER).await;
+        }
+        for proposed in again {
+            if let Err(seq) = engine.write(proposed).await {
+                refused.push(seq);
+            }
+        }
+        if !refused.is_empty() {
+            sink(Event::NotProposed { seqs: refused });
+        }
+    }
+}
