@@ -63,7 +63,11 @@ impl Frame {
                 };
                 bytes.advance(1);
                 let kind = Kind::from_tag(kind).ok_or_else(|| format!("no kind {kind}"))?;
-                Ok(Frame::Request { call, kind, body: bytes })
+                Ok(Frame::Request {
+                    call,
+                    kind,
+                    body: bytes,
+                })
             }
             TAG_ANSWER => Ok(Frame::Answer { call, body: bytes }),
             TAG_REFUSAL => {

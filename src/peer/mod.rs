@@ -83,7 +83,8 @@ pub trait Transport: Send + Sync + 'static {
 
 /// Receives from other members. `Err` is a refusal, told to the sender as its text.
 pub trait Receiver: Send + Sync + 'static {
-    fn call(&self, from: u64, kind: Kind, body: Bytes) -> BoxFuture<'static, Result<Bytes, String>>;
+    fn call(&self, from: u64, kind: Kind, body: Bytes)
+    -> BoxFuture<'static, Result<Bytes, String>>;
     /// A chunk that is `Err` means that the stream broke before its end.
     fn stream(
         &self,

@@ -23,7 +23,10 @@ impl Reader {
     }
 
     pub(crate) fn error(&self, problem: impl Into<String>) -> DecodeError {
-        DecodeError { what: self.what, problem: problem.into() }
+        DecodeError {
+            what: self.what,
+            problem: problem.into(),
+        }
     }
 
     pub(crate) fn u8(&mut self) -> Result<u8, DecodeError> {
@@ -65,7 +68,10 @@ impl Reader {
     pub(crate) fn count(&mut self, least: usize) -> Result<usize, DecodeError> {
         let count = self.u32()? as usize;
         if count.saturating_mul(least) > self.rest.len() {
-            return Err(self.error(format!("{count} items do not fit {} bytes", self.rest.len())));
+            return Err(self.error(format!(
+                "{count} items do not fit {} bytes",
+                self.rest.len()
+            )));
         }
         Ok(count)
     }

@@ -6,9 +6,9 @@ use crate::payload;
 use crate::types::{Entry, LogId, Types, Vote, log_id, term_of};
 use detcd_storage::log::{Log, LogEntry, Position, Recovered};
 use futures::stream::{self, Stream, StreamExt};
+use openraft::OptionalSend;
 use openraft::entry::RaftEntry;
 use openraft::storage::{IOFlushed, LogState, RaftLogReader, RaftLogStorage};
-use openraft::OptionalSend;
 use std::fmt::Debug;
 use std::future::Future;
 use std::io;
@@ -56,19 +56,29 @@ impl<P: Persist> LogAdapter<P> {
         };
         let committed = recovered.committed.map(from_position);
         let votes = Arc::new(Mutex::new(Votes { vote, committed }));
-        Ok(LogAdapter { log, votes, persist })
+        Ok(LogAdapter {
+            log,
+            votes,
+            persist,
+        })
     }
 
     async fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if range.is_empty() {
             return Ok(Vec::new());
         }
-        let entries = self.log.read_some(range, bytes_max).await.map_err(io::Error::other)?;
+        let entries = self
+            .log
+            .read_some(range, bytes_max)
+            .await
+            .map_err(io::Error::other)?;
         entries.into_iter().map(decode).collect()
     }
 
     fn votes(&self) -> std::sync::MutexGuard<'_, Votes> {
-        self.votes.lock().expect("nothing panics while it holds the votes")
+        self.votes
+            .lock()
+            .expect("nothing panics while it holds the votes")
     }
 }
 
@@ -156,14 +166,19 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.log.save_vote(message::encode_vote(vote)).await.map_err(io::Error::other)?;
+        self.log
+            .save_vote(message::encode_vote(vote))
+            .await
+            .map_err(io::Error::other)?;
         self.votes().vote = Some(*vote);
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if let Some(committed) = &committed {
-            self.log.save_committed(to_position(committed)).map_err(io::Error::other)?;
+            self.log
+                .save_committed(to_position(committed))
+                .map_err(io::Error::other)?;
         }
         self.votes().committed = committed;
         Ok(())
@@ -188,13 +203,19 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let last = last.map(|last| last.index());
-        self.log.truncate_after(last).await.map_err(io::Error::other)
+        self.log
+            .truncate_after(last)
+            .await
+            .map_err(io::Error::other)
     }
 
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
         // The log is all that can rebuild what the store has not yet synced.
         self.persist.persist_through(through.index()).await?;
-        self.log.purge(to_position(&through)).await.map_err(io::Error::other)
+        self.log
+            .purge(to_position(&through))
+            .await
+            .map_err(io::Error::other)
     }
 }
 
@@ -219,5 +240,8 @@ fn from_position(position: Position) -> LogId {
 }
 
 fn to_position(log_id: &LogId) -> Position {
-    Position { term: term_of(log_id), index: log_id.index() }
+    Position {
+        term: term_of(log_id),
+        index: log_id.index(),
+    }
 }

@@ -57,7 +57,10 @@ pub(crate) struct Persisted<S> {
 
 impl<S: Store> Persisted<S> {
     pub(crate) fn new(store: Arc<S>) -> Persisted<S> {
-        Persisted { store, through: AtomicU64::new(0) }
+        Persisted {
+            store,
+            through: AtomicU64::new(0),
+        }
     }
 
     /// Freezes the state, makes it durable and says what it covers.
@@ -66,7 +69,8 @@ impl<S: Store> Persisted<S> {
         let rows = RaftRows::load(&view)?;
         self.store.persist().await?;
         if let Some(applied) = &rows.applied {
-            self.through.fetch_max(applied.index() + 1, Ordering::SeqCst);
+            self.through
+                .fetch_max(applied.index() + 1, Ordering::SeqCst);
         }
         Ok((rows, view))
     }
@@ -97,7 +101,14 @@ impl<S: Store> MachineAdapter<S> {
     ) -> Result<MachineAdapter<S>, Fault> {
         let machine = Machine::load(&*store)?;
         let rows = RaftRows::load(&*store)?;
-        let adapter = MachineAdapter { store, machine, rows, published, persisted, sink };
+        let adapter = MachineAdapter {
+            store,
+            machine,
+            rows,
+            published,
+            persisted,
+            sink,
+        };
         adapter.publish()?;
         Ok(adapter)
     }
@@ -151,7 +162,8 @@ impl<S: Store> MachineAdapter<S> {
                 }
                 EntryPayload::Membership(membership) => {
                     applied.push(self.machine.apply(index, None, &mut overlay)?);
-                    self.machine.apply_membership(&members_of(membership), &mut overlay)?;
+                    self.machine
+                        .apply_membership(&members_of(membership), &mut overlay)?;
                     self.rows.membership =
                         StoredMembership::new(Some(entry.log_id), membership.clone());
                     membership_changed = true;
@@ -238,7 +250,9 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
             let mut responders: Vec<ApplyResponder<Types>> = responder.into_iter().collect();
             // Whatever else is ready without waiting goes into the same batch.
             while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
-                let Some(Some(next)) = entries.next().now_or_never() else { break };
+                let Some(Some(next)) = entries.next().now_or_never() else {
+                    break;
+                };
                 let (entry, responder) = next?;
                 bytes += payload_len(&entry);
                 batch.push(entry);
@@ -253,7 +267,9 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<S> {
-        SnapshotBuilder { persisted: self.persisted.clone() }
+        SnapshotBuilder {
+            persisted: self.persisted.clone(),
+        }
     }
 
     async fn install_snapshot(
@@ -265,9 +281,9 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
             SnapshotData::Staged(stage) => {
                 self.install(meta, stage).await.map_err(io::Error::other)
             }
-            SnapshotData::Frozen(_) => {
-                Err(io::Error::other("a view of this very store was given to be installed"))
-            }
+            SnapshotData::Frozen(_) => Err(io::Error::other(
+                "a view of this very store was given to be installed",
+            )),
         }
     }
 
@@ -278,7 +294,12 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
         if self.rows.applied.is_none() {
             return Ok(None);
         }
-        SnapshotBuilder { persisted: self.persisted.clone() }.build_snapshot().await.map(Some)
+        SnapshotBuilder {
+            persisted: self.persisted.clone(),
+        }
+        .build_snapshot()
+        .await
+        .map(Some)
     }
 }
 
@@ -290,11 +311,12 @@ pub(crate) struct SnapshotBuilder<S> {
 impl<S: Store> RaftSnapshotBuilder<Types> for SnapshotBuilder<S> {
     type SnapshotData = SnapshotData<S>;
 
-    async fn build_snapshot(
-        &mut self,
-    ) -> io::Result<alias::SnapshotOf<Types, SnapshotData<S>>> {
+    async fn build_snapshot(&mut self) -> io::Result<alias::SnapshotOf<Types, SnapshotData<S>>> {
         let (rows, view) = self.persisted.freeze().await.map_err(io::Error::other)?;
-        Ok(Snapshot { meta: rows.snapshot_meta(), snapshot: SnapshotData::Frozen(view) })
+        Ok(Snapshot {
+            meta: rows.snapshot_meta(),
+            snapshot: SnapshotData::Frozen(view),
+        })
     }
 }
 

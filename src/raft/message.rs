@@ -10,8 +10,8 @@ use bytes::{BufMut, Bytes, BytesMut};
 use openraft::entry::RaftEntry;
 
 use openraft::raft::{
-    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest, TransferLeaderResponse,
-    VoteRequest, VoteResponse,
+    AppendEntriesRequest, AppendEntriesResponse, TransferLeaderError, TransferLeaderRequest,
+    TransferLeaderResponse, VoteRequest, VoteResponse,
 };
 
 const VERSION: u8 = 1;
@@ -20,9 +20,15 @@ const VERSION: u8 = 1;
 const ENTRY_OVERHEAD: usize = 8 + 4;
 
 pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> Bytes {
-    let payloads: Vec<Bytes> =
-        request.entries.iter().map(|entry| payload::encode(&entry.payload)).collect();
-    let entries_bytes: usize = payloads.iter().map(|bytes| ENTRY_OVERHEAD + bytes.len()).sum();
+    let payloads: Vec<Bytes> = request
+        .entries
+        .iter()
+        .map(|entry| payload::encode(&entry.payload))
+        .collect();
+    let entries_bytes: usize = payloads
+        .iter()
+        .map(|bytes| ENTRY_OVERHEAD + bytes.len())
+        .sum();
     let mut out = BytesMut::with_capacity(64 + entries_bytes);
     out.put_u8(VERSION);
     put_vote(&mut out, &request.vote);
@@ -49,14 +55,21 @@ pub(crate) fn decode_append(bytes: Bytes) -> Result<AppendEntriesRequest<Types>,
     let mut entries = Vec::with_capacity(count);
     let first = if count > 0 { reader.u64()? } else { 0 };
     if count > 0 && first != prev_log_id.map_or(0, |prev| prev.index() + 1) {
-        return Err(reader.error(format!("entries from {first} do not follow {prev_log_id:?}")));
+        return Err(reader.error(format!(
+            "entries from {first} do not follow {prev_log_id:?}"
+        )));
     }
     for index in first..first + count as u64 {
         let term = reader.u64()?;
         entries.push(payload::decode_entry(term, index, reader.bytes()?)?);
     }
     reader.end()?;
-    Ok(AppendEntriesRequest { vote, prev_log_id, entries, leader_commit })
+    Ok(AppendEntriesRequest {
+        vote,
+        prev_log_id,
+        entries,
+        leader_commit,
+    })
 }
 
 pub(crate) fn encode_append_response(response: &AppendEntriesResponse<Types>) -> Bytes {
@@ -109,7 +122,11 @@ pub(crate) fn decode_vote_request(bytes: Bytes) -> Result<VoteRequest<Types>, De
     let last_log_id = read_log_id(&mut reader)?;
     let leadership_transfer = reader.flag()?;
     reader.end()?;
-    Ok(VoteRequest { vote, last_log_id, leadership_transfer })
+    Ok(VoteRequest {
+        vote,
+        last_log_id,
+        leadership_transfer,
+    })
 }
 
 pub(crate) fn encode_vote_response(response: &VoteResponse<Types>) -> Bytes {
@@ -128,7 +145,11 @@ pub(crate) fn decode_vote_response(bytes: Bytes) -> Result<VoteResponse<Types>, 
     let vote_granted = reader.flag()?;
     let last_log_id = read_log_id(&mut reader)?;
     reader.end()?;
-    Ok(VoteResponse { vote, vote_granted, last_log_id })
+    Ok(VoteResponse {
+        vote,
+        vote_granted,
+        last_log_id,
+    })
 }
 
 pub(crate) fn encode_transfer(request: &TransferLeaderRequest<Types>) -> Bytes {
@@ -215,7 +236,11 @@ pub(crate) fn put_vote(out: &mut BytesMut, vote: &Vote) {
 pub(crate) fn read_vote(reader: &mut Reader) -> Result<Vote, DecodeError> {
     let term = reader.u64()?;
     let node = reader.u64()?;
-    Ok(if reader.flag()? { Vote::new_committed(term, node) } else { Vote::new(term, node) })
+    Ok(if reader.flag()? {
+        Vote::new_committed(term, node)
+    } else {
+        Vote::new(term, node)
+    })
 }
 
 pub(crate) fn put_log_id(out: &mut BytesMut, log_id: Option<&LogId>) {
@@ -227,5 +252,9 @@ pub(crate) fn put_log_id(out: &mut BytesMut, log_id: Option<&LogId>) {
 }
 
 pub(crate) fn read_log_id(reader: &mut Reader) -> Result<Option<LogId>, DecodeError> {
-    Ok(if reader.flag()? { Some(log_id(reader.u64()?, reader.u64()?)) } else { None })
+    Ok(if reader.flag()? {
+        Some(log_id(reader.u64()?, reader.u64()?))
+    } else {
+        None
+    })
 }

@@ -30,11 +30,17 @@ impl RaftRows {
             Some(row) => decode_membership(row).map_err(|error| fault(MEMBERSHIP, error))?,
             None => StoredMembership::default(),
         };
-        Ok(RaftRows { applied, membership })
+        Ok(RaftRows {
+            applied,
+            membership,
+        })
     }
 
     pub(crate) fn snapshot_meta(&self) -> SnapshotMeta {
-        SnapshotMeta { last_log_id: self.applied, last_membership: self.membership.clone() }
+        SnapshotMeta {
+            last_log_id: self.applied,
+            last_membership: self.membership.clone(),
+        }
     }
 }
 
@@ -79,5 +85,8 @@ fn decode_membership(row: Bytes) -> Result<StoredMembership, DecodeError> {
 }
 
 fn fault(row: &[u8], error: DecodeError) -> Fault {
-    Fault(format!("row {} of table meta: {error}", String::from_utf8_lossy(row)))
+    Fault(format!(
+        "row {} of table meta: {error}",
+        String::from_utf8_lossy(row)
+    ))
 }

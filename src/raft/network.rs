@@ -35,7 +35,11 @@ pub(crate) struct Network<S> {
 impl<S> Network<S> {
     /// `timeout`: what a message with entries may take; the peer syncs them before it answers.
     pub(crate) fn new(transport: Arc<dyn Transport>, timeout: Duration) -> Network<S> {
-        Network { transport, timeout, store: PhantomData }
+        Network {
+            transport,
+            timeout,
+            store: PhantomData,
+        }
     }
 }
 
@@ -69,7 +73,11 @@ impl<S> Link<S> {
         timeout: Duration,
         decode: impl FnOnce(Bytes) -> Result<R, DecodeError>,
     ) -> Result<R, RPCError<Types>> {
-        let answer = self.transport.call(self.to, kind, body, timeout).await.map_err(rpc_error)?;
+        let answer = self
+            .transport
+            .call(self.to, kind, body, timeout)
+            .await
+            .map_err(rpc_error)?;
         decode(answer).map_err(|error| RPCError::Network(NetworkError::new(&error)))
     }
 }
@@ -84,10 +92,19 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
     ) -> Result<AppendEntriesResponse<Types>, RPCError<Types>> {
         // openraft's limit is one heartbeat, which a batch on a slow disk may exceed: giving up
         // then would only send the same batch again.
-        let timeout =
-            if request.entries.is_empty() { option.soft_ttl() } else { self.timeout };
+        let timeout = if request.entries.is_empty() {
+            option.soft_ttl()
+        } else {
+            self.timeout
+        };
         let body = message::encode_append(&request);
-        self.call(Kind::AppendEntries, body, timeout, message::decode_append_response).await
+        self.call(
+            Kind::AppendEntries,
+            body,
+            timeout,
+            message::decode_append_response,
+        )
+        .await
     }
 
     async fn vote(
@@ -96,7 +113,13 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let body = message::encode_vote_request(&request);
-        self.call(Kind::Vote, body, option.soft_ttl(), message::decode_vote_response).await
+        self.call(
+            Kind::Vote,
+            body,
+            option.soft_ttl(),
+            message::decode_vote_response,
+        )
+        .await
     }
 
     async fn pre_vote(
@@ -105,7 +128,13 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         let body = message::encode_vote_request(&request);
-        self.call(Kind::PreVote, body, option.soft_ttl(), message::decode_vote_response).await
+        self.call(
+            Kind::PreVote,
+            body,
+            option.soft_ttl(),
+            message::decode_vote_response,
+        )
+        .await
     }
 
     async fn transfer_leader(
@@ -115,7 +144,13 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
     ) -> Result<TransferLeaderResponse<Types>, RPCError<Types>> {
         let body = message::encode_transfer(&request);
         let timeout = option.soft_ttl();
-        self.call(Kind::TransferLeader, body, timeout, message::decode_transfer_response).await
+        self.call(
+            Kind::TransferLeader,
+            body,
+            timeout,
+            message::decode_transfer_response,
+        )
+        .await
     }
 
     async fn full_snapshot(
@@ -129,7 +164,10 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
             let error = std::io::Error::other("only a view of the store can be sent");
             return Err(StreamingError::Network(NetworkError::new(&error)));
         };
-        let header = snapshot::Header { vote, meta: snapshot.meta };
+        let header = snapshot::Header {
+            vote,
+            meta: snapshot.meta,
+        };
         let to = self.to;
         let chunks = snapshot::chunks(&header, view, move |fault| {
             warn!(to = format_args!("{to:x}"), %fault, "a snapshot cannot be read, and is not sent");

@@ -168,14 +168,26 @@ impl<S: Store> RaftNode<S> {
         let proposer = Proposer::start(raft.clone(), gated.clone(), patience);
         let receiver = RaftReceiver::new(raft.clone(), store);
         let fatal = watch::Sender::new(None);
-        Ok(RaftNode { id: options.id, raft, proposer, published, receiver, sink: gated, fatal })
+        Ok(RaftNode {
+            id: options.id,
+            raft,
+            proposer,
+            published,
+            receiver,
+            sink: gated,
+            fatal,
+        })
     }
 
     /// Lets the engine vote, lead, follow and apply.
     pub fn run(&self) {
         self.raft.run();
         let metrics = self.raft.metrics();
-        detcd_rt::spawn(observe::observe(metrics, self.sink.clone(), self.fatal.clone()));
+        detcd_rt::spawn(observe::observe(
+            metrics,
+            self.sink.clone(),
+            self.fatal.clone(),
+        ));
     }
 
     /// Founds the cluster. Every founding member does this with the same members, once; where a
@@ -184,8 +196,10 @@ impl<S: Store> RaftNode<S> {
         let peers: BTreeMap<u64, Peer> = members
             .iter()
             .map(|member| {
-                let peer =
-                    Peer { name: member.name.clone(), peer_urls: member.peer_urls.clone() };
+                let peer = Peer {
+                    name: member.name.clone(),
+                    peer_urls: member.peer_urls.clone(),
+                };
                 (member.id.0, peer)
             })
             .collect();
@@ -197,7 +211,10 @@ impl<S: Store> RaftNode<S> {
 
     /// Whether this member has a membership (it was founded, or has heard from a leader).
     pub async fn is_initialized(&self) -> Result<bool, StartError> {
-        self.raft.is_initialized().await.map_err(|fatal| StartError::Engine(fatal.to_string()))
+        self.raft
+            .is_initialized()
+            .await
+            .map_err(|fatal| StartError::Engine(fatal.to_string()))
     }
 
     /// Proposes in order, without waiting. What was surely not proposed comes back as
@@ -300,5 +317,7 @@ fn config(options: &RaftOptions) -> Result<Config, StartError> {
         enable_leader_restore: Some(false),
         ..Config::default()
     };
-    config.validate().map_err(|error| StartError::Options(error.to_string()))
+    config
+        .validate()
+        .map_err(|error| StartError::Options(error.to_string()))
 }

@@ -46,7 +46,9 @@ pub(crate) fn status(metrics: &RaftMetrics<Types>) -> RaftStatus {
         applied_term: metrics.last_applied.as_ref().map_or(0, term_of),
         snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index()),
         purged: metrics.purged.map(|log_id| log_id.index()),
-        last_quorum_acked: metrics.last_quorum_acked.map(|acked| Millis(acked.into_inner().0.as_millis())),
+        last_quorum_acked: metrics
+            .last_quorum_acked
+            .map(|acked| Millis(acked.into_inner().0.as_millis())),
         members: crate::machine::members_of(metrics.membership_config.membership()),
     }
 }
@@ -73,7 +75,10 @@ impl Told {
         let Some(since) = status.last_quorum_acked.filter(|_| status.is_leader) else {
             return;
         };
-        if self.quorum_acked_ms.is_none_or(|told| since.0 >= told + QUORUM_ACKED_STEP_MS) {
+        if self
+            .quorum_acked_ms
+            .is_none_or(|told| since.0 >= told + QUORUM_ACKED_STEP_MS)
+        {
             self.quorum_acked_ms = Some(since.0);
             sink(Event::QuorumAcked { since });
         }

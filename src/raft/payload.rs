@@ -32,7 +32,11 @@ pub(crate) fn decode_proposal(command: &Command) -> Result<Proposal, DecodeError
     }
     let origin = MemberId(reader.u64()?);
     let seq = reader.u64()?;
-    Ok(Proposal { origin, seq, command: reader.rest() })
+    Ok(Proposal {
+        origin,
+        seq,
+        command: reader.rest(),
+    })
 }
 
 pub(crate) fn encode(payload: &Payload) -> Bytes {
@@ -72,7 +76,10 @@ pub(crate) fn decode(bytes: Bytes) -> Result<Payload, DecodeError> {
 
 /// An entry of the log from its parts.
 pub(crate) fn decode_entry(term: u64, index: u64, bytes: Bytes) -> Result<Entry, DecodeError> {
-    Ok(Entry { log_id: log_id(term, index), payload: decode(bytes)? })
+    Ok(Entry {
+        log_id: log_id(term, index),
+        payload: decode(bytes)?,
+    })
 }
 
 pub(crate) fn put_membership(out: &mut BytesMut, membership: &Membership) {

@@ -37,7 +37,11 @@ impl Proposer {
     {
         let (queue, proposals) = mpsc::unbounded_channel();
         let (settle, settled) = mpsc::unbounded_channel();
-        let engine = Engine { raft, settle, patience };
+        let engine = Engine {
+            raft,
+            settle,
+            patience,
+        };
         detcd_rt::spawn(propose(engine.clone(), proposals, sink.clone()));
         detcd_rt::spawn(settle_refusals(engine, settled, sink));
         Proposer { queue }
@@ -88,7 +92,11 @@ fn judge(
         return;
     };
     let again = forward.reason == ForwardReason::LeaseExpired && Instant::now() < proposed.deadline;
-    let settled = if again { Settled::Again(proposed) } else { Settled::Refused(proposed.seq) };
+    let settled = if again {
+        Settled::Again(proposed)
+    } else {
+        Settled::Refused(proposed.seq)
+    };
     // As above: gone only when the process ends.
     let _ = settle.send(settled);
 }
@@ -113,9 +121,16 @@ impl<M: RaftStateMachine<Types>> Engine<M> {
     async fn write(&self, proposed: Proposed) -> Result<(), Seq> {
         let seq = proposed.seq;
         let command = proposed.command.clone();
-        let refusal = Refusal { proposed, settle: self.settle.clone(), judge };
+        let refusal = Refusal {
+            proposed,
+            settle: self.settle.clone(),
+            judge,
+        };
         // An error here means that the engine has stopped: it never saw the proposal.
-        self.raft.client_write_ff(command, Some(refusal)).await.map_err(|_| seq)
+        self.raft
+            .client_write_ff(command, Some(refusal))
+            .await
+            .map_err(|_| seq)
     }
 }
 
@@ -129,7 +144,11 @@ async fn propose<M: RaftStateMachine<Types>>(
         let mut refused = Vec::new();
         for proposal in batch {
             let command = payload::encode_proposal(&proposal);
-            let proposed = Proposed { seq: Seq(proposal.seq), command, deadline };
+            let proposed = Proposed {
+                seq: Seq(proposal.seq),
+                command,
+                deadline,
+            };
             if let Err(seq) = engine.write(proposed).await {
                 refused.push(seq);
             }

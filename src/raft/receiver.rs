@@ -41,8 +41,15 @@ impl<S: Store> Clone for RaftReceiver<S> {
 
 impl<S: Store> RaftReceiver<S> {
     pub(crate) fn new(raft: Raft<Types, MachineAdapter<S>>, store: Arc<S>) -> RaftReceiver<S> {
-        let installing = Installing { turn: Mutex::new(()), newest: watch::Sender::new(0) };
-        RaftReceiver { raft, store, installing: Arc::new(installing) }
+        let installing = Installing {
+            turn: Mutex::new(()),
+            newest: watch::Sender::new(0),
+        };
+        RaftReceiver {
+            raft,
+            store,
+            installing: Arc::new(installing),
+        }
     }
 
     async fn answer(self, kind: Kind, body: Bytes) -> Result<Bytes, String> {
@@ -64,7 +71,11 @@ impl<S: Store> RaftReceiver<S> {
             }
             Kind::TransferLeader => {
                 let request = message::decode_transfer(body).map_err(text)?;
-                let response = self.raft.handle_transfer_leader(request).await.map_err(text)?;
+                let response = self
+                    .raft
+                    .handle_transfer_leader(request)
+                    .await
+                    .map_err(text)?;
                 Ok(message::encode_transfer_response(&response))
             }
             Kind::Snapshot | Kind::Propose | Kind::ReadIndex | Kind::Lease => {
@@ -101,8 +112,15 @@ impl<S: Store> RaftReceiver<S> {
             stage = self.receive(chunks, totals) => stage?,
         };
         let Header { vote, meta } = header;
-        let snapshot = Snapshot { meta, snapshot: SnapshotData::Staged(stage) };
-        let response = self.raft.install_full_snapshot(vote, snapshot).await.map_err(text)?;
+        let snapshot = Snapshot {
+            meta,
+            snapshot: SnapshotData::Staged(stage),
+        };
+        let response = self
+            .raft
+            .install_full_snapshot(vote, snapshot)
+            .await
+            .map_err(text)?;
         Ok(message::encode_vote(&response.vote))
     }
 
@@ -125,7 +143,9 @@ impl<S: Store> RaftReceiver<S> {
                 Chunk::Rows(batch) => stage.write(batch).await.map_err(text)?,
                 Chunk::End(expected) if expected == totals => return Ok(stage),
                 Chunk::End(expected) => {
-                    return Err(format!("the snapshot has {totals:?}, but was sent {expected:?}"));
+                    return Err(format!(
+                        "the snapshot has {totals:?}, but was sent {expected:?}"
+                    ));
                 }
                 Chunk::Header(_) => return Err("a second header in a snapshot".to_owned()),
             }

@@ -75,9 +75,7 @@ impl rt::AsyncRuntime for Runtime {
         detcd_rt::block_on(future)
     }
 
-    fn spawn_blocking<F, T>(
-        work: F,
-    ) -> impl Future<Output = Result<T, std::io::Error>> + Send
+    fn spawn_blocking<F, T>(work: F) -> impl Future<Output = Result<T, std::io::Error>> + Send
     where
         F: FnOnce() -> T + Send + 'static,
         T: Send + 'static,
@@ -160,7 +158,10 @@ impl rt::Mpsc for Mpsc {
 
 impl<T: OptionalSend> rt::MpscSender<Mpsc, T> for Sender<T> {
     async fn send(&self, message: T) -> Result<(), rt::SendError<T>> {
-        self.0.send(message).await.map_err(|error| rt::SendError(error.0))
+        self.0
+            .send(message)
+            .await
+            .map_err(|error| rt::SendError(error.0))
     }
 
     fn downgrade(&self) -> WeakSender<T> {
@@ -216,7 +217,9 @@ impl rt::Watch for Watch {
 
 impl<T: OptionalSend + OptionalSync> rt::WatchSender<Watch, T> for WatchSender<T> {
     fn send(&self, value: T) -> Result<(), rt::watch::SendError<T>> {
-        self.0.send(value).map_err(|error| rt::watch::SendError(error.0))
+        self.0
+            .send(value)
+            .map_err(|error| rt::watch::SendError(error.0))
     }
 
     fn send_if_modified<F: FnOnce(&mut T) -> bool>(&self, modify: F) -> bool {

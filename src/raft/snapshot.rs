@@ -67,7 +67,13 @@ where
     V: View + Send + Sync + 'static,
 {
     let first = encode_header(header);
-    let walk = Walk { view, table: 0, after: None, totals: Totals::default(), ended: false };
+    let walk = Walk {
+        view,
+        table: 0,
+        after: None,
+        totals: Totals::default(),
+        ended: false,
+    };
     let rows = stream::unfold((walk, Some(failed)), |(mut walk, mut failed)| async move {
         match walk.next() {
             Ok(chunk) => chunk.map(|chunk| (chunk, (walk, failed))),
@@ -104,7 +110,10 @@ impl<V: View> Walk<V> {
             body.put_u8(*table as u8);
             let mut rows = 0;
             let mut last = None;
-            for row in self.view.scan(*table, (after, Bound::Unbounded), Direction::Forward) {
+            for row in self
+                .view
+                .scan(*table, (after, Bound::Unbounded), Direction::Forward)
+            {
                 let (key, value) = row?;
                 put_bytes(&mut body, &key);
                 put_bytes(&mut body, &value);
@@ -167,7 +176,13 @@ pub(crate) fn decode(chunk: Bytes, totals: &mut Totals) -> Result<Chunk, DecodeE
             let last_log_id = read_log_id(&mut reader)?;
             let last_membership = read_stored_membership(&mut reader)?;
             reader.end()?;
-            Ok(Chunk::Header(Header { vote, meta: SnapshotMeta { last_log_id, last_membership } }))
+            Ok(Chunk::Header(Header {
+                vote,
+                meta: SnapshotMeta {
+                    last_log_id,
+                    last_membership,
+                },
+            }))
         }
         KIND_ROWS => {
             let tag = reader.u8()?;
@@ -183,7 +198,10 @@ pub(crate) fn decode(chunk: Bytes, totals: &mut Totals) -> Result<Chunk, DecodeE
             Ok(Chunk::Rows(batch))
         }
         KIND_END => {
-            let end = Totals { rows: reader.u64()?, checksum: reader.u32()? };
+            let end = Totals {
+                rows: reader.u64()?,
+                checksum: reader.u32()?,
+            };
             reader.end()?;
             Ok(Chunk::End(end))
         }

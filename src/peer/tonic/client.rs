@@ -60,14 +60,19 @@ impl TonicTransport {
     }
 
     fn peers(&self) -> MutexGuard<'_, BTreeMap<u64, Arc<Peer>>> {
-        self.peers.lock().expect("nothing panics while it holds the peers")
+        self.peers
+            .lock()
+            .expect("nothing panics while it holds the peers")
     }
 }
 
 impl Transport for TonicTransport {
     fn set_peer(&self, id: u64, peer_urls: Vec<String>) {
         let mut peers = self.peers();
-        if peers.get(&id).is_some_and(|peer| peer.link.urls == peer_urls) {
+        if peers
+            .get(&id)
+            .is_some_and(|peer| peer.link.urls == peer_urls)
+        {
             return;
         }
         let link = Arc::new(Link {
@@ -191,10 +196,7 @@ impl Link {
         }
     }
 
-    async fn connect(
-        &self,
-        attempt: usize,
-    ) -> Result<(Arc<Connection>, Streaming<Frame>), Status> {
+    async fn connect(&self, attempt: usize) -> Result<(Arc<Connection>, Streaming<Frame>), Status> {
         let mut grpc = Grpc::new(self.channel(attempt).await?)
             .max_decoding_message_size(MESSAGE_BYTES_MAX)
             .max_encoding_message_size(MESSAGE_BYTES_MAX);
@@ -206,7 +208,10 @@ impl Link {
         let answers = detcd_rt::timeout(CONNECT_TIMEOUT, opening)
             .await
             .map_err(|_| Status::deadline_exceeded("the peer does not answer"))??;
-        let calls = Mutex::new(Calls { next: 1, waiting: Some(BTreeMap::new()) });
+        let calls = Mutex::new(Calls {
+            next: 1,
+            waiting: Some(BTreeMap::new()),
+        });
         Ok((Arc::new(Connection { queue, calls }), answers.into_inner()))
     }
 
@@ -246,25 +251,40 @@ impl Link {
             return Err(TransportError::Unreachable(to, "not connected".to_owned()));
         };
         let Some((call, answer)) = connection.register() else {
-            return Err(TransportError::Unreachable(to, "the connection has ended".to_owned()));
+            return Err(TransportError::Unreachable(
+                to,
+                "the connection has ended".to_owned(),
+            ));
         };
         // Dropped with this future, at a timeout or before: late answers find nobody.
-        let _unregister = Unregister { connection: &connection, call };
+        let _unregister = Unregister {
+            connection: &connection,
+            call,
+        };
         let deadline = detcd_rt::Instant::now() + timeout;
         let frame = Frame::Request { call, kind, body };
         match detcd_rt::timeout_at(deadline, connection.queue.send(frame)).await {
             Ok(Ok(())) => {}
             Ok(Err(_)) => {
-                return Err(TransportError::Unreachable(to, "the connection has ended".to_owned()));
+                return Err(TransportError::Unreachable(
+                    to,
+                    "the connection has ended".to_owned(),
+                ));
             }
             Err(_) => {
-                return Err(TransportError::Unreachable(to, "too many calls wait".to_owned()));
+                return Err(TransportError::Unreachable(
+                    to,
+                    "too many calls wait".to_owned(),
+                ));
             }
         }
         match detcd_rt::timeout_at(deadline, answer).await {
             Ok(Ok(Ok(body))) => Ok(body),
             Ok(Ok(Err(reason))) => Err(TransportError::Refused(to, reason)),
-            Ok(Err(_)) => Err(TransportError::Lost(to, "the connection has ended".to_owned())),
+            Ok(Err(_)) => Err(TransportError::Lost(
+                to,
+                "the connection has ended".to_owned(),
+            )),
             Err(_) => Err(TransportError::Lost(to, format!("nothing for {timeout:?}"))),
         }
     }
@@ -303,7 +323,9 @@ impl Link {
     }
 
     fn slot(&self) -> MutexGuard<'_, Option<Arc<Connection>>> {
-        self.connection.lock().expect("nothing panics while it holds the connection")
+        self.connection
+            .lock()
+            .expect("nothing panics while it holds the connection")
     }
 }
 
@@ -318,7 +340,11 @@ impl Connection {
                 Some(Err(status)) => return status.message().to_owned(),
                 None => return "the peer ended the stream".to_owned(),
             };
-            let waiting = self.calls().waiting.as_mut().and_then(|waiting| waiting.remove(&call));
+            let waiting = self
+                .calls()
+                .waiting
+                .as_mut()
+                .and_then(|waiting| waiting.remove(&call));
             match waiting {
                 // Whoever waited may just have given up.
                 Some(waiting) => drop(waiting.send(answer)),
@@ -342,7 +368,9 @@ impl Connection {
     }
 
     fn calls(&self) -> MutexGuard<'_, Calls> {
-        self.calls.lock().expect("nothing panics while it holds the calls")
+        self.calls
+            .lock()
+            .expect("nothing panics while it holds the calls")
     }
 }
 
@@ -361,7 +389,10 @@ impl Drop for Unregister<'_> {
 
 /// Whether the peer has judged the request, and would judge it the same again.
 fn is_refusal(code: Code) -> bool {
-    matches!(code, Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented)
+    matches!(
+        code,
+        Code::FailedPrecondition | Code::InvalidArgument | Code::Unimplemented
+    )
 }
 
 /// tonic's transport errors say "transport error"; what happened stands in their sources.

@@ -80,6 +80,8 @@ impl Decoder for FrameCodec {
 
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Frame>, Status> {
         let bytes = source.copy_to_bytes(source.remaining());
-        Frame::decode(bytes).map(Some).map_err(Status::invalid_argument)
+        Frame::decode(bytes)
+            .map(Some)
+            .map_err(Status::invalid_argument)
     }
 }

@@ -59,7 +59,8 @@ pub(super) fn write_kind(kind: u8, metadata: &mut MetadataMap) {
 
 pub(super) fn read_kind(metadata: &MetadataMap) -> Result<u8, Status> {
     let kind = text(metadata, KIND)?;
-    kind.parse().map_err(|_| Status::invalid_argument(format!("{KIND} is {kind:?}")))
+    kind.parse()
+        .map_err(|_| Status::invalid_argument(format!("{KIND} is {kind:?}")))
 }
 
 fn id(metadata: &MetadataMap, key: &'static str) -> Result<u64, Status> {
@@ -71,5 +72,7 @@ fn id(metadata: &MetadataMap, key: &'static str) -> Result<u64, Status> {
 fn text<'a>(metadata: &'a MetadataMap, key: &'static str) -> Result<&'a str, Status> {
     let value = metadata.get(key);
     let value = value.ok_or_else(|| Status::invalid_argument(format!("{key} is missing")))?;
-    value.to_str().map_err(|_| Status::invalid_argument(format!("{key} is no text")))
+    value
+        .to_str()
+        .map_err(|_| Status::invalid_argument(format!("{key} is no text")))
 }

@@ -27,7 +27,10 @@ pub struct PeerService {
 
 impl PeerService {
     pub fn new(member: u64, cluster: u64, receiver: Arc<dyn Receiver>) -> PeerService {
-        PeerService { identity: Identity { member, cluster }, receiver }
+        PeerService {
+            identity: Identity { member, cluster },
+            receiver,
+        }
     }
 
     /// The sender of an acceptable request.
@@ -155,7 +158,9 @@ impl ClientStreamingService<Bytes> for Chunks {
             let tag = identity::read_kind(request.metadata())?;
             let kind = Kind::from_tag(tag)
                 .ok_or_else(|| Status::invalid_argument(format!("no kind {tag}")))?;
-            let chunks = request.into_inner().map(|chunk| chunk.map_err(|error| error.to_string()));
+            let chunks = request
+                .into_inner()
+                .map(|chunk| chunk.map_err(|error| error.to_string()));
             match receiver.stream(from, kind, chunks.boxed()).await {
                 Ok(answer) => Ok(Response::new(answer)),
                 Err(reason) => Err(Status::failed_precondition(reason)),
