@@ -3,8 +3,10 @@
 //! - [`disk::Disk`]: files under the raft log and the vote. Simulation lies below it (torn tails,
 //!   lost syncs, bit rot).
 //! - [`log::Log`]: the raft log and the vote, over any disk.
+//! - [`conformance`]: what every implementation of the two seams must pass.
 //! - [`store::Store`]: tables under the applied state; fjall in production.
 
+pub mod conformance;
 pub mod disk;
 pub mod log;
 pub mod store;

@@ -30,6 +30,7 @@ pub trait Disk: Clone + Send + Sync + 'static {
 
 /// An open file. Written bytes can be read at once and are durable after [`DiskFile::sync_data`];
 /// after a failed sync nothing is known about any byte written since the last good one.
+#[allow(clippy::len_without_is_empty)] // nobody asks whether a file is empty
 pub trait DiskFile: Send + Sync + 'static {
     fn len(&self) -> impl Future<Output = io::Result<u64>> + Send;
     /// Up to `len` bytes from `offset`: fewer only at the end of the file.

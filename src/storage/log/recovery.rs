@@ -372,10 +372,9 @@ impl<D: Disk> Walk<D> {
             let why = format!("frame {} was written and synced after it", self.noted);
             return Err(self.corrupt(at, &stop, &why));
         }
-        if stop.bad != Bad::Blank || self.noted + 1 != next {
-            if let Some(found) = self.later_frame(at, &stop, next).await? {
-                return Err(self.corrupt(at, &stop, &found));
-            }
+        let search = stop.bad != Bad::Blank || self.noted + 1 != next;
+        if search && let Some(found) = self.later_frame(at, &stop, next).await? {
+            return Err(self.corrupt(at, &stop, &found));
         }
         let page = stop.offset / PAGE * PAGE;
         let bytes = self.files[at]

@@ -1,5 +1,11 @@
 //! The seam under the applied state: ordered tables with atomic batches.
 
+#[cfg(feature = "fjall")]
+mod fjall;
+
+#[cfg(feature = "fjall")]
+pub use fjall::{FjallSnapshot, FjallStage, FjallStore, OpenError, StoreOptions};
+
 use detcd_core::view::{Batch, Fault, View};
 use std::future::Future;
 

@@ -1,0 +1,1 @@
+//! The suite for the log over any [`crate::disk::Disk`].

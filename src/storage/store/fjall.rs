@@ -1,0 +1,525 @@
+//! The store over fjall, an LSM tree. The only file that names it.
+//!
+//! Each table of each *generation* of the state is a fjall keyspace, named
+//! `<generation>-<table>`. The keyspace `root` says which generation is in force and which format
+//! it has; replacing the state (a snapshot from the leader) fills a new generation beside the old
+//! one and then changes that one row, durably. Generations that are not in force are leftovers of
+//! a crash and removed when the store is opened.
+//!
+//! # Durability
+//! A write goes to fjall's journal (one system call per batch) and is durable after the next
+//! [`Store::persist`]. A batch is one journal record with a checksum, so that after a crash the
+//! state is that of some batch border. Nothing but the journal, of bounded length, is read when
+//! the store is opened.
+
+use super::{Size, Stage, Store};
+use ::fjall::config::{BlockSizePolicy, PinningPolicy};
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
+use bytes::Bytes;
+use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Row, Rows, Table, View};
+use futures::channel::oneshot;
+use std::ops::Bound;
+use std::path::Path;
+use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+
+const ROOT: &str = "root";
+const FORMAT_KEY: &[u8] = b"format";
+const GENERATION_KEY: &[u8] = b"generation";
+const SEQUENCE_KEY: &[u8] = b"sequence";
+/// More sequence numbers than fjall uses to create or delete the keyspaces of a few generations.
+const SEQUENCE_MARGIN: u64 = 512;
+/// The format of the root rows and of the division into keyspaces.
+const FORMAT: u64 = 1;
+const FIRST_GENERATION: u64 = 1;
+/// Rows of at least this size are kept in the buffer that they came in; smaller ones are copied,
+/// lest a few bytes in the write buffer hold a whole network message in memory.
+const COPY_BELOW_BYTES: usize = 64 * 1024;
+
+/// What the store may take.
+#[derive(Clone, Debug)]
+pub struct StoreOptions {
+    /// Blocks of the files that are kept in memory.
+    pub cache_bytes: u64,
+    /// Writes of one of the big tables that are kept in memory before they are put into a file.
+    pub write_buffer_bytes: u64,
+    /// Length of the journal that is read again when the store is opened.
+    pub journal_bytes: u64,
+    /// Files kept open.
+    pub files_max: usize,
+    /// Threads that write files and merge them.
+    pub workers: usize,
+}
+
+impl Default for StoreOptions {
+    fn default() -> StoreOptions {
+        StoreOptions {
+            cache_bytes: 48 * 1024 * 1024,
+            write_buffer_bytes: 8 * 1024 * 1024,
+            journal_bytes: 64 * 1024 * 1024,
+            files_max: 256,
+            workers: 2,
+        }
+    }
+}
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    #[error("the store at {path} is in use by another process")]
+    InUse { path: String },
+    #[error(
+        "the store at {path} has format {found}, this build reads format {FORMAT}: use the \
+         version of detcd that wrote it"
+    )]
+    Format { path: String, found: u64 },
+    #[error("the store at {path} cannot be opened: {message}")]
+    Failed { path: String, message: String },
+}
+
+/// The applied state in fjall.
+pub struct FjallStore {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    database: Database,
+    options: StoreOptions,
+    root: Keyspace,
+    /// The generation in force. Snapshots are taken under the lock, so that none falls between
+    /// two generations.
+    active: RwLock<Arc<Generation>>,
+    /// The number of the next generation.
+    next: Mutex<u64>,
+    blocking: Blocking,
+}
+
+/// The keyspaces of one generation, in the order of [`Table::ALL`].
+struct Generation {
+    tables: Vec<Keyspace>,
+}
+
+impl FjallStore {
+    pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<FjallStore, OpenError> {
+        let path = path.as_ref();
+        let shown = path.display().to_string();
+        let failed = |error: ::fjall::Error| match error {
+            ::fjall::Error::Locked => OpenError::InUse {
+                path: shown.clone(),
+            },
+            error => OpenError::Failed {
+                path: shown.clone(),
+                message: describe(&error),
+            },
+        };
+        let database = Database::builder(path)
+            .cache_size(options.cache_bytes)
+            .max_journaling_size(options.journal_bytes.max(64 * 1024 * 1024))
+            .max_cached_files(Some(options.files_max))
+            .worker_threads(options.workers)
+            .open()
+            .map_err(failed)?;
+        let root = database
+            .keyspace(ROOT, || table_options(None, &options))
+            .map_err(failed)?;
+        match read_number(&root, FORMAT_KEY).map_err(failed)? {
+            None | Some(FORMAT) => {}
+            Some(found) => return Err(OpenError::Format { path: shown, found }),
+        }
+        let generation = read_number(&root, GENERATION_KEY).map_err(failed)?;
+        pass_sequence(&database, &root, SEQUENCE_MARGIN).map_err(failed)?;
+        remove_others(&database, generation).map_err(failed)?;
+        let number = generation.unwrap_or(FIRST_GENERATION);
+        let active = Generation::open(&database, number, &options).map_err(failed)?;
+        pass_sequence(&database, &root, 1).map_err(failed)?;
+        if generation.is_none() {
+            make_active(&database, &root, number).map_err(failed)?;
+        }
+        let blocking = Blocking::start().map_err(|error| failed(error.into()))?;
+        let active = RwLock::new(Arc::new(active));
+        let next = Mutex::new(number + 1);
+        let shared = Shared {
+            database,
+            options,
+            root,
+            active,
+            next,
+            blocking,
+        };
+        Ok(FjallStore {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+/// The generation to which the keyspace belongs, if it belongs to one.
+fn generation_of(keyspace: &str) -> Option<u64> {
+    u64::from_str_radix(keyspace.split_once('-')?.0, 16).ok()
+}
+
+/// Removes what a crash left of generations that are not in force.
+fn remove_others(database: &Database, active: Option<u64>) -> ::fjall::Result<()> {
+    let mut names = database.list_keyspace_names();
+    names.sort_unstable();
+    for name in names {
+        let generation = generation_of(&name);
+        if generation.is_some() && generation != active {
+            tracing::info!(keyspace = %name, "removing what is left of an unfinished state");
+            let keyspace = database.keyspace(&name, KeyspaceCreateOptions::default)?;
+            database.delete_keyspace(keyspace)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a generation in force, durably together with everything that was written to it.
+fn make_active(database: &Database, root: &Keyspace, number: u64) -> ::fjall::Result<()> {
+    let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
+    batch.insert(root, FORMAT_KEY, FORMAT.to_be_bytes());
+    batch.insert(root, GENERATION_KEY, number.to_be_bytes());
+    batch.commit()
+}
+
+/// Uses up sequence numbers, durably. At a restart fjall 3.1 goes on after the highest number
+/// found in the keyspaces, but creating and deleting keyspaces uses numbers as well, which only
+/// its own list of keyspaces remembers. Going back below those would make it take a keyspace that
+/// was created later for deleted, and drop its files. So: enough numbers are passed before the
+/// first change of the list, and one is made durable after every change.
+fn pass_sequence(database: &Database, root: &Keyspace, count: u64) -> ::fjall::Result<()> {
+    for _ in 0..count {
+        root.insert(SEQUENCE_KEY, [])?;
+    }
+    database.persist(PersistMode::SyncAll)
+}
+
+fn read_number(root: &Keyspace, key: &[u8]) -> ::fjall::Result<Option<u64>> {
+    let Some(value) = root.get(key)? else {
+        return Ok(None);
+    };
+    let bytes = <[u8; 8]>::try_from(&value[..]);
+    let bytes = bytes.map_err(|_| std::io::Error::other("a root row has the wrong length"))?;
+    Ok(Some(u64::from_be_bytes(bytes)))
+}
+
+/// How a table is kept. The three big ones share most of the memory; the single rows of the small
+/// ones are overwritten all the time, so their buffers are small.
+fn table_options(table: Option<Table>, options: &StoreOptions) -> KeyspaceCreateOptions {
+    let big = options.write_buffer_bytes;
+    let buffer = match table {
+        Some(Table::Current | Table::Events) => big,
+        Some(Table::Versions) => big / 2,
+        Some(Table::Lease | Table::LeaseKeys) => big / 4,
+        Some(Table::Meta | Table::Member | Table::Alarm) | None => big / 8,
+    };
+    KeyspaceCreateOptions::default()
+        .max_memtable_size(buffer)
+        .data_block_size_policy(BlockSizePolicy::all(4 * 1024))
+        // Indexes and filters live in the cache like everything else: memory is what the options
+        // say, whatever the size of the state.
+        .index_block_pinning_policy(PinningPolicy::all(false))
+        .filter_block_pinning_policy(PinningPolicy::all(false))
+        .index_block_partitioning_policy(PinningPolicy::all(true))
+        .filter_block_partitioning_policy(PinningPolicy::all(true))
+        // Events are looked up by revisions that exist.
+        .expect_point_read_hits(table == Some(Table::Events))
+}
+
+fn describe(error: &::fjall::Error) -> String {
+    match error {
+        ::fjall::Error::Poisoned => {
+            "an earlier write or sync failed, so nothing more is accepted".to_string()
+        }
+        ::fjall::Error::Io(error) => error.to_string(),
+        error => error.to_string(),
+    }
+}
+
+fn fault(doing: &str, error: &::fjall::Error) -> Fault {
+    Fault(format!("the store failed to {doing}: {}", describe(error)))
+}
+
+fn read_fault(table: Table, error: &::fjall::Error) -> Fault {
+    fault(&format!("read the table {}", table.name()), error)
+}
+
+impl Generation {
+    fn open(
+        database: &Database,
+        number: u64,
+        options: &StoreOptions,
+    ) -> ::fjall::Result<Generation> {
+        let open = |table: Table| {
+            let name = format!("{number:016x}-{}", table.name());
+            database.keyspace(&name, || table_options(Some(table), options))
+        };
+        let tables = Table::ALL.into_iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Generation { tables })
+    }
+
+    fn table(&self, table: Table) -> &Keyspace {
+        let place = Table::ALL
+            .iter()
+            .position(|it| *it == table)
+            .expect("every table is listed");
+        &self.tables[place]
+    }
+
+    fn write(&self, database: &Database, batch: Batch) -> Result<(), Fault> {
+        let count = batch.writes.len();
+        let mut rows = ::fjall::OwnedWriteBatch::with_capacity(database.clone(), count)
+            .durability(Some(PersistMode::Buffer));
+        for (table, key, value) in last_of_each_row(batch) {
+            match value {
+                Some(value) => rows.insert(self.table(table), owned(key), owned(value)),
+                None => rows.remove(self.table(table), owned(key)),
+            }
+        }
+        rows.commit()
+            .map_err(|error| fault("write a batch", &error))
+    }
+}
+
+fn owned(bytes: Bytes) -> Slice {
+    match bytes.len() < COPY_BELOW_BYTES {
+        true => Slice::new(&bytes),
+        false => Slice::from(bytes),
+    }
+}
+
+/// Of several writes to a row the last wins; fjall gives all rows of a batch one sequence number
+/// and would not know which.
+fn last_of_each_row(batch: Batch) -> Vec<(Table, Bytes, Option<Bytes>)> {
+    let mut rows: Vec<_> = batch
+        .writes
+        .into_iter()
+        .map(|write| (write.table, write.key, write.value))
+        .collect();
+    // Stable: writes to one row stay in their order.
+    rows.sort_by(|a, b| (a.0, &a.1).cmp(&(b.0, &b.1)));
+    rows.dedup_by(|later, kept| {
+        let same = (later.0, &later.1) == (kept.0, &kept.1);
+        if same {
+            kept.2 = later.2.take();
+        }
+        same
+    });
+    rows
+}
+
+impl Shared {
+    fn active(&self) -> Arc<Generation> {
+        self.active
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+
+    fn snapshot(&self) -> FjallSnapshot {
+        let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
+        FjallSnapshot {
+            generation: active.clone(),
+            snapshot: self.database.snapshot(),
+        }
+    }
+
+    /// Puts the generation in force and drops the one before.
+    fn switch(&self, number: u64, generation: Generation) -> Result<(), Fault> {
+        let switched = make_active(&self.database, &self.root, number);
+        switched.map_err(|error| fault("switch to a new state", &error))?;
+        let before = {
+            let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
+            std::mem::replace(&mut *active, Arc::new(generation))
+        };
+        self.delete(&before)
+            .map_err(|error| fault("remove the state before", &error))
+    }
+
+    fn delete(&self, generation: &Generation) -> ::fjall::Result<()> {
+        // Files go when the last snapshot of the generation goes.
+        generation
+            .tables
+            .iter()
+            .try_for_each(|it| self.database.delete_keyspace(it.clone()))
+    }
+}
+
+impl View for FjallStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        let row = self.shared.active().table(table).get(key);
+        row.map(|row| row.map(Bytes::from))
+            .map_err(|error| read_fault(table, &error))
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        self.shared.snapshot().rows(table, bounds, direction)
+    }
+}
+
+impl Store for FjallStore {
+    type Snapshot = FjallSnapshot;
+    type Stage = FjallStage;
+
+    fn snapshot(&self) -> Result<FjallSnapshot, Fault> {
+        Ok(self.shared.snapshot())
+    }
+
+    /// Writes on the calling thread: it takes microseconds, but may wait for the disk when
+    /// writing files cannot keep up.
+    async fn write(&self, batch: Batch) -> Result<(), Fault> {
+        self.shared.active().write(&self.shared.database, batch)
+    }
+
+    async fn persist(&self) -> Result<(), Fault> {
+        let database = self.shared.database.clone();
+        let persist = move || database.persist(PersistMode::SyncAll);
+        let done = self.shared.blocking.run(persist).await?;
+        done.map_err(|error| fault("sync the journal", &error))
+    }
+
+    async fn stage(&self) -> Result<FjallStage, Fault> {
+        let shared = self.shared.clone();
+        let create = move || {
+            let number = {
+                let mut next = shared.next.lock().unwrap_or_else(PoisonError::into_inner);
+                *next += 1;
+                *next - 1
+            };
+            let generation = Generation::open(&shared.database, number, &shared.options)
+                .and_then(|it| pass_sequence(&shared.database, &shared.root, 1).map(|()| it))
+                .map_err(|error| fault("begin a new state", &error))?;
+            Ok(FjallStage {
+                shared,
+                number,
+                generation: Some(generation),
+            })
+        };
+        self.shared.blocking.run(create).await?
+    }
+
+    fn size(&self) -> Size {
+        let in_use = self
+            .shared
+            .active()
+            .tables
+            .iter()
+            .map(Keyspace::disk_space)
+            .sum();
+        // It lists the journal's files; if that fails, other calls will say so.
+        let total = self.shared.database.disk_space().unwrap_or(in_use);
+        Size {
+            total_bytes: total.max(in_use),
+            in_use_bytes: in_use,
+        }
+    }
+}
+
+/// A point in time of the state.
+#[derive(Clone)]
+pub struct FjallSnapshot {
+    generation: Arc<Generation>,
+    snapshot: Snapshot,
+}
+
+impl FjallSnapshot {
+    fn rows(&self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'static> {
+        if is_empty(bounds) {
+            return Box::new(std::iter::empty());
+        }
+        let rows = self
+            .snapshot
+            .range::<&[u8], _>(self.generation.table(table), bounds);
+        let row = move |guard: ::fjall::Guard| -> Result<Row, Fault> {
+            let (key, value) = guard
+                .into_inner()
+                .map_err(|error| read_fault(table, &error))?;
+            Ok((key.into(), value.into()))
+        };
+        match direction {
+            Direction::Forward => Box::new(rows.map(row)),
+            Direction::Reverse => Box::new(rows.rev().map(row)),
+        }
+    }
+}
+
+/// Whether no key can lie within the bounds.
+fn is_empty(bounds: KeyBounds<'_>) -> bool {
+    use Bound::{Excluded, Included, Unbounded};
+    match bounds {
+        (Unbounded, _) | (_, Unbounded) => false,
+        (Included(start), Included(end)) => start > end,
+        (Included(start) | Excluded(start), Included(end) | Excluded(end)) => start >= end,
+    }
+}
+
+impl View for FjallSnapshot {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        let row = self.snapshot.get(self.generation.table(table), key);
+        row.map(|row| row.map(Bytes::from))
+            .map_err(|error| read_fault(table, &error))
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        self.rows(table, bounds, direction)
+    }
+}
+
+/// A new state in a generation of its own.
+pub struct FjallStage {
+    shared: Arc<Shared>,
+    number: u64,
+    /// Taken when it is put in force.
+    generation: Option<Generation>,
+}
+
+impl Stage for FjallStage {
+    async fn write(&mut self, batch: Batch) -> Result<(), Fault> {
+        let generation = self.generation.as_ref().expect("only commit takes it");
+        generation.write(&self.shared.database, batch)
+    }
+
+    async fn commit(mut self) -> Result<(), Fault> {
+        let generation = self.generation.take().expect("only commit takes it");
+        let (shared, number) = (self.shared.clone(), self.number);
+        self.shared
+            .blocking
+            .run(move || shared.switch(number, generation))
+            .await?
+    }
+}
+
+impl Drop for FjallStage {
+    fn drop(&mut self) {
+        if let Some(generation) = self.generation.take()
+            && let Err(error) = self.shared.delete(&generation)
+        {
+            tracing::warn!(error = %describe(&error), "an unfinished state was not removed");
+        }
+    }
+}
+
+/// A thread for what waits for the disk.
+struct Blocking {
+    jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
+}
+
+impl Blocking {
+    fn start() -> std::io::Result<Blocking> {
+        let (jobs, queue) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
+        let thread = std::thread::Builder::new().name("store-sync".to_string());
+        // It ends with the store, when the sender goes.
+        thread.spawn(move || queue.into_iter().for_each(|job| job()))?;
+        Ok(Blocking { jobs })
+    }
+
+    async fn run<T: Send + 'static>(
+        &self,
+        job: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Fault> {
+        let (done, result) = oneshot::channel();
+        let job = Box::new(move || {
+            let _ = done.send(job()); // whoever asked may have gone
+        });
+        let gone = || Fault("the store's thread has ended".to_string());
+        self.jobs.send(job).map_err(|_| gone())?;
+        result.await.map_err(|_| gone())
+    }
+}
