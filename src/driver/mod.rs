@@ -1,1 +1,22 @@
-//! detcd-driver
+//! The driver of one member: it does what [`detcd_core::node::Node`] decides.
+//!
+//! One task owns the node. Requests of clients, completions of IO and the raft engine's news reach
+//! it as events; it hands them to the node, drains the effects, and carries each out without
+//! waiting: whatever takes time runs in a task of its own, whose completion is the next event.
+//! Reads leave the loop as soon as they may run: the query itself runs in the requester's task, on
+//! the view published last.
+//!
+//! [`Member::start`] assembles a member from its seams (disk, store, transport) and gives the
+//! [`Handle`] through which every protocol serves.
+
+mod compactor;
+mod handle;
+mod inbox;
+mod member;
+mod peers;
+mod run;
+mod watch;
+
+pub use handle::{Handle, Header, MemberStatus};
+pub use member::{Member, MemberOptions, StartError};
+pub use watch::Watch;

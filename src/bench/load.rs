@@ -1,0 +1,314 @@
+//! The load: closed loops of clients over shared connections, latencies in a histogram each.
+
+use super::Kind;
+use super::report::Row;
+use detcd_wire::pb::etcdserverpb as pb;
+use hdrhistogram::Histogram;
+use pb::kv_client::KvClient;
+use pb::lease_client::LeaseClient;
+use pb::watch_client::WatchClient;
+use std::error::Error;
+use std::fmt;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
+use tonic::transport::{Channel, Endpoint};
+
+/// Latencies are recorded in microseconds up to this.
+const LATENCY_MAX_US: u64 = 60_000_000;
+/// Load before the measurement, so that connections and caches are warm.
+const WARM_UP: Duration = Duration::from_millis(500);
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+
+type BoxError = Box<dyn Error + Send + Sync>;
+
+/// One row of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    pub kind: Kind,
+    pub clients: usize,
+}
+
+impl fmt::Display for Case {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:?} x {}", self.kind, self.clients)
+    }
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    pub connections: usize,
+    pub duration: Duration,
+    pub value_bytes: usize,
+    pub keys: u64,
+}
+
+/// A fast generator of keys; its quality does not matter, its cost does.
+struct Xorshift(u64);
+
+impl Xorshift {
+    fn next(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+}
+
+/// One client's stubs.
+#[derive(Clone)]
+struct Client {
+    kv: KvClient<Channel>,
+    lease: LeaseClient<Channel>,
+    watch: WatchClient<Channel>,
+    number: u64,
+    settings: Settings,
+}
+
+/// Succeeds when the member serves a write.
+pub async fn write_once(endpoint: &str) -> Result<(), BoxError> {
+    let channel = connect(endpoint).await?;
+    put(&mut KvClient::new(channel), key(0), vec![b'x'; 8]).await
+}
+
+/// Writes a first value to a part of the keys, so that reads find something.
+pub async fn prepare(endpoints: &[String], settings: &Settings) -> Result<(), BoxError> {
+    fill(endpoints, settings.keys.min(10_000), settings.value_bytes).await
+}
+
+/// Writes `keys` distinct keys, many at a time.
+pub async fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result<(), BoxError> {
+    const WRITERS: u64 = 256;
+    let channels = connections(endpoints, 16).await?;
+    let mut writers = JoinSet::new();
+    for writer in 0..WRITERS.min(keys.max(1)) {
+        let mut kv = KvClient::new(channels[writer as usize % channels.len()].clone());
+        writers.spawn(async move {
+            for number in (writer..keys).step_by(WRITERS as usize) {
+                put(&mut kv, key(number), vec![b'x'; value_bytes]).await?;
+            }
+            Ok::<(), BoxError>(())
+        });
+    }
+    while let Some(writer) = writers.join_next().await {
+        writer??;
+    }
+    Ok(())
+}
+
+/// Runs one case and gives its figures (the servers' CPU is the caller's to fill in).
+pub async fn run(endpoints: &[String], case: Case, settings: &Settings) -> Result<Row, BoxError> {
+    let channels = connections(endpoints, settings.connections.min(case.clients).max(1)).await?;
+    let (results, mut collected) = mpsc::unbounded_channel();
+    let started = Instant::now();
+    let measured_from = started + WARM_UP;
+    let until = measured_from + settings.duration;
+    for number in 0..case.clients {
+        let channel = channels[number % channels.len()].clone();
+        let client = Client {
+            kv: KvClient::new(channel.clone()),
+            lease: LeaseClient::new(channel.clone()),
+            watch: WatchClient::new(channel),
+            number: number as u64,
+            settings: *settings,
+        };
+        let results = results.clone();
+        tokio::spawn(async move {
+            let result = client.run(case.kind, measured_from, until).await;
+            // The collector waits for every client.
+            let _ = results.send(result);
+        });
+    }
+    drop(results);
+    let mut row = Row::new(case, settings.duration);
+    while let Some(result) = collected.recv().await {
+        let (latencies, errors) = result?;
+        row.latencies.add(&latencies)?;
+        row.errors += errors;
+    }
+    Ok(row)
+}
+
+impl Client {
+    async fn run(
+        mut self,
+        kind: Kind,
+        measured_from: Instant,
+        until: Instant,
+    ) -> Result<(Histogram<u64>, u64), BoxError> {
+        let mut latencies = Histogram::new_with_bounds(1, LATENCY_MAX_US, 3)?;
+        let mut errors = 0;
+        let mut random = Xorshift(0x9E37_79B9_7F4A_7C15 ^ (self.number + 1));
+        let mut watcher = match kind {
+            Kind::Watch => Some(self.open_watch().await?),
+            _ => None,
+        };
+        let lease = match kind {
+            Kind::Lease => self.grant().await?,
+            _ => 0,
+        };
+        loop {
+            let begin = Instant::now();
+            if begin >= until {
+                return Ok((latencies, errors));
+            }
+            let result = match kind {
+                Kind::Put => self.put(random.next()).await,
+                Kind::Range => self.get(random.next(), false).await,
+                Kind::Serializable => self.get(random.next(), true).await,
+                Kind::Mixed if random.next().is_multiple_of(5) => self.put(random.next()).await,
+                Kind::Mixed => self.get(random.next(), false).await,
+                Kind::Txn => self.swap(random.next()).await,
+                Kind::Watch => match &mut watcher {
+                    Some(events) => self.put_and_see(events).await,
+                    None => unreachable!("a watch load opens its watch first"),
+                },
+                Kind::Lease => self.keep_alive(lease).await,
+            };
+            if begin < measured_from {
+                continue;
+            }
+            match result {
+                Ok(()) => latencies.record((begin.elapsed().as_micros() as u64).max(1))?,
+                Err(_) => errors += 1,
+            }
+        }
+    }
+
+    async fn put(&mut self, number: u64) -> Result<(), BoxError> {
+        let key = key(number % self.settings.keys);
+        put(&mut self.kv, key, vec![b'y'; self.settings.value_bytes]).await
+    }
+
+    async fn get(&mut self, number: u64, serializable: bool) -> Result<(), BoxError> {
+        let key = key(number % self.settings.keys.min(10_000)).into();
+        self.kv
+            .range(pb::RangeRequest {
+                key,
+                serializable,
+                ..Default::default()
+            })
+            .await?;
+        Ok(())
+    }
+
+    /// Writes a key if it is at version 0 or else overwrites it: one compare, one write.
+    async fn swap(&mut self, number: u64) -> Result<(), BoxError> {
+        let key = bytes::Bytes::from(key(number % self.settings.keys));
+        let put = pb::PutRequest {
+            key: key.clone(),
+            value: vec![b'z'; self.settings.value_bytes].into(),
+            ..Default::default()
+        };
+        let op = pb::RequestOp {
+            request: Some(pb::request_op::Request::RequestPut(put)),
+        };
+        let compare = pb::Compare {
+            result: pb::compare::CompareResult::Greater as i32,
+            target: pb::compare::CompareTarget::Version as i32,
+            key,
+            target_union: Some(pb::compare::TargetUnion::Version(0)),
+            ..Default::default()
+        };
+        let txn = pb::TxnRequest {
+            compare: vec![compare],
+            success: vec![op.clone()],
+            failure: vec![op],
+        };
+        self.kv.txn(txn).await?;
+        Ok(())
+    }
+
+    async fn open_watch(&mut self) -> Result<tonic::Streaming<pb::WatchResponse>, BoxError> {
+        let create = pb::WatchCreateRequest {
+            key: self.own_key().into(),
+            ..Default::default()
+        };
+        let request = pb::WatchRequest {
+            request_union: Some(pb::watch_request::RequestUnion::CreateRequest(create)),
+        };
+        let requests = tokio_stream::iter([request]);
+        let requests = tokio_stream::StreamExt::chain(requests, tokio_stream::pending());
+        let mut responses = self.watch.watch(requests).await?.into_inner();
+        let created = responses.message().await?.ok_or("the watch stream ended")?;
+        if !created.created {
+            return Err("the first response of a watch is not its creation".into());
+        }
+        Ok(responses)
+    }
+
+    /// Writes the own key and waits for the event.
+    async fn put_and_see(
+        &mut self,
+        events: &mut tonic::Streaming<pb::WatchResponse>,
+    ) -> Result<(), BoxError> {
+        put(
+            &mut self.kv,
+            self.own_key(),
+            vec![b'w'; self.settings.value_bytes],
+        )
+        .await?;
+        while events
+            .message()
+            .await?
+            .ok_or("the watch stream ended")?
+            .events
+            .is_empty()
+        {}
+        Ok(())
+    }
+
+    async fn grant(&mut self) -> Result<i64, BoxError> {
+        let granted = self
+            .lease
+            .lease_grant(pb::LeaseGrantRequest { ttl: 600, id: 0 })
+            .await?;
+        Ok(granted.into_inner().id)
+    }
+
+    async fn keep_alive(&mut self, id: i64) -> Result<(), BoxError> {
+        let requests = tokio_stream::iter([pb::LeaseKeepAliveRequest { id }]);
+        let mut responses = self.lease.lease_keep_alive(requests).await?.into_inner();
+        responses
+            .message()
+            .await?
+            .ok_or("the keepalive stream ended")?;
+        Ok(())
+    }
+
+    fn own_key(&self) -> Vec<u8> {
+        format!("w{:07}", self.number).into_bytes()
+    }
+}
+
+async fn put(kv: &mut KvClient<Channel>, key: Vec<u8>, value: Vec<u8>) -> Result<(), BoxError> {
+    let request = pb::PutRequest {
+        key: key.into(),
+        value: value.into(),
+        ..Default::default()
+    };
+    kv.put(request).await?;
+    Ok(())
+}
+
+/// Eight bytes for every number below 10^8.
+fn key(number: u64) -> Vec<u8> {
+    format!("{number:08}").into_bytes()
+}
+
+async fn connections(endpoints: &[String], n: usize) -> Result<Vec<Channel>, BoxError> {
+    let mut channels = Vec::with_capacity(n);
+    for i in 0..n {
+        channels.push(connect(&endpoints[i % endpoints.len()]).await?);
+    }
+    Ok(channels)
+}
+
+async fn connect(endpoint: &str) -> Result<Channel, BoxError> {
+    let endpoint = Endpoint::from_shared(endpoint.to_owned())?;
+    Ok(endpoint
+        .timeout(REQUEST_TIMEOUT)
+        .tcp_nodelay(true)
+        .connect()
+        .await?)
+}

@@ -1,0 +1,149 @@
+//! `detcd bench`: one load generator for any etcd endpoint, and a side-by-side with real etcd.
+//!
+//! With `--endpoints` it loads a cluster that runs already. With `--against ETCD` it starts a
+//! fresh three-member loopback cluster of this binary and one of the other in turn, alternating,
+//! loads each with the same cases, and prints both and their ratio. Servers and generator share
+//! the machine, so ratios are what to read, not the absolute figures.
+
+mod cluster;
+mod load;
+mod report;
+
+use clap::{Args, ValueEnum};
+use load::Case;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What to load, with what, and for how long.
+#[derive(Args, Debug)]
+pub struct BenchArgs {
+    /// Endpoints of a running cluster; without them, fresh three-member clusters are started.
+    #[arg(long, value_delimiter = ',')]
+    endpoints: Vec<String>,
+    /// Another etcd binary to measure in the same run, alternating with this one.
+    #[arg(long, value_name = "PATH")]
+    against: Option<PathBuf>,
+    /// Cases to run.
+    #[arg(long, value_delimiter = ',', default_values = ["put", "range", "serializable", "mixed", "txn"])]
+    case: Vec<Kind>,
+    /// Concurrent clients, one run each.
+    #[arg(long, value_delimiter = ',', default_values_t = [1, 100, 1000])]
+    clients: Vec<usize>,
+    /// Connections at most; clients share them.
+    #[arg(long, default_value_t = 100)]
+    connections: usize,
+    /// Seconds of measured load for each case and number of clients.
+    #[arg(long, default_value_t = 5)]
+    seconds: u64,
+    /// Times that each cluster is started and measured; the median is printed.
+    #[arg(long, default_value_t = 3)]
+    rounds: usize,
+    /// Bytes of a value. Keys have 8 bytes.
+    #[arg(long, default_value_t = 256)]
+    value_bytes: usize,
+    /// Distinct keys that the load touches.
+    #[arg(long, default_value_t = 100_000)]
+    keys: u64,
+    /// Write this many keys at the end and print each member's memory.
+    #[arg(long, default_value_t = 0)]
+    fill: u64,
+}
+
+/// A kind of load.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Kind {
+    Put,
+    /// Linearizable reads of one key.
+    Range,
+    /// Serializable reads of one key.
+    Serializable,
+    /// One put to four linearizable reads.
+    Mixed,
+    /// Compare-and-swap transactions.
+    Txn,
+    /// Puts to keys that watchers watch: an operation is an event delivered.
+    Watch,
+    /// Keepalives of one lease a client.
+    Lease,
+}
+
+/// Runs the benchmark and prints its tables on standard output, progress on standard error.
+pub async fn run(args: BenchArgs) -> Result<(), Box<dyn std::error::Error>> {
+    let cases = cases(&args);
+    if !args.endpoints.is_empty() {
+        let mut rows = Vec::new();
+        load::prepare(&args.endpoints, &args.settings()).await?;
+        for case in &cases {
+            progress(&format!("{case}"));
+            rows.push(load::run(&args.endpoints, *case, &args.settings()).await?);
+        }
+        report::print_one(&rows);
+        return Ok(());
+    }
+    let mut contenders = vec![("detcd", std::env::current_exe()?)];
+    if let Some(path) = &args.against {
+        contenders.push(("etcd", path.clone()));
+    }
+    let mut sides: Vec<report::Side> = contenders
+        .iter()
+        .map(|(name, _)| report::Side::new(name))
+        .collect();
+    for round in 0..args.rounds {
+        for (side, (name, binary)) in sides.iter_mut().zip(&contenders) {
+            progress(&format!("round {} of {}: {name}", round + 1, args.rounds));
+            measure(&args, &cases, binary, side).await?;
+        }
+    }
+    report::print_sides(&sides);
+    Ok(())
+}
+
+/// One fresh cluster, loaded with every case.
+async fn measure(
+    args: &BenchArgs,
+    cases: &[Case],
+    binary: &std::path::Path,
+    side: &mut report::Side,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let cluster = cluster::Cluster::start(binary).await?;
+    let settings = args.settings();
+    load::prepare(&cluster.endpoints, &settings).await?;
+    for case in cases {
+        progress(&format!("  {case}"));
+        let before = cluster.cpu_seconds()?;
+        let mut row = load::run(&cluster.endpoints, *case, &settings).await?;
+        row.server_cpu_seconds = Some(cluster.cpu_seconds()? - before);
+        side.add(row);
+    }
+    if args.fill > 0 {
+        progress(&format!("  fill {} keys", args.fill));
+        load::fill(&cluster.endpoints, args.fill, args.value_bytes).await?;
+        side.add_memory(cluster.memory_mib()?);
+    }
+    Ok(())
+}
+
+impl BenchArgs {
+    fn settings(&self) -> load::Settings {
+        load::Settings {
+            connections: self.connections,
+            duration: Duration::from_secs(self.seconds),
+            value_bytes: self.value_bytes,
+            keys: self.keys,
+        }
+    }
+}
+
+fn cases(args: &BenchArgs) -> Vec<Case> {
+    let pairs = args
+        .case
+        .iter()
+        .flat_map(|kind| args.clients.iter().map(move |n| (*kind, *n)));
+    pairs
+        .map(|(kind, clients)| Case { kind, clients })
+        .collect()
+}
+
+fn progress(text: &str) {
+    eprintln!("bench: {text}");
+}

@@ -1,0 +1,63 @@
+//! Removes compacted rows in small steps, beside the traffic.
+//!
+//! What a compaction forbids to read is decided at apply; here only the rows go. They are rows
+//! that apply never writes again, so no order between the two is needed.
+
+use crate::run::Shared;
+use detcd_core::compaction::{self, Cursor};
+use detcd_core::limits::COMPACTION_BATCH;
+use detcd_storage::store::Store;
+use std::sync::Arc;
+use tokio::sync::mpsc;
+
+/// Tells the compactor task what to do.
+pub(crate) struct Compactor {
+    revisions: mpsc::UnboundedSender<i64>,
+}
+
+impl Compactor {
+    /// Remove what is compacted at `revision`.
+    pub fn compact(&self, revision: i64) {
+        // The task outlives the loop; it ends when this is dropped.
+        let _ = self.revisions.send(revision);
+    }
+
+    /// Starts the task, which first finishes what an earlier run left undone.
+    pub fn start<S: Store>(store: Arc<S>, shared: Arc<Shared>, compact_revision: i64) -> Compactor {
+        let (revisions, mut queue) = mpsc::unbounded_channel();
+        let compactor = Compactor { revisions };
+        compactor.compact(compact_revision);
+        detcd_rt::spawn(async move {
+            while let Some(mut revision) = queue.recv().await {
+                while let Ok(later) = queue.try_recv() {
+                    revision = revision.max(later);
+                }
+                if let Err(fault) = remove(&*store, revision).await {
+                    shared.halt(&fault.to_string());
+                    return;
+                }
+                shared.compacted.send_if_modified(|done| {
+                    let moved = revision > *done;
+                    *done = revision.max(*done);
+                    moved
+                });
+            }
+        });
+        compactor
+    }
+}
+
+async fn remove<S: Store>(store: &S, revision: i64) -> Result<(), detcd_core::view::Fault> {
+    let Some(mut cursor) = Cursor::resume(store, revision)? else {
+        return Ok(());
+    };
+    loop {
+        let step = compaction::step(store, cursor, revision, COMPACTION_BATCH)?;
+        store.write(step.batch).await?;
+        match step.next {
+            Some(next) => cursor = next,
+            None => return Ok(()),
+        }
+        detcd_rt::yield_now().await;
+    }
+}

@@ -1,0 +1,409 @@
+//! The door through which every protocol serves: requests and replies in core's types.
+
+use crate::inbox::{Answer, Input, Requests};
+use crate::run::Shared;
+use crate::watch::Watch;
+use detcd_core::api::*;
+use detcd_core::command::Command;
+use detcd_core::error::Error;
+use detcd_core::event::{Asker, Event, Seq};
+use detcd_core::query::{self, At, HashKv, QueryError};
+use detcd_core::{codec, lease, validate};
+use detcd_raft::{Published, RaftStatus};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// What stands on every response (etcd: ResponseHeader).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Header {
+    pub cluster_id: ClusterId,
+    pub member_id: MemberId,
+    pub revision: i64,
+    pub raft_term: u64,
+}
+
+/// A member as Maintenance.Status tells it.
+#[derive(Clone, Debug)]
+pub struct MemberStatus {
+    pub raft: RaftStatus,
+    pub db_size: i64,
+    pub db_size_in_use: i64,
+    pub is_learner: bool,
+}
+
+/// A member's service. Cheap to clone; every method may be called on any task.
+///
+/// A write's error is definite unless it is one of the `Timeout` family or `Stopped`: then the
+/// write may take effect at any later time, or never.
+#[derive(Clone)]
+pub struct Handle {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) requests: Requests,
+}
+
+impl Handle {
+    pub async fn range(&self, request: RangeRequest) -> Result<(Header, RangeReply), Error> {
+        validate::range(&request)?;
+        let published = self.view_for(request.serializable).await?;
+        let at = at(&published);
+        let header = self.header(at.revision);
+        let reply = match &request.range {
+            KeyRange::One(_) => self.settle(query::range(&*published.view, at, &request))?,
+            KeyRange::Span { .. } => {
+                self.query_aside(move || query::range(&*published.view, at, &request))
+                    .await?
+            }
+        };
+        Ok((header, reply))
+    }
+
+    /// The chunks of a range read, in key order, all of one revision. The last one alone carries
+    /// `count` and `more`.
+    pub async fn range_stream(
+        &self,
+        request: RangeRequest,
+    ) -> Result<(Header, RangeStream), Error> {
+        validate::range_stream(&request)?;
+        let published = self.view_for(request.serializable).await?;
+        let header = self.header(at(&published).revision);
+        let cursor = query::RangeChunks::new(at(&published), request)?;
+        Ok((
+            header,
+            RangeStream {
+                handle: self.clone(),
+                published,
+                cursor: Some(cursor),
+            },
+        ))
+    }
+
+    pub async fn put(&self, request: PutRequest) -> Result<(Header, PutReply), Error> {
+        validate::put(&request, &self.shared.limits)?;
+        match self.write(Command::Put(request)).await? {
+            (header, Reply::Put(reply)) => Ok((header, reply)),
+            (_, other) => unreachable_reply("put", &other),
+        }
+    }
+
+    pub async fn delete_range(
+        &self,
+        request: DeleteRangeRequest,
+    ) -> Result<(Header, DeleteRangeReply), Error> {
+        validate::delete_range(&request)?;
+        match self.write(Command::DeleteRange(request)).await? {
+            (header, Reply::DeleteRange(reply)) => Ok((header, reply)),
+            (_, other) => unreachable_reply("delete range", &other),
+        }
+    }
+
+    /// A transaction without writes is a read: it never enters the log.
+    pub async fn txn(&self, request: TxnRequest) -> Result<(Header, TxnReply), Error> {
+        validate::txn(&request, &self.shared.limits)?;
+        if request.is_read_only() {
+            let published = self.view_for(request.is_serializable()).await?;
+            let at = at(&published);
+            let header = self.header(at.revision);
+            let reply = self
+                .query_aside(move || query::txn(&*published.view, at, &request))
+                .await?;
+            return Ok((header, reply));
+        }
+        match self.write(Command::Txn(request)).await? {
+            (header, Reply::Txn(reply)) => Ok((header, reply)),
+            (_, other) => unreachable_reply("txn", &other),
+        }
+    }
+
+    /// With `physical`, answers only when this member has removed the rows.
+    pub async fn compact(&self, request: CompactRequest) -> Result<Header, Error> {
+        let (header, _) = self.write(Command::Compact(request)).await?;
+        if request.physical {
+            let mut finished = self.shared.compacted.subscribe();
+            finished
+                .wait_for(|revision| *revision >= request.revision)
+                .await
+                .map_err(|_| Error::Stopped)?;
+        }
+        Ok(header)
+    }
+
+    /// Grants a lease; `id = 0` chooses one. Answers the id and the time-to-live in seconds, which
+    /// may be more than what was asked for.
+    pub async fn lease_grant(
+        &self,
+        id: LeaseId,
+        ttl: i64,
+    ) -> Result<(Header, LeaseId, i64), Error> {
+        validate::lease_grant(ttl)?;
+        let id = lease::settle_id(id, detcd_rt::random_u64());
+        let ttl = lease::settle_ttl(ttl, self.shared.election_timeout);
+        match self.write(Command::LeaseGrant { id, ttl }).await? {
+            (header, Reply::LeaseGrant { id, ttl }) => Ok((header, id, ttl)),
+            (_, other) => unreachable_reply("lease grant", &other),
+        }
+    }
+
+    pub async fn lease_revoke(&self, id: LeaseId) -> Result<Header, Error> {
+        Ok(self.write(Command::LeaseRevoke { id }).await?.0)
+    }
+
+    /// Renews a lease. `ttl` is 0 if there is no such lease.
+    pub async fn keep_alive(&self, lease: LeaseId) -> Result<(Header, LeaseInfo), Error> {
+        let info = self
+            .ask_lease(|seq| Event::KeepAlive {
+                asker: Asker::Local(seq),
+                lease,
+            })
+            .await?;
+        Ok((self.header_now(), info))
+    }
+
+    /// What a lease has left, and with `keys` the keys attached to it.
+    pub async fn time_to_live(
+        &self,
+        lease: LeaseId,
+        keys: bool,
+    ) -> Result<(Header, LeaseInfo), Error> {
+        let mut info = self
+            .ask_lease(|seq| Event::TimeToLive {
+                asker: Asker::Local(seq),
+                lease,
+            })
+            .await?;
+        if keys && info.ttl >= 0 {
+            let published = self.view_for(false).await?;
+            info.keys = self.settle_fault(query::lease_keys(&*published.view, lease))?;
+        }
+        Ok((self.header_now(), info))
+    }
+
+    pub async fn leases(&self) -> Result<(Header, Vec<LeaseId>), Error> {
+        let published = self.view_for(false).await?;
+        let leases = self.settle_fault(query::leases(&*published.view))?;
+        Ok((
+            self.header(at(&published).revision),
+            leases.into_iter().map(|(id, _)| id).collect(),
+        ))
+    }
+
+    /// Opens a watch stream.
+    pub async fn watch(&self) -> Result<Watch, Error> {
+        let stream = StreamId(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
+        Watch::open(stream, self.requests.clone())
+            .await
+            .ok_or(Error::Stopped)
+    }
+
+    pub async fn member_list(&self, linearizable: bool) -> Result<(Header, Vec<Member>), Error> {
+        let published = self.view_for(!linearizable).await?;
+        let members = self.settle_fault(query::members(&*published.view))?;
+        Ok((self.header(at(&published).revision), members))
+    }
+
+    /// The hash of all key-value rows up to `revision` (0: the latest) and its header.
+    pub async fn hash_kv(&self, revision: i64) -> Result<(Header, HashKv), Error> {
+        let published = self.shared.raft.published().load_full();
+        let at = at(&published);
+        let hash = self
+            .query_aside(move || query::hash_kv(&*published.view, at, revision))
+            .await?;
+        Ok((self.header(at.revision), hash))
+    }
+
+    /// Waits until this member could serve a linearizable read.
+    pub async fn linearize(&self) -> Result<(), Error> {
+        self.view_for(false).await.map(|_| ())
+    }
+
+    /// Tells the cluster this member's name and client URLs.
+    pub async fn publish(&self, name: String, client_urls: Vec<String>) -> Result<(), Error> {
+        let id = self.shared.member_id;
+        self.write(Command::MemberPublish {
+            id,
+            name,
+            client_urls,
+        })
+        .await
+        .map(|_| ())
+    }
+
+    pub fn status(&self) -> MemberStatus {
+        let size = (self.shared.size)();
+        MemberStatus {
+            raft: self.shared.raft.status(),
+            db_size: size.total_bytes as i64,
+            db_size_in_use: size.in_use_bytes as i64,
+            is_learner: false,
+        }
+    }
+
+    /// The member that leads, as far as this member knows.
+    pub fn leader(&self) -> tokio::sync::watch::Receiver<Option<MemberId>> {
+        self.shared.leader.subscribe()
+    }
+
+    /// Why the member had to halt, once it has.
+    pub fn fatal(&self) -> tokio::sync::watch::Receiver<Option<String>> {
+        self.shared.fatal.subscribe()
+    }
+
+    /// What this member has applied and published.
+    pub fn published(&self) -> Arc<Published> {
+        self.shared.raft.published().load_full()
+    }
+
+    /// The header of a response that shows `revision`.
+    pub fn header(&self, revision: i64) -> Header {
+        Header {
+            cluster_id: self.shared.cluster_id,
+            member_id: self.shared.member_id,
+            revision,
+            raft_term: self.shared.term.load(Ordering::Relaxed),
+        }
+    }
+
+    /// The header with the revision applied last.
+    pub fn header_now(&self) -> Header {
+        self.header(self.shared.raft.published().load().revision)
+    }
+
+    async fn write(&self, command: Command) -> Result<(Header, Reply), Error> {
+        let command = codec::encode_command(&command);
+        if command.len() > self.shared.limits.request_bytes_max {
+            return Err(Error::RequestTooLarge);
+        }
+        let outcome = self
+            .ask(|seq, answer| Input::Write {
+                seq,
+                command,
+                answer,
+            })
+            .await?;
+        Ok((self.header(outcome.revision), outcome.result?))
+    }
+
+    async fn view_for(&self, serializable: bool) -> Result<Arc<Published>, Error> {
+        if !serializable {
+            self.ask(|seq, answer| Input::Read { seq, answer }).await?;
+        }
+        Ok(self.shared.raft.published().load_full())
+    }
+
+    async fn ask_lease(&self, event: impl FnOnce(Seq) -> Event) -> Result<LeaseInfo, Error> {
+        self.ask(|seq, answer| Input::Lease {
+            seq,
+            event: event(seq),
+            answer,
+        })
+        .await
+    }
+
+    /// Puts a request before the node and waits for its answer. If the caller goes away first,
+    /// the node is told to forget the request.
+    async fn ask<T>(&self, input: impl FnOnce(Seq, Answer<T>) -> Input) -> Result<T, Error> {
+        let seq = Seq(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
+        let (answer, answered) = oneshot::channel();
+        self.requests
+            .send(input(seq, answer))
+            .await
+            .map_err(|_| Error::Stopped)?;
+        let forget = Forget {
+            seq: Some(seq),
+            requests: &self.requests,
+        };
+        let result = answered.await.map_err(|_| Error::Stopped);
+        forget.defuse();
+        result?
+    }
+
+    /// Runs a query that may take long beside the tasks that serve others.
+    async fn query_aside<T: Send + 'static>(
+        &self,
+        query: impl FnOnce() -> Result<T, QueryError> + Send + 'static,
+    ) -> Result<T, Error> {
+        let result = detcd_rt::spawn_blocking(query)
+            .await
+            .map_err(|_| Error::Stopped)?;
+        self.settle(result)
+    }
+
+    fn settle<T>(&self, result: Result<T, QueryError>) -> Result<T, Error> {
+        match result {
+            Ok(value) => Ok(value),
+            Err(QueryError::Request(error)) => Err(error),
+            Err(QueryError::Fault(fault)) => self.settle_fault(Err(fault)),
+        }
+    }
+
+    /// Stored rows that make no sense halt the member: nothing that it says can be trusted.
+    fn settle_fault<T>(&self, result: Result<T, detcd_core::view::Fault>) -> Result<T, Error> {
+        result.map_err(|fault| {
+            self.shared.halt(&fault.to_string());
+            Error::Corrupt
+        })
+    }
+}
+
+/// The rest of a streamed range.
+pub struct RangeStream {
+    handle: Handle,
+    published: Arc<Published>,
+    cursor: Option<query::RangeChunks>,
+}
+
+impl RangeStream {
+    /// The next chunk, or `None` after the last.
+    pub async fn next(&mut self) -> Option<Result<RangeReply, Error>> {
+        let mut cursor = self.cursor.take()?;
+        let published = self.published.clone();
+        let result = self
+            .handle
+            .query_aside(move || {
+                let chunk = cursor.next(&*published.view)?;
+                Ok((cursor, chunk))
+            })
+            .await;
+        match result {
+            Err(error) => Some(Err(error)),
+            Ok((_, None)) => None,
+            Ok((cursor, Some(chunk))) => {
+                self.cursor = Some(cursor);
+                Some(Ok(chunk))
+            }
+        }
+    }
+}
+
+/// Tells the node that nobody waits any more, when a request's task is dropped.
+struct Forget<'a> {
+    seq: Option<Seq>,
+    requests: &'a Requests,
+}
+
+impl Forget<'_> {
+    fn defuse(mut self) {
+        self.seq = None;
+    }
+}
+
+impl Drop for Forget<'_> {
+    fn drop(&mut self) {
+        if let Some(seq) = self.seq {
+            // Under a full queue the request is dropped by its deadline instead.
+            let _ = self.requests.try_send(Input::Event(Event::Forget { seq }));
+        }
+    }
+}
+
+fn at(published: &Published) -> At {
+    At {
+        revision: published.revision,
+        compact_revision: published.compact_revision,
+    }
+}
+
+/// Apply answers each command with its own kind of reply; another kind is a bug of apply.
+fn unreachable_reply<T>(asked: &str, got: &Reply) -> T {
+    panic!("apply answered a {asked} with {got:?}")
+}

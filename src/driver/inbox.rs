@@ -1,0 +1,63 @@
+//! What reaches the driver loop, and the waiters that it answers.
+
+use detcd_core::api::{LeaseInfo, Outcome, StreamId, WatchResponse};
+use detcd_core::error::Error;
+use detcd_core::event::{Event, Seq};
+use tokio::sync::{mpsc, oneshot};
+
+/// Requests queued for the loop before their tasks wait.
+const REQUESTS_MAX: usize = 8 * 1024;
+
+pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+
+/// An event, with whom to answer when the node has decided.
+pub(crate) enum Input {
+    Event(Event),
+    Write {
+        seq: Seq,
+        command: bytes::Bytes,
+        answer: Answer<Outcome>,
+    },
+    Read {
+        seq: Seq,
+        answer: Answer<()>,
+    },
+    Lease {
+        seq: Seq,
+        event: Event,
+        answer: Answer<LeaseInfo>,
+    },
+    PeerLease {
+        ticket: u64,
+        event: Event,
+        answer: Answer<LeaseInfo>,
+    },
+    WatchOpen {
+        stream: StreamId,
+        responses: mpsc::UnboundedSender<WatchResponse>,
+    },
+    Stop,
+}
+
+/// Where requests enter: bounded, so that a flood waits outside.
+pub(crate) type Requests = mpsc::Sender<Input>;
+/// Where completions enter. They are as many as the work under way, and never wait.
+pub(crate) type Completions = mpsc::UnboundedSender<Input>;
+
+pub(crate) struct Inbox {
+    pub requests: mpsc::Receiver<Input>,
+    pub completions: mpsc::UnboundedReceiver<Input>,
+}
+
+pub(crate) fn inbox() -> (Requests, Completions, Inbox) {
+    let (request_sender, requests) = mpsc::channel(REQUESTS_MAX);
+    let (completion_sender, completions) = mpsc::unbounded_channel();
+    (
+        request_sender,
+        completion_sender,
+        Inbox {
+            requests,
+            completions,
+        },
+    )
+}

@@ -1,0 +1,208 @@
+//! A member, assembled from its seams.
+
+use crate::compactor::Compactor;
+use crate::handle::Handle;
+use crate::inbox::{Completions, Input, inbox};
+use crate::peers::PeerReceiver;
+use crate::run::{Run, Shared};
+use detcd_core::api;
+use detcd_core::api::{ClusterId, MemberId, Millis};
+use detcd_core::limits::REQUEST_TIMEOUT_BASE;
+use detcd_core::node::{Node, NodeConfig};
+use detcd_core::query;
+use detcd_core::validate::Limits;
+use detcd_core::view::Fault;
+use detcd_peer::{Receiver, Transport};
+use detcd_raft::{RaftNode, RaftOptions};
+use detcd_storage::disk::Disk;
+use detcd_storage::log::{Log, LogOptions};
+use detcd_storage::store::Store;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::sync::watch;
+
+/// What a member is told at its start.
+#[derive(Clone, Debug)]
+pub struct MemberOptions {
+    pub cluster_id: ClusterId,
+    pub member_id: MemberId,
+    /// The members of a static bootstrap, this one among them; the same on every member. Ignored
+    /// by a member that has started before.
+    pub members: Vec<api::Member>,
+    pub heartbeat: Millis,
+    pub election_timeout: Millis,
+    /// Applied entries between snapshots.
+    pub snapshot_count: u64,
+    /// Entries kept in the log behind a snapshot, for members that lag.
+    pub catch_up_entries: u64,
+    pub limits: Limits,
+    pub watch_progress_interval: Millis,
+    pub log: LogOptions,
+}
+
+#[derive(Debug, Error)]
+pub enum StartError {
+    #[error("cannot open the raft log: {0}")]
+    Log(#[from] detcd_storage::log::LogError),
+    #[error("cannot read the applied state: {0}")]
+    State(#[from] Fault),
+    #[error("cannot start the raft engine: {0}")]
+    Raft(#[from] detcd_raft::StartError),
+}
+
+/// A running member. Dropping it does not stop it; [`Member::stop`] does.
+pub struct Member {
+    handle: Handle,
+    completions: Completions,
+    receiver: Arc<dyn Receiver>,
+    stopped: watch::Receiver<bool>,
+    persist: Box<dyn Fn() -> futures::future::BoxFuture<'static, Result<(), Fault>> + Send + Sync>,
+}
+
+impl Member {
+    /// Opens the log, loads the applied state and starts the engine and the loop. The member
+    /// serves (as far as its cluster lets it) when this returns; it needs its
+    /// [`Member::receiver`] mounted where other members reach it.
+    pub async fn start<D: Disk, S: Store>(
+        options: MemberOptions,
+        disk: D,
+        store: Arc<S>,
+        transport: Arc<dyn Transport>,
+    ) -> Result<Member, StartError> {
+        for member in options
+            .members
+            .iter()
+            .filter(|member| member.id != options.member_id)
+        {
+            transport.set_peer(member.id.0, member.peer_urls.clone());
+        }
+        let (log, writer) = Log::open(disk, options.log.clone()).await?;
+        detcd_rt::spawn_io("raft-log", writer.run());
+
+        let (requests, completions, inbox) = inbox();
+        let sink = completions.clone();
+        let raft = RaftNode::start(
+            raft_options(&options),
+            log,
+            store.clone(),
+            transport.clone(),
+            Arc::new(move |event| {
+                // The loop ends before the engine does; what comes after it is for nobody.
+                let _ = sink.send(Input::Event(event));
+            }),
+        )
+        .await?;
+
+        let published = raft.published().load_full();
+        let leases = query::leases(&*published.view)?;
+        let sizes = store.clone();
+        let shared = Arc::new(Shared {
+            cluster_id: options.cluster_id,
+            member_id: options.member_id,
+            limits: options.limits,
+            election_timeout: options.election_timeout,
+            call_timeout: Duration::from_millis(request_timeout(&options).0),
+            next_seq: AtomicU64::new(detcd_rt::random_u64() >> 1),
+            raft: raft.clone(),
+            transport,
+            size: Box::new(move || sizes.size()),
+            term: AtomicU64::new(published.term),
+            leader: watch::Sender::new(None),
+            compacted: watch::Sender::new(0),
+            fatal: watch::Sender::new(None),
+        });
+        watch_engine(&shared);
+        let node = Node::new(
+            NodeConfig {
+                id: options.member_id,
+                request_timeout: request_timeout(&options),
+                election_timeout: options.election_timeout,
+                watch_progress_interval: options.watch_progress_interval,
+                fragment_bytes: options.limits.request_bytes_max
+                    + detcd_core::limits::REQUEST_OVERHEAD_BYTES,
+            },
+            &leases,
+            published.revision,
+            published.compact_revision,
+            published.applied,
+        );
+        let persisted = store.clone();
+        let compactor = Compactor::start(store, shared.clone(), published.compact_revision);
+        let run = Run::new(shared.clone(), node, completions.clone(), compactor);
+        let (stop, stopped) = watch::channel(false);
+        detcd_rt::spawn(async move {
+            run.run(inbox).await;
+            let _ = stop.send(true);
+        });
+
+        let receiver: Arc<dyn Receiver> = Arc::new(PeerReceiver {
+            shared: shared.clone(),
+            requests: requests.clone(),
+            raft: raft.receiver(),
+        });
+        if !raft.is_initialized().await? {
+            raft.initialize(options.members.clone()).await?;
+        }
+        Ok(Member {
+            handle: Handle { shared, requests },
+            completions,
+            receiver,
+            stopped,
+            persist: Box::new(move || {
+                let store = persisted.clone();
+                Box::pin(async move { store.persist().await })
+            }),
+        })
+    }
+
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Serves what other members send.
+    pub fn receiver(&self) -> Arc<dyn Receiver> {
+        self.receiver.clone()
+    }
+
+    /// Stops the loop (waiters get [`detcd_core::error::Error::Stopped`]), then the engine, and
+    /// persists the applied state so that the next start replays little.
+    pub async fn stop(mut self) -> Result<(), Fault> {
+        let _ = self.completions.send(Input::Stop);
+        // The sender is gone only if the loop has ended already.
+        let _ = self.stopped.wait_for(|stopped| *stopped).await;
+        self.handle.shared.raft.shutdown().await;
+        (self.persist)().await
+    }
+}
+
+fn request_timeout(options: &MemberOptions) -> Millis {
+    REQUEST_TIMEOUT_BASE + options.election_timeout + options.election_timeout
+}
+
+fn raft_options(options: &MemberOptions) -> RaftOptions {
+    RaftOptions {
+        id: options.member_id,
+        heartbeat: options.heartbeat,
+        election_timeout: options.election_timeout,
+        snapshot_count: options.snapshot_count,
+        catch_up_entries: options.catch_up_entries,
+    }
+}
+
+/// A fatal error of the engine halts the member.
+fn watch_engine(shared: &Arc<Shared>) {
+    let mut fatal = shared.raft.fatal();
+    let shared = shared.clone();
+    detcd_rt::spawn(async move {
+        let reason = fatal
+            .wait_for(Option::is_some)
+            .await
+            .ok()
+            .and_then(|reason| reason.clone());
+        if let Some(reason) = reason {
+            shared.halt(&reason);
+        }
+    });
+}

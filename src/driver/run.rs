@@ -1,0 +1,371 @@
+//! The loop: input -> event -> node -> effect -> IO.
+
+use crate::compactor::Compactor;
+use crate::inbox::{Answer, Completions, Inbox, Input};
+use crate::peers::{self, LeaseQuestion};
+use detcd_core::api::{
+    ClusterId, LeaseId, LeaseInfo, MemberId, Millis, Outcome, StreamId, WatchResponse,
+};
+use detcd_core::codec;
+use detcd_core::command::{Command, Proposal};
+use detcd_core::effect::Effect;
+use detcd_core::event::{Event, Seq};
+use detcd_core::node::Node;
+use detcd_core::query::{self, At};
+use detcd_core::validate::Limits;
+use detcd_peer::{Kind, Transport, TransportError};
+use detcd_raft::RaftNode;
+use detcd_storage::store::Size;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// Inputs handled before their effects run: what came together is proposed together.
+const INPUTS_PER_ROUND: usize = 1024;
+
+/// What the loop, the handles and the peers' receiver share.
+pub(crate) struct Shared {
+    pub cluster_id: ClusterId,
+    pub member_id: MemberId,
+    pub limits: Limits,
+    pub election_timeout: Millis,
+    /// How long a call to another member may take.
+    pub call_timeout: Duration,
+    pub next_seq: AtomicU64,
+    pub raft: RaftNode,
+    pub transport: Arc<dyn Transport>,
+    pub size: Box<dyn Fn() -> Size + Send + Sync>,
+    pub term: AtomicU64,
+    pub leader: watch::Sender<Option<MemberId>>,
+    /// The compaction revision up to which rows are removed here.
+    pub compacted: watch::Sender<i64>,
+    pub fatal: watch::Sender<Option<String>>,
+}
+
+impl Shared {
+    /// Says why this member can go no further. The first reason stands.
+    pub fn halt(&self, reason: &str) {
+        tracing::error!(reason, "member halts");
+        self.fatal.send_if_modified(|fatal| match fatal {
+            Some(_) => false,
+            None => {
+                *fatal = Some(reason.to_owned());
+                true
+            }
+        });
+    }
+}
+
+/// The loop's own state.
+pub(crate) struct Run {
+    shared: Arc<Shared>,
+    node: Node,
+    completions: Completions,
+    compactor: Compactor,
+    writes: BTreeMap<Seq, Answer<Outcome>>,
+    reads: BTreeMap<Seq, Answer<()>>,
+    leases: BTreeMap<Seq, Answer<LeaseInfo>>,
+    peer_leases: BTreeMap<u64, Answer<LeaseInfo>>,
+    streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
+}
+
+impl Run {
+    pub fn new(
+        shared: Arc<Shared>,
+        node: Node,
+        completions: Completions,
+        compactor: Compactor,
+    ) -> Run {
+        Run {
+            shared,
+            node,
+            completions,
+            compactor,
+            writes: BTreeMap::new(),
+            reads: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            peer_leases: BTreeMap::new(),
+            streams: BTreeMap::new(),
+        }
+    }
+
+    /// Runs until a stop is asked for or every handle is gone.
+    pub async fn run(mut self, mut inbox: Inbox) {
+        let mut inputs = Vec::with_capacity(INPUTS_PER_ROUND);
+        loop {
+            let deadline = self.node.deadline();
+            tokio::select! {
+                biased;
+                n = inbox.completions.recv_many(&mut inputs, INPUTS_PER_ROUND) => {
+                    if n == 0 { return }
+                }
+                n = inbox.requests.recv_many(&mut inputs, INPUTS_PER_ROUND) => {
+                    if n == 0 { return }
+                }
+                () = sleep_until(deadline) => inputs.push(Input::Event(Event::Tick)),
+            }
+            // What queued up on the other side meanwhile joins this round.
+            while inputs.len() < INPUTS_PER_ROUND {
+                let Ok(input) = inbox
+                    .completions
+                    .try_recv()
+                    .or_else(|_| inbox.requests.try_recv())
+                else {
+                    break;
+                };
+                inputs.push(input);
+            }
+            let now = now();
+            for input in inputs.drain(..) {
+                if matches!(input, Input::Stop) {
+                    return;
+                }
+                self.take(now, input);
+            }
+            self.drain(now);
+        }
+    }
+
+    fn take(&mut self, now: Millis, input: Input) {
+        let event = match input {
+            Input::Event(event) => event,
+            Input::Write {
+                seq,
+                command,
+                answer,
+            } => {
+                self.writes.insert(seq, answer);
+                Event::Write { seq, command }
+            }
+            Input::Read { seq, answer } => {
+                self.reads.insert(seq, answer);
+                Event::Read { seq }
+            }
+            Input::Lease { seq, event, answer } => {
+                self.leases.insert(seq, answer);
+                event
+            }
+            Input::PeerLease {
+                ticket,
+                event,
+                answer,
+            } => {
+                self.peer_leases.insert(ticket, answer);
+                event
+            }
+            Input::WatchOpen { stream, responses } => {
+                self.streams.insert(stream, responses);
+                Event::WatchOpen { stream }
+            }
+            Input::Stop => unreachable!("the loop ends before it takes a stop"),
+        };
+        self.observe(&event);
+        self.node.handle(now, event);
+    }
+
+    /// What the driver itself learns from an event, besides telling the node.
+    fn observe(&mut self, event: &Event) {
+        match event {
+            Event::Role { term, leader, .. } => {
+                self.shared.term.store(*term, Ordering::Relaxed);
+                self.shared
+                    .leader
+                    .send_if_modified(|known| core::mem::replace(known, *leader) != *leader);
+            }
+            Event::Applied { entries, .. } => {
+                if let Some(revision) = entries.iter().filter_map(|entry| entry.compacted).max() {
+                    self.compactor.compact(revision);
+                }
+            }
+            Event::Restored {
+                compact_revision, ..
+            } => self.compactor.compact(*compact_revision),
+            Event::Forget { seq } => {
+                self.writes.remove(seq);
+                self.reads.remove(seq);
+                self.leases.remove(seq);
+            }
+            Event::WatchClose { stream } => {
+                self.streams.remove(stream);
+            }
+            _ => {}
+        }
+    }
+
+    fn drain(&mut self, now: Millis) {
+        while let Some(effect) = self.node.poll() {
+            self.execute(now, effect);
+        }
+    }
+
+    fn execute(&mut self, now: Millis, effect: Effect) {
+        match effect {
+            Effect::Propose { proposals } => self.propose(proposals),
+            Effect::Forward { to, proposals } => self.forward(to, proposals),
+            Effect::ConfirmRead { round } => self.confirm_read(round),
+            Effect::AskReadIndex { round, leader } => self.ask_read_index(round, leader),
+            // A waiter that is gone wanted no answer.
+            Effect::ReadReady { seq, result } => {
+                if let Some(answer) = self.reads.remove(&seq) {
+                    let _ = answer.send(result);
+                }
+            }
+            Effect::Answer { seq, result } => {
+                if let Some(answer) = self.writes.remove(&seq) {
+                    let _ = answer.send(result);
+                }
+            }
+            Effect::AnswerLease { seq, result } => {
+                if let Some(answer) = self.leases.remove(&seq) {
+                    let _ = answer.send(result);
+                }
+            }
+            Effect::AnswerPeer { ticket, result } => {
+                if let Some(answer) = self.peer_leases.remove(&ticket) {
+                    let _ = answer.send(result);
+                }
+            }
+            Effect::ForwardLease {
+                seq,
+                leader,
+                lease,
+                keep_alive,
+            } => {
+                self.forward_lease(seq, leader, lease, keep_alive);
+            }
+            Effect::RevokeExpired { lease } => {
+                let seq = Seq(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
+                let command = codec::encode_command(&Command::LeaseRevoke { id: lease });
+                self.node.handle(now, Event::Write { seq, command });
+            }
+            Effect::WatchSend { stream, response } => {
+                if let Some(responses) = self.streams.get(&stream) {
+                    let _ = responses.send(response);
+                }
+            }
+            Effect::CatchUp { catch_up, from, to } => self.catch_up(catch_up, from, to),
+        }
+    }
+
+    fn propose(&self, proposals: Vec<Proposal>) {
+        let raft = self.shared.raft.clone();
+        let completions = self.completions.clone();
+        detcd_rt::spawn(async move {
+            let refused = raft.propose(proposals).await;
+            if !refused.is_empty() {
+                let _ = completions.send(Input::Event(Event::NotProposed { seqs: refused }));
+            }
+        });
+    }
+
+    fn forward(&self, to: MemberId, proposals: Vec<Proposal>) {
+        let seqs: Vec<Seq> = proposals.iter().map(|proposal| Seq(proposal.seq)).collect();
+        let body = peers::encode_proposals(&proposals);
+        self.call(to, Kind::Propose, body, move |result| match result {
+            Ok(body) => match peers::decode_refused(&body) {
+                Some(refused) if refused.is_empty() => None,
+                Some(refused) => Some(Event::NotProposed { seqs: refused }),
+                None => Some(Event::ProposalsLost { seqs }),
+            },
+            Err(TransportError::Unreachable(..) | TransportError::Refused(..)) => {
+                Some(Event::NotProposed { seqs })
+            }
+            Err(TransportError::Lost(..)) => Some(Event::ProposalsLost { seqs }),
+        });
+    }
+
+    fn confirm_read(&self, round: u64) {
+        let raft = self.shared.raft.clone();
+        let completions = self.completions.clone();
+        detcd_rt::spawn(async move {
+            let event = match raft.read_index().await {
+                Ok(index) => Event::ReadConfirmed { round, index },
+                Err(_) => Event::ReadFailed { round },
+            };
+            let _ = completions.send(Input::Event(event));
+        });
+    }
+
+    fn ask_read_index(&self, round: u64, leader: MemberId) {
+        self.call(
+            leader,
+            Kind::ReadIndex,
+            bytes::Bytes::new(),
+            move |result| {
+                let index = result.ok().and_then(|body| peers::decode_index(&body));
+                Some(match index {
+                    Some(index) => Event::ReadConfirmed { round, index },
+                    None => Event::ReadFailed { round },
+                })
+            },
+        );
+    }
+
+    fn forward_lease(&self, seq: Seq, leader: MemberId, lease: LeaseId, keep_alive: bool) {
+        let body = LeaseQuestion { lease, keep_alive }.encode();
+        self.call(leader, Kind::Lease, body, move |result| {
+            let result = match result {
+                Ok(body) => peers::decode_lease_answer(&body),
+                Err(_) => Err(detcd_core::error::Error::TimeoutConnectionLost),
+            };
+            Some(Event::LeaseAnswer { seq, result })
+        });
+    }
+
+    fn catch_up(&self, catch_up: u64, from: i64, to: i64) {
+        let shared = self.shared.clone();
+        let completions = self.completions.clone();
+        detcd_rt::spawn(async move {
+            let published = shared.raft.published().load_full();
+            let at = At {
+                revision: published.revision,
+                compact_revision: published.compact_revision,
+            };
+            let read =
+                detcd_rt::spawn_blocking(move || query::changes(&*published.view, at, from, to));
+            match read.await {
+                Ok(Ok(result)) => {
+                    let event = Event::CaughtUp { catch_up, result };
+                    let _ = completions.send(Input::Event(event));
+                }
+                Ok(Err(fault)) => shared.halt(&fault.to_string()),
+                // The runtime is shutting down.
+                Err(_) => {}
+            }
+        });
+    }
+
+    /// Calls another member in a task of its own; the completion is the next event.
+    fn call(
+        &self,
+        to: MemberId,
+        kind: Kind,
+        body: bytes::Bytes,
+        complete: impl FnOnce(Result<bytes::Bytes, TransportError>) -> Option<Event> + Send + 'static,
+    ) {
+        let call = self
+            .shared
+            .transport
+            .call(to.0, kind, body, self.shared.call_timeout);
+        let completions = self.completions.clone();
+        detcd_rt::spawn(async move {
+            if let Some(event) = complete(call.await) {
+                let _ = completions.send(Input::Event(event));
+            }
+        });
+    }
+}
+
+/// This member's monotonic clock, in the core's unit.
+pub(crate) fn now() -> Millis {
+    Millis(detcd_rt::now_ms())
+}
+
+async fn sleep_until(deadline: Option<Millis>) {
+    match deadline {
+        Some(deadline) => detcd_rt::sleep(Duration::from_millis((deadline - now()).0)).await,
+        None => std::future::pending().await,
+    }
+}

@@ -1,0 +1,102 @@
+//! A client's watch stream.
+
+use crate::inbox::{Input, Requests};
+use detcd_core::api::{StreamId, WatchRequest, WatchResponse};
+use detcd_core::event::Event;
+use detcd_core::limits::WATCH_STREAM_CREDITS;
+use tokio::sync::mpsc;
+
+/// Credits given back at a time: an event for each response would cost more than the response.
+const CREDIT_BATCH: u32 = WATCH_STREAM_CREDITS / 4;
+
+/// One stream of watchers. The stream is closed when this is dropped.
+///
+/// The node queues at most `limits::WATCH_STREAM_CREDITS` responses ahead of [`Watch::recv`]: a
+/// consumer that does not read costs the member nothing more.
+pub struct Watch {
+    stream: StreamId,
+    requests: Requests,
+    responses: mpsc::UnboundedReceiver<WatchResponse>,
+    /// Responses taken and not yet told to the node.
+    taken: u32,
+}
+
+/// The sending half of a watch stream, for the task that reads the client's requests.
+#[derive(Clone)]
+pub struct WatchSender {
+    stream: StreamId,
+    requests: Requests,
+}
+
+impl Watch {
+    pub(crate) async fn open(stream: StreamId, requests: Requests) -> Option<Watch> {
+        let (sender, responses) = mpsc::unbounded_channel();
+        requests
+            .send(Input::WatchOpen {
+                stream,
+                responses: sender,
+            })
+            .await
+            .ok()?;
+        Some(Watch {
+            stream,
+            requests,
+            responses,
+            taken: 0,
+        })
+    }
+
+    pub fn sender(&self) -> WatchSender {
+        WatchSender {
+            stream: self.stream,
+            requests: self.requests.clone(),
+        }
+    }
+
+    /// Sends a request. Does nothing if the member has stopped; `recv` then ends.
+    pub async fn send(&self, request: WatchRequest) {
+        self.sender().send(request).await;
+    }
+
+    /// The next response; `None` when the member stops.
+    pub async fn recv(&mut self) -> Option<WatchResponse> {
+        let response = self.responses.recv().await?;
+        self.taken += 1;
+        if self.taken >= CREDIT_BATCH {
+            let credit = Event::WatchCredit {
+                stream: self.stream,
+                n: self.taken,
+            };
+            self.taken = 0;
+            // The loop has ended if this fails, and then so do the responses.
+            let _ = self.requests.send(Input::Event(credit)).await;
+        }
+        Some(response)
+    }
+}
+
+impl WatchSender {
+    /// Sends a request. Does nothing if the member has stopped.
+    pub async fn send(&self, request: WatchRequest) {
+        let event = Event::WatchRequest {
+            stream: self.stream,
+            request,
+        };
+        let _ = self.requests.send(Input::Event(event)).await;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        let requests = self.requests.clone();
+        let close = Input::Event(Event::WatchClose {
+            stream: self.stream,
+        });
+        // A full queue must not block a destructor, and must not lose the close either.
+        if let Err(mpsc::error::TrySendError::Full(close)) = requests.try_send(close) {
+            detcd_rt::spawn(async move {
+                let _ = requests.send(close).await;
+            });
+        }
+    }
+}
