@@ -2,7 +2,7 @@
 
 use super::Kind;
 use super::report::Row;
-use detcd_wire::pb::etcdserverpb as pb;
+use detcd_wire::etcdserverpb as pb;
 use hdrhistogram::Histogram;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
