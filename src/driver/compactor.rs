@@ -4,7 +4,7 @@
 //! that apply never writes again, so no order between the two is needed.
 
 use crate::run::Shared;
-use detcd_core::compaction::{self, Cursor};
+use detcd_core::kv::compaction::{self, Cursor};
 use detcd_core::limits::COMPACTION_BATCH;
 use detcd_storage::store::Store;
 use std::sync::Arc;

@@ -135,9 +135,8 @@ impl Handle {
         id: LeaseId,
         ttl: i64,
     ) -> Result<(Header, LeaseId, i64), Error> {
-        validate::lease_grant(ttl)?;
+        let ttl = validate::lease_ttl(ttl, lease::ttl_min(self.shared.election_timeout))?;
         let id = lease::settle_id(id, detcd_rt::random_u64());
-        let ttl = lease::settle_ttl(ttl, self.shared.election_timeout);
         match self.write(Command::LeaseGrant { id, ttl }).await? {
             (header, Reply::LeaseGrant { id, ttl }) => Ok((header, id, ttl)),
             (_, other) => unreachable_reply("lease grant", &other),
@@ -270,9 +269,7 @@ impl Handle {
 
     async fn write(&self, command: Command) -> Result<(Header, Reply), Error> {
         let command = codec::encode_command(&command);
-        if command.len() > self.shared.limits.request_bytes_max {
-            return Err(Error::RequestTooLarge);
-        }
+        validate::command_size(&command, &self.shared.limits)?;
         let outcome = self
             .ask(|seq, answer| Input::Write {
                 seq,
@@ -345,31 +342,34 @@ impl Handle {
     }
 }
 
-/// The rest of a streamed range.
+/// A streamed range under way.
 pub struct RangeStream {
     handle: Handle,
     published: Arc<Published>,
-    cursor: Option<query::RangeChunks>,
+    /// `None` once the last chunk or an error was given.
+    rest: Option<Rest>,
+}
+
+struct Rest {
+    request: RangeRequest,
+    from: Option<query::ChunkCursor>,
 }
 
 impl RangeStream {
     /// The next chunk, or `None` after the last.
     pub async fn next(&mut self) -> Option<Result<RangeReply, Error>> {
-        let mut cursor = self.cursor.take()?;
+        let Rest { request, from } = self.rest.take()?;
         let published = self.published.clone();
-        let result = self
-            .handle
-            .query_aside(move || {
-                let chunk = cursor.next(&*published.view)?;
-                Ok((cursor, chunk))
-            })
-            .await;
-        match result {
+        let chunk = self.handle.query_aside(move || {
+            let (reply, next) =
+                query::range_chunk(&*published.view, at(&published), &request, from)?;
+            Ok((reply, next.map(|next| Rest { request, from: Some(next) })))
+        });
+        match chunk.await {
             Err(error) => Some(Err(error)),
-            Ok((_, None)) => None,
-            Ok((cursor, Some(chunk))) => {
-                self.cursor = Some(cursor);
-                Some(Ok(chunk))
+            Ok((reply, rest)) => {
+                self.rest = rest;
+                Some(Ok(reply))
             }
         }
     }

@@ -235,10 +235,13 @@ impl Run {
             } => {
                 self.forward_lease(seq, leader, lease, keep_alive);
             }
-            Effect::RevokeExpired { lease } => {
-                let seq = Seq(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
-                let command = codec::encode_command(&Command::LeaseRevoke { id: lease });
-                self.node.handle(now, Event::Write { seq, command });
+            Effect::RevokeExpired { leases } => {
+                for id in leases {
+                    // Nobody waits for the answer: the keeper sees the revocation applied.
+                    let seq = Seq(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
+                    let command = codec::encode_command(&Command::LeaseRevoke { id });
+                    self.node.handle(now, Event::Write { seq, command });
+                }
             }
             Effect::WatchSend { stream, response } => {
                 if let Some(responses) = self.streams.get(&stream) {

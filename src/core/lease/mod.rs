@@ -18,11 +18,11 @@ pub fn settle_id(id: LeaseId, random: u64) -> LeaseId {
     }
 }
 
-/// The time-to-live that a grant is proposed with, in seconds. A lease outlives an election and a
-/// half, so that it can be kept alive across a change of the leader.
-pub fn settle_ttl(ttl: i64, election_timeout: Millis) -> i64 {
-    let ttl_min = (election_timeout.0 * 3 / 2).div_ceil(1000);
-    ttl.max(i64::try_from(ttl_min).unwrap_or(i64::MAX))
+/// The shortest time-to-live in seconds: a lease outlives an election and a half, so that it can
+/// be kept alive across a change of the leader.
+pub fn ttl_min(election_timeout: Millis) -> i64 {
+    let seconds = election_timeout.0.saturating_mul(3).div_ceil(2000);
+    i64::try_from(seconds).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
@@ -30,14 +30,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_short_ttl_is_raised_as_etcd_raises_it() {
-        let election_timeout = Millis(1000);
-        assert_eq!(settle_ttl(1, election_timeout), 2);
-        assert_eq!(settle_ttl(0, election_timeout), 2);
-        assert_eq!(settle_ttl(-7, election_timeout), 2);
-        assert_eq!(settle_ttl(2, election_timeout), 2);
-        assert_eq!(settle_ttl(60, election_timeout), 60);
-        assert_eq!(settle_ttl(1, Millis(50_000)), 75);
+    fn the_shortest_ttl_is_etcds() {
+        assert_eq!(ttl_min(Millis(1000)), 2);
+        assert_eq!(ttl_min(Millis(100)), 1);
+        assert_eq!(ttl_min(Millis(2000)), 3);
+        assert_eq!(ttl_min(Millis(50_000)), 75);
     }
 
     #[test]
