@@ -2,3 +2,4 @@
 //! around it: flags, protocols and programs.
 
 pub mod config;
+pub mod bench;

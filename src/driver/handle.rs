@@ -363,7 +363,13 @@ impl RangeStream {
         let chunk = self.handle.query_aside(move || {
             let (reply, next) =
                 query::range_chunk(&*published.view, at(&published), &request, from)?;
-            Ok((reply, next.map(|next| Rest { request, from: Some(next) })))
+            Ok((
+                reply,
+                next.map(|next| Rest {
+                    request,
+                    from: Some(next),
+                }),
+            ))
         });
         match chunk.await {
             Err(error) => Some(Err(error)),
