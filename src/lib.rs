@@ -1,5 +1,5 @@
 //! detcd: an etcd whose every node can run in a deterministic simulator. This crate is the server
 //! around it: flags, protocols and programs.
 
-pub mod config;
 pub mod bench;
+pub mod config;

@@ -1,6 +1,6 @@
 //! Three fresh members on loopback, for the time of a measurement.
 
-use std::error::Error;
+use super::load::BoxError;
 use std::fs;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
@@ -19,7 +19,7 @@ pub struct Cluster {
 
 impl Cluster {
     /// Starts three members of `binary` with etcd's flags and waits until each serves a write.
-    pub async fn start(binary: &Path) -> Result<Cluster, Box<dyn Error>> {
+    pub async fn start(binary: &Path) -> Result<Cluster, BoxError> {
         let folder = std::env::temp_dir().join(format!("detcd-bench-{}", std::process::id()));
         // Left over from an interrupted run of the same process id.
         let _ = fs::remove_dir_all(&folder);
@@ -69,7 +69,7 @@ impl Cluster {
         Ok(cluster)
     }
 
-    async fn wait_ready(&mut self) -> Result<(), Box<dyn Error>> {
+    async fn wait_ready(&mut self) -> Result<(), BoxError> {
         let started = Instant::now();
         for (i, endpoint) in self.endpoints.clone().iter().enumerate() {
             while let Err(error) = super::load::write_once(endpoint).await {
@@ -87,7 +87,7 @@ impl Cluster {
     }
 
     /// User and system time of all members so far.
-    pub fn cpu_seconds(&self) -> Result<f64, Box<dyn Error>> {
+    pub fn cpu_seconds(&self) -> Result<f64, BoxError> {
         let hertz = rustix::param::clock_ticks_per_second() as f64;
         let mut ticks = 0;
         for child in &self.children {
@@ -105,7 +105,7 @@ impl Cluster {
     }
 
     /// Resident memory of the largest member, in MiB.
-    pub fn memory_mib(&self) -> Result<f64, Box<dyn Error>> {
+    pub fn memory_mib(&self) -> Result<f64, BoxError> {
         let mut largest: f64 = 0.0;
         for child in &self.children {
             let status = fs::read_to_string(format!("/proc/{}/status", child.id()))?;

@@ -20,7 +20,8 @@ const LATENCY_MAX_US: u64 = 60_000_000;
 const WARM_UP: Duration = Duration::from_millis(500);
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
-type BoxError = Box<dyn Error + Send + Sync>;
+/// Whatever ended the benchmark.
+pub type BoxError = Box<dyn Error + Send + Sync>;
 
 /// One row of the benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -242,12 +243,8 @@ impl Client {
         &mut self,
         events: &mut tonic::Streaming<pb::WatchResponse>,
     ) -> Result<(), BoxError> {
-        put(
-            &mut self.kv,
-            self.own_key(),
-            vec![b'w'; self.settings.value_bytes],
-        )
-        .await?;
+        let key = self.own_key();
+        put(&mut self.kv, key, vec![b'w'; self.settings.value_bytes]).await?;
         while events
             .message()
             .await?

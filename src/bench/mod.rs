@@ -68,7 +68,7 @@ pub enum Kind {
 }
 
 /// Runs the benchmark and prints its tables on standard output, progress on standard error.
-pub async fn run(args: BenchArgs) -> Result<(), Box<dyn std::error::Error>> {
+pub async fn run(args: BenchArgs) -> Result<(), load::BoxError> {
     let cases = cases(&args);
     if !args.endpoints.is_empty() {
         let mut rows = Vec::new();
@@ -104,7 +104,7 @@ async fn measure(
     cases: &[Case],
     binary: &std::path::Path,
     side: &mut report::Side,
-) -> Result<(), Box<dyn std::error::Error>> {
+) -> Result<(), load::BoxError> {
     let cluster = cluster::Cluster::start(binary).await?;
     let settings = args.settings();
     load::prepare(&cluster.endpoints, &settings).await?;

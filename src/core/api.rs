@@ -66,7 +66,10 @@ pub struct Revision {
 pub enum KeyRange {
     One(Bytes),
     /// `[start, end)`; `end = None` means every key from `start` on. May be empty or inverted.
-    Span { start: Bytes, end: Option<Bytes> },
+    Span {
+        start: Bytes,
+        end: Option<Bytes>,
+    },
 }
 
 impl KeyRange {
@@ -84,8 +87,14 @@ impl KeyRange {
     pub fn lenient(key: Bytes, range_end: Bytes) -> KeyRange {
         match &range_end[..] {
             [] => KeyRange::One(key),
-            [0] => KeyRange::Span { start: key, end: None },
-            _ => KeyRange::Span { start: key, end: Some(range_end) },
+            [0] => KeyRange::Span {
+                start: key,
+                end: None,
+            },
+            _ => KeyRange::Span {
+                start: key,
+                end: Some(range_end),
+            },
         }
     }
 
@@ -290,7 +299,10 @@ pub enum Reply {
     DeleteRange(DeleteRangeReply),
     Txn(TxnReply),
     Compact,
-    LeaseGrant { id: LeaseId, ttl: i64 },
+    LeaseGrant {
+        id: LeaseId,
+        ttl: i64,
+    },
     LeaseRevoke,
     /// The command has no answer of its own (member attributes, compaction steps).
     Done,

@@ -1,9 +1,7 @@
 //! What enters the log. Whatever is not a function of the log (lease ids, times) is settled before
 //! a command is proposed and stands in it.
 
-use crate::api::{
-    CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest,
-};
+use crate::api::{CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -17,10 +15,19 @@ pub enum Command {
     Txn(TxnRequest),
     Compact(CompactRequest),
     /// `id` is never zero here.
-    LeaseGrant { id: LeaseId, ttl: i64 },
-    LeaseRevoke { id: LeaseId },
+    LeaseGrant {
+        id: LeaseId,
+        ttl: i64,
+    },
+    LeaseRevoke {
+        id: LeaseId,
+    },
     /// A member tells its name and client URLs once it serves.
-    MemberPublish { id: MemberId, name: String, client_urls: Vec<String> },
+    MemberPublish {
+        id: MemberId,
+        name: String,
+        client_urls: Vec<String>,
+    },
 }
 
 /// A command on its way into the log, and who waits for its outcome.

@@ -116,11 +116,19 @@ pub struct Batch {
 
 impl Batch {
     pub fn put(&mut self, table: Table, key: impl Into<Bytes>, value: impl Into<Bytes>) {
-        self.writes.push(Write { table, key: key.into(), value: Some(value.into()) });
+        self.writes.push(Write {
+            table,
+            key: key.into(),
+            value: Some(value.into()),
+        });
     }
 
     pub fn delete(&mut self, table: Table, key: impl Into<Bytes>) {
-        self.writes.push(Write { table, key: key.into(), value: None });
+        self.writes.push(Write {
+            table,
+            key: key.into(),
+            value: None,
+        });
     }
 
     pub fn is_empty(&self) -> bool {

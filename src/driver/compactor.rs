@@ -48,9 +48,7 @@ impl Compactor {
 }
 
 async fn remove<S: Store>(store: &S, revision: i64) -> Result<(), detcd_core::view::Fault> {
-    let Some(mut cursor) = Cursor::resume(store, revision)? else {
-        return Ok(());
-    };
+    let mut cursor = Cursor::default();
     loop {
         let step = compaction::step(store, cursor, revision, COMPACTION_BATCH)?;
         store.write(step.batch).await?;

@@ -29,7 +29,6 @@ pub struct MemberStatus {
     pub raft: RaftStatus,
     pub db_size: i64,
     pub db_size_in_use: i64,
-    pub is_learner: bool,
 }
 
 /// A member's service. Cheap to clone; every method may be called on any task.
@@ -64,22 +63,23 @@ impl Handle {
         &self,
         request: RangeRequest,
     ) -> Result<(Header, RangeStream), Error> {
-        validate::range_stream(&request)?;
+        validate::range(&request)?;
         let published = self.view_for(request.serializable).await?;
         let header = self.header(at(&published).revision);
-        let cursor = query::RangeChunks::new(at(&published), request)?;
-        Ok((
-            header,
-            RangeStream {
-                handle: self.clone(),
-                published,
-                cursor: Some(cursor),
-            },
-        ))
+        let rest = Some(Rest {
+            request,
+            from: None,
+        });
+        let stream = RangeStream {
+            handle: self.clone(),
+            published,
+            rest,
+        };
+        Ok((header, stream))
     }
 
     pub async fn put(&self, request: PutRequest) -> Result<(Header, PutReply), Error> {
-        validate::put(&request, &self.shared.limits)?;
+        validate::put(&request)?;
         match self.write(Command::Put(request)).await? {
             (header, Reply::Put(reply)) => Ok((header, reply)),
             (_, other) => unreachable_reply("put", &other),
@@ -202,7 +202,7 @@ impl Handle {
 
     /// The hash of all key-value rows up to `revision` (0: the latest) and its header.
     pub async fn hash_kv(&self, revision: i64) -> Result<(Header, HashKv), Error> {
-        let published = self.shared.raft.published().load_full();
+        let published = self.shared.engine.published();
         let at = at(&published);
         let hash = self
             .query_aside(move || query::hash_kv(&*published.view, at, revision))
@@ -228,12 +228,11 @@ impl Handle {
     }
 
     pub fn status(&self) -> MemberStatus {
-        let size = (self.shared.size)();
+        let size = self.shared.engine.size();
         MemberStatus {
-            raft: self.shared.raft.status(),
+            raft: self.shared.engine.status(),
             db_size: size.total_bytes as i64,
             db_size_in_use: size.in_use_bytes as i64,
-            is_learner: false,
         }
     }
 
@@ -249,7 +248,7 @@ impl Handle {
 
     /// What this member has applied and published.
     pub fn published(&self) -> Arc<Published> {
-        self.shared.raft.published().load_full()
+        self.shared.engine.published()
     }
 
     /// The header of a response that shows `revision`.
@@ -264,7 +263,7 @@ impl Handle {
 
     /// The header with the revision applied last.
     pub fn header_now(&self) -> Header {
-        self.header(self.shared.raft.published().load().revision)
+        self.header(self.shared.engine.published().revision)
     }
 
     async fn write(&self, command: Command) -> Result<(Header, Reply), Error> {
@@ -284,7 +283,7 @@ impl Handle {
         if !serializable {
             self.ask(|seq, answer| Input::Read { seq, answer }).await?;
         }
-        Ok(self.shared.raft.published().load_full())
+        Ok(self.shared.engine.published())
     }
 
     async fn ask_lease(&self, event: impl FnOnce(Seq) -> Event) -> Result<LeaseInfo, Error> {

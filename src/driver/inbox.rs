@@ -34,7 +34,7 @@ pub(crate) enum Input {
     },
     WatchOpen {
         stream: StreamId,
-        responses: mpsc::UnboundedSender<WatchResponse>,
+        responses: mpsc::UnboundedSender<Result<WatchResponse, Error>>,
     },
     Stop,
 }

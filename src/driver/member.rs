@@ -1,6 +1,7 @@
 //! A member, assembled from its seams.
 
 use crate::compactor::Compactor;
+use crate::engine::StoredEngine;
 use crate::handle::Handle;
 use crate::inbox::{Completions, Input, inbox};
 use crate::peers::PeerReceiver;
@@ -78,14 +79,23 @@ impl Member {
         {
             transport.set_peer(member.id.0, member.peer_urls.clone());
         }
-        let (log, writer) = Log::open(disk, options.log.clone()).await?;
+        let (log, writer, recovered) = Log::open(disk, options.log.clone()).await?;
+        if let Some(torn) = &recovered.torn {
+            tracing::warn!(
+                file = torn.file,
+                offset = torn.offset,
+                dropped_bytes = torn.dropped_bytes,
+                "cut off the torn tail of the raft log"
+            );
+        }
         detcd_rt::spawn_io("raft-log", writer.run());
 
         let (requests, completions, inbox) = inbox();
         let sink = completions.clone();
         let raft = RaftNode::start(
-            raft_options(&options),
+            &raft_options(&options),
             log,
+            &recovered,
             store.clone(),
             transport.clone(),
             Arc::new(move |event| {
@@ -97,7 +107,6 @@ impl Member {
 
         let published = raft.published().load_full();
         let leases = query::leases(&*published.view)?;
-        let sizes = store.clone();
         let shared = Arc::new(Shared {
             cluster_id: options.cluster_id,
             member_id: options.member_id,
@@ -105,9 +114,8 @@ impl Member {
             election_timeout: options.election_timeout,
             call_timeout: Duration::from_millis(request_timeout(&options).0),
             next_seq: AtomicU64::new(detcd_rt::random_u64() >> 1),
-            raft: raft.clone(),
+            engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),
             transport,
-            size: Box::new(move || sizes.size()),
             term: AtomicU64::new(published.term),
             leader: watch::Sender::new(None),
             compacted: watch::Sender::new(0),
@@ -142,8 +150,9 @@ impl Member {
             requests: requests.clone(),
             raft: raft.receiver(),
         });
+        raft.run();
         if !raft.is_initialized().await? {
-            raft.initialize(options.members.clone()).await?;
+            raft.initialize(&options.members).await?;
         }
         Ok(Member {
             handle: Handle { shared, requests },
@@ -172,7 +181,7 @@ impl Member {
         let _ = self.completions.send(Input::Stop);
         // The sender is gone only if the loop has ended already.
         let _ = self.stopped.wait_for(|stopped| *stopped).await;
-        self.handle.shared.raft.shutdown().await;
+        self.handle.shared.engine.shutdown().await;
         (self.persist)().await
     }
 }
@@ -184,8 +193,8 @@ fn request_timeout(options: &MemberOptions) -> Millis {
 fn raft_options(options: &MemberOptions) -> RaftOptions {
     RaftOptions {
         id: options.member_id,
-        heartbeat: options.heartbeat,
-        election_timeout: options.election_timeout,
+        heartbeat_ms: options.heartbeat.0,
+        election_ms: options.election_timeout.0,
         snapshot_count: options.snapshot_count,
         catch_up_entries: options.catch_up_entries,
     }
@@ -193,7 +202,7 @@ fn raft_options(options: &MemberOptions) -> RaftOptions {
 
 /// A fatal error of the engine halts the member.
 fn watch_engine(shared: &Arc<Shared>) {
-    let mut fatal = shared.raft.fatal();
+    let mut fatal = shared.engine.fatal();
     let shared = shared.clone();
     detcd_rt::spawn(async move {
         let reason = fatal

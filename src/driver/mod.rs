@@ -10,6 +10,7 @@
 //! [`Handle`] through which every protocol serves.
 
 mod compactor;
+mod engine;
 mod handle;
 mod inbox;
 mod member;
@@ -17,6 +18,6 @@ mod peers;
 mod run;
 mod watch;
 
-pub use handle::{Handle, Header, MemberStatus};
+pub use handle::{Handle, Header, MemberStatus, RangeStream};
 pub use member::{Member, MemberOptions, StartError};
-pub use watch::Watch;
+pub use watch::{Watch, WatchSender};

@@ -37,12 +37,14 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
         match kind {
             Kind::Propose => async move {
                 let proposals = decode_proposals(body).ok_or("malformed proposals")?;
-                Ok(encode_refused(&shared.raft.propose(proposals).await))
+                Ok(encode_refused(
+                    &shared.engine.propose_and_wait(proposals).await,
+                ))
             }
             .boxed(),
             Kind::ReadIndex => async move {
                 let index = shared
-                    .raft
+                    .engine
                     .read_index()
                     .await
                     .map_err(|error| error.to_string())?;

@@ -1,6 +1,7 @@
 //! The loop: input -> event -> node -> effect -> IO.
 
 use crate::compactor::Compactor;
+use crate::engine::Engine;
 use crate::inbox::{Answer, Completions, Inbox, Input};
 use crate::peers::{self, LeaseQuestion};
 use detcd_core::api::{
@@ -9,13 +10,12 @@ use detcd_core::api::{
 use detcd_core::codec;
 use detcd_core::command::{Command, Proposal};
 use detcd_core::effect::Effect;
+use detcd_core::error::Error;
 use detcd_core::event::{Event, Seq};
 use detcd_core::node::Node;
 use detcd_core::query::{self, At};
 use detcd_core::validate::Limits;
 use detcd_peer::{Kind, Transport, TransportError};
-use detcd_raft::RaftNode;
-use detcd_storage::store::Size;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -34,9 +34,8 @@ pub(crate) struct Shared {
     /// How long a call to another member may take.
     pub call_timeout: Duration,
     pub next_seq: AtomicU64,
-    pub raft: RaftNode,
+    pub engine: Box<dyn Engine>,
     pub transport: Arc<dyn Transport>,
-    pub size: Box<dyn Fn() -> Size + Send + Sync>,
     pub term: AtomicU64,
     pub leader: watch::Sender<Option<MemberId>>,
     /// The compaction revision up to which rows are removed here.
@@ -68,7 +67,7 @@ pub(crate) struct Run {
     reads: BTreeMap<Seq, Answer<()>>,
     leases: BTreeMap<Seq, Answer<LeaseInfo>>,
     peer_leases: BTreeMap<u64, Answer<LeaseInfo>>,
-    streams: BTreeMap<StreamId, mpsc::UnboundedSender<WatchResponse>>,
+    streams: BTreeMap<StreamId, mpsc::UnboundedSender<Result<WatchResponse, Error>>>,
 }
 
 impl Run {
@@ -96,17 +95,16 @@ impl Run {
         let mut inputs = Vec::with_capacity(INPUTS_PER_ROUND);
         loop {
             let deadline = self.node.deadline();
-            tokio::select! {
+            let first = tokio::select! {
                 biased;
-                n = inbox.completions.recv_many(&mut inputs, INPUTS_PER_ROUND) => {
-                    if n == 0 { return }
-                }
-                n = inbox.requests.recv_many(&mut inputs, INPUTS_PER_ROUND) => {
-                    if n == 0 { return }
-                }
-                () = sleep_until(deadline) => inputs.push(Input::Event(Event::Tick)),
-            }
-            // What queued up on the other side meanwhile joins this round.
+                input = inbox.completions.recv() => input,
+                input = inbox.requests.recv() => input,
+                () = sleep_until(deadline) => Some(Input::Event(Event::Tick)),
+            };
+            // Every handle and every source of completions is gone.
+            let Some(first) = first else { return };
+            inputs.push(first);
+            // What queued up meanwhile joins this round.
             while inputs.len() < INPUTS_PER_ROUND {
                 let Ok(input) = inbox
                     .completions
@@ -172,7 +170,7 @@ impl Run {
                 self.shared.term.store(*term, Ordering::Relaxed);
                 self.shared
                     .leader
-                    .send_if_modified(|known| core::mem::replace(known, *leader) != *leader);
+                    .send_if_modified(|known| std::mem::replace(known, *leader) != *leader);
             }
             Event::Applied { entries, .. } => {
                 if let Some(revision) = entries.iter().filter_map(|entry| entry.compacted).max() {
@@ -202,7 +200,7 @@ impl Run {
 
     fn execute(&mut self, now: Millis, effect: Effect) {
         match effect {
-            Effect::Propose { proposals } => self.propose(proposals),
+            Effect::Propose { proposals } => self.shared.engine.propose(proposals),
             Effect::Forward { to, proposals } => self.forward(to, proposals),
             Effect::ConfirmRead { round } => self.confirm_read(round),
             Effect::AskReadIndex { round, leader } => self.ask_read_index(round, leader),
@@ -245,22 +243,16 @@ impl Run {
             }
             Effect::WatchSend { stream, response } => {
                 if let Some(responses) = self.streams.get(&stream) {
-                    let _ = responses.send(response);
+                    let _ = responses.send(Ok(response));
+                }
+            }
+            Effect::WatchEnd { stream, error } => {
+                if let Some(responses) = self.streams.remove(&stream) {
+                    let _ = responses.send(Err(error));
                 }
             }
             Effect::CatchUp { catch_up, from, to } => self.catch_up(catch_up, from, to),
         }
-    }
-
-    fn propose(&self, proposals: Vec<Proposal>) {
-        let raft = self.shared.raft.clone();
-        let completions = self.completions.clone();
-        detcd_rt::spawn(async move {
-            let refused = raft.propose(proposals).await;
-            if !refused.is_empty() {
-                let _ = completions.send(Input::Event(Event::NotProposed { seqs: refused }));
-            }
-        });
     }
 
     fn forward(&self, to: MemberId, proposals: Vec<Proposal>) {
@@ -280,10 +272,10 @@ impl Run {
     }
 
     fn confirm_read(&self, round: u64) {
-        let raft = self.shared.raft.clone();
+        let read_index = self.shared.engine.read_index();
         let completions = self.completions.clone();
         detcd_rt::spawn(async move {
-            let event = match raft.read_index().await {
+            let event = match read_index.await {
                 Ok(index) => Event::ReadConfirmed { round, index },
                 Err(_) => Event::ReadFailed { round },
             };
@@ -311,7 +303,7 @@ impl Run {
         self.call(leader, Kind::Lease, body, move |result| {
             let result = match result {
                 Ok(body) => peers::decode_lease_answer(&body),
-                Err(_) => Err(detcd_core::error::Error::TimeoutConnectionLost),
+                Err(_) => Err(Error::TimeoutConnectionLost),
             };
             Some(Event::LeaseAnswer { seq, result })
         });
@@ -321,7 +313,7 @@ impl Run {
         let shared = self.shared.clone();
         let completions = self.completions.clone();
         detcd_rt::spawn(async move {
-            let published = shared.raft.published().load_full();
+            let published = shared.engine.published();
             let at = At {
                 revision: published.revision,
                 compact_revision: published.compact_revision,

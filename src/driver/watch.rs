@@ -2,6 +2,7 @@
 
 use crate::inbox::{Input, Requests};
 use detcd_core::api::{StreamId, WatchRequest, WatchResponse};
+use detcd_core::error::Error;
 use detcd_core::event::Event;
 use detcd_core::limits::WATCH_STREAM_CREDITS;
 use tokio::sync::mpsc;
@@ -16,7 +17,7 @@ const CREDIT_BATCH: u32 = WATCH_STREAM_CREDITS / 4;
 pub struct Watch {
     stream: StreamId,
     requests: Requests,
-    responses: mpsc::UnboundedReceiver<WatchResponse>,
+    responses: mpsc::UnboundedReceiver<Result<WatchResponse, Error>>,
     /// Responses taken and not yet told to the node.
     taken: u32,
 }
@@ -58,8 +59,9 @@ impl Watch {
         self.sender().send(request).await;
     }
 
-    /// The next response; `None` when the member stops.
-    pub async fn recv(&mut self) -> Option<WatchResponse> {
+    /// The next response; `None` when the stream ends because the member stops. After an error
+    /// nothing more comes.
+    pub async fn recv(&mut self) -> Option<Result<WatchResponse, Error>> {
         let response = self.responses.recv().await?;
         self.taken += 1;
         if self.taken >= CREDIT_BATCH {

@@ -10,7 +10,7 @@ use crate::types::{Peer, Types};
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId, Millis};
 use detcd_core::command::Proposal;
-use detcd_core::event::Event;
+use detcd_core::event::{Event, Seq};
 use detcd_core::limits;
 use detcd_core::view::{Fault, View};
 use detcd_peer::Transport;
@@ -221,6 +221,13 @@ impl<S: Store> RaftNode<S> {
     /// `Event::NotProposed`; of what was, nothing is heard but its `Event::Applied`.
     pub fn propose(&self, proposals: Vec<Proposal>) {
         self.proposer.propose(proposals);
+    }
+
+    /// Proposes for another member and gives back what was surely not proposed, once the engine is
+    /// through with every proposal. Those that are committed are answered by their origin's own
+    /// apply.
+    pub async fn propose_and_wait(&self, proposals: Vec<Proposal>) -> Vec<Seq> {
+        self.proposer.propose_and_wait(proposals).await
     }
 
     /// Confirms with a quorum that this member leads: `Event::ReadConfirmed` or `ReadFailed`.

@@ -26,7 +26,7 @@ const RETRY_AFTER: Duration = Duration::from_millis(2);
 /// Hands proposals to the engine in order, on a task of its own.
 #[derive(Clone)]
 pub(crate) struct Proposer {
-    queue: mpsc::UnboundedSender<Vec<Proposal>>,
+    queue: mpsc::UnboundedSender<(Vec<Proposal>, Report)>,
 }
 
 impl Proposer {
@@ -51,8 +51,29 @@ impl Proposer {
     /// member lets be pending.
     pub(crate) fn propose(&self, proposals: Vec<Proposal>) {
         // The task is gone only when the process ends.
-        let _ = self.queue.send(proposals);
+        let _ = self.queue.send((proposals, Report::Event));
     }
+
+    /// Queues another member's proposals, waits until the engine is through with each, and gives
+    /// back those that it refused.
+    pub(crate) async fn propose_and_wait(&self, proposals: Vec<Proposal>) -> Vec<Seq> {
+        let (refused, mut refusals) = mpsc::unbounded_channel();
+        let _ = self.queue.send((proposals, Report::Waiter(refused)));
+        let mut seqs = Vec::new();
+        // Ends when the engine has dropped the responder of every proposal.
+        while let Some(seq) = refusals.recv().await {
+            seqs.push(seq);
+        }
+        seqs
+    }
+}
+
+/// Who is told of a refusal.
+#[derive(Clone)]
+enum Report {
+    Event,
+    /// Each proposal under way holds a clone.
+    Waiter(mpsc::UnboundedSender<Seq>),
 }
 
 /// The engine's responder of one proposal.
@@ -74,13 +95,29 @@ impl<T: OptionalSend + 'static> Responder<Types, T> for Refusal<T> {
 struct Proposed {
     seq: Seq,
     command: Command,
+    report: Report,
     /// Until when it may be tried again.
     deadline: Instant,
 }
 
 enum Settled {
-    Refused(Seq),
+    Refused(Seq, Report),
     Again(Proposed),
+}
+
+/// Tells refusals to whom they concern; those of this member's own proposals in one event.
+fn tell(refused: Vec<(Seq, Report)>, sink: &Sink) {
+    let mut seqs = Vec::new();
+    for (seq, report) in refused {
+        match report {
+            Report::Event => seqs.push(seq),
+            // The peer that asked may be gone.
+            Report::Waiter(waiter) => drop(waiter.send(seq)),
+        }
+    }
+    if !seqs.is_empty() {
+        sink(Event::NotProposed { seqs });
+    }
 }
 
 fn judge(
@@ -95,7 +132,7 @@ fn judge(
     let settled = if again {
         Settled::Again(proposed)
     } else {
-        Settled::Refused(proposed.seq)
+        Settled::Refused(proposed.seq, proposed.report)
     };
     // As above: gone only when the process ends.
     let _ = settle.send(settled);
@@ -118,8 +155,8 @@ impl<M: RaftStateMachine<Types>> Clone for Engine<M> {
 }
 
 impl<M: RaftStateMachine<Types>> Engine<M> {
-    async fn write(&self, proposed: Proposed) -> Result<(), Seq> {
-        let seq = proposed.seq;
+    async fn write(&self, proposed: Proposed) -> Result<(), (Seq, Report)> {
+        let refused = (proposed.seq, proposed.report.clone());
         let command = proposed.command.clone();
         let refusal = Refusal {
             proposed,
@@ -130,16 +167,16 @@ impl<M: RaftStateMachine<Types>> Engine<M> {
         self.raft
             .client_write_ff(command, Some(refusal))
             .await
-            .map_err(|_| seq)
+            .map_err(|_| refused)
     }
 }
 
 async fn propose<M: RaftStateMachine<Types>>(
     engine: Engine<M>,
-    mut proposals: mpsc::UnboundedReceiver<Vec<Proposal>>,
+    mut proposals: mpsc::UnboundedReceiver<(Vec<Proposal>, Report)>,
     sink: Sink,
 ) {
-    while let Some(batch) = proposals.recv().await {
+    while let Some((batch, report)) = proposals.recv().await {
         let deadline = Instant::now() + engine.patience;
         let mut refused = Vec::new();
         for proposal in batch {
@@ -147,15 +184,14 @@ async fn propose<M: RaftStateMachine<Types>>(
             let proposed = Proposed {
                 seq: Seq(proposal.seq),
                 command,
+                report: report.clone(),
                 deadline,
             };
-            if let Err(seq) = engine.write(proposed).await {
-                refused.push(seq);
+            if let Err(refusal) = engine.write(proposed).await {
+                refused.push(refusal);
             }
         }
-        if !refused.is_empty() {
-            sink(Event::NotProposed { seqs: refused });
-        }
+        tell(refused, &sink);
     }
 }
 
@@ -170,7 +206,7 @@ async fn settle_refusals<M: RaftStateMachine<Types>>(
         let mut again = Vec::new();
         for settled in batch.drain(..) {
             match settled {
-                Settled::Refused(seq) => refused.push(seq),
+                Settled::Refused(seq, report) => refused.push((seq, report)),
                 Settled::Again(proposed) => again.push(proposed),
             }
         }
@@ -178,12 +214,10 @@ async fn settle_refusals<M: RaftStateMachine<Types>>(
             detcd_rt::sleep(RETRY_AFTER).await;
         }
         for proposed in again {
-            if let Err(seq) = engine.write(proposed).await {
-                refused.push(seq);
+            if let Err(refusal) = engine.write(proposed).await {
+                refused.push(refusal);
             }
         }
-        if !refused.is_empty() {
-            sink(Event::NotProposed { seqs: refused });
-        }
+        tell(refused, &sink);
     }
 }

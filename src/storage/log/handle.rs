@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 /// Called once, on the writer's task, when the entries are durable or never will be.
-pub type Done = Box<dyn FnOnce(Result<(), LogError>) + Send>;
+pub type Done = Box<dyn FnOnce(Result<(), LogError>) + Send + Sync>;
 
 /// The raft log. Clones share one log.
 pub struct Log {

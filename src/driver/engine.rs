@@ -1,0 +1,78 @@
+//! The raft engine without the type of its store, so that handles need not carry it.
+
+use arc_swap::ArcSwap;
+use detcd_core::command::Proposal;
+use detcd_core::event::Seq;
+use detcd_raft::{NoReadIndex, Published, RaftNode, RaftStatus};
+use detcd_storage::store::{Size, Store};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// What the driver asks of [`RaftNode`]; see there.
+pub(crate) trait Engine: Send + Sync + 'static {
+    fn propose(&self, proposals: Vec<Proposal>);
+    fn propose_and_wait(&self, proposals: Vec<Proposal>) -> BoxFuture<'static, Vec<Seq>>;
+    fn read_index(&self) -> BoxFuture<'static, Result<u64, NoReadIndex>>;
+    fn published(&self) -> Arc<Published>;
+    fn status(&self) -> RaftStatus;
+    fn size(&self) -> Size;
+    fn fatal(&self) -> watch::Receiver<Option<String>>;
+    fn shutdown(&self) -> BoxFuture<'static, ()>;
+}
+
+/// A [`RaftNode`] and the store under it.
+pub(crate) struct StoredEngine<S: Store> {
+    raft: RaftNode<S>,
+    published: Arc<ArcSwap<Published>>,
+    store: Arc<S>,
+}
+
+impl<S: Store> StoredEngine<S> {
+    pub fn new(raft: RaftNode<S>, store: Arc<S>) -> StoredEngine<S> {
+        let published = raft.published();
+        StoredEngine {
+            raft,
+            published,
+            store,
+        }
+    }
+}
+
+impl<S: Store> Engine for StoredEngine<S> {
+    fn propose(&self, proposals: Vec<Proposal>) {
+        self.raft.propose(proposals);
+    }
+
+    fn propose_and_wait(&self, proposals: Vec<Proposal>) -> BoxFuture<'static, Vec<Seq>> {
+        let raft = self.raft.clone();
+        async move { raft.propose_and_wait(proposals).await }.boxed()
+    }
+
+    fn read_index(&self) -> BoxFuture<'static, Result<u64, NoReadIndex>> {
+        let raft = self.raft.clone();
+        async move { raft.read_index().await }.boxed()
+    }
+
+    fn published(&self) -> Arc<Published> {
+        self.published.load_full()
+    }
+
+    fn status(&self) -> RaftStatus {
+        self.raft.status()
+    }
+
+    fn size(&self) -> Size {
+        self.store.size()
+    }
+
+    fn fatal(&self) -> watch::Receiver<Option<String>> {
+        self.raft.fatal()
+    }
+
+    fn shutdown(&self) -> BoxFuture<'static, ()> {
+        let raft = self.raft.clone();
+        async move { raft.shutdown().await }.boxed()
+    }
+}
