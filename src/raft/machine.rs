@@ -157,7 +157,7 @@ impl<S: Store> MachineAdapter<S> {
                 }
                 EntryPayload::Normal(command) => {
                     let proposal = payload::decode_proposal(command)
-                        .map_err(|error| Fault(format!("entry {index}: {error}")))?;
+                        .map_err(|error| Fault(format!("log entry {index}: {error}")))?;
                     applied.push(self.machine.apply(index, Some(&proposal), &mut overlay)?);
                 }
                 EntryPayload::Membership(membership) => {

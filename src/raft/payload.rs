@@ -1,42 +1,29 @@
 //! What stands in a log entry: the payload bytes, the same in the log files, on the wire and in
-//! memory. The first byte is a tag that names kind and format; tags are never reused.
+//! memory. The first byte names kind and format; its values are never reused.
 
 use crate::bytes_codec::{DecodeError, Reader, put_bytes, put_count};
 use crate::types::{Command, Entry, Membership, Payload, Peer, log_id};
 use bytes::{BufMut, Bytes, BytesMut};
-use detcd_core::api::MemberId;
+use detcd_core::codec;
 use detcd_core::command::Proposal;
+use detcd_core::view::Fault;
 use openraft::EntryPayload;
 use std::collections::{BTreeMap, BTreeSet};
 
-const TAG_BLANK: u8 = 1;
-const TAG_COMMAND: u8 = 2;
-const TAG_MEMBERSHIP: u8 = 3;
+/// Tags from here on are raft's own; below, the payload is a proposal in core's encoding, which
+/// starts with its format number.
+const TAG_RAFT: u8 = 0xf0;
+const TAG_BLANK: u8 = 0xf0;
+const TAG_MEMBERSHIP: u8 = 0xf1;
 
 /// The payload bytes of a proposal.
 pub(crate) fn encode_proposal(proposal: &Proposal) -> Command {
-    let mut out = BytesMut::with_capacity(1 + 8 + 8 + proposal.command.len());
-    out.put_u8(TAG_COMMAND);
-    out.put_u64(proposal.origin.0);
-    out.put_u64(proposal.seq);
-    out.put_slice(&proposal.command);
-    Command(out.freeze())
+    Command(codec::encode_proposal(proposal))
 }
 
 /// The proposal in payload bytes; its command shares them.
-pub(crate) fn decode_proposal(command: &Command) -> Result<Proposal, DecodeError> {
-    let mut reader = Reader::new("log entry", command.0.clone());
-    let tag = reader.u8()?;
-    if tag != TAG_COMMAND {
-        return Err(reader.error(format!("tag {tag} is no command")));
-    }
-    let origin = MemberId(reader.u64()?);
-    let seq = reader.u64()?;
-    Ok(Proposal {
-        origin,
-        seq,
-        command: reader.rest(),
-    })
+pub(crate) fn decode_proposal(command: &Command) -> Result<Proposal, Fault> {
+    codec::decode_proposal(&command.0)
 }
 
 pub(crate) fn encode(payload: &Payload) -> Bytes {
@@ -53,24 +40,20 @@ pub(crate) fn encode(payload: &Payload) -> Bytes {
 }
 
 pub(crate) fn decode(bytes: Bytes) -> Result<Payload, DecodeError> {
-    match bytes.first() {
-        Some(&TAG_BLANK) if bytes.len() == 1 => Ok(EntryPayload::Blank),
-        Some(&TAG_COMMAND) => {
-            let command = Command(bytes);
-            decode_proposal(&command)?;
-            Ok(EntryPayload::Normal(command))
+    let mut reader = Reader::new("log entry", bytes.clone());
+    match reader.u8()? {
+        TAG_BLANK => {
+            reader.end()?;
+            Ok(EntryPayload::Blank)
         }
-        Some(&TAG_MEMBERSHIP) => {
-            let mut reader = Reader::new("log entry", bytes);
-            reader.u8()?;
+        TAG_MEMBERSHIP => {
             let membership = read_membership(&mut reader)?;
             reader.end()?;
             Ok(EntryPayload::Membership(membership))
         }
-        first => {
-            let reader = Reader::new("log entry", Bytes::new());
-            Err(reader.error(format!("no payload starts with {first:?}")))
-        }
+        tag if tag >= TAG_RAFT => Err(reader.error(format!("no payload starts with {tag}"))),
+        // What a command says is apply's to judge.
+        _ => Ok(EntryPayload::Normal(Command(bytes))),
     }
 }
 

@@ -1,0 +1,4 @@
+mod bytes;
+mod cluster;
+mod harness;
+mod snapshot;
