@@ -38,10 +38,6 @@ impl Net {
         self.cut_off.lock().unwrap().clear();
     }
 
-    pub(super) fn receiver(&self, id: u64) -> Arc<dyn Receiver> {
-        self.receivers.lock().unwrap()[&id].clone()
-    }
-
     fn way(&self, from: u64, to: u64) -> Result<Arc<dyn Receiver>, TransportError> {
         let cut_off = self.cut_off.lock().unwrap();
         let receiver = self.receivers.lock().unwrap().get(&to).cloned();

@@ -63,7 +63,7 @@ async fn a_broken_transfer_leaves_the_old_state_and_a_whole_one_replaces_it() {
     let mut breaks = ends_early.clone();
     breaks.push(Err("the connection broke".to_owned()));
     let mut lacks_one = whole(());
-    lacks_one.remove(3);
+    drop(lacks_one.remove(3));
     let mut doubles_one = whole(());
     doubles_one.insert(3, doubles_one[3].clone());
     let mut flips_a_bit = whole(());

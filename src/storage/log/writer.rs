@@ -83,8 +83,8 @@ impl<D: Disk> LogWriter<D> {
                     let _ = done.send(read); // the reader may have gone
                     failed.map_or(Ok(()), Err)?;
                 }
-                Turn::Commit { works, committed } => {
-                    if let Err(error) = self.commit(&works, committed).await {
+                Turn::Commit { mut works, committed } => {
+                    if let Err(error) = self.commit(&mut works, committed).await {
                         // Refuse what comes later first: a completion may call again.
                         self.shared.stop(error.clone());
                         works
@@ -139,9 +139,12 @@ impl<D: Disk> LogWriter<D> {
 
     /// Makes everything in `works` durable: the vote with a sync of its file, the rest with one
     /// sync of the active segment.
+    ///
+    /// `works` is held exclusively because completions may be sent to other threads but not shared
+    /// with them, and this future must be `Send`.
     async fn commit(
         &mut self,
-        works: &[Work],
+        works: &mut [Work],
         committed: Option<Position>,
     ) -> Result<(), LogError> {
         let last_vote = works.iter().rev().find_map(|work| match work {
@@ -159,7 +162,7 @@ impl<D: Disk> LogWriter<D> {
 
     async fn write_frame(
         &mut self,
-        works: &[Work],
+        works: &mut [Work],
         committed: Option<Position>,
     ) -> Result<(), LogError> {
         let body = works.iter().map(Work::body_bytes).sum();
@@ -289,7 +292,7 @@ impl<D: Disk> LogWriter<D> {
     async fn close(&mut self) -> Result<(), LogError> {
         let committed = self.shared.lock().committed;
         if committed != self.committed {
-            self.write_frame(&[], committed).await?;
+            self.write_frame(&mut [], committed).await?;
             self.note_synced().await?;
         }
         self.synced
