@@ -239,10 +239,11 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
         Ok((self.rows.applied, self.rows.membership.clone()))
     }
 
-    async fn apply<Entries>(&mut self, mut entries: Entries) -> io::Result<()>
+    async fn apply<Entries>(&mut self, entries: Entries) -> io::Result<()>
     where
         Entries: Stream<Item = io::Result<EntryResponder<Types>>> + Unpin + OptionalSend,
     {
+        let mut entries = entries.fuse();
         while let Some(first) = entries.next().await {
             let (entry, responder) = first?;
             let mut bytes = payload_len(&entry);

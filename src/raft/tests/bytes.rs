@@ -1,7 +1,9 @@
 //! The formats: golden bytes, which must never change, and round trips of anything.
 
 use crate::bytes_codec::Reader;
-use crate::types::{Command, Entry, Membership, Payload, Peer, StoredMembership, Types, Vote, log_id};
+use crate::types::{
+    Command, Entry, Membership, Payload, Peer, StoredMembership, Types, Vote, log_id,
+};
 use crate::{message, meta, payload};
 use bytes::{Bytes, BytesMut};
 use detcd_core::api::MemberId;
@@ -21,7 +23,11 @@ fn hex(bytes: &[u8]) -> String {
 
 fn command(seq: u64, text: &'static [u8]) -> Command {
     let command = Bytes::from_static(text);
-    payload::encode_proposal(&Proposal { origin: MemberId(0x0a), seq, command })
+    payload::encode_proposal(&Proposal {
+        origin: MemberId(0x0a),
+        seq,
+        command,
+    })
 }
 
 fn membership() -> Membership {
@@ -29,7 +35,10 @@ fn membership() -> Membership {
         name: name.to_owned(),
         peer_urls: urls.iter().map(|url| (*url).to_owned()).collect(),
     };
-    let nodes = BTreeMap::from([(1, peer("a", &["http://a", "http://b"])), (2, peer("", &[]))]);
+    let nodes = BTreeMap::from([
+        (1, peer("a", &["http://a", "http://b"])),
+        (2, peer("", &[])),
+    ]);
     Membership::new(vec![BTreeSet::from([1]), BTreeSet::from([1, 2])], nodes).unwrap()
 }
 
@@ -39,8 +48,14 @@ fn append() -> AppendEntriesRequest<Types> {
         prev_log_id: Some(log_id(2, 6)),
         leader_commit: Some(log_id(2, 5)),
         entries: vec![
-            Entry { log_id: log_id(3, 7), payload: EntryPayload::Blank },
-            Entry { log_id: log_id(3, 8), payload: EntryPayload::Normal(command(9, b"put")) },
+            Entry {
+                log_id: log_id(3, 7),
+                payload: EntryPayload::Blank,
+            },
+            Entry {
+                log_id: log_id(3, 8),
+                payload: EntryPayload::Normal(command(9, b"put")),
+            },
         ],
     }
 }
@@ -78,14 +93,22 @@ fn golden_messages() {
          00000000000000030000001401000000000000000a0000000000000009707574"
     );
     let vote = Vote::new(4, 0x0b);
-    let request = VoteRequest { vote, last_log_id: Some(log_id(3, 8)), leadership_transfer: true };
+    let request = VoteRequest {
+        vote,
+        last_log_id: Some(log_id(3, 8)),
+        leadership_transfer: true,
+    };
     assert_eq!(
         hex(&message::encode_vote_request(&request)),
         "01\
          0000000000000004000000000000000b00\
          010000000000000003000000000000000801"
     );
-    let response = VoteResponse { vote, vote_granted: true, last_log_id: None };
+    let response = VoteResponse {
+        vote,
+        vote_granted: true,
+        last_log_id: None,
+    };
     assert_eq!(
         hex(&message::encode_vote_response(&response)),
         "010000000000000004000000000000000b000100"
@@ -98,7 +121,10 @@ fn golden_messages() {
          000000000000000c\
          0100000000000000030000000000000008"
     );
-    assert_eq!(hex(&message::encode_vote(&vote)), "010000000000000004000000000000000b00");
+    assert_eq!(
+        hex(&message::encode_vote(&vote)),
+        "010000000000000004000000000000000b00"
+    );
 }
 
 #[test]
@@ -108,7 +134,11 @@ fn golden_rows() {
     assert_eq!(hex(&row), "010100000000000000030000000000000008");
     let (key, row) = meta::membership_row(&StoredMembership::new(
         Some(log_id(3, 8)),
-        Membership::new(vec![BTreeSet::from([1])], BTreeMap::from([(1, Peer::default())])).unwrap(),
+        Membership::new(
+            vec![BTreeSet::from([1])],
+            BTreeMap::from([(1, Peer::default())]),
+        )
+        .unwrap(),
     ));
     assert_eq!(&key[..], b"raft/membership");
     assert_eq!(
@@ -135,8 +165,14 @@ fn answers_round_trip() {
     }
     for response in [
         Ok(()),
-        Err(TransferLeaderError::VoteChanged { expected: vote, actual: Vote::new(6, 1) }),
-        Err(TransferLeaderError::LogNotFlushed { expected: Some(log_id(1, 1)), actual: None }),
+        Err(TransferLeaderError::VoteChanged {
+            expected: vote,
+            actual: Vote::new(6, 1),
+        }),
+        Err(TransferLeaderError::LogNotFlushed {
+            expected: Some(log_id(1, 1)),
+            actual: None,
+        }),
     ] {
         let bytes = message::encode_transfer_response(&response);
         assert_eq!(message::decode_transfer_response(bytes).unwrap(), response);
@@ -165,7 +201,11 @@ fn any_log_id() -> impl Strategy<Value = crate::types::LogId> {
 
 fn any_vote() -> impl Strategy<Value = Vote> {
     (any::<u64>(), any::<u64>(), any::<bool>()).prop_map(|(term, node, committed)| {
-        if committed { Vote::new_committed(term, node) } else { Vote::new(term, node) }
+        if committed {
+            Vote::new_committed(term, node)
+        } else {
+            Vote::new(term, node)
+        }
     })
 }
 
@@ -182,12 +222,20 @@ fn any_membership() -> impl Strategy<Value = Membership> {
 }
 
 fn any_payload() -> impl Strategy<Value = Payload> {
-    let proposal = (any::<u64>(), any::<u64>(), proptest::collection::vec(any::<u8>(), 0..64));
+    let proposal = (
+        any::<u64>(),
+        any::<u64>(),
+        proptest::collection::vec(any::<u8>(), 0..64),
+    );
     prop_oneof![
         Just(EntryPayload::Blank),
         proposal.prop_map(|(origin, seq, command)| {
             let command = Bytes::from(command);
-            let proposal = Proposal { origin: MemberId(origin), seq, command };
+            let proposal = Proposal {
+                origin: MemberId(origin),
+                seq,
+                command,
+            };
             EntryPayload::Normal(payload::encode_proposal(&proposal))
         }),
         any_membership().prop_map(EntryPayload::Membership),

@@ -13,10 +13,16 @@ async fn three_members_elect_and_apply_the_same() {
     // The first put makes revision 2.
     cluster.converged(1001).await;
     let rows = cluster.members[leader].rows();
-    assert!(rows.len() > 2000, "history and versions of 1000 puts, and the current keys");
+    assert!(
+        rows.len() > 2000,
+        "history and versions of 1000 puts, and the current keys"
+    );
     for member in &cluster.members {
         assert!(member.rows() == rows, "members differ");
-        assert_eq!(member.count(|event| matches!(event, Event::NotProposed { .. })), 0);
+        assert_eq!(
+            member.count(|event| matches!(event, Event::NotProposed { .. })),
+            0
+        );
     }
     let applied: usize = cluster.members[leader]
         .events
@@ -24,9 +30,10 @@ async fn three_members_elect_and_apply_the_same() {
         .unwrap()
         .iter()
         .map(|event| match event {
-            Event::Applied { entries, .. } => {
-                entries.iter().filter(|entry| entry.origin.is_some()).count()
-            }
+            Event::Applied { entries, .. } => entries
+                .iter()
+                .filter(|entry| entry.origin.is_some())
+                .count(),
             _ => 0,
         })
         .sum();
@@ -73,10 +80,16 @@ async fn a_new_leader_takes_over_from_one_that_is_cut_off() {
     cluster.members[old].put(0..10);
     cluster.converged(11).await;
     cluster.net.cut_off(old as u64 + 1);
-    let others: Vec<usize> = ALL.into_iter().filter(|position| *position != old).collect();
+    let others: Vec<usize> = ALL
+        .into_iter()
+        .filter(|position| *position != old)
+        .collect();
     let new = cluster.leader(&others).await;
     cluster.members[new].put(10..20);
-    wait_for("the others", || cluster.members[new].published().revision == 21).await;
+    wait_for("the others", || {
+        cluster.members[new].published().revision == 21
+    })
+    .await;
     cluster.net.heal();
     cluster.converged(21).await;
     assert!(cluster.members[old].rows() == cluster.members[new].rows());
@@ -93,11 +106,16 @@ async fn a_restart_keeps_everything() {
     cluster.stop().await;
     cluster.start().await;
     let leader = cluster.leader(&ALL).await;
-    assert!(cluster.members[leader].node.status().term > term, "a leader led on without a vote");
+    assert!(
+        cluster.members[leader].node.status().term > term,
+        "a leader led on without a vote"
+    );
     cluster.members[leader].put(300..301);
     cluster.converged(302).await;
     let now = cluster.members[0].rows();
-    let lost = rows.iter().filter(|row| row.0 == detcd_core::view::Table::Events);
+    let lost = rows
+        .iter()
+        .filter(|row| row.0 == detcd_core::view::Table::Events);
     assert!(lost.clone().count() >= 300 && lost.clone().all(|row| now.contains(row)));
 }
 
@@ -108,8 +126,7 @@ async fn a_single_member_shows_its_state_before_it_runs() {
     cluster.members[0].put(0..50);
     cluster.converged(51).await;
     cluster.stop().await;
-    let member =
-        super::harness::Member::start(1, &cluster.folders[0], &cluster.net, 100_000).await;
+    let member = super::harness::Member::start(1, &cluster.folders[0], &cluster.net, 100_000).await;
     assert_eq!(member.published().revision, 51);
     assert!(member.events.lock().unwrap().is_empty());
     member.node.run();
@@ -128,7 +145,10 @@ async fn a_member_that_lags_behind_the_log_gets_a_snapshot() {
     for start in (0..2000).step_by(100) {
         cluster.members[leader].put(start..start + 100);
         let revision = start as i64 + 101;
-        wait_for("the puts", || cluster.members[leader].published().revision == revision).await;
+        wait_for("the puts", || {
+            cluster.members[leader].published().revision == revision
+        })
+        .await;
     }
     let purged = || cluster.members[leader].node.status().purged.unwrap_or(0);
     let has = cluster.members[lagging].node.status().last_log_index;
@@ -136,6 +156,9 @@ async fn a_member_that_lags_behind_the_log_gets_a_snapshot() {
     cluster.net.heal();
     cluster.converged(2001).await;
     let restored = |event: &Event| matches!(event, Event::Restored { .. });
-    assert!(cluster.members[lagging].count(restored) > 0, "it came without a snapshot");
+    wait_for("the snapshot", || {
+        cluster.members[lagging].count(restored) > 0
+    })
+    .await;
     assert!(cluster.members[lagging].rows() == cluster.members[leader].rows());
 }

@@ -104,7 +104,10 @@ pub(super) struct Member {
 impl Member {
     pub(super) async fn start(id: u64, folder: &TempDir, net: &Arc<Net>, snapshots: u64) -> Member {
         let disk = RealDisk::open(folder.path().join("log")).unwrap();
-        let log_options = LogOptions { segment_bytes: 1024 * 1024, ..LogOptions::new(id) };
+        let log_options = LogOptions {
+            segment_bytes: 1024 * 1024,
+            ..LogOptions::new(id)
+        };
         let (log, writer, recovered) = Log::open(disk, log_options).await.unwrap();
         let writer = detcd_rt::spawn_io("raft-log", writer.run());
         let store_folder = folder.path().join("store");
@@ -116,12 +119,26 @@ impl Member {
             catch_up_entries: 10,
             ..RaftOptions::new(MemberId(id))
         };
-        let transport = Arc::new(Loopback { from: id, net: net.clone() });
+        let transport = Arc::new(Loopback {
+            from: id,
+            net: net.clone(),
+        });
         let sink = Arc::new(move |event| sink_events.lock().unwrap().push(event));
-        let node =
-            RaftNode::start(&options, log, &recovered, store.clone(), transport, sink).await.unwrap();
-        net.receivers.lock().unwrap().insert(id, Arc::new(node.receiver()));
-        Member { node, store, events, id, net: net.clone(), writer }
+        let node = RaftNode::start(&options, log, &recovered, store.clone(), transport, sink)
+            .await
+            .unwrap();
+        net.receivers
+            .lock()
+            .unwrap()
+            .insert(id, Arc::new(node.receiver()));
+        Member {
+            node,
+            store,
+            events,
+            id,
+            net: net.clone(),
+            writer,
+        }
     }
 
     /// Ends the member in order; everything of it is gone when this returns.
@@ -131,7 +148,10 @@ impl Member {
         drop(self.node);
         self.writer.await.unwrap().unwrap();
         let store = self.store;
-        wait_for("the store's other users to end", || Arc::strong_count(&store) == 1).await;
+        wait_for("the store's other users to end", || {
+            Arc::strong_count(&store) == 1
+        })
+        .await;
     }
 
     pub(super) fn published(&self) -> Arc<Published> {
@@ -144,7 +164,12 @@ impl Member {
     }
 
     pub(super) fn count(&self, what: impl Fn(&Event) -> bool) -> usize {
-        self.events.lock().unwrap().iter().filter(|event| what(event)).count()
+        self.events
+            .lock()
+            .unwrap()
+            .iter()
+            .filter(|event| what(event))
+            .count()
     }
 
     /// Every row of every table.
@@ -158,10 +183,11 @@ pub(super) fn rows(view: &dyn View) -> Vec<(Table, Bytes, Bytes)> {
     Table::ALL
         .into_iter()
         .flat_map(|table| {
-            view.scan(table, everything, Direction::Forward).map(move |row| {
-                let (key, value) = row.unwrap();
-                (table, key, value)
-            })
+            view.scan(table, everything, Direction::Forward)
+                .map(move |row| {
+                    let (key, value) = row.unwrap();
+                    (table, key, value)
+                })
         })
         .collect()
 }
@@ -176,7 +202,11 @@ pub(super) fn put(origin: u64, seq: u64) -> Proposal {
         ignore_value: false,
         ignore_lease: false,
     });
-    Proposal { origin: MemberId(origin), seq, command: codec::encode_command(&command) }
+    Proposal {
+        origin: MemberId(origin),
+        seq,
+        command: codec::encode_command(&command),
+    }
 }
 
 pub(super) struct Cluster {
@@ -190,7 +220,12 @@ impl Cluster {
     pub(super) async fn found(size: u64, snapshots: u64) -> Cluster {
         let folders = (0..size).map(|_| TempDir::new().unwrap()).collect();
         let net = Arc::new(Net::default());
-        let mut cluster = Cluster { net, folders, members: Vec::new(), snapshots };
+        let mut cluster = Cluster {
+            net,
+            folders,
+            members: Vec::new(),
+            snapshots,
+        };
         let founders: Vec<ApiMember> = (1..=size)
             .map(|id| ApiMember {
                 id: MemberId(id),
@@ -259,7 +294,10 @@ impl Cluster {
 pub(super) async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
     let deadline = detcd_rt::Instant::now() + PATIENCE;
     while !condition() {
-        assert!(detcd_rt::Instant::now() < deadline, "waited in vain for {what}");
+        assert!(
+            detcd_rt::Instant::now() < deadline,
+            "waited in vain for {what}"
+        );
         detcd_rt::sleep(Duration::from_millis(2)).await;
     }
 }

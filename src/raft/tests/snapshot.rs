@@ -26,15 +26,24 @@ async fn chunks() -> (Vec<Bytes>, Vec<(Table, Bytes, Bytes)>) {
     cluster.converged(501).await;
     let mut batch = Batch::default();
     for n in 0..8_u8 {
-        batch.put(Table::Events, Bytes::from(vec![n; 100]), Bytes::from(vec![n; CHUNK_BYTES / 2]));
+        batch.put(
+            Table::Events,
+            Bytes::from(vec![n; 100]),
+            Bytes::from(vec![n; CHUNK_BYTES / 2]),
+        );
     }
     member.store.write(batch).await.unwrap();
     let view = member.store.snapshot().unwrap();
-    let header =
-        Header { vote: high_vote(), meta: RaftRows::load(&view).unwrap().snapshot_meta() };
+    let header = Header {
+        vote: high_vote(),
+        meta: RaftRows::load(&view).unwrap().snapshot_meta(),
+    };
     let all = rows(&view);
     let unreadable = |fault| panic!("{fault}");
-    (snapshot::chunks(&header, view, unreadable).collect().await, all)
+    (
+        snapshot::chunks(&header, view, unreadable).collect().await,
+        all,
+    )
 }
 
 /// A member that knows nothing, and follows nobody.
@@ -46,7 +55,11 @@ async fn blank(cluster: &Cluster) -> (Member, TempDir) {
 }
 
 async fn send(member: &Member, chunks: Vec<Result<Bytes, String>>) -> Result<Bytes, String> {
-    member.node.receiver().stream(9, Kind::Snapshot, stream::iter(chunks).boxed()).await
+    member
+        .node
+        .receiver()
+        .stream(9, Kind::Snapshot, stream::iter(chunks).boxed())
+        .await
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -57,7 +70,13 @@ async fn a_broken_transfer_leaves_the_old_state_and_a_whole_one_replaces_it() {
     let (member, _folder) = blank(&cluster).await;
     let before = member.rows();
 
-    let whole = |_| whole.iter().cloned().map(Ok).collect::<Vec<Result<Bytes, String>>>();
+    let whole = |_| {
+        whole
+            .iter()
+            .cloned()
+            .map(Ok)
+            .collect::<Vec<Result<Bytes, String>>>()
+    };
     let mut ends_early = whole(());
     ends_early.pop();
     let mut breaks = ends_early.clone();
@@ -71,7 +90,15 @@ async fn a_broken_transfer_leaves_the_old_state_and_a_whole_one_replaces_it() {
     chunk[1000] ^= 4;
     flips_a_bit[2] = Ok(Bytes::from(chunk));
     let headless = whole(()).split_off(1);
-    for broken in [ends_early, breaks, lacks_one, doubles_one, flips_a_bit, headless, Vec::new()] {
+    for broken in [
+        ends_early,
+        breaks,
+        lacks_one,
+        doubles_one,
+        flips_a_bit,
+        headless,
+        Vec::new(),
+    ] {
         send(&member, broken).await.unwrap_err();
         assert!(member.rows() == before);
     }
@@ -89,10 +116,17 @@ async fn a_new_transfer_ends_one_that_hangs() {
     let (whole, sent_rows) = chunks().await;
     let (member, _folder) = blank(&cluster).await;
     let first_two: Vec<Result<Bytes, String>> = whole[..2].iter().cloned().map(Ok).collect();
-    let hanging = stream::iter(first_two).chain(stream::pending()).boxed();
-    let hanging =
-        detcd_rt::spawn(member.node.receiver().stream(8, Kind::Snapshot, hanging));
-    send(&member, whole.into_iter().map(Ok).collect()).await.unwrap();
+    let (hangs, has_hung) = tokio::sync::oneshot::channel();
+    let hang = stream::once(async move {
+        hangs.send(()).unwrap();
+        futures::future::pending().await
+    });
+    let hanging = stream::iter(first_two).chain(hang).boxed();
+    let hanging = detcd_rt::spawn(member.node.receiver().stream(8, Kind::Snapshot, hanging));
+    has_hung.await.unwrap();
+    send(&member, whole.into_iter().map(Ok).collect())
+        .await
+        .unwrap();
     assert!(member.rows() == sent_rows);
     let reason = hanging.await.unwrap().unwrap_err();
     assert!(reason.contains("newer"), "{reason}");
@@ -105,10 +139,18 @@ async fn a_deposed_sender_learns_of_the_newer_vote_at_once() {
     let member = &cluster.members[0];
     let view = member.store.snapshot().unwrap();
     let meta = RaftRows::load(&view).unwrap().snapshot_meta();
-    let header = Header { vote: Vote::new_committed(0, 9), meta };
+    let header = Header {
+        vote: Vote::new_committed(0, 9),
+        meta,
+    };
     let chunks = snapshot::chunks(&header, view, |fault| panic!("{fault}"));
     let header_only = chunks.take(1).map(Ok).chain(stream::pending()).boxed();
-    let answer = member.node.receiver().stream(9, Kind::Snapshot, header_only).await.unwrap();
+    let answer = member
+        .node
+        .receiver()
+        .stream(9, Kind::Snapshot, header_only)
+        .await
+        .unwrap();
     let vote = crate::message::decode_vote(answer).unwrap();
     assert!(vote > header.vote);
 }
