@@ -50,8 +50,12 @@ impl Compactor {
 async fn remove<S: Store>(store: &S, revision: i64) -> Result<(), detcd_core::view::Fault> {
     let mut cursor = Cursor::default();
     loop {
-        let step = compaction::step(store, cursor, revision, COMPACTION_BATCH)?;
-        store.write(step.batch).await?;
+        let snapshot = store.snapshot()?;
+        let step = compaction::step(&snapshot, cursor, revision, COMPACTION_BATCH)?;
+        if !store.write_unless_replaced(&snapshot, step.batch).await? {
+            // Another state came from the leader; what of it is compacted is told anew.
+            return Ok(());
+        }
         match step.next {
             Some(next) => cursor = next,
             None => return Ok(()),

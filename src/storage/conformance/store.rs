@@ -26,6 +26,7 @@ pub async fn suite<H: Harness>(harness: &mut H) {
     snapshots_stand_still(&harness.fresh().await).await;
     stage_replaces_everything_at_once(&harness.fresh().await).await;
     dropped_stage_leaves_no_trace(&harness.fresh().await).await;
+    derived_writes_end_with_their_state(&harness.fresh().await).await;
     persisted_rows_survive(harness).await;
     committed_stage_survives(harness).await;
 }
@@ -297,6 +298,47 @@ pub async fn dropped_stage_leaves_no_trace(store: &impl Store) {
         rows(store, Table::Current),
         [],
         "nothing of the dropped stages is left"
+    );
+}
+
+/// A batch derived from a snapshot is not written once that state was replaced.
+pub async fn derived_writes_end_with_their_state(store: &impl Store) {
+    let derived = || batch(&[(Table::Events, "derived", Some("1"))]);
+    let before = store.snapshot().unwrap();
+    assert!(
+        store
+            .write_unless_replaced(&before, derived())
+            .await
+            .unwrap()
+    );
+    assert_eq!(get(store, Table::Events, "derived"), Some(bytes("1")));
+    // Other writes do not end a state.
+    store
+        .write(batch(&[(Table::Meta, "m", Some("2"))]))
+        .await
+        .unwrap();
+    assert!(
+        store
+            .write_unless_replaced(&before, derived())
+            .await
+            .unwrap()
+    );
+
+    let stage = store.stage().await.unwrap();
+    stage.commit().await.unwrap();
+    assert!(
+        !store
+            .write_unless_replaced(&before, derived())
+            .await
+            .unwrap()
+    );
+    assert_eq!(get(store, Table::Events, "derived"), None);
+    let after = store.snapshot().unwrap();
+    assert!(
+        store
+            .write_unless_replaced(&after, derived())
+            .await
+            .unwrap()
     );
 }
 

@@ -368,6 +368,21 @@ impl Store for FjallStore {
         self.shared.active().write(&self.shared.database, batch)
     }
 
+    async fn write_unless_replaced(
+        &self,
+        basis: &FjallSnapshot,
+        batch: Batch,
+    ) -> Result<bool, Fault> {
+        // Held over the write: a replacement waits for it.
+        let active = self.shared.active.read();
+        let active = active.unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&active, &basis.generation) {
+            return Ok(false);
+        }
+        active.write(&self.shared.database, batch)?;
+        Ok(true)
+    }
+
     async fn persist(&self) -> Result<(), Fault> {
         let database = self.shared.database.clone();
         let persist = move || database.persist(PersistMode::SyncAll);

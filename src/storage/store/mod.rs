@@ -20,6 +20,14 @@ pub trait Store: View + Send + Sync + 'static {
     /// [`Store::persist`]. After a crash the store is in the state of some batch border between
     /// the last persist and the last write.
     fn write(&self, batch: Batch) -> impl Future<Output = Result<(), Fault>> + Send;
+    /// As [`Store::write`], but only if the state that `basis` shows was not replaced since
+    /// ([`Stage::commit`]); `false` if it was, and then nothing is written. For work beside apply
+    /// that derives a batch from a snapshot.
+    fn write_unless_replaced(
+        &self,
+        basis: &Self::Snapshot,
+        batch: Batch,
+    ) -> impl Future<Output = Result<bool, Fault>> + Send;
     /// Makes everything written so far durable.
     fn persist(&self) -> impl Future<Output = Result<(), Fault>> + Send;
     /// Starts a replacement of the whole state. Until it is committed nobody sees it; a crash or
