@@ -106,7 +106,7 @@ impl Hub {
             Err(CompactedAt(revision)) => {
                 self.compact_revision = self.compact_revision.max(revision.min(self.revision));
                 // Whatever the store calls compacted, who asked for it is not to ask again.
-                self.cancel_before(self.compact_revision.max(asked.from + 1));
+                self.cancel_lagging(self.compact_revision.max(asked.from));
             }
         }
     }
@@ -131,12 +131,12 @@ impl Hub {
         self.lagging -= 1;
     }
 
-    /// Cancels the watchers that need something from before `revision`.
-    pub(super) fn cancel_before(&mut self, revision: i64) {
+    /// Cancels the watchers that lag and have not been served `revision` or something before it.
+    pub(super) fn cancel_lagging(&mut self, revision: i64) {
         let passed: Vec<Slot> = self
             .streams
             .values()
-            .flat_map(|stream| stream.lagging.range(..(revision, 0)).map(|(_, slot)| *slot))
+            .flat_map(|stream| stream.lagging.range(..=(revision, Slot::MAX)).map(|(_, slot)| *slot))
             .collect();
         for slot in passed {
             let watcher = self.table.watcher(slot);
@@ -168,7 +168,7 @@ impl Hub {
             .next()
             .or_else(|| self.next_turn(Turn::History))?;
         let lagging = &self.streams[&stream].lagging;
-        let most_first = self.history.reads % 2 == 0;
+        let most_first = self.history.reads.is_multiple_of(2);
         let next = if most_first {
             lagging.first()
         } else {

@@ -199,11 +199,14 @@ impl Hub {
         self.revision = revision;
     }
 
-    /// History before `revision` is gone: whoever needs it still is canceled.
+    /// History up to `revision` is gone, but for what was live then: whoever needs it still is
+    /// canceled.
     pub fn compacted(&mut self, revision: i64) {
         assert!(revision <= self.revision, "only the past is compacted");
-        self.compact_revision = self.compact_revision.max(revision);
-        self.cancel_before(self.compact_revision);
+        if revision > self.compact_revision {
+            self.compact_revision = revision;
+            self.cancel_lagging(revision);
+        }
     }
 
     /// The whole state was replaced by a later one, so that what happened in between is only in
@@ -419,7 +422,8 @@ impl Hub {
     }
 
     /// The oldest revision that a watcher may start from. As in etcd that is the compaction
-    /// revision itself, and -1 before the first compaction.
+    /// revision itself (clients that were canceled come back with it), of which a delete may be
+    /// gone; and -1 before the first compaction.
     fn compaction_floor(&self) -> i64 {
         if self.compact_revision <= 0 {
             -1
