@@ -146,7 +146,8 @@ pub struct CaughtUp {
     pub changes: Vec<Change>,
 }
 
-/// History up to and including this revision is gone.
+/// History before this revision is gone. What lives at the revision itself is kept, but of its
+/// deletes none may be left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct CompactedAt(pub i64);
 

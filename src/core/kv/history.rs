@@ -189,7 +189,7 @@ pub fn changes(
     to: i64,
 ) -> Result<Result<CaughtUp, CompactedAt>, Fault> {
     assert!(to <= at.revision, "changes of the future cannot be read");
-    if from <= at.compact_revision {
+    if from < at.compact_revision {
         return Ok(Err(CompactedAt(at.compact_revision)));
     }
     let start = revision_key(Revision {

@@ -49,10 +49,10 @@ impl History {
     }
 
     /// Adds what happened just now.
-    pub fn extend(&mut self, revision: i64, changes: &[Change]) {
+    pub fn extend(&mut self, revision: i64, changes: &[Change], events_max: usize) {
         self.recent.extend(revision, changes);
         self.recent
-            .shrink_to(limits::CATCH_UP_EVENTS_MAX, limits::CATCH_UP_BYTES_MAX);
+            .shrink_to(events_max, limits::CATCH_UP_BYTES_MAX);
     }
 
     /// Forgets the recent changes: nobody watches, or they were skipped.
@@ -131,21 +131,37 @@ impl Hub {
         self.lagging -= 1;
     }
 
+    /// Takes a watcher out of step, from `next` on. If that was compacted while it was on its way
+    /// there is nothing to serve it from.
+    pub(super) fn fall_behind(&mut self, slot: Slot, next: i64) {
+        self.table.unseat(slot);
+        self.lag(slot, next);
+        if next <= self.compact_revision {
+            self.cancel_compacted(slot);
+        }
+    }
+
     /// Cancels the watchers that lag and have not been served `revision` or something before it.
     pub(super) fn cancel_lagging(&mut self, revision: i64) {
         let passed: Vec<Slot> = self
             .streams
             .values()
-            .flat_map(|stream| stream.lagging.range(..=(revision, Slot::MAX)).map(|(_, slot)| *slot))
+            .flat_map(|stream| stream.lagging.range(..=(revision, Slot::MAX)))
+            .map(|(_, slot)| *slot)
             .collect();
         for slot in passed {
-            let watcher = self.table.watcher(slot);
-            let (stream, id) = (watcher.stream, watcher.id);
-            self.drop_watcher(slot);
-            let answer = super::respond::compacted(id, self.compact_revision);
-            self.stream_mut(stream).answers.push_back(answer);
+            let stream = self.table.watcher(slot).stream;
+            self.cancel_compacted(slot);
             self.settle(stream);
         }
+    }
+
+    fn cancel_compacted(&mut self, slot: Slot) {
+        let watcher = self.table.watcher(slot);
+        let (stream, id) = (watcher.stream, watcher.id);
+        self.drop_watcher(slot);
+        let answer = super::respond::compacted(id, self.compact_revision);
+        self.stream_mut(stream).answers.push_back(answer);
     }
 
     /// Serves the next watcher that lags from what history is at hand.

@@ -93,8 +93,7 @@ impl Hub {
             self.send_events(slot, through, events);
         } else {
             let first = first.kv.mod_revision;
-            self.table.unseat(slot);
-            self.lag(slot, first);
+            self.fall_behind(slot, first);
         }
         self.settle(stream);
     }
@@ -117,9 +116,8 @@ impl Hub {
             self.table.group_mut(id).pending = None;
         }
         for (slot, next) in unseated {
-            self.table.unseat(slot);
-            self.lag(slot, next);
             let stream = self.table.watcher(slot).stream;
+            self.fall_behind(slot, next);
             self.settle(stream);
         }
     }

@@ -57,6 +57,22 @@ pub struct HubConfig {
     pub progress_interval: Millis,
     /// The size at which a response to a watcher that agreed to fragments is split.
     pub fragment_bytes: usize,
+    /// Responses that a stream may have on their way before its watchers count as slow.
+    pub stream_credits: u32,
+    /// How many of the most recent changes are kept for watchers that lag a little.
+    pub recent_events_max: usize,
+}
+
+impl HubConfig {
+    /// A configuration with the limits of [`limits`].
+    pub fn new(progress_interval: Millis, fragment_bytes: usize) -> HubConfig {
+        HubConfig {
+            progress_interval,
+            fragment_bytes,
+            stream_credits: limits::WATCH_STREAM_CREDITS,
+            recent_events_max: limits::CATCH_UP_EVENTS_MAX,
+        }
+    }
 }
 
 /// How much a hub has to look after, and how much it has done: for metrics, and for tests that
@@ -102,7 +118,7 @@ impl Hub {
     /// A hub without streams, at the present of the store.
     pub fn new(config: HubConfig, revision: i64, compact_revision: i64) -> Hub {
         assert!(config.progress_interval > Millis(0));
-        assert!(config.fragment_bytes > 0);
+        assert!(config.fragment_bytes > 0 && config.stream_credits > 0);
         assert!(compact_revision <= revision);
         Hub {
             config,
@@ -126,7 +142,7 @@ impl Hub {
     pub fn open(&mut self, stream: StreamId) {
         let before = self
             .streams
-            .insert(stream, Stream::new(limits::WATCH_STREAM_CREDITS));
+            .insert(stream, Stream::new(self.config.stream_credits));
         assert!(before.is_none(), "a stream is opened once");
     }
 
@@ -193,7 +209,8 @@ impl Hub {
         if self.table.len() == 0 {
             self.history.restart(revision);
         } else {
-            self.history.extend(revision, changes);
+            self.history
+                .extend(revision, changes, self.config.recent_events_max);
             self.spread(changes);
         }
         self.revision = revision;
