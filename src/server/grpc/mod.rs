@@ -1,0 +1,216 @@
+//! The gRPC services, a file each, and what they share.
+
+mod cluster;
+mod kv;
+mod lease;
+mod maintenance;
+mod watch;
+
+use super::Context;
+use super::listen::Reply;
+use ::http::{HeaderMap, Request};
+use detcd_core::error::Error;
+use detcd_core::limits::REQUEST_OVERHEAD_BYTES;
+use detcd_driver::Header;
+use detcd_wire::etcdserverpb as pb;
+use detcd_wire::header::Headed;
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use std::convert::Infallible;
+use std::sync::Arc;
+use std::time::Duration;
+use tonic::{Code, Response, Status};
+use tonic_health::pb::health_server::HealthServer;
+use tonic_health::server::{HealthReporter, HealthService};
+use tower::Service;
+
+use pb::cluster_server::ClusterServer;
+use pb::kv_server::KvServer;
+use pb::lease_server::LeaseServer;
+use pb::maintenance_server::MaintenanceServer;
+use pb::watch_server::WatchServer;
+
+/// Every service of the client port.
+#[derive(Clone)]
+pub(crate) struct Services {
+    kv: KvServer<kv::Kv>,
+    watch: WatchServer<watch::Watching>,
+    lease: LeaseServer<lease::Leases>,
+    cluster: ClusterServer<cluster::Members>,
+    maintenance: MaintenanceServer<maintenance::Upkeep>,
+    health: HealthServer<HealthService>,
+    reflection: tonic::service::Routes,
+}
+
+impl Services {
+    pub fn new(context: &Arc<Context>) -> Services {
+        let bytes_max = context.options.max_request_bytes + REQUEST_OVERHEAD_BYTES;
+        let health = HealthService::from_health_reporter(HealthReporter::new());
+        Services {
+            kv: KvServer::new(kv::Kv::new(context.clone())).max_decoding_message_size(bytes_max),
+            watch: WatchServer::new(watch::Watching::new(context.clone()))
+                .max_decoding_message_size(bytes_max),
+            lease: LeaseServer::new(lease::Leases::new(context.clone()))
+                .max_decoding_message_size(bytes_max),
+            cluster: ClusterServer::new(cluster::Members::new(context.clone()))
+                .max_decoding_message_size(bytes_max),
+            maintenance: MaintenanceServer::new(maintenance::Upkeep::new(context.clone()))
+                .max_decoding_message_size(bytes_max),
+            health: HealthServer::new(health),
+            reflection: reflection(),
+        }
+    }
+
+    /// Answers one request.
+    pub fn call(
+        &self,
+        request: Request<Incoming>,
+    ) -> BoxFuture<'static, Result<Reply, Infallible>> {
+        let path = request.uri().path();
+        let (service, method) = path[1..].rsplit_once('/').unwrap_or((&path[1..], ""));
+        if super::metrics::method(path).is_none() {
+            return refuse(unknown(service, method));
+        }
+        match service {
+            "etcdserverpb.KV" => self.kv.clone().call(request),
+            "etcdserverpb.Watch" => self.watch.clone().call(request),
+            "etcdserverpb.Lease" => self.lease.clone().call(request),
+            "etcdserverpb.Cluster" => self.cluster.clone().call(request),
+            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
+            "grpc.health.v1.Health" => self.health.clone().call(request),
+            _ => {
+                let reply = self.reflection.clone().call(request);
+                Box::pin(async move { reply.await })
+            }
+        }
+    }
+}
+
+/// etcd has no reflection; here any generic client can find out what there is.
+fn reflection() -> tonic::service::Routes {
+    let builder = || {
+        tonic_reflection::server::Builder::configure()
+            .register_encoded_file_descriptor_set(detcd_wire::DESCRIPTORS)
+            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+    };
+    let v1 = builder()
+        .build_v1()
+        .expect("descriptors that the build made");
+    let v1alpha = builder()
+        .build_v1alpha()
+        .expect("descriptors that the build made");
+    tonic::service::Routes::new(v1).add_service(v1alpha)
+}
+
+fn refuse(status: Status) -> BoxFuture<'static, Result<Reply, Infallible>> {
+    Box::pin(std::future::ready(Ok(status.into_http())))
+}
+
+/// What grpc-go says of a method that is not there.
+fn unknown(service: &str, method: &str) -> Status {
+    let known = super::metrics::METHODS
+        .iter()
+        .any(|known| known.path[1..].split('/').next() == Some(service));
+    Status::unimplemented(match known {
+        true => format!("unknown method {method} for service {service}"),
+        false => format!("unknown service {service}"),
+    })
+}
+
+/// A client that sends `hasleader` wants no answer from a member without a leader.
+pub(crate) fn check_leader(context: &Context, headers: &HeaderMap) -> Result<(), Status> {
+    match wants_leader(headers) && context.handle.leader().borrow().is_none() {
+        true => Err(fail(&Error::NoLeader)),
+        false => Ok(()),
+    }
+}
+
+fn wants_leader(headers: &HeaderMap) -> bool {
+    headers
+        .get("hasleader")
+        .is_some_and(|value| value == "true")
+}
+
+/// Ends once the member has been without a leader for so long that a stream which wants one is to
+/// be ended. Never ends for a stream that does not.
+async fn leader_lost(context: &Context, wanted: bool) {
+    if !wanted {
+        return std::future::pending().await;
+    }
+    let patience: Duration = context.options.election_timeout * 3;
+    let mut leader = context.handle.leader();
+    loop {
+        // The sender goes with the member, and then every stream ends anyway.
+        if leader.wait_for(Option::is_none).await.is_err() {
+            return;
+        }
+        if detcd_rt::timeout(patience, leader.wait_for(Option::is_some))
+            .await
+            .is_err()
+        {
+            return;
+        }
+    }
+}
+
+/// `error` as the client is told.
+fn fail(error: &Error) -> Status {
+    detcd_wire::status::grpc(error)
+}
+
+/// `reply` with its header, on its way out.
+fn ok<R: Headed>(header: Header, reply: impl Into<R>) -> Result<Response<R>, Status> {
+    Ok(Response::new(reply.into().with_header(pb_header(header))))
+}
+
+fn pb_header(header: Header) -> pb::ResponseHeader {
+    detcd_wire::header::header(
+        header.cluster_id,
+        header.member_id,
+        header.revision,
+        header.raft_term,
+    )
+}
+
+/// What a later version will offer is refused in plain words.
+fn unsupported<T>(what: &str) -> Result<T, Status> {
+    Err(Status::unimplemented(format!(
+        "etcdserver: {what} is not supported by this version of detcd"
+    )))
+}
+
+/// tonic's words for a message that cannot be taken, as grpc-go's code and words; `None` for what
+/// is not about the transport.
+pub(crate) fn transport_words(code: Code, text: &str) -> Option<(Code, String)> {
+    match code {
+        Code::OutOfRange => {
+            let sizes = text.strip_prefix("Error, decoded message length too large: found ")?;
+            let (found, limit) = sizes.split_once(" bytes, the limit is: ")?;
+            let limit = limit.strip_suffix(" bytes")?;
+            let words = format!("grpc: received message larger than max ({found} vs. {limit})");
+            Some((Code::ResourceExhausted, words))
+        }
+        Code::Internal if text.starts_with("failed to decode Protobuf message") => {
+            let (_, why) = text.split_once(": ").unwrap_or(("", text));
+            Some((
+                Code::Internal,
+                format!("grpc: error unmarshalling request: {why}"),
+            ))
+        }
+        Code::Internal
+            if text.contains("compression flag") && text.contains("no grpc-encoding") =>
+        {
+            let words = "grpc: compressed flag set with identity or empty encoding";
+            Some((Code::Internal, words.to_owned()))
+        }
+        _ => None,
+    }
+}
+
+/// As [`transport_words`], for an error in the middle of a stream.
+fn stream_error(status: Status) -> Status {
+    match transport_words(status.code(), status.message()) {
+        Some((code, words)) => Status::new(code, words),
+        None => status,
+    }
+}

@@ -1,0 +1,131 @@
+//! Whether the member is well: `/health` as clients know it, and the probes `/livez` and
+//! `/readyz`, each a list of checks that can be asked for one by one.
+
+use super::{Query, TEXT, not_found, problem, respond};
+use crate::server::Context;
+use crate::server::listen::Reply;
+use ::http::StatusCode;
+use bytes::Bytes;
+use detcd_core::api::{KeyRange, RangeRequest};
+use detcd_core::error::Error;
+use serde::Serialize;
+use std::fmt::Write as _;
+
+/// etcd's own probe reads a key of this name, so any key will do.
+const PROBED_KEY: &[u8] = b"health";
+
+#[derive(Serialize)]
+struct Health {
+    health: &'static str,
+    reason: String,
+}
+
+/// One bad finding is a 503 with its reason.
+pub(super) async fn health(context: &Context, query: Query<'_>) -> Reply {
+    let serializable = query.values("serializable").any(|value| value == "true");
+    let reason = match no_leader(context) && !serializable {
+        true => Some("RAFT NO LEADER".to_owned()),
+        false => read(context, serializable)
+            .await
+            .err()
+            .map(|error| format!("RANGE ERROR:{}", detcd_wire::status::status(&error).1)),
+    };
+    let well = reason.is_none();
+    let counter = match well {
+        true => &context.metrics.health_success,
+        false => &context.metrics.health_failures,
+    };
+    counter.inc();
+    let body = Health {
+        health: if well { "true" } else { "false" },
+        reason: reason.unwrap_or_default(),
+    };
+    let body = serde_json::to_string(&body).expect("two strings have a JSON form");
+    match well {
+        true => respond(StatusCode::OK, TEXT, body),
+        false => problem(StatusCode::SERVICE_UNAVAILABLE, &body),
+    }
+}
+
+#[derive(Clone, Copy)]
+enum Check {
+    SerializableRead,
+    LinearizableRead,
+    DataCorruption,
+    NonLearner,
+}
+
+const LIVEZ: &[(&str, Check)] = &[("serializable_read", Check::SerializableRead)];
+
+const READYZ: &[(&str, Check)] = &[
+    ("data_corruption", Check::DataCorruption),
+    ("serializable_read", Check::SerializableRead),
+    ("linearizable_read", Check::LinearizableRead),
+    ("non_learner", Check::NonLearner),
+];
+
+/// `/livez`, `/readyz`, or one check of them by its name.
+pub(super) async fn probe(context: &Context, path: &str, query: Query<'_>) -> Reply {
+    let (root, name) = match path[1..].split_once('/') {
+        Some((root, name)) => (root, Some(name)),
+        None => (&path[1..], None),
+    };
+    let all = if root == "livez" { LIVEZ } else { READYZ };
+    let wanted = |check: &&(&str, Check)| match name {
+        Some(name) => check.0 == name,
+        None => !query.values("exclude").any(|excluded| excluded == check.0),
+    };
+    let checks: Vec<&(&str, Check)> = all.iter().filter(wanted).collect();
+    if name.is_some() && checks.is_empty() {
+        return not_found();
+    }
+    let mut lines = String::new();
+    let mut well = true;
+    for (name, check) in checks {
+        // Writing to a string cannot fail.
+        let _ = match run(context, *check).await {
+            Ok(()) => writeln!(lines, "[+]{name} ok"),
+            Err(reason) => {
+                well = false;
+                writeln!(lines, "[-]{name} failed: {reason}")
+            }
+        };
+    }
+    match well {
+        false => problem(StatusCode::SERVICE_UNAVAILABLE, lines.trim_end()),
+        true if query.has("verbose") => respond(StatusCode::OK, TEXT, format!("{lines}ok\n")),
+        true => respond(StatusCode::OK, TEXT, "ok\n"),
+    }
+}
+
+async fn run(context: &Context, check: Check) -> Result<(), String> {
+    let told = |error: Error| format!("RANGE ERROR: {}", detcd_wire::status::status(&error).1);
+    match check {
+        Check::SerializableRead => read(context, true).await.map_err(told),
+        Check::LinearizableRead => read(context, false).await.map_err(told),
+        // A member that finds its data damaged halts, and then nobody answers here.
+        Check::DataCorruption => match &*context.handle.fatal().borrow() {
+            Some(reason) => Err(reason.clone()),
+            None => Ok(()),
+        },
+        Check::NonLearner => match context.handle.status().raft.is_learner {
+            true => Err("learner member is not ready to serve linearizable requests".to_owned()),
+            false => Ok(()),
+        },
+    }
+}
+
+fn no_leader(context: &Context) -> bool {
+    context.handle.leader().borrow().is_none()
+}
+
+async fn read(context: &Context, serializable: bool) -> Result<(), Error> {
+    let key = KeyRange::One(Bytes::from_static(PROBED_KEY));
+    let request = RangeRequest {
+        serializable,
+        limit: 1,
+        keys_only: true,
+        ..RangeRequest::of(key)
+    };
+    context.handle.range(request).await.map(|_| ())
+}

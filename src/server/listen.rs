@@ -1,0 +1,308 @@
+//! Sockets and connections.
+
+use crate::config::url::Url;
+use crate::server::ServerOptions;
+use hyper::body::Incoming;
+use hyper::service::Service;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use prometheus::IntCounter;
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use thiserror::Error;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::watch;
+
+/// Connections that the kernel keeps before they are accepted.
+const BACKLOG: u32 = 4096;
+/// The pause after a failed accept (too many open files): the listener lives on.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+/// What requests under way get when the server stops.
+const DRAIN: Duration = Duration::from_millis(500);
+/// HTTP/2's windows. gRPC requests are up to 1.5 MiB; a window of that order lets one through
+/// without a round trip in between.
+const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
+/// Bytes that a response stream may buffer before its producer waits.
+const SEND_BUFFER_BYTES: usize = 1024 * 1024;
+/// What an HTTP/1 client may take to send the head of a request.
+const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The answer of every service here.
+pub type Reply = ::http::Response<tonic::body::Body>;
+
+#[derive(Debug, Error)]
+pub enum BindError {
+    #[error("listen tcp {address}: {problem}")]
+    Bind { address: String, problem: String },
+}
+
+/// A bound socket that serves nobody yet.
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+}
+
+impl Listener {
+    /// Binds the address of `url`; port 0 takes a free one. Must run within the runtime.
+    pub fn bind(url: &Url, reuse_port: bool) -> Result<Listener, BindError> {
+        let failed = |problem: String| BindError::Bind {
+            address: url.address.clone(),
+            problem,
+        };
+        let address = resolve(url).ok_or_else(|| failed("no such host".to_owned()))?;
+        bind(address, reuse_port).map_err(|error| {
+            failed(match error.kind() {
+                io::ErrorKind::AddrInUse => "bind: address already in use".to_owned(),
+                io::ErrorKind::AddrNotAvailable => {
+                    "bind: cannot assign requested address".to_owned()
+                }
+                io::ErrorKind::PermissionDenied => "bind: permission denied".to_owned(),
+                _ => format!("bind: {error}"),
+            })
+        })
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves every connection with `service` until it is told to stop.
+    pub(crate) fn serve<S>(self, service: S, tuning: Tuning, traffic: Option<Traffic>) -> Listening
+    where
+        S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
+        S: Clone + Send + Sync + 'static,
+        S::Future: Send + 'static,
+    {
+        let (stop, stopping) = watch::channel(false);
+        let address = self.address;
+        detcd_rt::spawn(accept(self.socket, service, tuning, traffic, stopping));
+        Listening { address, stop }
+    }
+}
+
+/// A socket that is being served.
+pub struct Listening {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+}
+
+impl Listening {
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Closes the socket and the connections. Requests under way get a moment to end.
+    pub async fn stop(self) {
+        self.stop.send_replace(true);
+        // Every connection holds a receiver until it is closed.
+        self.stop.closed().await;
+    }
+}
+
+/// How connections behave.
+#[derive(Clone, Debug)]
+pub(crate) struct Tuning {
+    max_concurrent_streams: u32,
+    keepalive_interval: Option<Duration>,
+    keepalive_timeout: Duration,
+}
+
+impl Tuning {
+    pub fn of(options: &ServerOptions) -> Tuning {
+        Tuning {
+            max_concurrent_streams: options.max_concurrent_streams,
+            keepalive_interval: options.keepalive_interval,
+            keepalive_timeout: options.keepalive_timeout,
+        }
+    }
+
+    fn builder(&self) -> auto::Builder<TokioExecutor> {
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(self.max_concurrent_streams)
+            .initial_stream_window_size(STREAM_WINDOW_BYTES)
+            .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+            .max_send_buf_size(SEND_BUFFER_BYTES)
+            .keep_alive_interval(self.keepalive_interval)
+            .keep_alive_timeout(self.keepalive_timeout);
+        builder
+    }
+}
+
+/// Where the bytes of connections are counted.
+#[derive(Clone)]
+pub(crate) struct Traffic {
+    pub received: IntCounter,
+    pub sent: IntCounter,
+}
+
+fn resolve(url: &Url) -> Option<SocketAddr> {
+    let (host, port) = url.host_port();
+    let port: u16 = port.parse().ok()?;
+    let ip = match host {
+        "" => std::net::Ipv4Addr::UNSPECIFIED.into(),
+        "localhost" => std::net::Ipv4Addr::LOCALHOST.into(),
+        host => host.parse().ok()?,
+    };
+    Some(SocketAddr::new(ip, port))
+}
+
+fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
+    let socket = match address {
+        SocketAddr::V4(_) => TcpSocket::new_v4()?,
+        SocketAddr::V6(_) => TcpSocket::new_v6()?,
+    };
+    socket.set_reuseaddr(true)?;
+    if reuse_port {
+        socket.set_reuseport(true)?;
+    }
+    socket.bind(address)?;
+    let socket = socket.listen(BACKLOG)?;
+    let address = socket.local_addr()?;
+    Ok(Listener { socket, address })
+}
+
+async fn accept<S>(
+    socket: TcpListener,
+    service: S,
+    tuning: Tuning,
+    traffic: Option<Traffic>,
+    mut stopping: watch::Receiver<bool>,
+) where
+    S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
+    S: Clone + Send + Sync + 'static,
+    S::Future: Send + 'static,
+{
+    let builder = tuning.builder();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => return,
+            accepted = socket.accept() => accepted,
+        };
+        match accepted {
+            Ok((stream, _)) => {
+                // Small replies must not wait for a peer's acknowledgement.
+                let _ = stream.set_nodelay(true);
+                let io = Counted {
+                    stream,
+                    traffic: traffic.clone(),
+                };
+                let serve = connection(builder.clone(), io, service.clone(), stopping.clone());
+                detcd_rt::spawn(serve);
+            }
+            Err(error) => {
+                if error.kind() != io::ErrorKind::ConnectionAborted {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    detcd_rt::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+}
+
+/// Serves one connection to its end. How it ends is the client's business: garbage, resets and
+/// silence are no news.
+async fn connection<S>(
+    builder: auto::Builder<TokioExecutor>,
+    io: Counted,
+    service: S,
+    mut stopping: watch::Receiver<bool>,
+) where
+    S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
+    S: Send + 'static,
+    S::Future: Send + 'static,
+{
+    let connection = builder.serve_connection(TokioIo::new(io), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        biased;
+        ended = connection.as_mut() => {
+            if let Err(error) = ended {
+                tracing::debug!(error = %error, "connection ended");
+            }
+            return;
+        }
+        _ = stopping.wait_for(|stop| *stop) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    // What has not ended by then is cut off with the connection.
+    let _ = detcd_rt::timeout(DRAIN, connection).await;
+}
+
+/// A connection that counts its bytes.
+struct Counted {
+    stream: TcpStream,
+    traffic: Option<Traffic>,
+}
+
+impl Counted {
+    fn sent(&self, result: &io::Result<usize>) {
+        if let (Some(traffic), Ok(n)) = (&self.traffic, result) {
+            traffic.sent.inc_by(*n as u64);
+        }
+    }
+}
+
+impl AsyncRead for Counted {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
+        if let Some(traffic) = &self.traffic {
+            traffic
+                .received
+                .inc_by((buffer.filled().len() - before) as u64);
+        }
+        Poll::Ready(result)
+    }
+}
+
+impl AsyncWrite for Counted {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
+        self.sent(&result);
+        Poll::Ready(result)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
+        self.sent(&result);
+        Poll::Ready(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.stream.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,495 @@
+//! What a member measures of itself, under etcd's names. Each server has its own registry.
+//!
+//! Counters on the hot path are found once and kept; everything that the member knows anyway
+//! (revision, size, terms) is only looked up when somebody asks for the page.
+
+mod process;
+
+use super::ServerOptions;
+use super::listen::Traffic;
+use ::http::HeaderMap;
+use detcd_core::api::MemberId;
+use detcd_driver::Handle;
+use prometheus::{
+    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
+    Opts, Registry, TextEncoder,
+};
+use tonic::{Code, Status};
+
+/// How a method is called.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Shape {
+    Unary,
+    ServerStream,
+    BidiStream,
+}
+
+impl Shape {
+    fn label(self) -> &'static str {
+        match self {
+            Shape::Unary => "unary",
+            Shape::ServerStream => "server_stream",
+            Shape::BidiStream => "bidi_stream",
+        }
+    }
+}
+
+/// A gRPC method.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Method {
+    pub path: &'static str,
+    pub shape: Shape,
+}
+
+impl Method {
+    /// Service and method.
+    fn names(&self) -> (&'static str, &'static str) {
+        self.path[1..]
+            .split_once('/')
+            .expect("a path has a service and a method")
+    }
+}
+
+const fn unary(path: &'static str) -> Method {
+    Method {
+        path,
+        shape: Shape::Unary,
+    }
+}
+
+const fn server_stream(path: &'static str) -> Method {
+    Method {
+        path,
+        shape: Shape::ServerStream,
+    }
+}
+
+const fn bidi_stream(path: &'static str) -> Method {
+    Method {
+        path,
+        shape: Shape::BidiStream,
+    }
+}
+
+/// Every method of the client port, the busiest first: [`method`] looks from the front.
+pub(crate) const METHODS: &[Method] = &[
+    unary("/etcdserverpb.KV/Put"),
+    unary("/etcdserverpb.KV/Range"),
+    unary("/etcdserverpb.KV/Txn"),
+    unary("/etcdserverpb.KV/DeleteRange"),
+    bidi_stream("/etcdserverpb.Watch/Watch"),
+    bidi_stream("/etcdserverpb.Lease/LeaseKeepAlive"),
+    unary("/etcdserverpb.Lease/LeaseGrant"),
+    unary("/etcdserverpb.Lease/LeaseRevoke"),
+    unary("/etcdserverpb.Lease/LeaseTimeToLive"),
+    unary("/etcdserverpb.Lease/LeaseLeases"),
+    unary("/etcdserverpb.KV/Compact"),
+    server_stream("/etcdserverpb.KV/RangeStream"),
+    unary("/etcdserverpb.Cluster/MemberList"),
+    unary("/etcdserverpb.Cluster/MemberAdd"),
+    unary("/etcdserverpb.Cluster/MemberRemove"),
+    unary("/etcdserverpb.Cluster/MemberUpdate"),
+    unary("/etcdserverpb.Cluster/MemberPromote"),
+    unary("/etcdserverpb.Maintenance/Status"),
+    unary("/etcdserverpb.Maintenance/Alarm"),
+    unary("/etcdserverpb.Maintenance/HashKV"),
+    unary("/etcdserverpb.Maintenance/Hash"),
+    unary("/etcdserverpb.Maintenance/Defragment"),
+    unary("/etcdserverpb.Maintenance/MoveLeader"),
+    unary("/etcdserverpb.Maintenance/Downgrade"),
+    server_stream("/etcdserverpb.Maintenance/Snapshot"),
+    unary("/grpc.health.v1.Health/Check"),
+    server_stream("/grpc.health.v1.Health/Watch"),
+    bidi_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
+    bidi_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
+];
+
+/// The index of the method with this path.
+pub(crate) fn method(path: &str) -> Option<usize> {
+    METHODS.iter().position(|method| method.path == path)
+}
+
+/// Client versions that are counted by name; a client may claim anything.
+const CLIENT_VERSIONS_MAX: usize = 64;
+/// The header by which clients tell their version.
+const CLIENT_VERSION: &str = "client-api-version";
+
+/// All counters of one member's servers.
+pub(crate) struct Metrics {
+    handle: Handle,
+    registry: Registry,
+    methods: Vec<Counters>,
+    handled: IntCounterVec,
+    latency: Option<HistogramVec>,
+    clients: IntCounterVec,
+    clients_unknown: [IntCounter; 2],
+    client_versions: std::sync::atomic::AtomicUsize,
+    traffic: Traffic,
+    state: State,
+    pub leader_changes: IntCounter,
+    pub proposals_failed: IntCounter,
+    pub watch_streams: IntGauge,
+    pub health_success: IntCounter,
+    pub health_failures: IntCounter,
+}
+
+/// The counters of one method.
+struct Counters {
+    started: IntCounter,
+    ok: IntCounter,
+    received: IntCounter,
+    sent: IntCounter,
+}
+
+/// Gauges that are set when the page is asked for.
+struct State {
+    has_leader: IntGauge,
+    is_leader: IntGauge,
+    is_learner: IntGauge,
+    committed: IntGauge,
+    applied: IntGauge,
+    db_size: IntGauge,
+    db_in_use: IntGauge,
+    revision: IntGauge,
+    compact_revision: IntGauge,
+    process: process::Gauges,
+}
+
+impl Metrics {
+    pub fn new(handle: &Handle, options: &ServerOptions) -> Metrics {
+        let registry = Registry::new();
+        let make = Make {
+            registry: &registry,
+        };
+        let labels = ["grpc_type", "grpc_service", "grpc_method"];
+        let started = make.counters("grpc_server_started_total", "RPCs started.", &labels);
+        let received = make.counters(
+            "grpc_server_msg_received_total",
+            "Messages received.",
+            &labels,
+        );
+        let sent = make.counters("grpc_server_msg_sent_total", "Messages sent.", &labels);
+        let handled = make.counters(
+            "grpc_server_handled_total",
+            "RPCs completed, whatever came of them.",
+            &["grpc_type", "grpc_service", "grpc_method", "grpc_code"],
+        );
+        let methods = METHODS
+            .iter()
+            .map(|method| {
+                let (service, name) = method.names();
+                let labels = [method.shape.label(), service, name];
+                Counters {
+                    started: started.with_label_values(&labels),
+                    ok: handled.with_label_values(&[labels[0], labels[1], labels[2], "OK"]),
+                    received: received.with_label_values(&labels),
+                    sent: sent.with_label_values(&labels),
+                }
+            })
+            .collect();
+        let clients = make.counters(
+            "etcd_server_client_requests_total",
+            "Requests by the version that the client claims.",
+            &["type", "client_api_version"],
+        );
+        make.facts(handle, options);
+        Metrics {
+            handle: handle.clone(),
+            methods,
+            handled,
+            latency: options.extensive_metrics.then(|| make.latency()),
+            clients_unknown: ["unary", "stream"]
+                .map(|kind| clients.with_label_values(&[kind, "unknown"])),
+            clients,
+            client_versions: Default::default(),
+            traffic: Traffic {
+                received: make.counter(
+                    "etcd_network_client_grpc_received_bytes_total",
+                    "Bytes received from clients.",
+                ),
+                sent: make.counter(
+                    "etcd_network_client_grpc_sent_bytes_total",
+                    "Bytes sent to clients.",
+                ),
+            },
+            state: make.state(),
+            leader_changes: make.counter(
+                "etcd_server_leader_changes_seen_total",
+                "Changes of the leader seen.",
+            ),
+            proposals_failed: make.counter(
+                "etcd_server_proposals_failed_total",
+                "Writes whose outcome is unknown.",
+            ),
+            watch_streams: make.gauge(
+                "etcd_debugging_mvcc_watch_stream_total",
+                "Open watch streams.",
+            ),
+            health_success: make.counter("etcd_server_health_success", "Health checks passed."),
+            health_failures: make.counter("etcd_server_health_failures", "Health checks failed."),
+            registry,
+        }
+    }
+
+    /// Where the bytes of client connections are counted.
+    pub fn client_traffic(&self) -> Traffic {
+        self.traffic.clone()
+    }
+
+    /// Counts a request by the version that its client claims.
+    pub fn count_client(&self, method: Option<usize>, headers: &HeaderMap) -> Result<(), Status> {
+        let stream = method.is_some_and(|index| METHODS[index].shape != Shape::Unary);
+        let Some(version) = headers.get(CLIENT_VERSION) else {
+            self.clients_unknown[usize::from(stream)].inc();
+            return Ok(());
+        };
+        let version = std::str::from_utf8(version.as_bytes())
+            .map_err(|_| Status::invalid_argument("etcdserver: invalid client api version"))?;
+        let kind = if stream { "stream" } else { "unary" };
+        self.clients
+            .with_label_values(&[kind, self.known_version(version)])
+            .inc();
+        Ok(())
+    }
+
+    pub fn started(&self, method: usize) {
+        let counters = &self.methods[method];
+        counters.started.inc();
+        if METHODS[method].shape == Shape::Unary {
+            counters.received.inc();
+        }
+    }
+
+    /// A clock for one request, if latencies are wanted.
+    pub fn stopwatch(&self) -> Option<detcd_rt::Instant> {
+        self.latency.is_some().then(detcd_rt::Instant::now)
+    }
+
+    /// A reply went out. Of a stream, this is its beginning.
+    pub fn handled(&self, method: usize, code: Code, started: Option<detcd_rt::Instant>) {
+        let (service, name) = METHODS[method].names();
+        let kind = METHODS[method].shape.label();
+        if code == Code::Ok {
+            let counters = &self.methods[method];
+            counters.ok.inc();
+            if METHODS[method].shape == Shape::Unary {
+                counters.sent.inc();
+            }
+        } else {
+            self.handled
+                .with_label_values(&[kind, service, name, go_name(code)])
+                .inc();
+        }
+        if let (Some(latency), Some(started)) = (&self.latency, started) {
+            let elapsed = detcd_rt::Instant::now() - started;
+            latency
+                .with_label_values(&[kind, service, name])
+                .observe(elapsed.as_secs_f64());
+        }
+    }
+
+    /// Counts messages of a stream.
+    pub fn stream_messages(&self, path: &str, received: u64, sent: u64) {
+        if let Some(index) = method(path) {
+            self.methods[index].received.inc_by(received);
+            self.methods[index].sent.inc_by(sent);
+        }
+    }
+
+    /// The page.
+    pub fn page(&self) -> Vec<u8> {
+        self.look();
+        let mut page = Vec::new();
+        // Families come from this registry, and it only holds what the encoder can write.
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut page)
+            .expect("a registry's own families are well formed");
+        page
+    }
+
+    fn look(&self) {
+        let status = self.handle.status();
+        let published = self.handle.published();
+        let state = &self.state;
+        state.has_leader.set(status.raft.leader.is_some().into());
+        state.is_leader.set(status.raft.is_leader.into());
+        state.is_learner.set(status.raft.is_learner.into());
+        state.committed.set(status.raft.committed as i64);
+        state.applied.set(published.applied as i64);
+        state.db_size.set(status.db_size);
+        state.db_in_use.set(status.db_size_in_use);
+        state.revision.set(published.revision);
+        state.compact_revision.set(published.compact_revision);
+        state.process.look();
+    }
+
+    /// `version`, or a common name once there are too many.
+    fn known_version<'a>(&self, version: &'a str) -> &'a str {
+        use std::sync::atomic::Ordering::Relaxed;
+        let plausible = version.len() <= 16
+            && version
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte));
+        match version {
+            // The versions of real clients are few.
+            "3.4" | "3.5" | "3.6" | "3.7" => version,
+            _ if plausible && self.client_versions.fetch_add(1, Relaxed) < CLIENT_VERSIONS_MAX => {
+                version
+            }
+            _ => "other",
+        }
+    }
+}
+
+/// Counts changes of the leader as long as the member lives.
+pub(crate) fn follow_leader(handle: &Handle, metrics: &Metrics) {
+    let mut leader = handle.leader();
+    let changes = metrics.leader_changes.clone();
+    detcd_rt::spawn(async move {
+        let mut last: Option<MemberId> = None;
+        loop {
+            let now = *leader.borrow_and_update();
+            if now.is_some() && now != last {
+                changes.inc();
+                last = now;
+            }
+            if leader.changed().await.is_err() {
+                return;
+            }
+        }
+    });
+}
+
+/// Makes and registers. Names are ours and stand once, so registering cannot fail.
+struct Make<'a> {
+    registry: &'a Registry,
+}
+
+impl Make<'_> {
+    fn counters(&self, name: &str, help: &str, labels: &[&str]) -> IntCounterVec {
+        let counters = IntCounterVec::new(Opts::new(name, help), labels).expect("a valid name");
+        self.register(counters)
+    }
+
+    fn counter(&self, name: &str, help: &str) -> IntCounter {
+        self.register(IntCounter::new(name, help).expect("a valid name"))
+    }
+
+    fn gauge(&self, name: &str, help: &str) -> IntGauge {
+        self.register(IntGauge::new(name, help).expect("a valid name"))
+    }
+
+    fn fact(&self, name: &str, help: &str, label: &str, value: &str) {
+        let gauge = IntGaugeVec::new(Opts::new(name, help), &[label]).expect("a valid name");
+        self.register(gauge).with_label_values(&[value]).set(1);
+    }
+
+    fn latency(&self) -> HistogramVec {
+        let options = HistogramOpts::new(
+            "grpc_server_handling_seconds",
+            "Seconds until the response.",
+        );
+        let labels = ["grpc_type", "grpc_service", "grpc_method"];
+        self.register(HistogramVec::new(options, &labels).expect("a valid name"))
+    }
+
+    /// What never changes while the member runs.
+    fn facts(&self, handle: &Handle, options: &ServerOptions) {
+        let id = handle.header(0).member_id;
+        self.fact(
+            "etcd_server_id",
+            "The member's id.",
+            "server_id",
+            &format!("{id}"),
+        );
+        let version = &options.etcd_version;
+        self.fact(
+            "etcd_server_version",
+            "The version of etcd.",
+            "server_version",
+            version,
+        );
+        let minor = version
+            .rsplit_once('.')
+            .map_or(&version[..], |(minor, _)| minor);
+        self.fact(
+            "etcd_cluster_version",
+            "The cluster's version.",
+            "cluster_version",
+            minor,
+        );
+        let detcd = env!("CARGO_PKG_VERSION");
+        self.fact(
+            "detcd_version",
+            "The version of detcd.",
+            "detcd_version",
+            detcd,
+        );
+        let quota = options.quota_backend_bytes.unwrap_or(0);
+        self.gauge(
+            "etcd_server_quota_backend_bytes",
+            "The quota of stored bytes.",
+        )
+        .set(i64::try_from(quota).unwrap_or(i64::MAX));
+    }
+
+    fn state(&self) -> State {
+        State {
+            has_leader: self.gauge("etcd_server_has_leader", "Whether a leader is known."),
+            is_leader: self.gauge("etcd_server_is_leader", "Whether this member leads."),
+            is_learner: self.gauge(
+                "etcd_server_is_learner",
+                "Whether this member may not vote.",
+            ),
+            committed: self.gauge(
+                "etcd_server_proposals_committed_total",
+                "Log entries committed.",
+            ),
+            applied: self.gauge(
+                "etcd_server_proposals_applied_total",
+                "Log entries applied.",
+            ),
+            db_size: self.gauge("etcd_mvcc_db_total_size_in_bytes", "Bytes stored."),
+            db_in_use: self.gauge("etcd_mvcc_db_total_size_in_use_in_bytes", "Bytes in use."),
+            revision: self.gauge(
+                "etcd_debugging_mvcc_current_revision",
+                "The store's revision.",
+            ),
+            compact_revision: self.gauge(
+                "etcd_debugging_mvcc_compact_revision",
+                "The compaction revision.",
+            ),
+            process: process::Gauges::new(|name, help| self.gauge(name, help)),
+        }
+    }
+
+    fn register<C: prometheus::core::Collector + Clone + 'static>(&self, collector: C) -> C {
+        self.registry
+            .register(Box::new(collector.clone()))
+            .expect("each name stands once");
+        collector
+    }
+}
+
+/// The code as Go's label has it.
+fn go_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "Canceled",
+        Code::Unknown => "Unknown",
+        Code::InvalidArgument => "InvalidArgument",
+        Code::DeadlineExceeded => "DeadlineExceeded",
+        Code::NotFound => "NotFound",
+        Code::AlreadyExists => "AlreadyExists",
+        Code::PermissionDenied => "PermissionDenied",
+        Code::ResourceExhausted => "ResourceExhausted",
+        Code::FailedPrecondition => "FailedPrecondition",
+        Code::Aborted => "Aborted",
+        Code::OutOfRange => "OutOfRange",
+        Code::Unimplemented => "Unimplemented",
+        Code::Internal => "Internal",
+        Code::Unavailable => "Unavailable",
+        Code::DataLoss => "DataLoss",
+        Code::Unauthenticated => "Unauthenticated",
+    }
+}

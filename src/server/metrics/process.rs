@@ -1,0 +1,67 @@
+//! What the kernel knows of this process, read when the page is asked for.
+
+use prometheus::IntGauge;
+use std::fs;
+
+/// Gauges of the process. Where there is no `/proc`, they stay zero.
+pub(super) struct Gauges {
+    cpu_seconds: IntGauge,
+    resident: IntGauge,
+    virtual_bytes: IntGauge,
+    open_fds: IntGauge,
+    max_fds: IntGauge,
+    fd_used: IntGauge,
+    fd_limit: IntGauge,
+}
+
+impl Gauges {
+    pub fn new(gauge: impl Fn(&str, &str) -> IntGauge) -> Gauges {
+        Gauges {
+            cpu_seconds: gauge("process_cpu_seconds_total", "CPU time used, in seconds."),
+            resident: gauge("process_resident_memory_bytes", "Resident memory."),
+            virtual_bytes: gauge("process_virtual_memory_bytes", "Virtual memory."),
+            open_fds: gauge("process_open_fds", "Open file descriptors."),
+            max_fds: gauge("process_max_fds", "File descriptors allowed."),
+            fd_used: gauge("os_fd_used", "Open file descriptors."),
+            fd_limit: gauge("os_fd_limit", "File descriptors allowed."),
+        }
+    }
+
+    pub fn look(&self) {
+        if let Some(stat) = stat() {
+            self.cpu_seconds.set(stat.cpu_seconds);
+            self.resident.set(stat.resident_bytes);
+            self.virtual_bytes.set(stat.virtual_bytes);
+        }
+        let open = fs::read_dir("/proc/self/fd").map_or(0, |entries| entries.count() as i64);
+        let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile)
+            .current
+            .map_or(i64::MAX, |limit| i64::try_from(limit).unwrap_or(i64::MAX));
+        for gauge in [&self.open_fds, &self.fd_used] {
+            gauge.set(open);
+        }
+        for gauge in [&self.max_fds, &self.fd_limit] {
+            gauge.set(limit);
+        }
+    }
+}
+
+struct Stat {
+    cpu_seconds: i64,
+    resident_bytes: i64,
+    virtual_bytes: i64,
+}
+
+fn stat() -> Option<Stat> {
+    let text = fs::read_to_string("/proc/self/stat").ok()?;
+    // The name of the program stands in brackets and may hold anything; fields count after it.
+    let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
+    let field = |index: usize| fields.get(index)?.parse::<i64>().ok();
+    let ticks = i64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+    let page = i64::try_from(rustix::param::page_size()).ok()?;
+    Some(Stat {
+        cpu_seconds: (field(11)? + field(12)?) / ticks.max(1),
+        virtual_bytes: field(20)?,
+        resident_bytes: field(21)? * page,
+    })
+}

@@ -1,0 +1,126 @@
+//! What a member shows to the world: one port for clients (gRPC and HTTP together) and one for
+//! other members, both in front of the driver's [`Handle`].
+//!
+//! [`listen`] owns sockets and connections, [`door`] tells gRPC from HTTP and counts, [`grpc`] has
+//! a file for each service, [`http`] the paths for people and probes, [`peer`] the port of the
+//! other members. Nothing here knows of raft or of storage.
+
+mod door;
+mod grpc;
+mod http;
+mod listen;
+mod metrics;
+mod peer;
+mod quota;
+
+pub use listen::{BindError, Listener, Listening};
+
+use crate::config::Config;
+use detcd_driver::Handle;
+use detcd_peer::Receiver;
+use metrics::Metrics;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How the servers behave.
+#[derive(Clone, Debug)]
+pub struct ServerOptions {
+    pub max_request_bytes: usize,
+    pub max_concurrent_streams: u32,
+    pub keepalive_interval: Option<Duration>,
+    pub keepalive_timeout: Duration,
+    pub election_timeout: Duration,
+    pub quota_backend_bytes: Option<u64>,
+    /// The version of etcd that clients are told.
+    pub etcd_version: String,
+    pub cors: Vec<String>,
+    pub extensive_metrics: bool,
+}
+
+impl ServerOptions {
+    pub fn of(config: &Config) -> ServerOptions {
+        ServerOptions {
+            max_request_bytes: config.max_request_bytes,
+            max_concurrent_streams: config.max_concurrent_streams,
+            keepalive_interval: config.keepalive_interval,
+            keepalive_timeout: config.keepalive_timeout,
+            election_timeout: config.election_timeout,
+            quota_backend_bytes: config.quota_backend_bytes,
+            etcd_version: config.etcd_version.clone(),
+            cors: config.cors.clone(),
+            extensive_metrics: config.extensive_metrics,
+        }
+    }
+
+    /// The version of the cluster: etcd names the minor version and no patch.
+    pub fn cluster_version(&self) -> String {
+        let minor = self
+            .etcd_version
+            .rsplit_once('.')
+            .map_or("0.0", |(minor, _)| minor);
+        format!("{minor}.0")
+    }
+}
+
+/// What the services of one member share.
+pub(crate) struct Context {
+    pub handle: Handle,
+    pub options: ServerOptions,
+    pub metrics: Metrics,
+    pub quota: quota::Quota,
+}
+
+/// The servers of one member. They stop when [`Servers::stop`] says so; a drop leaves them on.
+pub struct Servers {
+    clients: Vec<Listening>,
+    peers: Vec<Listening>,
+}
+
+impl Servers {
+    /// Serves clients and other members on sockets that are bound already.
+    pub fn start(
+        handle: Handle,
+        receiver: Arc<dyn Receiver>,
+        options: ServerOptions,
+        clients: Vec<Listener>,
+        peers: Vec<Listener>,
+    ) -> Servers {
+        let metrics = Metrics::new(&handle, &options);
+        let quota = quota::Quota::start(handle.clone(), options.quota_backend_bytes);
+        metrics::follow_leader(&handle, &metrics);
+        let context = Arc::new(Context {
+            handle,
+            options,
+            metrics,
+            quota,
+        });
+        let tuning = listen::Tuning::of(&context.options);
+        let door = door::Door::new(context.clone());
+        let peer_door = peer::PeerDoor::new(context.clone(), receiver);
+        let traffic = context.metrics.client_traffic();
+        Servers {
+            clients: clients
+                .into_iter()
+                .map(|listener| listener.serve(door.clone(), tuning.clone(), Some(traffic.clone())))
+                .collect(),
+            peers: peers
+                .into_iter()
+                .map(|listener| listener.serve(peer_door.clone(), tuning.clone(), None))
+                .collect(),
+        }
+    }
+
+    /// Takes no more clients and lets requests under way end, but not for long.
+    pub async fn stop_clients(&mut self) {
+        stop_all(std::mem::take(&mut self.clients)).await;
+    }
+
+    /// Leaves the other members.
+    pub async fn stop_peers(&mut self) {
+        stop_all(std::mem::take(&mut self.peers)).await;
+    }
+}
+
+async fn stop_all(listening: Vec<Listening>) {
+    futures::future::join_all(listening.into_iter().map(Listening::stop)).await;
+}

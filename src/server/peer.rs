@@ -1,0 +1,97 @@
+//! The port of the other members: their calls, and etcd's two pages about the cluster.
+
+use super::Context;
+use super::http::{json, not_found, only_get, problem, version};
+use super::listen::Reply;
+use ::http::{HeaderValue, Method, Request, StatusCode};
+use detcd_core::api::Member;
+use detcd_peer::Receiver;
+use detcd_peer::tonic::PeerService;
+use futures::future::BoxFuture;
+use hyper::body::Incoming;
+use serde::Serialize;
+use std::convert::Infallible;
+use std::sync::Arc;
+use tonic::server::NamedService;
+use tower::Service as _;
+
+/// The service of the peer port. Cheap to clone.
+#[derive(Clone)]
+pub(crate) struct PeerDoor {
+    context: Arc<Context>,
+    calls: PeerService,
+}
+
+impl PeerDoor {
+    pub fn new(context: Arc<Context>, receiver: Arc<dyn Receiver>) -> PeerDoor {
+        let header = context.handle.header(0);
+        let calls = PeerService::new(header.member_id.0, header.cluster_id.0, receiver);
+        PeerDoor { context, calls }
+    }
+}
+
+impl hyper::service::Service<Request<Incoming>> for PeerDoor {
+    type Response = Reply;
+    type Error = Infallible;
+    type Future = BoxFuture<'static, Result<Reply, Infallible>>;
+
+    fn call(&self, request: Request<Incoming>) -> Self::Future {
+        let service = request.uri().path()[1..].split('/').next();
+        if service == Some(PeerService::NAME) {
+            return self.calls.clone().call(request);
+        }
+        let context = self.context.clone();
+        Box::pin(async move { Ok(page(&context, &request).await) })
+    }
+}
+
+async fn page(context: &Context, request: &Request<Incoming>) -> Reply {
+    match request.uri().path() {
+        "/version" | "/members" if request.method() != Method::GET => only_get(),
+        "/version" => version(context),
+        "/members" => members(context).await,
+        _ => not_found(),
+    }
+}
+
+/// A member as this page has always shown it.
+#[derive(Serialize)]
+struct Row {
+    id: u64,
+    #[serde(rename = "peerURLs")]
+    peer_urls: Vec<String>,
+    name: String,
+    #[serde(rename = "clientURLs", skip_serializing_if = "Vec::is_empty")]
+    client_urls: Vec<String>,
+    #[serde(rename = "isLearner", skip_serializing_if = "std::ops::Not::not")]
+    is_learner: bool,
+}
+
+impl From<Member> for Row {
+    fn from(member: Member) -> Row {
+        Row {
+            id: member.id.0,
+            peer_urls: member.peer_urls,
+            name: member.name,
+            client_urls: member.client_urls,
+            is_learner: member.is_learner,
+        }
+    }
+}
+
+async fn members(context: &Context) -> Reply {
+    match context.handle.member_list(false).await {
+        Ok((header, members)) => {
+            let rows: Vec<Row> = members.into_iter().map(Into::into).collect();
+            let mut reply = json(&rows);
+            if let Ok(id) = HeaderValue::from_str(&header.cluster_id.to_string()) {
+                reply.headers_mut().insert("x-etcd-cluster-id", id);
+            }
+            reply
+        }
+        Err(error) => {
+            let text = detcd_wire::status::status(&error).1;
+            problem(StatusCode::INTERNAL_SERVER_ERROR, text)
+        }
+    }
+}
