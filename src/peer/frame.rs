@@ -78,3 +78,73 @@ impl Frame {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::test_runner::FileFailurePersistence;
+
+    fn encoded(frame: &Frame) -> Vec<u8> {
+        let mut out = Vec::new();
+        frame.encode(&mut out);
+        assert_eq!(out.len(), frame.encoded_len());
+        out
+    }
+
+    #[test]
+    fn golden_frames() {
+        let body = Bytes::from_static(b"xy");
+        let request = Frame::Request {
+            call: 0x0102,
+            kind: Kind::Vote,
+            body: body.clone(),
+        };
+        assert_eq!(encoded(&request), b"\x01\0\0\0\0\0\0\x01\x02\x02xy");
+        assert_eq!(
+            encoded(&Frame::Answer { call: 3, body }),
+            b"\x02\0\0\0\0\0\0\0\x03xy"
+        );
+        let refusal = Frame::Refusal {
+            call: 4,
+            reason: "no".to_owned(),
+        };
+        assert_eq!(encoded(&refusal), b"\x03\0\0\0\0\0\0\0\x04no");
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig {
+            failure_persistence: Some(Box::new(FileFailurePersistence::Direct(
+                "../../proptest-regressions/peer-frame.txt",
+            ))),
+            ..ProptestConfig::default()
+        })]
+
+        #[test]
+        fn frames_round_trip(
+            call in any::<u64>(),
+            kind in proptest::sample::select(Kind::ALL.to_vec()),
+            body in proptest::collection::vec(any::<u8>(), 0..64),
+            reason in ".{0,16}",
+        ) {
+            let body = Bytes::from(body);
+            for frame in [
+                Frame::Request { call, kind, body: body.clone() },
+                Frame::Answer { call, body },
+                Frame::Refusal { call, reason },
+            ] {
+                prop_assert_eq!(Frame::decode(encoded(&frame).into()).unwrap(), frame);
+            }
+        }
+
+        #[test]
+        fn garbage_is_refused_or_a_frame(bytes in proptest::collection::vec(any::<u8>(), 0..64)) {
+            if let Ok(frame) = Frame::decode(bytes.clone().into()) {
+                // Refusals are told as text, whatever their bytes.
+                if !matches!(frame, Frame::Refusal { .. }) {
+                    prop_assert_eq!(encoded(&frame), bytes);
+                }
+            }
+        }
+    }
+}
