@@ -111,10 +111,16 @@ impl fmt::Display for Effect {
                 };
                 write!(f, "forward {seq} to {leader}: {what} {lease}")
             }
-            Effect::RevokeExpired { leases } => {
-                f.write_str("revoke expired")?;
-                leases.iter().try_for_each(|lease| write!(f, " {lease}"))
-            }
+            Effect::RevokeExpired { leases } => match &leases[..] {
+                [first, .., last] if leases.len() > 8 => {
+                    let n = leases.len();
+                    write!(f, "revoke expired, {n} of them: {first} to {last}")
+                }
+                _ => {
+                    f.write_str("revoke expired:")?;
+                    leases.iter().try_for_each(|lease| write!(f, " {lease}"))
+                }
+            },
             Effect::WatchSend { stream, response } => {
                 write!(f, "stream {} <- {response}", stream.0)
             }

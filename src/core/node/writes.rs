@@ -140,15 +140,19 @@ impl Writes {
 
     /// These entered no log: they are held again.
     pub fn not_proposed(&mut self, now: Millis, seqs: &[Seq]) {
+        let mut refused = false;
         for seq in seqs {
             if let Some(write) = self.waiting.get_mut(*seq)
                 && write.stage != Stage::Held
             {
                 write.stage = Stage::Held;
                 self.held.push_back(*seq);
+                refused = true;
             }
         }
-        self.pace.refused(now);
+        if refused {
+            self.pace.refused(now);
+        }
     }
 
     /// The connection that carried these broke.
