@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::event::{Applied, Asker, Event, LeaseChange, Seq};
 use crate::lease::Keeper;
 use crate::limits::APPLY_LAG_MAX;
+use crate::watch::{Census, Hub, HubConfig};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -57,6 +58,7 @@ pub struct Node {
     reads: Reads,
     calls: Calls,
     keeper: Keeper,
+    hub: Hub,
     out: VecDeque<Effect>,
 }
 
@@ -80,6 +82,14 @@ impl Node {
             reads: Reads::new(config.request_timeout),
             calls: Calls::new(config.request_timeout),
             keeper: Keeper::new(config.election_timeout, leases),
+            hub: Hub::new(
+                HubConfig {
+                    progress_interval: config.watch_progress_interval,
+                    fragment_bytes: config.fragment_bytes,
+                },
+                revision,
+                compact_revision,
+            ),
             out: VecDeque::new(),
         }
     }
@@ -121,11 +131,13 @@ impl Node {
                 let answer = self.calls.answered(self.now, seq, result);
                 self.out.extend(answer);
             }
-            Event::WatchOpen { .. }
-            | Event::WatchRequest { .. }
-            | Event::WatchCredit { .. }
-            | Event::WatchClose { .. }
-            | Event::CaughtUp { .. } => {}
+            Event::WatchOpen { stream } => self.hub.open(stream),
+            Event::WatchRequest { stream, request } => {
+                self.hub.request(self.now, stream, request);
+            }
+            Event::WatchCredit { stream, n } => self.hub.credit(stream, n),
+            Event::WatchClose { stream } => self.hub.close(stream),
+            Event::CaughtUp { catch_up, result } => self.hub.caught_up(catch_up, result),
         }
         // After the event: an outcome that comes in time with the deadline is still told.
         self.settle();
@@ -147,7 +159,7 @@ impl Node {
         if !leases.is_empty() {
             return Some(Effect::RevokeExpired { leases });
         }
-        None
+        self.hub.poll()
     }
 
     /// When the node wants to hear of the time at the latest. Ask it when `poll` gave `None`.
@@ -157,6 +169,7 @@ impl Node {
             self.reads.deadline(&self.leadership),
             self.calls.deadline(&self.leadership),
             self.keeper.deadline(),
+            self.hub.deadline(),
         ];
         deadlines.into_iter().flatten().min()
     }
@@ -192,6 +205,11 @@ impl Node {
 
     pub fn leases(&self) -> usize {
         self.keeper.len()
+    }
+
+    /// What the watch hub has to look after.
+    pub fn watches(&self) -> Census {
+        self.hub.census()
     }
 
     fn on_write(&mut self, seq: Seq, command: Bytes) {
@@ -243,9 +261,7 @@ impl Node {
             self.applied = index;
             self.committed = self.committed.max(index);
             self.revision = revision;
-            for entry in entries {
-                self.on_entry(entry);
-            }
+            self.on_entries(entries);
         }
         if term > self.leadership.applied_term {
             self.leadership.applied_term = term;
@@ -258,6 +274,21 @@ impl Node {
         self.release_reads();
     }
 
+    fn on_entries(&mut self, entries: Vec<Applied>) {
+        let (mut changes, mut compacted) = (Vec::new(), None);
+        for mut entry in entries {
+            changes.append(&mut entry.changes);
+            compacted = entry.compacted.or(compacted);
+            self.on_entry(entry);
+        }
+        // Together: a watcher gets the batch as one response.
+        self.hub.changes(self.revision, &changes);
+        if let Some(compacted) = compacted {
+            self.compact_revision = compacted;
+            self.hub.compacted(compacted);
+        }
+    }
+
     fn on_entry(&mut self, entry: Applied) {
         match entry.lease {
             Some(LeaseChange::Granted { id, ttl }) => self.keeper.granted(self.now, id, ttl),
@@ -266,9 +297,6 @@ impl Node {
                 self.out.extend(self.calls.revoked(id));
             }
             None => {}
-        }
-        if let Some(compacted) = entry.compacted {
-            self.compact_revision = compacted;
         }
         if let Some((origin, seq)) = entry.origin
             && origin == self.leadership.me
@@ -287,6 +315,7 @@ impl Node {
         self.committed = self.committed.max(index);
         (self.revision, self.compact_revision) = revisions;
         self.keeper.restored(self.now, leases);
+        self.hub.restored(self.revision, self.compact_revision);
         self.release_reads();
     }
 
@@ -371,6 +400,7 @@ impl Node {
         self.writes.tick(now);
         self.reads.tick(now);
         self.calls.tick(now);
+        self.hub.tick(now);
     }
 
     /// Panics if the node contradicts itself. For tests and simulation, after each step.
@@ -379,6 +409,7 @@ impl Node {
         self.reads.check(self.applied);
         self.calls.check();
         self.keeper.check();
+        self.hub.check();
         assert!(self.applied <= self.committed);
         assert!(self.compact_revision <= self.revision);
         let leadership = &self.leadership;

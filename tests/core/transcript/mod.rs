@@ -16,6 +16,10 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 /// One command of a transcript.
+#[allow(
+    dead_code,
+    reason = "each subject's runner uses the part that it needs"
+)]
 pub struct Command {
     pub name: String,
     /// The lines between the command line and `----`.
@@ -26,6 +30,10 @@ pub struct Command {
     options: Vec<(String, String)>,
 }
 
+#[allow(
+    dead_code,
+    reason = "each subject's runner uses the part that it needs"
+)]
 impl Command {
     /// The value of `key=…`, if given.
     pub fn get<T: FromStr<Err: Debug>>(&self, key: &str) -> Option<T> {
