@@ -83,10 +83,7 @@ impl Node {
             calls: Calls::new(config.request_timeout),
             keeper: Keeper::new(config.election_timeout, leases),
             hub: Hub::new(
-                HubConfig {
-                    progress_interval: config.watch_progress_interval,
-                    fragment_bytes: config.fragment_bytes,
-                },
+                HubConfig::new(config.watch_progress_interval, config.fragment_bytes),
                 revision,
                 compact_revision,
             ),
