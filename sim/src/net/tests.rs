@@ -1,0 +1,217 @@
+use super::link::{Effect, LinkFault, Manners};
+use super::*;
+use std::task::{Context, Poll, Waker};
+
+const A: Host = Host(1);
+const B: Host = Host(2);
+
+fn net(loss: f64, duplicate: f64) -> Net {
+    let links = Links::new(Manners {
+        latency_ms: 1..=5,
+        loss,
+        duplicate,
+    });
+    Net::new(Rng::of(1, "net"), links, |_| {})
+}
+
+/// Lets everything that is under way arrive.
+fn settle(net: &Net) {
+    while let Some(at) = net.deadline() {
+        net.advance(at);
+    }
+}
+
+fn poll<F: Future>(future: &mut std::pin::Pin<Box<F>>) -> Option<F::Output> {
+    match future
+        .as_mut()
+        .poll(&mut Context::from_waker(Waker::noop()))
+    {
+        Poll::Ready(output) => Some(output),
+        Poll::Pending => None,
+    }
+}
+
+fn ask(
+    net: &Net,
+    text: &'static str,
+    idempotent: bool,
+) -> std::pin::Pin<Box<impl Future<Output = Result<Bytes, NetError>> + use<>>> {
+    Box::pin(net.call(
+        (A, B, Port::Peer),
+        7,
+        Bytes::from_static(text.as_bytes()),
+        idempotent,
+    ))
+}
+
+/// Answers every call that arrived with its own text; gives how many there were.
+fn echo(listener: &mut mpsc::UnboundedReceiver<Incoming>) -> usize {
+    let mut calls = 0;
+    while let Ok(incoming) = listener.try_recv() {
+        if let Incoming::Call {
+            from,
+            kind,
+            body,
+            reply,
+        } = incoming
+        {
+            assert_eq!((from, kind), (A, 7));
+            reply.send(body);
+            calls += 1;
+        }
+    }
+    calls
+}
+
+#[test]
+fn a_call_is_answered() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    let mut call = ask(&net, "hello", false);
+    settle(&net);
+    assert_eq!(poll(&mut call), None);
+    assert_eq!(echo(&mut listener), 1);
+    settle(&net);
+    assert_eq!(poll(&mut call), Some(Ok(Bytes::from_static(b"hello"))));
+}
+
+#[test]
+fn nobody_there_refuses_and_a_death_resets() {
+    let net = net(0.0, 0.0);
+    let mut call = ask(&net, "hello", false);
+    settle(&net);
+    assert_eq!(poll(&mut call), Some(Err(NetError::Refused)));
+    let mut listener = net.listen(B, Port::Peer);
+    let mut call = ask(&net, "hello", false);
+    settle(&net);
+    assert!(listener.try_recv().is_ok());
+    net.process_died(B);
+    settle(&net);
+    assert_eq!(poll(&mut call), Some(Err(NetError::Reset)));
+}
+
+#[test]
+fn cuts_work_one_way_and_end() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    for path in [(A, B), (B, A)] {
+        let fault = LinkFault {
+            paths: vec![path],
+            effect: Effect::Cut,
+        };
+        let fault = net.change_links(|links| links.begin(fault));
+        let mut call = ask(&net, "hello", false);
+        settle(&net);
+        // The request gets through exactly if it is the answers' way that is cut.
+        assert_eq!(echo(&mut listener), usize::from(path == (B, A)));
+        settle(&net);
+        assert_eq!(poll(&mut call), None);
+        net.change_links(|links| links.end(fault));
+    }
+    let mut call = ask(&net, "hello", false);
+    settle(&net);
+    assert_eq!(echo(&mut listener), 1);
+    settle(&net);
+    assert!(poll(&mut call).is_some());
+}
+
+#[test]
+fn a_cut_catches_what_is_under_way() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    let _call = ask(&net, "hello", false);
+    let fault = LinkFault {
+        paths: vec![(A, B)],
+        effect: Effect::Cut,
+    };
+    net.change_links(|links| links.begin(fault));
+    settle(&net);
+    assert_eq!(echo(&mut listener), 0);
+}
+
+#[test]
+fn loss_loses_some_and_duplication_doubles_idempotent_requests_only() {
+    let net = net(0.5, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    let calls: Vec<_> = (0..100).map(|_| ask(&net, "x", true)).collect();
+    settle(&net);
+    let arrived = echo(&mut listener);
+    assert!((20..80).contains(&arrived), "{arrived} of 100 arrived");
+    drop(calls);
+    let net = self::net(0.0, 1.0);
+    let mut listener = net.listen(B, Port::Peer);
+    let _calls = (ask(&net, "x", true), ask(&net, "x", false));
+    settle(&net);
+    assert_eq!(echo(&mut listener), 3);
+}
+
+fn accept(listener: &mut mpsc::UnboundedReceiver<Incoming>) -> Stream {
+    match listener.try_recv() {
+        Ok(Incoming::Open { stream, .. }) => stream,
+        _ => panic!("no stream arrived"),
+    }
+}
+
+fn send(stream: &Stream, text: String) -> Option<Result<(), NetError>> {
+    poll(&mut Box::pin(stream.send(text.into())))
+}
+
+fn recv(stream: &mut Stream) -> Option<Option<Result<Bytes, NetError>>> {
+    poll(&mut Box::pin(stream.recv()))
+}
+
+#[test]
+fn streams_keep_order_under_loss_and_push_back() {
+    let net = net(0.3, 0.0);
+    let mut listener = net.listen(B, Port::Client);
+    let client = net.open((A, B, Port::Client), 1);
+    for n in 0..64 {
+        assert_eq!(send(&client, n.to_string()), Some(Ok(())));
+    }
+    assert_eq!(send(&client, "beyond the window".to_owned()), None);
+    settle(&net);
+    let mut server = accept(&mut listener);
+    for n in 0..64 {
+        assert_eq!(
+            recv(&mut server),
+            Some(Some(Ok(Bytes::from(n.to_string()))))
+        );
+    }
+    assert_eq!(send(&client, "last".to_owned()), Some(Ok(())));
+    client.finish();
+    assert_eq!(send(&server, "answer".to_owned()), Some(Ok(())));
+    settle(&net);
+    assert_eq!(
+        recv(&mut server),
+        Some(Some(Ok(Bytes::from_static(b"last"))))
+    );
+    assert_eq!(recv(&mut server), Some(None));
+    let mut client = client;
+    assert_eq!(
+        recv(&mut client),
+        Some(Some(Ok(Bytes::from_static(b"answer"))))
+    );
+    drop(server);
+    settle(&net);
+    assert_eq!(recv(&mut client), Some(None));
+}
+
+#[test]
+fn streams_break_when_nobody_listens_or_a_process_dies() {
+    let net = net(0.0, 0.0);
+    let mut client = net.open((A, B, Port::Client), 1);
+    settle(&net);
+    assert_eq!(recv(&mut client), Some(Some(Err(NetError::Refused))));
+    let mut listener = net.listen(B, Port::Client);
+    let mut client = net.open((A, B, Port::Client), 1);
+    settle(&net);
+    let server = accept(&mut listener);
+    net.process_died(B);
+    drop(server);
+    settle(&net);
+    assert_eq!(recv(&mut client), Some(Some(Err(NetError::Reset))));
+    assert_eq!(
+        send(&client, "too late".to_owned()),
+        Some(Err(NetError::Reset))
+    );
+}

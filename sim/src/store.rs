@@ -1,0 +1,519 @@
+//! Tables in memory with the crash semantics of a journaled store: the simulated side of
+//! `detcd_storage::store`.
+//!
+//! The tables are persistent maps, so a snapshot is a clone, and every state since the last
+//! persist is kept: a crash goes back to one of them.
+
+use crate::disk::Loss;
+use crate::rng::{Rng, fnv_on};
+use crate::time;
+use crate::trace;
+use bytes::Bytes;
+use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View, Write};
+use detcd_storage::store::{Size, Stage, Store};
+use imbl::OrdMap;
+use std::collections::VecDeque;
+use std::ops::{Bound, RangeInclusive};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+/// All tables at one moment.
+#[derive(Clone, Default)]
+pub struct Tables {
+    tables: [OrdMap<Bytes, Bytes>; Table::ALL.len()],
+    bytes: u64,
+    /// The sum of the hashes of the rows that every member must have alike at equal applied
+    /// indices. Compaction works at its own pace on each member, and `Meta` holds a member's own
+    /// rows: those tables are left out.
+    replicated_hash: u64,
+}
+
+fn slot(table: Table) -> usize {
+    Table::ALL
+        .iter()
+        .position(|other| *other == table)
+        .expect("every table is in ALL")
+}
+
+fn is_replicated(table: Table) -> bool {
+    match table {
+        Table::Current | Table::Lease | Table::LeaseKeys | Table::Member | Table::Alarm => true,
+        Table::Meta | Table::Events | Table::Versions => false,
+    }
+}
+
+fn row_hash(table: Table, key: &[u8], value: &[u8]) -> u64 {
+    let hash = fnv_on(fnv_on(0, &[table as u8]), &(key.len() as u64).to_le_bytes());
+    // The sum of FNV hashes alone would be weak: neighbouring rows differ in few bits.
+    fnv_on(fnv_on(hash, key), value)
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
+        .rotate_left(29)
+}
+
+impl Tables {
+    pub fn replicated_hash(&self) -> u64 {
+        self.replicated_hash
+    }
+
+    fn apply(&mut self, write: Write) {
+        let Write { table, key, value } = write;
+        let rows = &mut self.tables[slot(table)];
+        let size = |value: &Bytes| (key.len() + value.len()) as u64;
+        if let Some(old) = rows.get(&key) {
+            self.bytes -= size(old);
+            if is_replicated(table) {
+                let hash = row_hash(table, &key, old);
+                self.replicated_hash = self.replicated_hash.wrapping_sub(hash);
+            }
+        }
+        match value {
+            Some(value) => {
+                self.bytes += size(&value);
+                if is_replicated(table) {
+                    let hash = row_hash(table, &key, &value);
+                    self.replicated_hash = self.replicated_hash.wrapping_add(hash);
+                }
+                rows.insert(key, value);
+            }
+            None => drop(rows.remove(&key)),
+        }
+    }
+
+    fn apply_all(&mut self, batch: Batch) {
+        batch.writes.into_iter().for_each(|write| self.apply(write));
+    }
+}
+
+impl View for Tables {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        Ok(self.tables[slot(table)].get(key).cloned())
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        if is_inverted(bounds) {
+            return Box::new(std::iter::empty());
+        }
+        let rows = self.tables[slot(table)].range::<_, [u8]>(bounds);
+        let owned = |(key, value): (&Bytes, &Bytes)| Ok((key.clone(), value.clone()));
+        match direction {
+            Direction::Forward => Box::new(rows.map(owned)),
+            Direction::Reverse => Box::new(rows.rev().map(owned)),
+        }
+    }
+}
+
+/// Bounds between which there can be no key. Maps panic on some of them.
+fn is_inverted((start, end): KeyBounds<'_>) -> bool {
+    match (start, end) {
+        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
+        (Bound::Included(start), Bound::Included(end)) => start > end,
+        (
+            Bound::Included(start) | Bound::Excluded(start),
+            Bound::Included(end) | Bound::Excluded(end),
+        ) => start >= end,
+    }
+}
+
+/// The durable side of a simulated store; survives the processes of its machine.
+#[derive(Clone)]
+pub struct Vault {
+    state: Arc<Mutex<State>>,
+}
+
+struct State {
+    life: u64,
+    current: Tables,
+    /// The states that a crash may go back to, oldest first: the last persisted one, and every
+    /// batch border since, the current state left out.
+    earlier: VecDeque<Tables>,
+    /// How many states were ever left behind by a persist, so that one under way keeps its place.
+    retired: u64,
+    persist_ms: RangeInclusive<u64>,
+    rng: Rng,
+}
+
+impl Vault {
+    pub fn new(rng: Rng, persist_ms: RangeInclusive<u64>) -> Vault {
+        Vault {
+            state: Arc::new(Mutex::new(State {
+                life: 0,
+                current: Tables::default(),
+                earlier: VecDeque::new(),
+                retired: 0,
+                persist_ms,
+                rng,
+            })),
+        }
+    }
+
+    /// The store as the machine's next process sees it.
+    pub fn mount(&self) -> SimStore {
+        let mut state = self.lock();
+        state.life += 1;
+        SimStore {
+            vault: self.clone(),
+            life: state.life,
+        }
+    }
+
+    /// The process is dead: its handles fail from now on, and the state goes back as told.
+    /// Gives the number of batches that were lost.
+    pub fn crash(&self, loss: Loss) -> usize {
+        let mut state = self.lock();
+        state.life += 1;
+        let states = state.earlier.len();
+        let kept = match loss {
+            Loss::KeepAll => states,
+            Loss::LoseUnsynced => 0,
+            Loss::Torn => state.rng.range(0..=states as u64) as usize,
+        };
+        if let Some(back) = state.earlier.get(kept) {
+            state.current = back.clone();
+        }
+        state.retired += states as u64;
+        state.earlier.clear();
+        drop(state);
+        trace::event(
+            "store.crash",
+            format_args!("{loss:?} lost {}", states - kept),
+        );
+        states - kept
+    }
+
+    /// The latest state, whoever may use it.
+    pub fn tables(&self) -> Tables {
+        self.lock().current.clone()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no holder of the vault panics")
+    }
+}
+
+/// The store of one life of a node.
+pub struct SimStore {
+    vault: Vault,
+    life: u64,
+}
+
+impl SimStore {
+    fn state(&self) -> Result<MutexGuard<'_, State>, Fault> {
+        let state = self.vault.lock();
+        if state.life == self.life {
+            Ok(state)
+        } else {
+            Err(Fault(
+                "the process that opened this store is dead".to_owned(),
+            ))
+        }
+    }
+
+    async fn persist_time(&self) -> Result<(), Fault> {
+        let duration = {
+            let mut state = self.state()?;
+            let range = state.persist_ms.clone();
+            Duration::from_millis(state.rng.range(range))
+        };
+        time::sleep(duration).await;
+        Ok(())
+    }
+}
+
+impl View for SimStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        self.state()?.current.get(table, key)
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        let rows = match self.state() {
+            Ok(state) => state.current.tables[slot(table)].clone(),
+            Err(fault) => return Box::new(std::iter::once(Err(fault))),
+        };
+        Box::new(OwnedScan::new(rows, bounds, direction))
+    }
+}
+
+impl Store for SimStore {
+    type Snapshot = Tables;
+    type Stage = SimStage;
+
+    fn snapshot(&self) -> Result<Tables, Fault> {
+        Ok(self.state()?.current.clone())
+    }
+
+    async fn write(&self, batch: Batch) -> Result<(), Fault> {
+        let mut state = self.state()?;
+        let mut hash = 0;
+        for Write { table, key, value } in &batch.writes {
+            let tag = [*table as u8, u8::from(value.is_some())];
+            hash = fnv_on(fnv_on(hash, &tag), key);
+            hash = fnv_on(hash, value.as_deref().unwrap_or_default());
+        }
+        trace::event(
+            "store.write",
+            format_args!("{} {hash:x}", batch.writes.len()),
+        );
+        let before = state.current.clone();
+        state.earlier.push_back(before);
+        state.current.apply_all(batch);
+        Ok(())
+    }
+
+    async fn persist(&self) -> Result<(), Fault> {
+        // Only what was written before the persist began is durable when it ends.
+        let mark = {
+            let state = self.state()?;
+            state.retired + state.earlier.len() as u64
+        };
+        self.persist_time().await?;
+        let mut state = self.state()?;
+        let count = mark.saturating_sub(state.retired) as usize;
+        state.earlier.drain(..count);
+        state.retired += count as u64;
+        trace::event("store.persist", format_args!("{count}"));
+        Ok(())
+    }
+
+    async fn stage(&self) -> Result<SimStage, Fault> {
+        drop(self.state()?);
+        Ok(SimStage {
+            store: SimStore {
+                vault: self.vault.clone(),
+                life: self.life,
+            },
+            tables: Tables::default(),
+        })
+    }
+
+    fn size(&self) -> Size {
+        let bytes = self.vault.lock().current.bytes;
+        Size {
+            total_bytes: bytes,
+            in_use_bytes: bytes,
+        }
+    }
+}
+
+/// A whole state under construction.
+pub struct SimStage {
+    store: SimStore,
+    tables: Tables,
+}
+
+impl Stage for SimStage {
+    async fn write(&mut self, batch: Batch) -> Result<(), Fault> {
+        drop(self.store.state()?);
+        self.tables.apply_all(batch);
+        Ok(())
+    }
+
+    async fn commit(self) -> Result<(), Fault> {
+        self.store.persist_time().await?;
+        let mut state = self.store.state()?;
+        state.retired += state.earlier.len() as u64;
+        state.earlier.clear();
+        state.current = self.tables;
+        trace::event(
+            "store.replaced",
+            format_args!("{:x}", state.current.replicated_hash),
+        );
+        Ok(())
+    }
+}
+
+/// A scan that owns its (persistent) table.
+struct OwnedScan {
+    rows: OrdMap<Bytes, Bytes>,
+    start: Bound<Bytes>,
+    end: Bound<Bytes>,
+    direction: Direction,
+}
+
+impl OwnedScan {
+    fn new(rows: OrdMap<Bytes, Bytes>, bounds: KeyBounds<'_>, direction: Direction) -> OwnedScan {
+        let owned = |bound: Bound<&[u8]>| bound.map(Bytes::copy_from_slice);
+        let (start, end) = bounds;
+        OwnedScan {
+            rows,
+            start: owned(start),
+            end: owned(end),
+            direction,
+        }
+    }
+}
+
+impl Iterator for OwnedScan {
+    type Item = Result<(Bytes, Bytes), Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let bounds = (as_slice(&self.start), as_slice(&self.end));
+        if is_inverted(bounds) {
+            return None;
+        }
+        let mut range = self.rows.range::<_, [u8]>(bounds);
+        let (key, value) = match self.direction {
+            Direction::Forward => range.next(),
+            Direction::Reverse => range.next_back(),
+        }?;
+        let row = (key.clone(), value.clone());
+        drop(range);
+        match self.direction {
+            Direction::Forward => self.start = Bound::Excluded(row.0.clone()),
+            Direction::Reverse => self.end = Bound::Excluded(row.0.clone()),
+        }
+        Some(Ok(row))
+    }
+}
+
+fn as_slice(bound: &Bound<Bytes>) -> Bound<&[u8]> {
+    bound.as_ref().map(|bytes| &bytes[..])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use futures::executor::block_on;
+
+    fn vault() -> Vault {
+        Vault::new(Rng::of(1, "store"), 0..=0)
+    }
+
+    fn put(store: &SimStore, key: &'static str, value: &'static str) {
+        let mut batch = Batch::default();
+        batch.put(Table::Current, key, value);
+        block_on(store.write(batch)).expect("the store works");
+    }
+
+    fn keys(view: &impl View) -> Vec<String> {
+        view.scan(
+            Table::Current,
+            (Bound::Unbounded, Bound::Unbounded),
+            Direction::Forward,
+        )
+        .map(|row| String::from_utf8(row.expect("no fault").0.to_vec()).expect("text"))
+        .collect()
+    }
+
+    #[test]
+    fn a_crash_goes_back_to_a_batch_border_since_the_last_persist() {
+        let mut seen = std::collections::BTreeSet::new();
+        for seed in 0..50 {
+            let vault = Vault::new(Rng::of(seed, "store"), 0..=0);
+            let store = vault.mount();
+            put(&store, "a", "1");
+            put(&store, "b", "1");
+            block_on(store.persist()).expect("the store works");
+            put(&store, "c", "1");
+            put(&store, "d", "1");
+            vault.crash(Loss::Torn);
+            seen.insert(keys(&vault.mount()));
+            assert!(block_on(store.persist()).is_err(), "the process is dead");
+        }
+        let names = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
+        let expected = [
+            names(&["a", "b"]),
+            names(&["a", "b", "c"]),
+            names(&["a", "b", "c", "d"]),
+        ];
+        assert_eq!(seen.into_iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn lost_and_kept_batches_are_as_told() {
+        for (loss, expected) in [(Loss::KeepAll, 2), (Loss::LoseUnsynced, 1)] {
+            let vault = vault();
+            let store = vault.mount();
+            put(&store, "a", "1");
+            block_on(store.persist()).expect("the store works");
+            put(&store, "b", "1");
+            vault.crash(loss);
+            assert_eq!(keys(&vault.mount()).len(), expected, "{loss:?}");
+        }
+    }
+
+    #[test]
+    fn a_stage_replaces_everything_and_only_when_committed() {
+        let vault = vault();
+        let store = vault.mount();
+        put(&store, "a", "1");
+        let before = store.snapshot().expect("the store works");
+        block_on(async {
+            let mut batch = Batch::default();
+            batch.put(Table::Current, "z", "1");
+            let mut dropped = store.stage().await.expect("staged");
+            dropped.write(batch.clone()).await.expect("written");
+            drop(dropped);
+            assert_eq!(keys(&store), ["a"]);
+            let mut stage = store.stage().await.expect("staged");
+            stage.write(batch).await.expect("written");
+            stage.commit().await.expect("committed");
+        });
+        assert_eq!(
+            (keys(&store), keys(&before)),
+            (vec!["z".to_owned()], vec!["a".to_owned()])
+        );
+        vault.crash(Loss::LoseUnsynced);
+        assert_eq!(keys(&vault.mount()), ["z"]);
+    }
+
+    #[test]
+    fn the_replicated_hash_depends_on_rows_and_not_on_their_history() {
+        let (first, second) = (vault(), vault());
+        let (one, two) = (first.mount(), second.mount());
+        put(&one, "a", "1");
+        put(&one, "b", "2");
+        put(&two, "b", "0");
+        put(&two, "b", "2");
+        assert_ne!(
+            first.tables().replicated_hash(),
+            second.tables().replicated_hash()
+        );
+        put(&two, "a", "1");
+        assert_eq!(
+            first.tables().replicated_hash(),
+            second.tables().replicated_hash()
+        );
+        let mut batch = Batch::default();
+        batch.put(Table::Meta, "own", "row");
+        batch.delete(Table::Current, "nothing");
+        block_on(two.write(batch)).expect("the store works");
+        assert_eq!(
+            first.tables().replicated_hash(),
+            second.tables().replicated_hash()
+        );
+    }
+
+    #[test]
+    fn scans_walk_both_ways_within_their_bounds() {
+        let vault = vault();
+        let store = vault.mount();
+        ["a", "b", "c"]
+            .into_iter()
+            .for_each(|key| put(&store, key, "1"));
+        let scan = |bounds: KeyBounds<'_>, direction| -> Vec<Bytes> {
+            let rows = store.scan(Table::Current, bounds, direction);
+            let through_store: Vec<Bytes> = rows.map(|row| row.expect("no fault").0).collect();
+            let tables = vault.tables();
+            let rows = tables.scan(Table::Current, bounds, direction);
+            assert_eq!(
+                through_store,
+                rows.map(|row| row.expect("no fault").0).collect::<Vec<_>>()
+            );
+            through_store
+        };
+        let half_open = (Bound::Included(&b"a"[..]), Bound::Excluded(&b"c"[..]));
+        assert_eq!(scan(half_open, Direction::Forward), ["a", "b"]);
+        assert_eq!(scan(half_open, Direction::Reverse), ["b", "a"]);
+        let inverted = (Bound::Included(&b"c"[..]), Bound::Excluded(&b"a"[..]));
+        assert!(scan(inverted, Direction::Forward).is_empty());
+        let empty = (Bound::Excluded(&b"b"[..]), Bound::Excluded(&b"b"[..]));
+        assert!(scan(empty, Direction::Reverse).is_empty());
+        assert_eq!(
+            scan(
+                (Bound::Excluded(b"a"), Bound::Unbounded),
+                Direction::Forward
+            ),
+            ["b", "c"]
+        );
+    }
+}
