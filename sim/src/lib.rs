@@ -5,9 +5,17 @@
 //! and clocks are simulated here. Everything that happens is a function of the binary, the
 //! scenario and the seed.
 
+pub mod check;
+pub mod client;
 pub mod disk;
+pub mod fault;
+pub mod history;
+pub mod model;
 pub mod net;
+pub mod protocol;
 pub mod rng;
+pub mod scenario;
 pub mod store;
 pub mod time;
 pub mod trace;
+pub mod workload;

@@ -1,0 +1,120 @@
+//! Watches: every watcher sees, from its first revision to the end of the run, each change of its
+//! range exactly once, in order, and all of a revision together.
+
+use super::{Check, Violation};
+use crate::history::{History, Watched};
+use crate::model::State;
+use detcd_core::api::Change;
+
+pub fn check(history: &History) -> Vec<Violation> {
+    let told = |watcher| problem(history, watcher).map(|what| Violation::new(Check::Watch, what));
+    history.watchers.iter().filter_map(told).collect()
+}
+
+/// The first thing that is wrong with what a watcher saw.
+fn problem(history: &History, watcher: &Watched) -> Option<String> {
+    let name = &watcher.name;
+    let mut expected = expected(history, watcher).into_iter().peekable();
+    let mut last = 0;
+    for (header, events) in &watcher.responses {
+        let (Some(first), Some(end)) = (events.first(), events.last()) else {
+            return Some(format!(
+                "{name} got a response that is neither events nor progress"
+            ));
+        };
+        let (first, end) = (first.kv.mod_revision, end.kv.mod_revision);
+        if first <= last {
+            return Some(format!(
+                "{name} got revision {first} after it had revision {last}"
+            ));
+        }
+        if end > *header {
+            return Some(format!(
+                "{name} got revision {end} under a header at {header}"
+            ));
+        }
+        let mut wanted: Vec<Change> = Vec::new();
+        while let Some(changes) = expected.next_if(|changes| changes[0].kv.mod_revision <= end) {
+            wanted.extend(changes);
+        }
+        if wanted != *events {
+            let (wanted, events) = (list(&wanted), list(events));
+            return Some(format!("{name} got [{events}] where [{wanted}] was due"));
+        }
+        last = end;
+    }
+    if let Some(missed) = expected.next() {
+        return Some(format!(
+            "{name} never got [{}], nor anything after it",
+            list(&missed)
+        ));
+    }
+    ahead(history, watcher)
+}
+
+/// Progress that claims more than the watcher had been sent.
+fn ahead(history: &History, watcher: &Watched) -> Option<String> {
+    for (after, progress) in &watcher.progress {
+        let sent = watcher.responses[..*after].last();
+        let sent = sent
+            .and_then(|(_, events)| events.last())
+            .map_or(0, |change| change.kv.mod_revision);
+        let from = (sent + 1).max(watcher.start);
+        let owed = history
+            .revisions
+            .range(from..(*progress + 1).max(from))
+            .find(|(_, changes)| {
+                changes
+                    .iter()
+                    .any(|change| watcher.range.contains(&change.kv.key))
+            });
+        if let Some((owed, _)) = owed {
+            let name = &watcher.name;
+            return Some(format!(
+                "{name} was told of progress to {progress} before revision {owed}"
+            ));
+        }
+    }
+    None
+}
+
+/// The changes that the watcher is to see, by revision.
+fn expected(history: &History, watcher: &Watched) -> Vec<Vec<Change>> {
+    let mut state = State::empty();
+    let mut expected = Vec::new();
+    for (revision, changes) in &history.revisions {
+        let mut of_range: Vec<Change> = Vec::new();
+        for change in changes
+            .iter()
+            .filter(|change| watcher.range.contains(&change.kv.key))
+        {
+            let before = of_range
+                .iter()
+                .rev()
+                .find(|earlier| earlier.kv.key == change.kv.key);
+            let before = match before {
+                Some(earlier) => Some(earlier.kv.clone()),
+                None => state.keys.get(&change.kv.key).cloned(),
+            };
+            let prev_kv = before.filter(|_| watcher.prev_kv);
+            of_range.push(Change {
+                kind: change.kind,
+                kv: change.kv.clone(),
+                prev_kv,
+            });
+        }
+        if *revision >= watcher.start && !of_range.is_empty() {
+            expected.push(of_range);
+        }
+        state = state.follow(changes);
+    }
+    expected
+}
+
+fn list(changes: &[Change]) -> String {
+    changes
+        .iter()
+        .map(ToString::to_string)
+        .collect::<Vec<_>>()
+        .join(", ")
+}

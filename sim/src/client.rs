@@ -1,0 +1,227 @@
+//! A simulated client: etcd's messages over the simulated network, to one member at a time.
+
+use crate::history::{Operation, Outcome, Reply, Request};
+use crate::net::stream::Stream;
+use crate::net::{Host, Net, NetError, Port};
+use crate::protocol::{self, Failure, Method};
+use crate::rng::Rng;
+use crate::time;
+use crate::trace;
+use bytes::Bytes;
+use detcd_core::api::{DeleteRangeReply, PutReply, RangeReply, TxnReply};
+use detcd_wire::etcdserverpb as pb;
+use prost::Message;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+/// Codes of gRPC that say that nothing was done. Every other error leaves a write's outcome open,
+/// as it does for real clients.
+const REFUSALS: [u32; 5] = [
+    3,  // InvalidArgument
+    5,  // NotFound
+    8,  // ResourceExhausted
+    9,  // FailedPrecondition
+    11, // OutOfRange
+];
+
+/// Operations of all clients, in the order in which they ended.
+pub type Journal = Arc<Mutex<Vec<Operation>>>;
+
+pub struct Client {
+    net: Net,
+    journal: Journal,
+    host: Host,
+    number: u32,
+    name: String,
+    seed: u64,
+    /// Where each member serves.
+    members: Vec<Host>,
+    /// The member that it talks to.
+    at: usize,
+    rng: Rng,
+}
+
+/// Why a call has no message as its answer.
+#[derive(Debug)]
+pub enum CallError {
+    Failed(Failure),
+    Net(NetError),
+    TimedOut,
+}
+
+impl Client {
+    pub fn new(
+        net: Net,
+        journal: Journal,
+        (host, number, name): (Host, u32, String),
+        members: Vec<Host>,
+        seed: u64,
+    ) -> Client {
+        let mut rng = Rng::of(seed, &name);
+        let at = rng.index(members.len());
+        Client {
+            net,
+            journal,
+            host,
+            number,
+            name,
+            seed,
+            members,
+            at,
+            rng,
+        }
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// A stream of draws for some part of what this client does.
+    pub fn rng(&self, part: &str) -> Rng {
+        Rng::of(self.seed, &format!("{}/{part}", self.name))
+    }
+
+    /// Talks to another member from now on.
+    pub fn go_elsewhere(&mut self) {
+        if self.members.len() > 1 {
+            let step = self.rng.range(1..=self.members.len() as u64 - 1) as usize;
+            self.at = (self.at + step) % self.members.len();
+        }
+    }
+
+    pub fn go_to(&mut self, member: usize) {
+        self.at = member;
+    }
+
+    /// Opens a stream to the member that it talks to.
+    pub fn open(&self, method: Method) -> Stream {
+        self.net.open(
+            (self.host, self.members[self.at], Port::Client),
+            method as u8,
+        )
+    }
+
+    /// Executes and writes down; gives the request back with its answer, if there was one.
+    pub async fn execute(
+        &mut self,
+        request: Request,
+        timeout: Duration,
+    ) -> Option<(Request, i64, Reply)> {
+        let called = time::now();
+        let member = self.at;
+        trace::event(
+            "client.call",
+            format_args!("{} m{} {request}", self.name, member + 1),
+        );
+        let outcome = match self.dispatch(&request, timeout).await {
+            Ok((revision, reply)) => Outcome::Done { revision, reply },
+            Err(error) => {
+                let outcome = outcome_of(&request, error);
+                self.go_elsewhere();
+                // As a client's back-off; without it a cut-off client would spin.
+                time::sleep(Duration::from_millis(self.rng.range(5..=100))).await;
+                outcome
+            }
+        };
+        let number = self.number;
+        let operation = Operation {
+            client: number,
+            member,
+            called,
+            ended: time::now(),
+            request,
+            outcome,
+        };
+        trace::event("client.done", format_args!("{operation}"));
+        let answer = operation
+            .done()
+            .map(|(revision, reply)| (operation.request.clone(), revision, reply.clone()));
+        self.journal
+            .lock()
+            .expect("no client panics")
+            .push(operation);
+        answer
+    }
+
+    async fn dispatch(
+        &self,
+        request: &Request,
+        timeout: Duration,
+    ) -> Result<(i64, Reply), CallError> {
+        match request.clone() {
+            Request::Range(range) => {
+                let request = pb::RangeRequest::from(range);
+                let answer: pb::RangeResponse = self.call(Method::Range, &request, timeout).await?;
+                let revision = revision(answer.header.as_ref());
+                Ok((revision, Reply::Range(RangeReply::from(answer))))
+            }
+            Request::Put(put) => {
+                let request = pb::PutRequest::from(put);
+                let answer: pb::PutResponse = self.call(Method::Put, &request, timeout).await?;
+                let revision = revision(answer.header.as_ref());
+                Ok((revision, Reply::Put(PutReply::from(answer))))
+            }
+            Request::Delete(delete) => {
+                let request = pb::DeleteRangeRequest::from(delete);
+                let answer: pb::DeleteRangeResponse =
+                    self.call(Method::DeleteRange, &request, timeout).await?;
+                let revision = revision(answer.header.as_ref());
+                Ok((revision, Reply::Delete(DeleteRangeReply::from(answer))))
+            }
+            Request::Txn(txn) => {
+                let request = pb::TxnRequest::from(txn);
+                let answer: pb::TxnResponse = self.call(Method::Txn, &request, timeout).await?;
+                let revision = revision(answer.header.as_ref());
+                let reply = TxnReply::try_from(answer).expect("a server answers each operation");
+                Ok((revision, Reply::Txn(reply)))
+            }
+            Request::LeaseGrant { id, ttl } => {
+                let request = pb::LeaseGrantRequest { id: id.0, ttl };
+                let answer: pb::LeaseGrantResponse =
+                    self.call(Method::LeaseGrant, &request, timeout).await?;
+                Ok((revision(answer.header.as_ref()), Reply::LeaseGrant))
+            }
+            Request::LeaseRevoke { id } => {
+                let request = pb::LeaseRevokeRequest { id: id.0 };
+                let answer: pb::LeaseRevokeResponse =
+                    self.call(Method::LeaseRevoke, &request, timeout).await?;
+                Ok((revision(answer.header.as_ref()), Reply::LeaseRevoke))
+            }
+        }
+    }
+
+    /// Sends one encoded message to the member that it talks to, and decodes the answer.
+    pub async fn call<A: Message + Default>(
+        &self,
+        method: Method,
+        request: &impl Message,
+        timeout: Duration,
+    ) -> Result<A, CallError> {
+        let body = Bytes::from(request.encode_to_vec());
+        let way = (self.host, self.members[self.at], Port::Client);
+        let call = self.net.call(way, method as u8, body, false);
+        let answer = match detcd_rt::timeout(timeout, call).await {
+            Err(_) => return Err(CallError::TimedOut),
+            Ok(answer) => answer.map_err(CallError::Net)?,
+        };
+        let body = protocol::decode(answer).map_err(CallError::Failed)?;
+        Ok(A::decode(body).expect("a server encodes what it sends"))
+    }
+}
+
+fn revision(header: Option<&pb::ResponseHeader>) -> i64 {
+    header.expect("every response has a header").revision
+}
+
+fn outcome_of(request: &Request, error: CallError) -> Outcome {
+    match error {
+        // Nobody listened: the request was seen by nobody.
+        CallError::Net(NetError::Refused) => Outcome::Refused("connection refused".to_owned()),
+        CallError::Failed(failure) if REFUSALS.contains(&failure.code) => {
+            Outcome::Refused(failure.text)
+        }
+        error if request.is_write() => Outcome::Unknown(format!("{error:?}")),
+        // A read that failed had no effect.
+        error => Outcome::Refused(format!("{error:?}")),
+    }
+}

@@ -1,0 +1,242 @@
+//! What clients did and saw: the evidence that the history checks judge.
+
+use detcd_core::api::{
+    Change, DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply, PutRequest,
+    RangeReply, RangeRequest, TxnReply, TxnRequest,
+};
+use std::collections::BTreeMap;
+use std::fmt;
+use std::time::Duration;
+
+/// A request of a client, as far as the model knows it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Request {
+    Range(RangeRequest),
+    Put(PutRequest),
+    Delete(DeleteRangeRequest),
+    Txn(TxnRequest),
+    LeaseGrant { id: LeaseId, ttl: i64 },
+    LeaseRevoke { id: LeaseId },
+}
+
+impl Request {
+    /// Whether it enters the log.
+    pub fn is_write(&self) -> bool {
+        match self {
+            Request::Range(_) => false,
+            Request::Txn(txn) => !txn.is_read_only(),
+            Request::Put(_)
+            | Request::Delete(_)
+            | Request::LeaseGrant { .. }
+            | Request::LeaseRevoke { .. } => true,
+        }
+    }
+
+    /// Whether it may show any past state.
+    pub fn is_serializable(&self) -> bool {
+        match self {
+            Request::Range(range) => range.serializable,
+            Request::Txn(txn) => txn.is_read_only() && txn.is_serializable(),
+            _ => false,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Reply {
+    Range(RangeReply),
+    Put(PutReply),
+    Delete(DeleteRangeReply),
+    Txn(TxnReply),
+    LeaseGrant,
+    LeaseRevoke,
+}
+
+/// How a request ended, as its client knows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// `revision` is the header's.
+    Done { revision: i64, reply: Reply },
+    /// It had no effect and never will.
+    Refused(String),
+    /// It may have taken effect, may yet do so, or never will.
+    Unknown(String),
+}
+
+/// One request and its end.
+#[derive(Clone, Debug)]
+pub struct Operation {
+    pub client: u32,
+    pub member: usize,
+    pub called: Duration,
+    /// When the client gave up, for an unknown outcome; the operation itself has no end then.
+    pub ended: Duration,
+    pub request: Request,
+    pub outcome: Outcome,
+}
+
+impl Operation {
+    /// When it was over, if it is known to be over.
+    pub fn returned(&self) -> Option<Duration> {
+        match self.outcome {
+            Outcome::Done { .. } | Outcome::Refused(_) => Some(self.ended),
+            Outcome::Unknown(_) => None,
+        }
+    }
+
+    /// The reply and its revision, if there was one.
+    pub fn done(&self) -> Option<(i64, &Reply)> {
+        match &self.outcome {
+            Outcome::Done { revision, reply } => Some((*revision, reply)),
+            Outcome::Refused(_) | Outcome::Unknown(_) => None,
+        }
+    }
+}
+
+/// The changes of each revision, from 2 on without a gap, as the healed cluster tells them.
+pub type Revisions = BTreeMap<i64, Vec<Change>>;
+
+/// Everything that the history checks look at.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    pub operations: Vec<Operation>,
+    /// As every member tells it in the end (they are compared before).
+    pub revisions: Revisions,
+    pub watchers: Vec<Watched>,
+}
+
+/// What one watcher saw, over all its reconnects.
+#[derive(Clone, Debug)]
+pub struct Watched {
+    pub name: String,
+    pub range: KeyRange,
+    pub prev_kv: bool,
+    /// The first revision that was asked for.
+    pub start: i64,
+    /// Every response with events: its header's revision and the events.
+    pub responses: Vec<(i64, Vec<Change>)>,
+    /// The header's revision of each response without events, and how many with events came
+    /// before it.
+    pub progress: Vec<(usize, i64)>,
+}
+
+impl fmt::Display for Operation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (called, ended) = (self.called.as_secs_f64(), self.ended.as_secs_f64());
+        write!(f, "client {} at member {}", self.client, self.member + 1)?;
+        write!(f, " [{called:.3}s, {ended:.3}s] {} -> ", self.request)?;
+        match &self.outcome {
+            Outcome::Done { revision, reply } => write!(f, "revision {revision}, {reply}"),
+            Outcome::Refused(why) => write!(f, "refused: {why}"),
+            Outcome::Unknown(why) => write!(f, "unknown: {why}"),
+        }
+    }
+}
+
+/// A key or value as text.
+pub fn text(bytes: &[u8]) -> String {
+    bytes.escape_ascii().to_string()
+}
+
+struct Range<'a>(&'a KeyRange);
+
+impl fmt::Display for Range<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            KeyRange::One(key) => f.write_str(&text(key)),
+            KeyRange::Span { start, end: None } => write!(f, "[{}, ...)", text(start)),
+            KeyRange::Span {
+                start,
+                end: Some(end),
+            } => {
+                write!(f, "[{}, {})", text(start), text(end))
+            }
+        }
+    }
+}
+
+impl fmt::Display for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Request::Range(range) => write_range(f, range),
+            Request::Put(put) => write_put(f, put),
+            Request::Delete(delete) => write!(f, "delete {}", Range(&delete.range)),
+            Request::Txn(txn) => write_txn(f, txn),
+            Request::LeaseGrant { id, ttl } => write!(f, "grant lease {:x} for {ttl} s", id.0),
+            Request::LeaseRevoke { id } => write!(f, "revoke lease {:x}", id.0),
+        }
+    }
+}
+
+fn write_range(f: &mut fmt::Formatter<'_>, range: &RangeRequest) -> fmt::Result {
+    write!(f, "get {}", Range(&range.range))?;
+    if range.revision > 0 {
+        write!(f, " at revision {}", range.revision)?;
+    }
+    if range.serializable {
+        f.write_str(" serializable")
+    } else {
+        Ok(())
+    }
+}
+
+fn write_put(f: &mut fmt::Formatter<'_>, put: &PutRequest) -> fmt::Result {
+    write!(f, "put {}={}", text(&put.key), text(&put.value))?;
+    if put.lease == LeaseId::NONE {
+        Ok(())
+    } else {
+        write!(f, " lease {:x}", put.lease.0)
+    }
+}
+
+fn write_txn(f: &mut fmt::Formatter<'_>, txn: &TxnRequest) -> fmt::Result {
+    f.write_str("txn if")?;
+    for compare in &txn.compare {
+        write!(
+            f,
+            " {} {:?} {:?}",
+            Range(&compare.range),
+            compare.op,
+            compare.target
+        )?;
+    }
+    for (word, ops) in [("then", &txn.success), ("else", &txn.failure)] {
+        write!(f, " {word}")?;
+        for op in ops {
+            f.write_str(" (")?;
+            match op {
+                Op::Range(range) => write_range(f, range)?,
+                Op::Put(put) => write_put(f, put)?,
+                Op::DeleteRange(delete) => write!(f, "delete {}", Range(&delete.range))?,
+                Op::Txn(txn) => write_txn(f, txn)?,
+            }
+            f.write_str(")")?;
+        }
+    }
+    Ok(())
+}
+
+impl fmt::Display for Reply {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Reply::Range(range) => {
+                write!(f, "{} keys:", range.count)?;
+                for kv in &range.kvs {
+                    write!(
+                        f,
+                        " {}={}@{}",
+                        text(&kv.key),
+                        text(&kv.value),
+                        kv.mod_revision
+                    )?;
+                }
+                Ok(())
+            }
+            Reply::Put(_) => f.write_str("put"),
+            Reply::Delete(delete) => write!(f, "{} deleted", delete.deleted),
+            Reply::Txn(txn) => write!(f, "succeeded: {}", txn.succeeded),
+            Reply::LeaseGrant => f.write_str("granted"),
+            Reply::LeaseRevoke => f.write_str("revoked"),
+        }
+    }
+}

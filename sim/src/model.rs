@@ -1,0 +1,369 @@
+//! etcd's key space, as simply as it can be said: what the real one is compared with.
+//!
+//! Written from the contract and not from `detcd_core`, with whose machine it shares nothing but
+//! the types of requests and replies.
+
+use crate::history::{Reply, Request};
+use bytes::Bytes;
+use detcd_core::api::{
+    Change, ChangeKind, Compare, CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest,
+    KeyRange, KeyValue, LeaseId, Op, OpReply, PutReply, PutRequest, RangeReply, RangeRequest,
+    SortOrder, TxnReply, TxnRequest,
+};
+use imbl::OrdMap;
+use std::cmp::Ordering;
+
+/// The key space at one revision. Cheap to clone.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct State {
+    pub revision: i64,
+    pub keys: OrdMap<Bytes, KeyValue>,
+    pub leases: OrdMap<i64, i64>,
+}
+
+/// What a request does to a state.
+#[derive(Clone, Debug)]
+pub struct Step {
+    pub state: State,
+    /// Empty if the revision stays.
+    pub changes: Vec<Change>,
+    pub result: Result<Reply, Refusal>,
+}
+
+/// Why a request that was applied changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    LeaseNotFound,
+    LeaseExists,
+    KeyNotFound,
+}
+
+impl State {
+    /// A store that was never written to.
+    pub fn empty() -> State {
+        State {
+            revision: 1,
+            ..State::default()
+        }
+    }
+
+    pub fn apply(&self, request: &Request) -> Step {
+        let mut draft = Draft {
+            state: self.clone(),
+            changes: Vec::new(),
+        };
+        let result = draft.run(request);
+        let Draft { mut state, changes } = draft;
+        if result.is_err() {
+            return Step {
+                state: self.clone(),
+                changes: Vec::new(),
+                result,
+            };
+        }
+        state.revision += i64::from(!changes.is_empty());
+        Step {
+            state,
+            changes,
+            result,
+        }
+    }
+
+    /// The state after changes that are taken as given.
+    pub fn follow(&self, changes: &[Change]) -> State {
+        let mut state = self.clone();
+        state.revision += 1;
+        for change in changes {
+            match change.kind {
+                ChangeKind::Put => {
+                    drop(state.keys.insert(change.kv.key.clone(), change.kv.clone()))
+                }
+                ChangeKind::Delete => drop(state.keys.remove(&change.kv.key)),
+            }
+        }
+        state
+    }
+
+    /// The changes that the end of a lease makes: its keys go, in order.
+    pub fn lease_end(&self, lease: LeaseId) -> Vec<Change> {
+        let mut draft = Draft {
+            state: self.clone(),
+            changes: Vec::new(),
+        };
+        draft.end_lease(lease);
+        draft.changes
+    }
+}
+
+/// A state in the middle of a request: its changes all get the next revision.
+struct Draft {
+    state: State,
+    changes: Vec<Change>,
+}
+
+impl Draft {
+    fn run(&mut self, request: &Request) -> Result<Reply, Refusal> {
+        match request {
+            Request::Range(range) => Ok(Reply::Range(self.range(range))),
+            Request::Put(put) => self.put(put).map(Reply::Put),
+            Request::Delete(delete) => Ok(Reply::Delete(self.delete(delete))),
+            Request::Txn(txn) => self.txn(txn).map(Reply::Txn),
+            Request::LeaseGrant { id, ttl } => {
+                if self.state.leases.insert(id.0, *ttl).is_some() {
+                    return Err(Refusal::LeaseExists);
+                }
+                Ok(Reply::LeaseGrant)
+            }
+            Request::LeaseRevoke { id } => {
+                if !self.state.leases.contains_key(&id.0) {
+                    return Err(Refusal::LeaseNotFound);
+                }
+                self.end_lease(*id);
+                Ok(Reply::LeaseRevoke)
+            }
+        }
+    }
+
+    fn end_lease(&mut self, lease: LeaseId) {
+        self.state.leases.remove(&lease.0);
+        let attached = self.state.keys.iter().filter(|(_, kv)| kv.lease == lease);
+        let attached: Vec<Bytes> = attached.map(|(key, _)| key.clone()).collect();
+        attached.into_iter().for_each(|key| drop(self.remove(&key)));
+    }
+
+    fn in_range(&self, range: &KeyRange) -> Vec<KeyValue> {
+        let found = self
+            .state
+            .keys
+            .iter()
+            .filter(|(key, _)| range.contains(key));
+        found.map(|(_, kv)| kv.clone()).collect()
+    }
+
+    /// The workloads ask for none of the options that are missing here.
+    fn range(&self, request: &RangeRequest) -> RangeReply {
+        assert!(
+            request.sort_order == SortOrder::None,
+            "the model does not sort"
+        );
+        let mut kvs = self.in_range(&request.range);
+        let count = kvs.len() as i64;
+        if request.count_only {
+            return RangeReply {
+                kvs: Vec::new(),
+                more: false,
+                count,
+            };
+        }
+        let more = request.limit > 0 && count > request.limit;
+        if more {
+            kvs.truncate(request.limit as usize);
+        }
+        if request.keys_only {
+            kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+        }
+        RangeReply { kvs, more, count }
+    }
+
+    fn put(&mut self, request: &PutRequest) -> Result<PutReply, Refusal> {
+        let before = self.state.keys.get(&request.key).cloned();
+        if (request.ignore_value || request.ignore_lease) && before.is_none() {
+            return Err(Refusal::KeyNotFound);
+        }
+        if request.lease != LeaseId::NONE && !self.state.leases.contains_key(&request.lease.0) {
+            return Err(Refusal::LeaseNotFound);
+        }
+        let revision = self.state.revision + 1;
+        let mut after = KeyValue {
+            key: request.key.clone(),
+            value: request.value.clone(),
+            create_revision: revision,
+            mod_revision: revision,
+            version: 1,
+            lease: request.lease,
+        };
+        if let Some(before) = &before {
+            after.create_revision = before.create_revision;
+            after.version = before.version + 1;
+            if request.ignore_value {
+                after.value = before.value.clone();
+            }
+            if request.ignore_lease {
+                after.lease = before.lease;
+            }
+        }
+        self.state.keys.insert(request.key.clone(), after.clone());
+        self.changes.push(Change {
+            kind: ChangeKind::Put,
+            kv: after,
+            prev_kv: before.clone(),
+        });
+        Ok(PutReply {
+            prev_kv: before.filter(|_| request.prev_kv),
+        })
+    }
+
+    fn delete(&mut self, request: &DeleteRangeRequest) -> DeleteRangeReply {
+        let found = self.in_range(&request.range);
+        found.iter().for_each(|kv| drop(self.remove(&kv.key)));
+        let deleted = found.len() as i64;
+        DeleteRangeReply {
+            deleted,
+            prev_kvs: if request.prev_kv { found } else { Vec::new() },
+        }
+    }
+
+    fn remove(&mut self, key: &Bytes) -> Option<KeyValue> {
+        let before = self.state.keys.remove(key)?;
+        let mod_revision = self.state.revision + 1;
+        let kv = KeyValue {
+            key: key.clone(),
+            mod_revision,
+            ..KeyValue::default()
+        };
+        let prev_kv = Some(before.clone());
+        self.changes.push(Change {
+            kind: ChangeKind::Delete,
+            kv,
+            prev_kv,
+        });
+        Some(before)
+    }
+
+    fn txn(&mut self, request: &TxnRequest) -> Result<TxnReply, Refusal> {
+        let succeeded = request.compare.iter().all(|compare| self.holds(compare));
+        let ops = if succeeded {
+            &request.success
+        } else {
+            &request.failure
+        };
+        let mut reply = TxnReply {
+            succeeded,
+            ..TxnReply::default()
+        };
+        for op in ops {
+            reply.responses.push(match op {
+                Op::Range(range) => OpReply::Range(self.range(range)),
+                Op::Put(put) => OpReply::Put(self.put(put)?),
+                Op::DeleteRange(delete) => OpReply::DeleteRange(self.delete(delete)),
+                Op::Txn(txn) => OpReply::Txn(self.txn(txn)?),
+            });
+            let changed = i64::from(!self.changes.is_empty());
+            reply.revisions.push(self.state.revision + changed);
+        }
+        Ok(reply)
+    }
+
+    fn holds(&self, compare: &Compare) -> bool {
+        let found = self.in_range(&compare.range);
+        if found.is_empty() {
+            // A key that is not there has zeros everywhere, but no value to compare.
+            return match compare.target {
+                CompareTarget::Value(_) => false,
+                _ => holds_for(compare, &KeyValue::default()),
+            };
+        }
+        found.iter().all(|kv| holds_for(compare, kv))
+    }
+}
+
+fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {
+    let order = match &compare.target {
+        CompareTarget::Version(version) => kv.version.cmp(version),
+        CompareTarget::Create(revision) => kv.create_revision.cmp(revision),
+        CompareTarget::Mod(revision) => kv.mod_revision.cmp(revision),
+        CompareTarget::Value(value) => kv.value.cmp(value),
+        CompareTarget::Lease(lease) => kv.lease.cmp(lease),
+    };
+    match compare.op {
+        CompareOp::Equal => order == Ordering::Equal,
+        CompareOp::NotEqual => order != Ordering::Equal,
+        CompareOp::Greater => order == Ordering::Greater,
+        CompareOp::Less => order == Ordering::Less,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn put(key: &'static str, value: &'static str) -> PutRequest {
+        PutRequest {
+            key: key.into(),
+            value: value.into(),
+            prev_kv: true,
+            ..PutRequest::default()
+        }
+    }
+
+    #[test]
+    fn counts_revisions_and_versions_as_etcd_does() {
+        let empty = State::empty();
+        let first = empty.apply(&Request::Put(put("a", "1"))).state;
+        let second = first.apply(&Request::Put(put("a", "2")));
+        let kv = &second.state.keys[&b"a"[..]];
+        assert_eq!((kv.create_revision, kv.mod_revision, kv.version), (2, 3, 2));
+        let range = KeyRange::One(Bytes::from_static(b"a"));
+        let delete = Request::Delete(DeleteRangeRequest {
+            range,
+            prev_kv: false,
+        });
+        let third = second.state.apply(&delete);
+        assert_eq!((third.state.revision, third.changes.len()), (4, 1));
+        let again = third.state.apply(&delete);
+        assert_eq!((again.state.revision, again.changes.len()), (4, 0));
+        let back = third.state.apply(&Request::Put(put("a", "3"))).state;
+        assert_eq!(back.keys[&b"a"[..]].version, 1);
+        assert_eq!(second.state.follow(&third.changes).keys, third.state.keys);
+    }
+
+    #[test]
+    fn a_transaction_has_one_revision_and_fails_whole() {
+        let range = KeyRange::One(Bytes::from_static(b"a"));
+        let compare = |target| Compare {
+            range: range.clone(),
+            op: CompareOp::Equal,
+            target,
+        };
+        let mut txn = TxnRequest {
+            compare: vec![compare(CompareTarget::Version(0))],
+            success: vec![Op::Put(put("a", "1")), Op::Put(put("b", "1"))],
+            failure: vec![],
+        };
+        let step = State::empty().apply(&Request::Txn(txn.clone()));
+        assert_eq!((step.state.revision, step.changes.len()), (2, 2));
+        assert!(
+            step.changes
+                .iter()
+                .all(|change| change.kv.mod_revision == 2)
+        );
+        let step = step.state.apply(&Request::Txn(txn.clone()));
+        assert_eq!((step.state.revision, step.changes.len()), (2, 0));
+        txn.compare = vec![compare(CompareTarget::Value(Bytes::new()))];
+        txn.failure = vec![Op::Put(PutRequest {
+            lease: LeaseId(5),
+            ..put("c", "1")
+        })];
+        let step = State::empty().apply(&Request::Txn(txn));
+        assert_eq!(step.result, Err(Refusal::LeaseNotFound));
+        assert_eq!(step.state, State::empty());
+    }
+
+    #[test]
+    fn the_end_of_a_lease_takes_its_keys() {
+        let grant = Request::LeaseGrant {
+            id: LeaseId(7),
+            ttl: 5,
+        };
+        let granted = State::empty().apply(&grant).state;
+        assert_eq!(granted.apply(&grant).result, Err(Refusal::LeaseExists));
+        let leased = PutRequest {
+            lease: LeaseId(7),
+            ..put("a", "1")
+        };
+        let state = granted.apply(&Request::Put(leased)).state;
+        assert_eq!(state.lease_end(LeaseId(7)).len(), 1);
+        let revoked = state.apply(&Request::LeaseRevoke { id: LeaseId(7) });
+        assert_eq!((revoked.state.revision, revoked.state.keys.len()), (3, 0));
+    }
+}

@@ -1,0 +1,168 @@
+use super::*;
+
+const WHOLE: &str = r#"
+# Everything that a scenario can say.
+budget = "90s"
+
+[cluster]
+members = 3
+election_ms = [800, 1200]
+snapshot_entries = 200
+network = { latency_ms = [1, 20], loss = 0.01, duplicate = [0.0, 0.1] }
+disk = { sync_ms = [1, 8] }
+
+[[workload]]
+kind = "kv"
+clients = [4, 8]
+keys = 5
+ops = 400
+mix = { put = 5, get = 3, txn = 1, delete = 1 }
+
+[[workload]]
+kind = "watch"
+prefix = "k/"
+watchers = 2
+
+[[fault]]
+kind = "partition"
+at = "5s..40s"
+split = [["follower:1"], ["rest"]]
+direction = "in"
+
+[[fault]]
+kind = "crash"
+at = "5s..40s"
+every = ["3s", "6s"]
+target = "any"
+disk = "any"
+restart_after = ["100ms", "2s"]
+
+[[fault]]
+kind = "loss"
+at = ["5s", "6s"]
+for = "1s"
+target = "minority"
+probability = 0.5
+
+[[fault]]
+kind = "delay"
+at = "1s"
+for = "1s"
+target = "leader"
+by_ms = [10, 50]
+
+[[fault]]
+kind = "clock"
+at = "1s"
+for = "1s"
+target = "follower"
+rate = [0.9, 1.1]
+wall_behind = "70s"
+
+[check]
+always = ["election-safety"]
+
+[expect]
+result = "pass"
+reached = ["leader.crashed"]
+"#;
+
+fn problem(text: &str) -> String {
+    Scenario::parse("test.toml", text)
+        .expect_err("it is wrong")
+        .to_string()
+}
+
+#[test]
+fn a_plan_is_a_scenario_that_resolves_to_itself() {
+    let scenario = Scenario::parse("test.toml", WHOLE).expect("it is right");
+    for seed in 0..50 {
+        let plan = scenario.resolve(seed).to_string();
+        let again = Scenario::parse("plan.toml", &plan).expect("a plan is a scenario");
+        assert_eq!(again.resolve(seed).to_string(), plan);
+        assert_eq!(again.resolve(seed + 1).to_string(), plan);
+    }
+    assert_ne!(
+        scenario.resolve(1).to_string(),
+        scenario.resolve(2).to_string()
+    );
+}
+
+#[test]
+fn a_recurring_fault_becomes_one_for_each_time() {
+    let scenario = Scenario::parse("test.toml", WHOLE).expect("it is right");
+    let plan = scenario.resolve(7);
+    let crashes: Vec<u64> = plan
+        .faults
+        .iter()
+        .filter(|fault| matches!(fault.kind, crate::fault::Kind::Crash(_)))
+        .map(|fault| fault.at.value())
+        .collect();
+    assert!((6..=12).contains(&crashes.len()), "{crashes:?}");
+    assert!(
+        crashes
+            .windows(2)
+            .all(|pair| (3000..=6000).contains(&(pair[1] - pair[0])))
+    );
+    assert!(crashes.iter().all(|at| (5000..=40_000).contains(at)));
+}
+
+#[test]
+fn checks_that_are_not_mentioned_are_all_on() {
+    let scenario = Scenario::parse("test.toml", WHOLE).expect("it is right");
+    let always = scenario
+        .checks
+        .iter()
+        .filter(|check| check.phase() == check::Phase::Always);
+    assert_eq!(always.count(), 1);
+    assert!(scenario.checks.contains(&Check::Durable));
+}
+
+#[test]
+fn mistakes_name_file_line_and_what_was_meant() {
+    let fault = "[[workload]]\nkind = \"kv\"\n[[fault]]\nkind = \"partition\"\n";
+    let cases = [
+        (
+            "budgte = \"1s\"",
+            "test.toml:1: a scenario has no key `budgte`; did you mean `budget`?",
+        ),
+        (
+            "[cluster]\nmembers = 3\nelektion_ms = 5",
+            "test.toml:3: cluster has no key `elektion_ms`; did you mean `election_ms`?",
+        ),
+        (
+            "[[workload]]\nkind = \"kw\"",
+            "test.toml:2: kind: `kw` is not known here; did you mean `kv`?",
+        ),
+        (
+            "budget = 5",
+            "test.toml:1: budget: a time such as \"5s\" or \"200ms\", or a pair of them belongs here",
+        ),
+        (
+            "[check]\nalways = [\"log-machting\"]",
+            "test.toml:2: always: `log-machting` is not known here; did you mean `log-matching`?",
+        ),
+        (
+            "budget = \"1s\"",
+            "test.toml:1: a scenario without a [[workload]] proves nothing",
+        ),
+        (
+            &format!("{fault}at = \"5s\"\nsplit = [[\"leader\"], [\"rest\"]]"),
+            "test.toml:3: this fault needs a `for`",
+        ),
+        (
+            &format!("{fault}at = \"5s..9s\"\nsplit = [[\"leadr\"], [\"rest\"]]"),
+            "test.toml:6: split: `leadr` names no member; there are leader, follower, \
+             follower:N, member:N, any, minority, all and rest",
+        ),
+        ("[cluster\nmembers = 3", "test.toml:1: "),
+        (
+            "[[workload]]\nkind = \"kv\"\n[expect]\nresult = \"caught\"",
+            "test.toml:3: a planted bug needs",
+        ),
+    ];
+    for (text, expected) in cases {
+        let problem = problem(text);
+        assert!(problem.starts_with(expected), "got\n{problem}\nfor\n{text}");
+    }
+}

@@ -1,0 +1,198 @@
+//! Watchers of a prefix that lose their connections and resume where they were.
+
+use crate::client::Client;
+use crate::history::Watched;
+use crate::net::{NetError, stream::Stream};
+use crate::protocol::Method;
+use crate::rng::Rng;
+use crate::scenario::reader::{Problem, Reader};
+use crate::scenario::units::{Span, Times};
+use crate::time;
+use crate::trace;
+use bytes::Bytes;
+use detcd_core::api::{KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
+use detcd_wire::etcdserverpb as pb;
+use prost::Message as _;
+use std::fmt;
+use std::time::Duration;
+use tokio::sync::watch;
+
+#[derive(Clone, Debug)]
+pub struct Watch {
+    pub watchers: Span,
+    prefix: String,
+    /// How long a watcher waits on a silent stream before it connects elsewhere.
+    patience: Span,
+}
+
+impl Watch {
+    pub fn read(reader: &Reader<'_>) -> Result<Watch, Problem> {
+        Ok(Watch {
+            watchers: reader.numbers("watchers", Span::one(2))?,
+            prefix: reader.text("prefix")?.unwrap_or("k/").to_owned(),
+            patience: reader.times("patience", Span::of(1000, 5000))?,
+        })
+    }
+
+    pub fn resolve(&self, rng: &mut Rng) -> Watch {
+        Watch {
+            watchers: self.watchers.draw(rng),
+            prefix: self.prefix.clone(),
+            patience: self.patience,
+        }
+    }
+
+    /// Watches until it has seen everything up to the revision that `until` says in the end.
+    pub async fn run(&self, mut client: Client, until: watch::Receiver<Option<i64>>) -> Watched {
+        let mut rng = client.rng("watch");
+        let mut session = Session {
+            seen: Watched {
+                name: client.name().to_owned(),
+                range: prefix_range(&self.prefix),
+                prev_kv: rng.chance(0.5),
+                // From the first revision, or from some one that is perhaps yet to come.
+                start: if rng.chance(0.5) {
+                    1
+                } else {
+                    rng.range(2..=200) as i64
+                },
+                responses: Vec::new(),
+                progress: Vec::new(),
+            },
+            next: 0,
+            until,
+        };
+        session.next = session.seen.start;
+        loop {
+            let mut stream = client.open(Method::Watch);
+            let patience = Duration::from_millis(rng.range(self.patience.range()));
+            match session.follow(&mut stream, patience).await {
+                Ended::Complete => return session.seen,
+                Ended::Broken(why) => {
+                    trace::event("watch.reconnect", format_args!("{} {why}", client.name()));
+                    client.go_elsewhere();
+                    time::sleep(Duration::from_millis(rng.range(10..=200))).await;
+                }
+            }
+        }
+    }
+}
+
+/// The range of all keys that begin so.
+pub fn prefix_range(prefix: &str) -> KeyRange {
+    let start = Bytes::copy_from_slice(prefix.as_bytes());
+    let mut end = prefix.as_bytes().to_vec();
+    match end.last_mut() {
+        None => KeyRange::Span {
+            start: Bytes::from_static(&[0]),
+            end: None,
+        },
+        Some(last) => {
+            *last = last.checked_add(1).expect("a prefix is text");
+            KeyRange::Span {
+                start,
+                end: Some(Bytes::from(end)),
+            }
+        }
+    }
+}
+
+/// A watcher over all its connections.
+struct Session {
+    seen: Watched,
+    /// The first revision not yet seen.
+    next: i64,
+    until: watch::Receiver<Option<i64>>,
+}
+
+enum Ended {
+    Complete,
+    Broken(String),
+}
+
+impl Session {
+    async fn follow(&mut self, stream: &mut Stream, patience: Duration) -> Ended {
+        let create = WatchRequest::Create(WatchCreate {
+            id: WatchId(0),
+            range: self.seen.range.clone(),
+            start_revision: self.next,
+            progress_notify: false,
+            no_put: false,
+            no_delete: false,
+            prev_kv: self.seen.prev_kv,
+            fragment: false,
+        });
+        if let Err(error) = send(stream, create).await {
+            return Ended::Broken(format!("{error:?}"));
+        }
+        loop {
+            let until = *self.until.borrow();
+            // Near the end a watcher asks how far it is: the last change need not be its own.
+            if until.is_some() && send(stream, WatchRequest::Progress).await.is_err() {
+                return Ended::Broken("progress".to_owned());
+            }
+            let wait = if until.is_some() {
+                patience.min(Duration::from_millis(500))
+            } else {
+                patience
+            };
+            let response = match detcd_rt::timeout(wait, stream.recv()).await {
+                Err(_) if until.is_some() && wait < patience => continue,
+                Err(_) if self.until.borrow().is_some() => continue,
+                Err(_) => return Ended::Broken("silence".to_owned()),
+                Ok(None) => return Ended::Broken("closed".to_owned()),
+                Ok(Some(Err(error))) => return Ended::Broken(format!("{error:?}")),
+                Ok(Some(Ok(body))) => decode(body),
+            };
+            if response.canceled {
+                return Ended::Broken(format!("canceled: {}", response.cancel_reason));
+            }
+            self.note(response);
+            if until.is_some_and(|until| self.next > until) {
+                return Ended::Complete;
+            }
+        }
+    }
+
+    fn note(&mut self, response: WatchResponse) {
+        if response.created {
+            return;
+        }
+        match response.events.last() {
+            Some(last) => {
+                self.next = self.next.max(last.kv.mod_revision + 1);
+                self.seen
+                    .responses
+                    .push((response.revision, response.events));
+            }
+            None => {
+                self.next = self.next.max(response.revision + 1);
+                self.seen
+                    .progress
+                    .push((self.seen.responses.len(), response.revision));
+            }
+        }
+    }
+}
+
+async fn send(stream: &Stream, request: WatchRequest) -> Result<(), NetError> {
+    let request = pb::WatchRequest::from(request);
+    stream.send(request.encode_to_vec().into()).await
+}
+
+fn decode(body: Bytes) -> WatchResponse {
+    let response = pb::WatchResponse::decode(body).expect("a server encodes what it sends");
+    WatchResponse::try_from(response).expect("a server's events have keys")
+}
+
+impl fmt::Display for Watch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "kind = \"watch\"\nwatchers = {}", self.watchers)?;
+        writeln!(
+            f,
+            "prefix = \"{}\"\npatience = {}",
+            self.prefix,
+            Times(self.patience)
+        )
+    }
+}
