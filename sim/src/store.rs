@@ -26,6 +26,8 @@ pub struct Tables {
     /// indices. Compaction works at its own pace on each member, and `Meta` holds a member's own
     /// rows: those tables are left out.
     replicated_hash: u64,
+    /// How often the whole state was replaced before.
+    generation: u64,
 }
 
 fn slot(table: Table) -> usize {
@@ -259,6 +261,14 @@ impl Store for SimStore {
         Ok(())
     }
 
+    async fn write_unless_replaced(&self, basis: &Tables, batch: Batch) -> Result<bool, Fault> {
+        if self.state()?.current.generation != basis.generation {
+            return Ok(false);
+        }
+        self.write(batch).await?;
+        Ok(true)
+    }
+
     async fn persist(&self) -> Result<(), Fault> {
         // Only what was written before the persist began is durable when it ends.
         let mark = {
@@ -312,7 +322,11 @@ impl Stage for SimStage {
         let mut state = self.store.state()?;
         state.retired += state.earlier.len() as u64;
         state.earlier.clear();
-        state.current = self.tables;
+        let generation = state.current.generation + 1;
+        state.current = Tables {
+            generation,
+            ..self.tables
+        };
         trace::event(
             "store.replaced",
             format_args!("{:x}", state.current.replicated_hash),

@@ -35,6 +35,7 @@ pub mod lease;
 pub mod limits;
 pub mod machine;
 pub mod member;
+pub mod mutants;
 pub mod node;
 pub mod overlay;
 pub mod query;

@@ -3,6 +3,7 @@
 
 use crate::message;
 use crate::payload;
+use crate::steps;
 use crate::types::{Entry, LogId, Types, Vote, log_id, term_of};
 use detcd_storage::log::{Log, LogEntry, Position, Recovered};
 use futures::stream::{self, Stream, StreamExt};
@@ -176,6 +177,7 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if let Some(committed) = &committed {
+            steps::committed(committed);
             self.log
                 .save_committed(to_position(committed))
                 .map_err(io::Error::other)?;
@@ -197,12 +199,14 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
         let done = Box::new(move |result: Result<(), detcd_storage::log::LogError>| {
             flushed.io_completed(result.map_err(io::Error::other));
         });
+        steps::appended(&entries);
         self.log.append(entries, done);
         Ok(())
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
         let last = last.map(|last| last.index());
+        steps::truncated(last);
         self.log
             .truncate_after(last)
             .await
@@ -212,6 +216,7 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
         // The log is all that can rebuild what the store has not yet synced.
         self.persist.persist_through(through.index()).await?;
+        steps::purged(through.index());
         self.log
             .purge(to_position(&through))
             .await

@@ -8,6 +8,7 @@ use crate::log::Persist;
 use crate::meta::{self, RaftRows};
 use crate::node::{Published, Sink};
 use crate::payload;
+use crate::steps;
 use crate::types::{Entry, LogId, Membership, SnapshotMeta, StoredMembership, Types, term_of};
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId};
@@ -72,6 +73,7 @@ impl<S: Store> Persisted<S> {
             self.through
                 .fetch_max(applied.index() + 1, Ordering::SeqCst);
         }
+        steps::snapshot_built(rows.applied.as_ref());
         Ok((rows, view))
     }
 }
@@ -128,9 +130,10 @@ impl<S: Store> MachineAdapter<S> {
         let Some(last) = entries.last().map(RaftEntry::log_id) else {
             return Ok(());
         };
-        let (batch, applied) = self.apply_to_overlay(entries)?;
+        let (batch, applied) = self.apply_to_overlay(&entries)?;
         self.store.write(batch).await?;
         self.publish()?;
+        steps::applied(&entries, self.machine.revision());
         (self.sink)(Event::Applied {
             index: last.index(),
             term: term_of(&last),
@@ -143,12 +146,12 @@ impl<S: Store> MachineAdapter<S> {
     /// The rows that the entries write, the raft rows among them, and what each entry did.
     fn apply_to_overlay(
         &mut self,
-        entries: Vec<Entry>,
+        entries: &[Entry],
     ) -> Result<(Batch, Vec<event::Applied>), Fault> {
         let mut overlay = Overlay::new(&*self.store);
         let mut applied = Vec::with_capacity(entries.len());
         let mut membership_changed = false;
-        for entry in &entries {
+        for entry in entries {
             self.check_order(&entry.log_id)?;
             let index = entry.index();
             match &entry.payload {
@@ -206,6 +209,7 @@ impl<S: Store> MachineAdapter<S> {
         }
         self.publish()?;
         let published = self.published.load_full();
+        steps::restored(published.applied, published.revision);
         (self.sink)(Event::Restored {
             index: published.applied,
             revision: published.revision,

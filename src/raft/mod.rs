@@ -26,6 +26,7 @@ mod proposer;
 mod receiver;
 mod runtime;
 mod snapshot;
+mod steps;
 mod types;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 use crate::node::{RaftStatus, Sink};
 use crate::runtime::WatchReceiver as Metrics;
+use crate::steps;
 use crate::types::{Types, term_of};
 use detcd_core::api::{MemberId, Millis};
 use detcd_core::event::Event;
@@ -66,6 +67,8 @@ impl Told {
         if self.role != Some(role) {
             self.role = Some(role);
             self.quorum_acked_ms = None;
+            let leader = status.leader.map(|leader| leader.0);
+            steps::role(status.term, leader, status.is_leader, status.last_log_index);
             sink(Event::Role {
                 term: status.term,
                 leader: status.leader,

@@ -83,7 +83,10 @@ impl<D: Disk> LogWriter<D> {
                     let _ = done.send(read); // the reader may have gone
                     failed.map_or(Ok(()), Err)?;
                 }
-                Turn::Commit { mut works, committed } => {
+                Turn::Commit {
+                    mut works,
+                    committed,
+                } => {
                     if let Err(error) = self.commit(&mut works, committed).await {
                         // Refuse what comes later first: a completion may call again.
                         self.shared.stop(error.clone());
@@ -177,11 +180,10 @@ impl<D: Disk> LogWriter<D> {
             .write_at(start, data)
             .await
             .map_err(|error| io("write", error))?;
-        segment
-            .file
-            .sync_data()
-            .await
-            .map_err(|error| io("sync", error))?;
+        if !detcd_core::mutant!(AckBeforeSync) {
+            let synced = segment.file.sync_data().await;
+            synced.map_err(|error| io("sync", error))?;
+        }
         self.end = end;
         self.sequence += 1;
         Ok(())
@@ -258,6 +260,11 @@ impl<D: Disk> LogWriter<D> {
 
     /// What nobody waits for: noting what is durable, recycling, preparing the next segment.
     async fn maintain(&mut self, purged: bool) -> Result<(), LogError> {
+        if detcd_core::mutant!(AckBeforeSync) {
+            let segment = self.segments.active();
+            let synced = segment.file.sync_data().await;
+            synced.map_err(|error| LogError::io(self.segments.path(segment.id), "sync", &error))?;
+        }
         self.note_synced().await?;
         if purged {
             let oldest = self

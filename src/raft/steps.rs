@@ -1,0 +1,78 @@
+//! What happens in the engine, step by step, as trace events of the target [`TARGET`].
+//!
+//! A person reads them at log level `trace`; the simulator's checks live on them. Where nobody
+//! listens they cost a load and a branch.
+
+use crate::payload;
+use crate::types::{Entry, LogId, term_of};
+use detcd_storage::log::LogEntry;
+use openraft::entry::RaftEntry;
+use tracing::{Level, enabled, trace};
+
+/// The target of all events of this kind.
+const TARGET: &str = "detcd::step";
+
+/// Entries are in the log: readable, not yet durable.
+pub(crate) fn appended(entries: &[LogEntry]) {
+    if !enabled!(target: TARGET, Level::TRACE) {
+        return;
+    }
+    for entry in entries {
+        let hash = hash(&entry.payload);
+        trace!(target: TARGET, index = entry.index, term = entry.term, hash, "appended");
+    }
+}
+
+/// The log was cut off after this entry.
+pub(crate) fn truncated(last: Option<u64>) {
+    trace!(target: TARGET, index = last.unwrap_or(0), "truncated");
+}
+
+/// Entries up to this one were removed, because a snapshot covers them.
+pub(crate) fn purged(through: u64) {
+    trace!(target: TARGET, index = through, "purged");
+}
+
+/// Entries up to this one are known to be committed.
+pub(crate) fn committed(committed: &LogId) {
+    trace!(target: TARGET, index = committed.index(), term = term_of(committed), "committed");
+}
+
+/// Entries were applied, and the store shows it.
+pub(crate) fn applied(entries: &[Entry], revision: i64) {
+    if !enabled!(target: TARGET, Level::TRACE) {
+        return;
+    }
+    for entry in entries {
+        let (index, term) = (entry.index(), term_of(&entry.log_id));
+        let hash = hash(&payload::encode(&entry.payload));
+        trace!(target: TARGET, index, term, hash, "applied");
+    }
+    if let Some(last) = entries.last() {
+        trace!(target: TARGET, index = last.index(), revision, "published");
+    }
+}
+
+/// A snapshot replaced the whole state.
+pub(crate) fn restored(index: u64, revision: i64) {
+    trace!(target: TARGET, index, revision, "restored");
+}
+
+/// A snapshot was frozen.
+pub(crate) fn snapshot_built(applied: Option<&LogId>) {
+    let index = applied.map_or(0, |applied| applied.index());
+    trace!(target: TARGET, index, "snapshot built");
+}
+
+/// The engine's role, whenever its term, role or leader changes.
+pub(crate) fn role(term: u64, leader: Option<u64>, is_leader: bool, last_log_index: u64) {
+    let leader = leader.unwrap_or(0);
+    trace!(target: TARGET, term, leader, is_leader, index = last_log_index, "role");
+}
+
+/// FNV-1a: the same in every build, unlike the standard library's hasher.
+fn hash(bytes: &[u8]) -> u64 {
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
+        (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3)
+    })
+}
