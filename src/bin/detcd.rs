@@ -1,1 +1,74 @@
-fn main() {}
+//! `detcd`: serves as a member of a cluster.
+
+use detcd::config::{self, Config, Notice, Request, UsageError, VersionInfo};
+use detcd::daemon;
+use std::process::ExitCode;
+
+/// What a shell is told of arguments that cannot be read.
+const EXIT_USAGE: u8 = 2;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let variables: Vec<(String, String)> = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect();
+    match config::read(&args, &variables) {
+        Ok(Request::Serve(config, notices)) => serve(*config, notices),
+        Ok(Request::Version) => {
+            print!("{}", config::version(VERSION));
+            ExitCode::SUCCESS
+        }
+        Ok(Request::Help) => {
+            print!("{}", config::help());
+            ExitCode::SUCCESS
+        }
+        Err(UsageError::Syntax(text)) => {
+            eprintln!("{text}\n{}", config::usage());
+            ExitCode::from(EXIT_USAGE)
+        }
+        Err(UsageError::Verify(error)) => {
+            // There is no log yet that the flags could have asked for.
+            if daemon::logging::start(&config::LogConfig::default()).is_ok() {
+                tracing::error!(error, "failed to verify flags");
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+const VERSION: VersionInfo = VersionInfo {
+    detcd: env!("CARGO_PKG_VERSION"),
+    git_sha: env!("DETCD_BUILT_FROM"),
+    rust: env!("DETCD_RUST_VERSION"),
+    os: std::env::consts::OS,
+    arch: std::env::consts::ARCH,
+};
+
+fn serve(config: Config, notices: Vec<Notice>) -> ExitCode {
+    if let Err(error) = daemon::logging::start(&config.log) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    runtime.enable_all().thread_name("detcd");
+    if config.worker_threads > 0 {
+        runtime.worker_threads(config.worker_threads);
+    }
+    let runtime = match runtime.build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            tracing::error!(%error, "cannot start threads");
+            return ExitCode::FAILURE;
+        }
+    };
+    let outcome = runtime.block_on(daemon::serve(config, notices));
+    // What still runs (a blocked system call of a failing disk) must not hold up the end.
+    runtime.shutdown_background();
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(%error, "failed to serve");
+            ExitCode::FAILURE
+        }
+    }
+}

@@ -35,6 +35,8 @@ pub struct Config {
     pub initial_advertise_peer_urls: Vec<Url>,
     pub advertise_client_urls: Vec<Url>,
     pub initial_cluster: String,
+    /// Whether `initial_cluster` was given, and not made of the name.
+    pub initial_cluster_given: bool,
     pub initial_cluster_token: String,
     pub initial_cluster_state: ClusterState,
     pub heartbeat: Duration,

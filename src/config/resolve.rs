@@ -44,6 +44,7 @@ pub(super) fn resolve(given: &Given, notices: &mut Vec<Notice>) -> Result<Config
         initial_advertise_peer_urls,
         advertise_client_urls: urls(given, "advertise-client-urls")?,
         initial_cluster,
+        initial_cluster_given: given.is_set("initial-cluster"),
         initial_cluster_token: given.text("initial-cluster-token").to_owned(),
         initial_cluster_state: match given.text("initial-cluster-state") {
             "existing" => ClusterState::Existing,

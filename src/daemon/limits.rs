@@ -1,0 +1,18 @@
+//! What the kernel grants the process.
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+/// Takes as many file descriptors as it may: each connection is one, and shells give few.
+pub(super) fn raise_open_files() {
+    let limit = getrlimit(Resource::Nofile);
+    if limit.current == limit.maximum {
+        return;
+    }
+    let raised = Rlimit {
+        current: limit.maximum,
+        maximum: limit.maximum,
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
+}

@@ -1,0 +1,322 @@
+//! The log, in the shape that etcd's users read and their tools parse: one JSON object a line
+//! (zap's), or columns for people.
+
+use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
+use std::fmt::Write as _;
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write as _};
+use std::path::PathBuf;
+use std::sync::Mutex;
+use std::time::{Duration, SystemTime};
+use thiserror::Error;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{LevelFilter, Targets};
+use tracing_subscriber::layer::{Context, SubscriberExt as _};
+
+#[derive(Debug, Error)]
+pub enum LogError {
+    #[error("cannot open log file {path}: {source}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error("a log is set up already")]
+    Twice,
+}
+
+/// Sets up the log of the process.
+pub fn start(config: &LogConfig) -> Result<(), LogError> {
+    let outputs = config
+        .outputs
+        .iter()
+        .map(Output::open)
+        .collect::<Result<Vec<_>, _>>()?;
+    let lines = Lines {
+        format: config.format,
+        outputs: Mutex::new(outputs),
+    };
+    let level = match config.level {
+        LogLevel::Debug => LevelFilter::DEBUG,
+        LogLevel::Info => LevelFilter::INFO,
+        LogLevel::Warn => LevelFilter::WARN,
+        LogLevel::Error => LevelFilter::ERROR,
+    };
+    // Libraries below say a lot at info that means nothing to an operator.
+    let quiet = level.min(LevelFilter::WARN);
+    let targets = Targets::new()
+        .with_default(quiet)
+        .with_target("detcd", level)
+        .with_target(
+            "openraft",
+            if level >= LevelFilter::DEBUG {
+                LevelFilter::INFO
+            } else {
+                LevelFilter::ERROR
+            },
+        );
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
+    tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
+}
+
+enum Output {
+    Stderr,
+    Stdout,
+    File(File),
+}
+
+impl Output {
+    fn open(output: &LogOutput) -> Result<Output, LogError> {
+        Ok(match output {
+            LogOutput::Stderr => Output::Stderr,
+            LogOutput::Stdout => Output::Stdout,
+            LogOutput::File(path) => {
+                let opened = OpenOptions::new().create(true).append(true).open(path);
+                let failed = |source| LogError::Open {
+                    path: path.clone(),
+                    source,
+                };
+                Output::File(opened.map_err(failed)?)
+            }
+        })
+    }
+
+    fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        match self {
+            Output::Stderr => io::stderr().lock().write_all(line),
+            Output::Stdout => io::stdout().lock().write_all(line),
+            Output::File(file) => file.write_all(line),
+        }
+    }
+}
+
+/// Writes each event as a line.
+struct Lines {
+    format: LogFormat,
+    outputs: Mutex<Vec<Output>>,
+}
+
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let meta = event.metadata();
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        let caller = match (meta.file(), meta.line()) {
+            (Some(file), Some(line)) => Some(format!("{}:{line}", short(file))),
+            _ => None,
+        };
+        let now = SystemTime::now()
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        let entry = Entry {
+            level: *meta.level(),
+            time: timestamp(now),
+            caller,
+            message: fields.message,
+            fields: fields.rest,
+        };
+        let line = match self.format {
+            LogFormat::Json => entry.json(),
+            LogFormat::Console => entry.console(),
+        };
+        let mut outputs = self
+            .outputs
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        for output in outputs.iter_mut() {
+            // There is nowhere to tell that the log cannot be written.
+            let _ = output.write(line.as_bytes());
+        }
+    }
+}
+
+struct Entry {
+    level: Level,
+    time: String,
+    caller: Option<String>,
+    message: String,
+    fields: Vec<(&'static str, serde_json::Value)>,
+}
+
+impl Entry {
+    fn json(&self) -> String {
+        let mut line = String::with_capacity(256);
+        let string = |text: &str| serde_json::Value::from(text).to_string();
+        // Writing to a string cannot fail.
+        let _ = write!(
+            line,
+            "{{\"level\":\"{}\",\"ts\":\"{}\"",
+            name(self.level),
+            self.time
+        );
+        if let Some(caller) = &self.caller {
+            let _ = write!(line, ",\"caller\":{}", string(caller));
+        }
+        let _ = write!(line, ",\"msg\":{}", string(&self.message));
+        for (name, value) in &self.fields {
+            let _ = write!(line, ",{}:{value}", string(&name.replace('_', "-")));
+        }
+        line.push_str("}\n");
+        line
+    }
+
+    fn console(&self) -> String {
+        let mut line = format!("{}\t{}", self.time, name(self.level));
+        if let Some(caller) = &self.caller {
+            let _ = write!(line, "\t{caller}");
+        }
+        let _ = write!(line, "\t{}", self.message);
+        if !self.fields.is_empty() {
+            let fields: serde_json::Map<String, serde_json::Value> = self
+                .fields
+                .iter()
+                .map(|(name, value)| (name.replace('_', "-"), value.clone()))
+                .collect();
+            let _ = write!(line, "\t{}", serde_json::Value::Object(fields));
+        }
+        line.push('\n');
+        line
+    }
+}
+
+fn name(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "error",
+        Level::WARN => "warn",
+        Level::INFO => "info",
+        Level::DEBUG | Level::TRACE => "debug",
+    }
+}
+
+/// The folder and the file: what zap calls the short caller.
+fn short(file: &str) -> &str {
+    let mut slashes = file.rmatch_indices('/').map(|(at, _)| at);
+    match slashes.nth(1) {
+        Some(at) => &file[at + 1..],
+        None => file,
+    }
+}
+
+/// ISO 8601 in UTC, to the millisecond.
+fn timestamp(since_epoch: Duration) -> String {
+    let seconds = since_epoch.as_secs();
+    let (days, second) = (seconds / 86_400, seconds % 86_400);
+    let (year, month, day) = date(days);
+    format!(
+        "{year:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}.{:03}Z",
+        second / 3600,
+        second / 60 % 60,
+        second % 60,
+        since_epoch.subsec_millis()
+    )
+}
+
+/// The date of the `days`th day after 1 January 1970. Years are counted from March, so that the
+/// leap day is a year's last.
+fn date(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era =
+        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month + 2) / 5 + 1;
+    let month = if month < 10 { month + 3 } else { month - 9 };
+    (era * 400 + year_of_era + u64::from(month <= 2), month, day)
+}
+
+/// The fields of an event; its message apart.
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: Vec<(&'static str, serde_json::Value)>,
+}
+
+impl Fields {
+    fn add(&mut self, field: &Field, value: serde_json::Value) {
+        self.rest.push((field.name(), value));
+    }
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn std::fmt::Debug) {
+        let text = format!("{value:?}");
+        match field.name() {
+            "message" => self.message = text,
+            // Lists of strings and numbers look the same to Rust and to JSON.
+            _ if text.starts_with('[') => {
+                let list = serde_json::from_str(&text).unwrap_or_else(|_| text.into());
+                self.add(field, list);
+            }
+            _ => self.add(field, text.into()),
+        }
+    }
+
+    fn record_str(&mut self, field: &Field, value: &str) {
+        match field.name() {
+            "message" => self.message = value.to_owned(),
+            _ => self.add(field, value.into()),
+        }
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        self.add(field, value.into());
+    }
+
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.add(field, value.into());
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.add(field, value.into());
+    }
+
+    fn record_f64(&mut self, field: &Field, value: f64) {
+        self.add(field, value.into());
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_have_zaps_shape() {
+        let entry = Entry {
+            level: Level::INFO,
+            time: timestamp(Duration::from_millis(1_795_260_884_928)),
+            caller: Some("daemon/mod.rs:7".into()),
+            message: "say \"hi\"".into(),
+            fields: vec![("member_id", "8e9e05c52164694d".into()), ("n", 3.into())],
+        };
+        assert_eq!(
+            entry.json(),
+            "{\"level\":\"info\",\"ts\":\"2026-11-21T11:34:44.928Z\",\"caller\":\"daemon/mod.rs:7\",\
+             \"msg\":\"say \\\"hi\\\"\",\"member-id\":\"8e9e05c52164694d\",\"n\":3}\n"
+        );
+        assert_eq!(
+            entry.console(),
+            "2026-11-21T11:34:44.928Z\tinfo\tdaemon/mod.rs:7\tsay \"hi\"\t\
+             {\"member-id\":\"8e9e05c52164694d\",\"n\":3}\n"
+        );
+    }
+
+    #[test]
+    fn dates_are_right_around_leap_days() {
+        for (days, wanted) in [
+            (0, (1970, 1, 1)),
+            (59, (1970, 3, 1)),
+            (11_016, (2000, 2, 29)),
+            (11_017, (2000, 3, 1)),
+            (20_453, (2025, 12, 31)),
+            (47_540, (2100, 2, 28)),
+            (47_541, (2100, 3, 1)),
+        ] {
+            assert_eq!(date(days), wanted, "{days}");
+        }
+    }
+
+    #[test]
+    fn callers_are_short() {
+        assert_eq!(short("src/server/http/mod.rs"), "http/mod.rs");
+        assert_eq!(short("main.rs"), "main.rs");
+    }
+}

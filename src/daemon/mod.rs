@@ -1,0 +1,351 @@
+//! The process around a member: its data-dir, its log, its sockets, its signals, in the order in
+//! which they come and go.
+
+pub mod identity;
+pub mod logging;
+
+mod advertise;
+mod limits;
+
+use crate::config::url::Url;
+use crate::config::{BootstrapError, ClusterState, Config, Notice};
+use crate::server::{BindError, Listener, ServerOptions, Servers};
+use detcd_core::api::{Member as Peer, Millis};
+use detcd_core::member::{cluster_id, member_id};
+use detcd_core::validate::Limits;
+use detcd_core::view::Fault;
+use detcd_driver::{Handle, Member, MemberOptions};
+use detcd_peer::Transport;
+use detcd_peer::tonic::TonicTransport;
+use detcd_storage::disk::{DataDirLock, LockError, RealDisk};
+use detcd_storage::log::LogOptions;
+use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
+use identity::{Identity, IdentityError};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// What clients get to finish their requests before the member stops under them.
+const GRACE: Duration = Duration::from_millis(300);
+/// What the member gets to stop. A member that has halted may never do so.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// Why the process ends with a failure.
+#[derive(Debug, Error)]
+pub enum DaemonError {
+    #[error(transparent)]
+    Bootstrap(#[from] BootstrapError),
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("cannot open {path}: {source}")]
+    Open { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    #[error(transparent)]
+    Start(#[from] detcd_driver::StartError),
+    #[error(
+        "data-dir {path} belongs to member {stored_member} of cluster {stored_cluster}, but the \
+         flags start member {member} of cluster {cluster}; choose another --data-dir, or leave \
+         out --initial-cluster to go on with what the data-dir holds"
+    )]
+    OtherMember {
+        path: PathBuf,
+        stored_member: String,
+        stored_cluster: String,
+        member: String,
+        cluster: String,
+    },
+    #[error(
+        "data-dir {path} has lost its {part}: this member cannot know what it has promised and \
+         must not vote; restore the data-dir from a backup, or remove this member from the \
+         cluster and add a new one"
+    )]
+    Amnesia { path: PathBuf, part: &'static str },
+    #[error("cannot listen for signals: {0}")]
+    Signals(io::Error),
+    #[error("the member halted: {0}")]
+    Halted(String),
+    #[error("cannot persist the applied state: {0}")]
+    Persist(Fault),
+}
+
+/// Serves until a signal asks to stop. `Ok` means that the member stopped as it should.
+pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonError> {
+    tell(&config, &notices);
+    limits::raise_open_files();
+    let signals = Signals::listen()?;
+    config.check_listeners()?;
+    let folder = config.data_dir.join("member");
+    let _lock = DataDirLock::take(&folder)?;
+    let identity = identify(&config, &folder)?;
+    let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
+    let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
+    let (disk, store) = open(&config, &folder, &identity)?;
+    identity.write(&folder)?;
+
+    let transport: Arc<dyn Transport> = Arc::new(TonicTransport::new(
+        identity.member_id.0,
+        identity.cluster_id.0,
+    ));
+    let options = member_options(&config, &identity);
+    let member = Member::start(options, disk, Arc::new(store), transport).await?;
+    Identity {
+        started: true,
+        ..identity
+    }
+    .write(&folder)?;
+
+    let handle = member.handle();
+    let addresses = |listeners: &[Listener]| -> Vec<String> {
+        listeners
+            .iter()
+            .map(|listener| listener.address().to_string())
+            .collect()
+    };
+    tracing::info!(
+        local_member_id = %handle.header(0).member_id,
+        initial_advertise_peer_urls = ?strings(&config.initial_advertise_peer_urls),
+        listen_peer_urls = ?addresses(&peers),
+        advertise_client_urls = ?strings(&config.advertise_client_urls),
+        listen_client_urls = ?addresses(&clients),
+        "now serving peer/client/metrics"
+    );
+    let options = ServerOptions::of(&config);
+    let version = options.cluster_version();
+    let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
+    let published = detcd_rt::spawn(advertise::advertise(handle.clone(), config, version));
+    let outcome = until_the_end(&handle, signals).await;
+    published.abort();
+    stop(member, servers, outcome).await
+}
+
+/// Waits for a signal or for the member to halt.
+async fn until_the_end(handle: &Handle, mut signals: Signals) -> Result<(), DaemonError> {
+    let mut fatal = handle.fatal();
+    tokio::select! {
+        biased;
+        reason = fatal.wait_for(Option::is_some) => {
+            let reason = reason.ok().and_then(|reason| reason.clone());
+            Err(DaemonError::Halted(reason.unwrap_or_else(|| "for no known reason".to_owned())))
+        }
+        name = signals.next() => {
+            tracing::info!(signal = name, "received signal; shutting down");
+            Ok(())
+        }
+    }
+}
+
+/// Clients go first, and get a moment; then the member; the other members last.
+async fn stop(
+    member: Member,
+    mut servers: Servers,
+    outcome: Result<(), DaemonError>,
+) -> Result<(), DaemonError> {
+    let id = member.handle().header(0).member_id;
+    tracing::info!(local_member_id = %id, "closing server");
+    let stopped = {
+        let mut clients = pin!(servers.stop_clients());
+        let drained = detcd_rt::timeout(GRACE, clients.as_mut()).await.is_ok();
+        let stopped = detcd_rt::timeout(STOP_MAX, member.stop()).await;
+        if !drained {
+            clients.await;
+        }
+        stopped
+    };
+    servers.stop_peers().await;
+    tracing::info!(local_member_id = %id, "closed server");
+    outcome?;
+    match stopped {
+        Ok(persisted) => persisted.map_err(DaemonError::Persist),
+        Err(_) => Err(DaemonError::Halted(format!(
+            "it did not stop within {STOP_MAX:?}"
+        ))),
+    }
+}
+
+struct Signals {
+    terminate: tokio::signal::unix::Signal,
+    interrupt: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> Result<Signals, DaemonError> {
+        Ok(Signals {
+            terminate: signal(SignalKind::terminate()).map_err(DaemonError::Signals)?,
+            interrupt: signal(SignalKind::interrupt()).map_err(DaemonError::Signals)?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            biased;
+            _ = self.terminate.recv() => "terminated",
+            _ = self.interrupt.recv() => "interrupt",
+        }
+    }
+}
+
+/// Says what the flags and the environment made of this process.
+fn tell(config: &Config, notices: &[Notice]) {
+    for notice in notices {
+        match notice {
+            Notice::UsedVariable(name, value) => tracing::info!(
+                variable_name = name,
+                variable_value = value,
+                "recognized and used environment variable"
+            ),
+            Notice::ShadowedVariable(name) => tracing::warn!(
+                "recognized environment variable {name}, but unused: shadowed by corresponding flag"
+            ),
+            Notice::UnknownVariable(variable) => tracing::warn!(
+                environment_variable = variable,
+                "unrecognized environment variable"
+            ),
+            Notice::Advice(text) => tracing::warn!("{text}"),
+        }
+    }
+    let data_dir = config.data_dir.display();
+    if config.data_dir_is_default {
+        tracing::warn!(%data_dir, "'data-dir' was empty; using default");
+    }
+    tracing::info!(
+        detcd_version = env!("CARGO_PKG_VERSION"),
+        etcd_version = config.etcd_version,
+        name = config.name,
+        %data_dir,
+        heartbeat_interval = ?config.heartbeat,
+        election_timeout = ?config.election_timeout,
+        snapshot_count = config.snapshot_count,
+        listen_peer_urls = ?strings(&config.listen_peer_urls),
+        listen_client_urls = ?strings(&config.listen_client_urls),
+        advertise_client_urls = ?strings(&config.advertise_client_urls),
+        "starting a detcd server"
+    );
+}
+
+/// Who this member is: by its data-dir if it has started before, else by its flags.
+fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonError> {
+    let Some(stored) = Identity::read(folder)? else {
+        let identity = found(config)?;
+        tracing::info!(
+            local_member_id = %identity.member_id,
+            cluster_id = %identity.cluster_id,
+            initial_cluster = config.initial_cluster,
+            "starting local member"
+        );
+        return Ok(identity);
+    };
+    let claims = config.initial_cluster_given && config.initial_cluster_state == ClusterState::New;
+    if claims {
+        let claimed = found(config)?;
+        let same = (claimed.member_id, claimed.cluster_id) == (stored.member_id, stored.cluster_id);
+        if !same {
+            return Err(DaemonError::OtherMember {
+                path: config.data_dir.clone(),
+                stored_member: stored.member_id.to_string(),
+                stored_cluster: stored.cluster_id.to_string(),
+                member: claimed.member_id.to_string(),
+                cluster: claimed.cluster_id.to_string(),
+            });
+        }
+    }
+    tracing::info!(
+        local_member_id = %stored.member_id,
+        cluster_id = %stored.cluster_id,
+        name = stored.name,
+        "the server is already initialized as member before, starting as etcd member..."
+    );
+    Ok(stored)
+}
+
+/// The identity of a member of a new cluster.
+fn found(config: &Config) -> Result<Identity, DaemonError> {
+    let bootstrap = config.bootstrap()?;
+    let members: Vec<Peer> = bootstrap
+        .members
+        .iter()
+        .map(|(name, urls)| {
+            let peer_urls = strings(urls);
+            Peer {
+                id: member_id(&peer_urls, &bootstrap.token, None),
+                name: name.clone(),
+                peer_urls,
+                ..Peer::default()
+            }
+        })
+        .collect();
+    let ids: Vec<_> = members.iter().map(|member| member.id).collect();
+    let own = members.iter().find(|member| member.name == config.name);
+    Ok(Identity {
+        cluster_id: cluster_id(&ids),
+        member_id: own.expect("a bootstrap has the local name").id,
+        name: config.name.clone(),
+        started: false,
+        members,
+    })
+}
+
+fn bind(urls: &[Url], reuse_port: bool) -> Result<Vec<Listener>, BindError> {
+    urls.iter()
+        .map(|url| Listener::bind(url, reuse_port))
+        .collect()
+}
+
+/// Opens log and store. A member that has started before must find both.
+fn open(
+    config: &Config,
+    folder: &Path,
+    identity: &Identity,
+) -> Result<(RealDisk, FjallStore), DaemonError> {
+    let (log, state) = (folder.join("log"), folder.join("store"));
+    if identity.started {
+        for (path, part) in [(&log, "raft log"), (&state, "applied state")] {
+            let empty =
+                std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
+            if empty {
+                return Err(DaemonError::Amnesia {
+                    path: config.data_dir.clone(),
+                    part,
+                });
+            }
+        }
+    }
+    let disk = RealDisk::open(&log).map_err(|source| DaemonError::Open { path: log, source })?;
+    let options = StoreOptions {
+        cache_bytes: config.store_cache_bytes,
+        ..StoreOptions::default()
+    };
+    Ok((disk, FjallStore::open(&state, options)?))
+}
+
+fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
+    let millis =
+        |duration: Duration| Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+    MemberOptions {
+        cluster_id: identity.cluster_id,
+        member_id: identity.member_id,
+        members: identity.members.clone(),
+        heartbeat: millis(config.heartbeat),
+        election_timeout: millis(config.election_timeout),
+        snapshot_count: config.snapshot_count,
+        catch_up_entries: config.snapshot_catchup_entries,
+        limits: Limits {
+            request_bytes_max: config.max_request_bytes,
+            txn_ops_max: config.max_txn_ops,
+        },
+        watch_progress_interval: millis(config.watch_progress_interval),
+        log: LogOptions::new(detcd_rt::random_u64()),
+    }
+}
+
+fn strings(urls: &[Url]) -> Vec<String> {
+    urls.iter().map(Url::to_string).collect()
+}
