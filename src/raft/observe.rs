@@ -7,6 +7,7 @@ use crate::steps;
 use crate::types::{Types, term_of};
 use detcd_core::api::{MemberId, Millis};
 use detcd_core::event::Event;
+use detcd_core::limits::APPLY_LAG_MAX;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::{RaftMetrics, ServerState};
@@ -15,6 +16,10 @@ use tokio::sync::watch;
 /// Under load a quorum acknowledges thousands of times a second; nobody needs to know more
 /// closely than this.
 const QUORUM_ACKED_STEP_MS: u64 = 10;
+
+/// How far apply may lag before the core is told what is committed: below this it does not matter,
+/// and above it writes will soon be refused.
+const LAG_TOLD_MIN: u64 = APPLY_LAG_MAX / 2;
 
 pub(crate) async fn observe(
     mut metrics: Metrics<RaftMetrics<Types>>,
@@ -59,6 +64,7 @@ pub(crate) fn status(metrics: &RaftMetrics<Types>) -> RaftStatus {
 struct Told {
     role: Option<(u64, Option<MemberId>, bool)>,
     quorum_acked_ms: Option<u64>,
+    committed: u64,
 }
 
 impl Told {
@@ -73,6 +79,12 @@ impl Told {
                 term: status.term,
                 leader: status.leader,
                 is_leader: status.is_leader,
+            });
+        }
+        if status.committed > self.committed.max(status.applied + LAG_TOLD_MIN) {
+            self.committed = status.committed;
+            sink(Event::Committed {
+                index: status.committed,
             });
         }
         let Some(since) = status.last_quorum_acked.filter(|_| status.is_leader) else {

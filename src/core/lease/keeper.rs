@@ -9,6 +9,8 @@
 //! lease is revoked once a quorum has acknowledged this leader *after* the deadline passed. So a
 //! leader that is cut off, stalled or late ends nothing (etcd #15247): whoever may have been
 //! elected meanwhile has extended the lease, and that election denies this leader the contact.
+//! Heartbeats are contact enough, as a rule. If none comes (a lone member has nobody to send any
+//! to) the keeper asks for one.
 //!
 //! A lease whose revoke is proposed is never renewed (etcd PR 20616): the revoke may be in the log
 //! already, and the client would go on believing in a lease that is gone.
@@ -217,11 +219,28 @@ impl Keeper {
         retry.or_else(fresh).map(|(_, id)| *id)
     }
 
-    /// When [`Keeper::take_expired`] has more to give although nothing happens. Expiry itself
-    /// needs no timer: it follows contact with the quorum.
-    pub fn deadline(&self) -> Option<Millis> {
-        self.next_expired()
-            .map(|_| self.window.since + LEASE_REVOKE_WINDOW)
+    /// Whether a lease is overdue, and only contact with the quorum is missing to end it.
+    pub fn wants_contact(&self, now: Millis) -> bool {
+        self.contact_due().is_some_and(|due| due <= now)
+    }
+
+    /// When this keeper wants to be asked although nothing happens: [`Keeper::take_expired`] has
+    /// more to give, or it will want contact.
+    pub fn deadline(&self, now: Millis) -> Option<Millis> {
+        match self.next_expired() {
+            Some(_) => Some(self.window.since + LEASE_REVOKE_WINDOW),
+            None => self.contact_due().filter(|due| *due > now),
+        }
+    }
+
+    /// When the next lease is so long overdue that contact is asked for: whatever comes by itself
+    /// within a window comes in time.
+    fn contact_due(&self) -> Option<Millis> {
+        let room = self.revoking.len() < LEASE_REVOKES_PENDING_MAX;
+        let fresh = self.due.first().filter(|_| room);
+        let next = self.revoking.first().into_iter().chain(fresh).min();
+        let (due, _) = next?;
+        (*due > self.acked).then_some(*due + LEASE_REVOKE_WINDOW)
     }
 
     pub fn is_primary(&self) -> bool {

@@ -146,7 +146,8 @@ impl Node {
             return Some(effect);
         }
         self.route_calls();
-        if let Some(effect) = self.reads.ask(self.now, &self.leadership) {
+        let contact = self.keeper.wants_contact(self.now);
+        if let Some(effect) = self.reads.ask(self.now, &self.leadership, contact) {
             return Some(effect);
         }
         if let Some(effect) = self.out.pop_front() {
@@ -161,11 +162,12 @@ impl Node {
 
     /// When the node wants to hear of the time at the latest. Ask it when `poll` gave `None`.
     pub fn deadline(&self) -> Option<Millis> {
+        let contact = self.keeper.wants_contact(self.now);
         let deadlines = [
             self.writes.deadline(&self.leadership),
-            self.reads.deadline(&self.leadership),
+            self.reads.deadline(&self.leadership, contact),
             self.calls.deadline(&self.leadership),
-            self.keeper.deadline(),
+            self.keeper.deadline(self.now),
             self.hub.deadline(),
         ];
         deadlines.into_iter().flatten().min()

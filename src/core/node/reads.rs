@@ -89,9 +89,11 @@ impl Reads {
         }
     }
 
-    /// Starts a round for everybody who waits for one.
-    pub fn ask(&mut self, now: Millis, leadership: &Leadership) -> Option<Effect> {
-        if self.queued.is_empty() || self.round.is_some() || !self.pace.is_open() {
+    /// Starts a round for everybody who waits for one, or for its own sake if `contact` with the
+    /// quorum is wanted.
+    pub fn ask(&mut self, now: Millis, leadership: &Leadership, contact: bool) -> Option<Effect> {
+        let wanted = contact || !self.queued.is_empty();
+        if !wanted || self.round.is_some() || !self.pace.is_open() {
             return None;
         }
         let route = leadership.route()?;
@@ -103,7 +105,7 @@ impl Reads {
             }
             None => false,
         });
-        if readers.is_empty() {
+        if readers.is_empty() && !contact {
             return None;
         }
         self.rounds += 1;
@@ -189,8 +191,9 @@ impl Reads {
         }
     }
 
-    pub fn deadline(&self, leadership: &Leadership) -> Option<Millis> {
-        let can_ask = !self.queued.is_empty() && leadership.route().is_some();
+    pub fn deadline(&self, leadership: &Leadership, contact: bool) -> Option<Millis> {
+        let wanted = contact || !self.queued.is_empty();
+        let can_ask = wanted && leadership.route().is_some();
         let retry = self.pace.deadline().filter(|_| can_ask);
         let round = self.round.as_ref().map(Round::expires);
         [self.waiting.deadline(), round, retry]
