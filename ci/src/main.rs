@@ -1,1 +1,60 @@
-fn main() {}
+//! `cargo ci`: the gates of detcd. `check`, `test`, `sim` and `bench` never write; `fix` does.
+
+mod gates;
+mod run;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+/// The gates of detcd. Only `fix` changes files.
+#[derive(Parser)]
+#[command(name = "cargo ci")]
+struct Arguments {
+    #[command(subcommand)]
+    gate: Gate,
+}
+
+#[derive(Subcommand)]
+enum Gate {
+    /// Formatting, lints and tidy.
+    Check,
+    /// Every test of the workspace.
+    Test {
+        /// Passed on to `cargo test`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// The simulator: smoke scenarios twice over many seeds, and mutants that must be caught.
+    Sim {
+        /// Seeds of each scenario.
+        #[arg(long, default_value_t = 20)]
+        seeds: u32,
+    },
+    /// A release build, measured: `cargo ci bench -- --against PATH-TO-ETCD`.
+    Bench {
+        /// Passed on to `detcd bench`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Formats, applies what clippy suggests, and rewrites golden outputs: review the diff.
+    Fix,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if let Err(refusal) = run::refuse_flags() {
+        eprintln!("cargo ci: {refusal}");
+        return ExitCode::FAILURE;
+    }
+    let steps = match arguments.gate {
+        Gate::Check => gates::check(),
+        Gate::Test { arguments } => gates::test(&arguments),
+        Gate::Sim { seeds } => gates::sim(seeds),
+        Gate::Bench { arguments } => gates::bench(&arguments),
+        Gate::Fix => gates::fix(),
+    };
+    match run::all(&steps) {
+        true => ExitCode::SUCCESS,
+        false => ExitCode::FAILURE,
+    }
+}

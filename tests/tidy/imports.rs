@@ -1,0 +1,116 @@
+//! Who may import whom (ARCHITECTURE.md): crates that only some places name.
+
+use crate::Violation;
+use crate::source::Source;
+
+struct Door {
+    /// The crate or module, as code names it.
+    name: &'static str,
+    /// Who may name it.
+    open_to: &'static [&'static str],
+    instead: &'static str,
+}
+
+const DOORS: &[Door] = &[
+    Door {
+        name: "openraft",
+        open_to: &["src/raft/"],
+        instead: "only src/raft names openraft: ask it through RaftNode",
+    },
+    Door {
+        name: "openraft_rt",
+        open_to: &["src/raft/"],
+        instead: "only src/raft names openraft: ask it through RaftNode",
+    },
+    Door {
+        name: "fjall",
+        // The module's parent names the file, not the crate.
+        open_to: &["src/storage/store/fjall.rs", "src/storage/store/mod.rs"],
+        instead: "only src/storage/store/fjall.rs names fjall: use the Store trait",
+    },
+    Door {
+        name: "detcd_raft",
+        open_to: &["src/raft/", "src/driver/", "sim/"],
+        instead: "raft is the driver's business: use the driver's Handle",
+    },
+    Door {
+        name: "detcd_storage",
+        open_to: &[
+            "src/storage/",
+            "src/raft/",
+            "src/driver/",
+            "src/bin/",
+            "src/lib.rs",
+            "src/run",
+            "sim/",
+            "tests/",
+        ],
+        instead: "the server sees the driver's Handle, never the store: move what you need there",
+    },
+    Door {
+        name: "detcd_driver",
+        open_to: &[
+            "src/driver/",
+            "src/server/",
+            "src/bin/",
+            "src/lib.rs",
+            "src/run",
+            "sim/",
+            "tests/",
+        ],
+        instead: "only what stands above the driver may import it: move the shared part down",
+    },
+    Door {
+        name: "detcd_sim",
+        open_to: &["sim/"],
+        instead: "nothing imports the simulator: what both need moves into the library",
+    },
+    Door {
+        name: "detcd_ci",
+        open_to: &["ci/"],
+        instead: "nothing imports the gates",
+    },
+    Door {
+        name: "crate::server",
+        open_to: &["src/server/", "src/bin/", "src/lib.rs", "src/run"],
+        instead: "the server is above this room: move the shared part down",
+    },
+];
+
+/// What src/config may name besides itself: it turns words into one value, and knows nobody.
+const CONFIG_MAY: &[&str] = &["detcd_core", "detcd_config"];
+
+pub fn violations(source: &Source) -> Vec<Violation> {
+    let mut found = Vec::new();
+    for (line, path) in source.paths() {
+        let instead = DOORS
+            .iter()
+            .find(|door| is_below(&path, door.name))
+            .filter(|door| !source.is_in(door.open_to))
+            .map(|door| door.instead)
+            .or_else(|| config(source, &path));
+        if let Some(instead) = instead {
+            let instead = format!("{path}: {instead}");
+            found.push(Violation {
+                path: source.path.clone(),
+                line,
+                instead,
+            });
+        }
+    }
+    found
+}
+
+fn config(source: &Source, path: &str) -> Option<&'static str> {
+    let first = path.split("::").next().expect("a path has segments");
+    let stranger = first.starts_with("detcd_") && !CONFIG_MAY.contains(&first)
+        || ["tonic", "axum", "tokio", "openraft", "hyper"].contains(&first)
+        || first == "crate" && !is_below(path, "crate::config");
+    (source.is_in(&["src/config/"]) && stranger)
+        .then_some("config knows clap, serde and the core's types only: give it values")
+}
+
+fn is_below(path: &str, prefix: &str) -> bool {
+    path.strip_prefix(prefix)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+}
