@@ -86,8 +86,9 @@ pub fn range_chunk(
     at: At,
     request: &RangeRequest,
     from: Option<ChunkCursor>,
+    bytes_max: usize,
 ) -> Result<(RangeReply, Option<ChunkCursor>), QueryError> {
-    ranges::range_chunk(view, at, request, from)
+    ranges::range_chunk(view, at, request, from, bytes_max)
 }
 
 /// Answers a transaction that only reads.

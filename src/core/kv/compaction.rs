@@ -7,6 +7,8 @@
 //! ([`pending`]), and finds less to remove.
 //!
 //! Whatever batches were written, reads from the compaction revision on, and hashes, are the same.
+//! The changes made at the compaction revision itself stay until the next compaction, deletes too:
+//! watchers may still start there.
 
 use super::history::{Mark, newest_before};
 use crate::api::Revision;
@@ -58,7 +60,7 @@ pub fn step(
         return Ok(Step { batch, next: None });
     }
     let start = from.0.unwrap_or(Revision {
-        main: finished + 1,
+        main: finished,
         sub: 0,
     });
     let end = revision_key(Revision {
@@ -79,12 +81,15 @@ pub fn step(
         }
         let event = decode_event(revision, &row)?;
         let key = event.key();
-        // Earlier compactions left at most one version of a key behind, and this change ends it.
-        // Versions within this compaction are judged at their own turn, before a tombstone's.
+        // Below its own revision the last compaction left at most one version of a key, and this
+        // change ends it. Later ones are judged at their own turn, before a tombstone's.
         if let Some(Mark { revision, .. }) = newest_before(view, key, revision)?
-            && revision.main <= finished
+            && revision.main < finished
         {
             remove(&mut batch, key, revision);
+        }
+        if revision.main == compact_revision {
+            continue;
         }
         let is_tombstone = matches!(event, EventRow::Tombstone { .. });
         if is_tombstone || is_superseded(view, key, revision, compact_revision)? {

@@ -181,7 +181,8 @@ impl Iterator for Live<'_> {
 ///
 /// Stops early, between two main revisions, once the limits on a catch-up read are reached
 /// ([`CATCH_UP_EVENTS_MAX`], [`CATCH_UP_BYTES_MAX`]); only a revision that alone exceeds them is
-/// read past them. `to` must not be after `at.revision`.
+/// read past them. `to` must not be after `at.revision`; `from` may be the compaction revision, as
+/// in etcd.
 pub fn changes(
     view: &dyn View,
     at: At,
@@ -228,7 +229,9 @@ pub fn changes(
 
 fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<Change, Fault> {
     let before = revision.main - 1;
-    let prev_kv = if before < at.compact_revision {
+    // A key that is created has no past, even if it was deleted in this same revision.
+    let creates = matches!(&row, EventRow::Put(put) if put.kv.create_revision == revision.main);
+    let prev_kv = if creates || before < at.compact_revision {
         None
     } else {
         match newest_at(view, row.key(), before)? {

@@ -4,7 +4,6 @@ use super::history;
 use crate::api::{KeyRange, KeyValue, RangeReply, RangeRequest, Revision, SortOrder, SortTarget};
 use crate::codec::{Version, decode_current};
 use crate::error::Error;
-use crate::limits::RANGE_CHUNK_BYTES;
 use crate::query::{At, QueryError};
 use crate::view::{Direction, Fault, KeyBounds, Row, Table, View};
 use alloc::boxed::Box;
@@ -73,13 +72,17 @@ pub struct ChunkCursor {
     count: i64,
 }
 
-/// One chunk of a streamed range, and where the next begins; the last chunk has none, and it alone
-/// carries `more` and `count`. All chunks must be asked of one view with one `at`.
+/// One chunk of a streamed range, of about `bytes_max` ([`RANGE_CHUNK_BYTES`]), and where the next
+/// begins; the last chunk has none, and it alone carries `more` and `count`. All chunks must be
+/// asked of one view with one `at`.
+///
+/// [`RANGE_CHUNK_BYTES`]: crate::limits::RANGE_CHUNK_BYTES
 pub fn range_chunk(
     view: &dyn View,
     at: At,
     request: &RangeRequest,
     from: Option<ChunkCursor>,
+    bytes_max: usize,
 ) -> Result<(RangeReply, Option<ChunkCursor>), QueryError> {
     if request.sort_order != SortOrder::None || request.sort_target != SortTarget::Key {
         return Err(Error::RangeStreamSort.into());
@@ -98,7 +101,7 @@ pub fn range_chunk(
     for candidate in candidates(view, at, &rest, revision, Direction::Forward)? {
         let candidate = candidate?;
         let beyond = request.limit > 0 && sent >= request.limit;
-        if !request.count_only && !beyond && bytes >= RANGE_CHUNK_BYTES {
+        if !beyond && !reply.kvs.is_empty() && bytes >= bytes_max {
             let after = reply
                 .kvs
                 .last()

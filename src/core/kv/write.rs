@@ -22,8 +22,6 @@ pub struct Writer<'o, 'v> {
     overlay: &'o mut Overlay<'v>,
     before: At,
     changes: Vec<Change>,
-    /// Whether a key was deleted: then a key that is not there may have been, in this revision.
-    deleted: bool,
 }
 
 impl<'o, 'v> Writer<'o, 'v> {
@@ -32,7 +30,6 @@ impl<'o, 'v> Writer<'o, 'v> {
             overlay,
             before,
             changes: Vec::new(),
-            deleted: false,
         }
     }
 
@@ -93,7 +90,8 @@ impl<'o, 'v> Writer<'o, 'v> {
             .put(Table::Versions, rows.version_key, VERSION_PUT);
 
         let prev_kv = if put.prev_kv { before.clone() } else { None };
-        let before = self.before_revision(key, before);
+        // A key that is created has no past, even if it was deleted in this same revision.
+        let before = before.and_then(|before| self.before_revision(before));
         self.changes.push(Change {
             kind: ChangeKind::Put,
             kv: rows.kv,
@@ -154,9 +152,8 @@ impl<'o, 'v> Writer<'o, 'v> {
         self.overlay
             .put(Table::Versions, rows.version_key, VERSION_TOMBSTONE);
 
-        let before = self.before_revision(&key, Some(version.kv));
+        let before = self.before_revision(version.kv);
         self.changes.push(deletion(key, revision.main, before));
-        self.deleted = true;
     }
 
     fn detach(&mut self, lease: LeaseId, key: &[u8]) {
@@ -173,20 +170,17 @@ impl<'o, 'v> Writer<'o, 'v> {
         }
     }
 
-    /// What `key` was before this main revision, given what it was until now: watchers are told
-    /// that, since nobody can read the state between two changes of one revision.
-    fn before_revision(&self, key: &[u8], until_now: Option<KeyValue>) -> Option<KeyValue> {
-        let touched = match &until_now {
-            Some(kv) => kv.mod_revision > self.before.revision,
-            None => self.deleted,
-        };
-        if !touched {
-            return until_now;
+    /// What a key was before this main revision, given what it was until now. Watchers are told
+    /// that: nobody can read the state between two changes of one revision.
+    fn before_revision(&self, until_now: KeyValue) -> Option<KeyValue> {
+        if until_now.mod_revision <= self.before.revision {
+            return Some(until_now);
         }
-        match self.changes.iter().find(|change| change.kv.key == key) {
-            Some(first) => first.prev_kv.clone(),
-            None => until_now,
-        }
+        let first = self
+            .changes
+            .iter()
+            .find(|change| change.kv.key == until_now.key);
+        first.and_then(|change| change.prev_kv.clone())
     }
 }
 

@@ -169,7 +169,8 @@ fn replay(name: &str, text: &str, mut runner: impl FnMut(&Command) -> String) ->
     out
 }
 
-fn parse(line: &str, input: String, at: String) -> Command {
+/// One command line, apart from any transcript.
+pub fn parse(line: &str, input: String, at: String) -> Command {
     let mut tokens = tokens(line, &at).into_iter();
     let (name, _) = tokens.next().expect("a line that is not empty");
     let mut command = Command {

@@ -1,0 +1,17 @@
+//! The key space: laws against a naive model, stored bytes, and transcripts, some of which were
+//! recorded from etcd.
+
+#[path = "kv/borders.rs"]
+mod borders;
+#[path = "kv/generate.rs"]
+mod generate;
+#[path = "kv/model.rs"]
+mod model;
+#[path = "kv/properties.rs"]
+mod properties;
+#[path = "kv/store.rs"]
+mod store;
+#[path = "transcript/mod.rs"]
+mod transcript;
+#[path = "kv/transcripts.rs"]
+mod transcripts;

@@ -1,0 +1,150 @@
+//! The machine and the queries against the naive model.
+
+use crate::generate::{command, config, range};
+use crate::model::Model;
+use crate::store::Store;
+use bytes::Bytes;
+use detcd_core::api::{KeyRange, RangeReply, RangeRequest, SortOrder, SortTarget};
+use detcd_core::command::Command;
+use detcd_core::error::Error;
+use detcd_core::event::CompactedAt;
+use detcd_core::query::{self, QueryError};
+use proptest::prelude::*;
+
+/// What a member does between commands.
+#[derive(Clone, Debug)]
+enum Step {
+    Apply(Command),
+    Read(RangeRequest),
+    /// Some steps of the removal of history; the position in it is then forgotten.
+    Remove {
+        budget: usize,
+        steps: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => command().prop_map(Step::Apply),
+        6 => range().prop_map(Step::Read),
+        1 => (1usize..5, 1usize..9).prop_map(|(budget, steps)| Step::Remove { budget, steps }),
+    ]
+}
+
+fn read(store: &Store, request: &RangeRequest) -> Result<RangeReply, Error> {
+    match query::range(&store.tables, store.at(), request) {
+        Ok(reply) => Ok(reply),
+        Err(QueryError::Request(error)) => Err(error),
+        Err(QueryError::Fault(fault)) => panic!("{fault}"),
+    }
+}
+
+/// The same read, in chunks.
+fn read_streamed(store: &Store, request: &RangeRequest) -> RangeReply {
+    let mut whole = RangeReply::default();
+    let mut cursor = None;
+    loop {
+        let (chunk, next) =
+            query::range_chunk(&store.tables, store.at(), request, cursor, 100).unwrap();
+        whole.kvs.extend(chunk.kvs);
+        if next.is_none() {
+            return RangeReply {
+                kvs: whole.kvs,
+                ..chunk
+            };
+        }
+        assert!(
+            !chunk.more && chunk.count == 0,
+            "only the last chunk sums up"
+        );
+        cursor = next;
+    }
+}
+
+fn check_everything(store: &Store, model: &Model) {
+    for revision in 0..=model.revision() + 1 {
+        let every_key = KeyRange::Span {
+            start: Bytes::from_static(b"\0"),
+            end: None,
+        };
+        let mut all = RangeRequest {
+            revision,
+            ..RangeRequest::of(every_key)
+        };
+        assert_eq!(read(store, &all), model.range(&all));
+        all.sort_order = SortOrder::Descend;
+        all.limit = 2;
+        assert_eq!(read(store, &all), model.range(&all));
+    }
+    assert_eq!(
+        query::leases(&store.tables).unwrap(),
+        Vec::from_iter(model.leases.clone())
+    );
+    for lease in model.leases.keys() {
+        assert_eq!(
+            query::lease_keys(&store.tables, *lease).unwrap(),
+            model.lease_keys(*lease)
+        );
+    }
+    for from in -1..=model.revision() + 1 {
+        check_changes(store, model, from);
+    }
+}
+
+fn check_changes(store: &Store, model: &Model, from: i64) {
+    let to = model.revision();
+    let found = query::changes(&store.tables, store.at(), from, to).unwrap();
+    match model.changes(from, to) {
+        Some(changes) => {
+            let found = found.unwrap();
+            assert_eq!((found.through, found.changes), (to, changes));
+        }
+        None => assert_eq!(found.unwrap_err(), CompactedAt(model.compact_revision)),
+    }
+}
+
+proptest! {
+    #![proptest_config(config("kv-model", 400))]
+
+    #[test]
+    fn the_machine_does_what_the_model_does(steps in prop::collection::vec(step(), 1..60)) {
+        let (mut store, mut model) = (Store::new(), Model::new());
+        // Its history is never removed: it hashes the same.
+        let mut hoarder = Store::new();
+        for step in steps {
+            match step {
+                Step::Apply(command) => {
+                    let applied = store.apply(command.clone());
+                    hoarder.apply(command.clone());
+                    let (outcome, changes) = model.apply(&command);
+                    prop_assert_eq!(applied.outcome, outcome);
+                    prop_assert_eq!(applied.changes, changes);
+                }
+                Step::Read(request) => {
+                    prop_assert_eq!(read(&store, &request), model.range(&request));
+                    let plain = RangeRequest {
+                        limit: request.limit,
+                        revision: request.revision,
+                        keys_only: request.keys_only,
+                        count_only: request.count_only,
+                        ..RangeRequest::of(request.range.clone())
+                    };
+                    prop_assert!(plain.sort_target == SortTarget::Key);
+                    if let Ok(whole) = read(&store, &plain) {
+                        prop_assert_eq!(read_streamed(&store, &plain), whole);
+                    }
+                }
+                Step::Remove { budget, steps } => store.remove_history(budget, steps),
+            }
+        }
+        check_everything(&store, &model);
+        for revision in 0..=store.machine.revision() {
+            prop_assert_eq!(
+                query::hash_kv(&store.tables, store.at(), revision),
+                query::hash_kv(&hoarder.tables, hoarder.at(), revision)
+            );
+        }
+        store.remove_history(3, usize::MAX);
+        check_everything(&store, &model);
+    }
+}
