@@ -7,6 +7,7 @@ use crate::codec::{
 use crate::error::Error;
 use crate::event::{CaughtUp, CompactedAt};
 use crate::kv::{history, range as ranges, txn as txns, write};
+use crate::limits::RANGE_CHUNK_BYTES;
 use crate::view::{Direction, Fault, Table, View};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -86,9 +87,8 @@ pub fn range_chunk(
     at: At,
     request: &RangeRequest,
     from: Option<ChunkCursor>,
-    bytes_max: usize,
 ) -> Result<(RangeReply, Option<ChunkCursor>), QueryError> {
-    ranges::range_chunk(view, at, request, from, bytes_max)
+    ranges::range_chunk(view, at, request, from, RANGE_CHUNK_BYTES)
 }
 
 /// Answers a transaction that only reads.

@@ -72,11 +72,9 @@ pub struct ChunkCursor {
     count: i64,
 }
 
-/// One chunk of a streamed range, of about `bytes_max` ([`RANGE_CHUNK_BYTES`]), and where the next
-/// begins; the last chunk has none, and it alone carries `more` and `count`. All chunks must be
-/// asked of one view with one `at`.
-///
-/// [`RANGE_CHUNK_BYTES`]: crate::limits::RANGE_CHUNK_BYTES
+/// One chunk of a streamed range, of about `bytes_max`, and where the next begins; the last chunk
+/// has none, and it alone carries `more` and `count`. All chunks must be asked of one view with
+/// one `at`.
 pub fn range_chunk(
     view: &dyn View,
     at: At,

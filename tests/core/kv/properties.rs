@@ -8,6 +8,7 @@ use detcd_core::api::{KeyRange, RangeReply, RangeRequest, SortOrder, SortTarget}
 use detcd_core::command::Command;
 use detcd_core::error::Error;
 use detcd_core::event::CompactedAt;
+use detcd_core::kv::range::range_chunk;
 use detcd_core::query::{self, QueryError};
 use proptest::prelude::*;
 
@@ -44,8 +45,7 @@ fn read_streamed(store: &Store, request: &RangeRequest) -> RangeReply {
     let mut whole = RangeReply::default();
     let mut cursor = None;
     loop {
-        let (chunk, next) =
-            query::range_chunk(&store.tables, store.at(), request, cursor, 100).unwrap();
+        let (chunk, next) = range_chunk(&store.tables, store.at(), request, cursor, 100).unwrap();
         whole.kvs.extend(chunk.kvs);
         if next.is_none() {
             return RangeReply {
