@@ -5,9 +5,12 @@ mod laws;
 mod transcript;
 
 use bytes::Bytes;
-use detcd_core::api::{LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply};
+use detcd_core::api::{
+    Change, ChangeKind, KeyRange, KeyValue, LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply,
+    StreamId, WatchCreate, WatchId, WatchRequest,
+};
 use detcd_core::error::Error;
-use detcd_core::event::{Applied, Asker, Event, LeaseChange, Seq};
+use detcd_core::event::{Applied, Asker, CaughtUp, Event, LeaseChange, Seq};
 use detcd_core::node::{Node, NodeConfig};
 use transcript::Command;
 
@@ -119,6 +122,7 @@ impl Session {
             "apply" => vec![self.apply(c)],
             "restore" => {
                 self.index = c.need("index");
+                self.revision = c.or("revision", self.revision);
                 vec![Event::Restored {
                     index: self.index,
                     revision: self.revision,
@@ -167,11 +171,29 @@ impl Session {
                 seq: Seq(c.word(0)),
                 result: answer(c),
             }],
+            "open" => vec![Event::WatchOpen {
+                stream: StreamId(c.word(0)),
+            }],
+            "watch" => vec![Event::WatchRequest {
+                stream: StreamId(c.word(0)),
+                request: watch(c),
+            }],
+            "close" => vec![Event::WatchClose {
+                stream: StreamId(c.word(0)),
+            }],
+            "caught-up" => {
+                let (through, key) = (c.need("through"), c.need("key"));
+                let changes = vec![put(key, through)];
+                vec![Event::CaughtUp {
+                    catch_up: c.word(0),
+                    result: Ok(CaughtUp { through, changes }),
+                }]
+            }
             other => panic!("{}: unknown command {other}", c.at),
         }
     }
 
-    /// `apply own=1,2 other=3 grant=7:60 revoke=8 term=1`: one entry each, or an empty one.
+    /// `apply own=1,2 other=3 put=a,b compact=5 grant=7:60 revoke=8 term=1`: one entry each, or an empty one.
     fn apply(&mut self, c: &Command) -> Event {
         let me = MemberId(1);
         let mut entries = Vec::new();
@@ -180,6 +202,21 @@ impl Session {
         }
         for seq in c.list("other") {
             entries.push(self.entry(Some((MemberId(2), Seq(seq))), None));
+        }
+        for key in c.list::<String>("put") {
+            let mut entry = self.entry(None, None);
+            entry.changes = vec![put(key, self.revision)];
+            entries.push(entry);
+        }
+        if let Some(compacted) = c.get("compact") {
+            let (revision, result) = (self.revision, Ok(Reply::Compact));
+            entries.push(Applied {
+                origin: None,
+                outcome: Outcome { revision, result },
+                changes: Vec::new(),
+                lease: None,
+                compacted: Some(compacted),
+            });
         }
         for (id, ttl) in leases(&c.list("grant")) {
             entries.push(self.entry(None, Some(LeaseChange::Granted { id, ttl })));
@@ -219,6 +256,33 @@ impl Session {
             compacted: None,
         }
     }
+}
+
+fn put(key: String, revision: i64) -> Change {
+    let kv = KeyValue {
+        key: key.into(),
+        value: Bytes::from_static(b"v"),
+        mod_revision: revision,
+        ..KeyValue::default()
+    };
+    Change {
+        kind: ChangeKind::Put,
+        kv,
+        prev_kv: None,
+    }
+}
+
+fn watch(c: &Command) -> WatchRequest {
+    WatchRequest::Create(WatchCreate {
+        id: WatchId(0),
+        range: KeyRange::One(c.need::<String>("key").into()),
+        start_revision: c.or("from", 0),
+        progress_notify: c.flag("progress"),
+        no_put: false,
+        no_delete: false,
+        prev_kv: false,
+        fragment: false,
+    })
 }
 
 /// `7:60`: lease 7 of 60 seconds; `1..100:60`: a hundred of them.
