@@ -1,5 +1,7 @@
 //! Running the steps of a gate, one after the other, and saying how they went.
 
+use std::fmt;
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -87,11 +89,11 @@ pub fn refuse_flags() -> Result<(), String> {
 
 /// Runs every step, also after one that failed, so that one run tells all; whether all passed.
 pub fn all(steps: &[Step]) -> bool {
-    let mut results: Vec<(&Step, Outcome, Duration)> = Vec::new();
+    let mut results: Vec<(&Step, Outcome, Tests, Duration)> = Vec::new();
     for step in steps {
         println!("==> {}: {}", step.name, step.shown());
         let started = Instant::now();
-        let outcome = run(step);
+        let (outcome, tests) = run(step);
         let took = started.elapsed();
         println!(
             "==> {}: {} in {:.1} s\n",
@@ -99,26 +101,23 @@ pub fn all(steps: &[Step]) -> bool {
             outcome.word(),
             took.as_secs_f64()
         );
-        results.push((step, outcome, took));
+        results.push((step, outcome, tests, took));
     }
     println!("summary:");
-    for (step, outcome, took) in &results {
+    let mut passed = true;
+    for (step, outcome, tests, took) in &results {
+        let took = took.as_secs_f64();
         println!(
-            "  {:<8} {:>7.1} s  {}",
+            "  {:<8} {took:>7.1} s  {}{tests}",
             outcome.word(),
-            took.as_secs_f64(),
             step.name
         );
+        if *outcome != Outcome::Passed {
+            println!("           again: {}", step.shown());
+            passed = false;
+        }
     }
-    let failed: Vec<&Step> = results
-        .iter()
-        .filter(|(_, outcome, _)| *outcome != Outcome::Passed)
-        .map(|r| r.0)
-        .collect();
-    for step in &failed {
-        println!("  again: {}", step.shown());
-    }
-    failed.is_empty()
+    passed
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -138,13 +137,93 @@ impl Outcome {
     }
 }
 
-fn run(step: &Step) -> Outcome {
-    match step.command().status() {
-        Ok(status) if status.success() => Outcome::Passed,
-        Ok(_) => Outcome::Failed,
+/// Runs a step, shows what it prints, and tells how many tests passed and failed meanwhile.
+fn run(step: &Step) -> (Outcome, Tests) {
+    let mut tests = Tests::default();
+    let mut child = match step.command().stdout(Stdio::piped()).spawn() {
+        Ok(child) => child,
         Err(error) => {
             eprintln!("{}: {error}", step.shown());
-            Outcome::NotStarted
+            return (Outcome::NotStarted, tests);
         }
+    };
+    let stdout = BufReader::new(child.stdout.take().expect("it is piped"));
+    for line in stdout.split(b'\n').map_while(Result::ok) {
+        let line = String::from_utf8_lossy(&line);
+        println!("{line}");
+        tests.count(&line);
+    }
+    match child.wait() {
+        Ok(status) if status.success() => (Outcome::Passed, tests),
+        _ => (Outcome::Failed, tests),
+    }
+}
+
+/// Sums of the lines that end each test program's output.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Tests {
+    programs: u32,
+    passed: u32,
+    failed: u32,
+}
+
+impl Tests {
+    fn count(&mut self, line: &str) {
+        let Some(result) = line.strip_prefix("test result: ") else {
+            return;
+        };
+        let number = |what: &str| {
+            let (before, _) = result.split_once(what)?;
+            before.trim_end().rsplit(' ').next()?.parse().ok()
+        };
+        self.programs += 1;
+        self.passed += number(" passed").unwrap_or(0);
+        self.failed += number(" failed").unwrap_or(0);
+    }
+}
+
+impl fmt::Display for Tests {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Tests {
+            programs,
+            passed,
+            failed,
+        } = self;
+        match programs {
+            0 => Ok(()),
+            _ => write!(
+                f,
+                ", {passed} tests passed and {failed} failed in {programs} programs"
+            ),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn results_of_test_programs_are_summed() {
+        let mut tests = Tests::default();
+        tests.count("test result: ok. 7 passed; 0 failed; 0 ignored; 0 measured; finished in 0.1s");
+        tests.count("test result: FAILED. 12 passed; 3 failed; 0 ignored; finished in 0.1s");
+        tests.count("running 15 tests");
+        assert_eq!(
+            tests,
+            Tests {
+                programs: 2,
+                passed: 19,
+                failed: 3
+            }
+        );
+    }
+
+    #[test]
+    fn a_step_is_shown_as_one_would_type_it() {
+        let step = Step::cargo("x", &["test", "--workspace"])
+            .with(&["a".into()])
+            .env("UPDATE", "1");
+        assert_eq!(step.shown(), "UPDATE=1 cargo test --workspace a");
     }
 }

@@ -82,6 +82,6 @@ pub fn find(tool: Tool, test: &str) -> Option<PathBuf> {
     );
     // Written past the test harness, which hides what a passing test prints.
     let mut stderr = std::io::stderr();
-    writeln!(stderr, "NOT RUN: {test}: {reason}").expect("standard error is open");
+    writeln!(stderr, "\nNOT RUN: {test}: {reason}").expect("standard error is open");
     None
 }
