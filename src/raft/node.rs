@@ -118,6 +118,7 @@ pub struct RaftNode<S: Store> {
     receiver: RaftReceiver<S>,
     sink: Sink,
     fatal: watch::Sender<Option<String>>,
+    heartbeat: Duration,
 }
 
 impl<S: Store> Clone for RaftNode<S> {
@@ -130,6 +131,7 @@ impl<S: Store> Clone for RaftNode<S> {
             receiver: self.receiver.clone(),
             sink: self.sink.clone(),
             fatal: self.fatal.clone(),
+            heartbeat: self.heartbeat,
         }
     }
 }
@@ -176,6 +178,7 @@ impl<S: Store> RaftNode<S> {
             receiver,
             sink: gated,
             fatal,
+            heartbeat: Duration::from_millis(options.heartbeat_ms),
         })
     }
 
@@ -187,6 +190,7 @@ impl<S: Store> RaftNode<S> {
             metrics,
             self.sink.clone(),
             self.fatal.clone(),
+            self.heartbeat,
         ));
     }
 

@@ -11,6 +11,7 @@ use detcd_core::limits::APPLY_LAG_MAX;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::{RaftMetrics, ServerState};
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// Under load a quorum acknowledges thousands of times a second; nobody needs to know more
@@ -21,20 +22,30 @@ const QUORUM_ACKED_STEP_MS: u64 = 10;
 /// and above it writes will soon be refused.
 const LAG_TOLD_MIN: u64 = APPLY_LAG_MAX / 2;
 
+/// `pace`: how often a leader that is its own quorum is said to have heard from it. It is, at any
+/// moment, but openraft counts the answers of others only.
 pub(crate) async fn observe(
     mut metrics: Metrics<RaftMetrics<Types>>,
     sink: Sink,
     fatal: watch::Sender<Option<String>>,
+    pace: Duration,
 ) {
     let mut told = Told::default();
     loop {
-        let status = status(&metrics.borrow_and_update());
-        told.tell(&status, &sink);
-        if let Some(reason) = fatal_reason(&metrics.borrow_watched()) {
+        let seen = Seen::of(&metrics.borrow_and_update());
+        told.tell(&seen, &sink);
+        if let Some(reason) = seen.fatal {
             fatal.send_replace(Some(reason));
             return;
         }
-        if metrics.changed().await.is_err() {
+        let changed = if seen.is_own_quorum {
+            detcd_rt::timeout(pace, metrics.changed())
+                .await
+                .unwrap_or(Ok(()))
+        } else {
+            metrics.changed().await
+        };
+        if changed.is_err() {
             return;
         }
     }
@@ -52,10 +63,53 @@ pub(crate) fn status(metrics: &RaftMetrics<Types>) -> RaftStatus {
         applied_term: metrics.last_applied.as_ref().map_or(0, term_of),
         snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index()),
         purged: metrics.purged.map(|log_id| log_id.index()),
-        last_quorum_acked: metrics
-            .last_quorum_acked
-            .map(|acked| Millis(acked.into_inner().0.as_millis())),
+        last_quorum_acked: last_quorum_acked(metrics),
         members: crate::machine::members_of(metrics.membership_config.membership()),
+    }
+}
+
+fn last_quorum_acked(metrics: &RaftMetrics<Types>) -> Option<Millis> {
+    if is_own_quorum(metrics) {
+        return Some(Millis(detcd_rt::now_ms()));
+    }
+    let acked = metrics.last_quorum_acked?;
+    Some(Millis(acked.into_inner().0.as_millis()))
+}
+
+/// Whether this member leads and is the only voter.
+fn is_own_quorum(metrics: &RaftMetrics<Types>) -> bool {
+    let configs = metrics.membership_config.get_joint_config();
+    metrics.state == ServerState::Leader
+        && !configs.is_empty()
+        && configs.iter().all(|voters| voters.iter().eq([&metrics.id]))
+}
+
+/// What the sink is told about; the engine shows new metrics thousands of times a second.
+struct Seen {
+    term: u64,
+    leader: Option<MemberId>,
+    is_leader: bool,
+    is_own_quorum: bool,
+    last_quorum_acked: Option<Millis>,
+    last_log_index: u64,
+    committed: u64,
+    applied: u64,
+    fatal: Option<String>,
+}
+
+impl Seen {
+    fn of(metrics: &RaftMetrics<Types>) -> Seen {
+        Seen {
+            term: metrics.current_term,
+            leader: metrics.current_leader.map(MemberId),
+            is_leader: metrics.state == ServerState::Leader,
+            is_own_quorum: is_own_quorum(metrics),
+            last_quorum_acked: last_quorum_acked(metrics),
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            committed: metrics.local_committed.map_or(0, |log_id| log_id.index()),
+            applied: metrics.last_applied.map_or(0, |log_id| log_id.index()),
+            fatal: fatal_reason(metrics),
+        }
     }
 }
 
@@ -68,26 +122,26 @@ struct Told {
 }
 
 impl Told {
-    fn tell(&mut self, status: &RaftStatus, sink: &Sink) {
-        let role = (status.term, status.leader, status.is_leader);
+    fn tell(&mut self, seen: &Seen, sink: &Sink) {
+        let role = (seen.term, seen.leader, seen.is_leader);
         if self.role != Some(role) {
             self.role = Some(role);
             self.quorum_acked_ms = None;
-            let leader = status.leader.map(|leader| leader.0);
-            steps::role(status.term, leader, status.is_leader, status.last_log_index);
+            let leader = seen.leader.map(|leader| leader.0);
+            steps::role(seen.term, leader, seen.is_leader, seen.last_log_index);
             sink(Event::Role {
-                term: status.term,
-                leader: status.leader,
-                is_leader: status.is_leader,
+                term: seen.term,
+                leader: seen.leader,
+                is_leader: seen.is_leader,
             });
         }
-        if status.committed > self.committed.max(status.applied + LAG_TOLD_MIN) {
-            self.committed = status.committed;
+        if seen.committed > self.committed.max(seen.applied + LAG_TOLD_MIN) {
+            self.committed = seen.committed;
             sink(Event::Committed {
-                index: status.committed,
+                index: seen.committed,
             });
         }
-        let Some(since) = status.last_quorum_acked.filter(|_| status.is_leader) else {
+        let Some(since) = seen.last_quorum_acked.filter(|_| seen.is_leader) else {
             return;
         };
         if self

@@ -162,3 +162,34 @@ async fn a_member_that_lags_behind_the_log_gets_a_snapshot() {
     .await;
     assert!(cluster.members[lagging].rows() == cluster.members[leader].rows());
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_idle_leader_goes_on_hearing_from_its_quorum() {
+    for size in [1, 3] {
+        let cluster = Cluster::found(size, 100_000).await;
+        let all: Vec<usize> = (0..size as usize).collect();
+        let leader = &cluster.members[cluster.leader(&all).await];
+        let heard = |event: &Event| matches!(event, Event::QuorumAcked { .. });
+        let before = leader.count(heard);
+        wait_for("five more rounds", || leader.count(heard) >= before + 5).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_entry_that_cannot_be_read_stops_the_engine_for_good() {
+    let cluster = Cluster::found(1, 100_000).await;
+    cluster.leader(&[0]).await;
+    let node = &cluster.members[0].node;
+    assert_eq!(*node.fatal().borrow(), None);
+    let mut broken = super::harness::put(1, 0);
+    broken.command = bytes::Bytes::from_static(b"\xff no command");
+    node.propose(vec![broken]);
+    let mut fatal = node.fatal();
+    let reason = fatal
+        .wait_for(Option::is_some)
+        .await
+        .unwrap()
+        .clone()
+        .unwrap();
+    assert!(reason.contains("log entry 2"), "{reason}");
+}

@@ -103,6 +103,30 @@ pub(super) struct Member {
 
 impl Member {
     pub(super) async fn start(id: u64, folder: &TempDir, net: &Arc<Net>, snapshots: u64) -> Member {
+        let options = RaftOptions {
+            snapshot_count: snapshots,
+            catch_up_entries: 10,
+            ..RaftOptions::new(MemberId(id))
+        };
+        let transport = Arc::new(Loopback {
+            from: id,
+            net: net.clone(),
+        });
+        let mut member = Member::start_with(&options, folder, transport).await;
+        net.receivers
+            .lock()
+            .unwrap()
+            .insert(id, Arc::new(member.node.receiver()));
+        member.net = net.clone();
+        member
+    }
+
+    pub(super) async fn start_with(
+        options: &RaftOptions,
+        folder: &TempDir,
+        transport: Arc<dyn Transport>,
+    ) -> Member {
+        let id = options.id.0;
         let disk = RealDisk::open(folder.path().join("log")).unwrap();
         let log_options = LogOptions {
             segment_bytes: 1024 * 1024,
@@ -114,29 +138,16 @@ impl Member {
         let store = Arc::new(FjallStore::open(store_folder, StoreOptions::default()).unwrap());
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink_events = events.clone();
-        let options = RaftOptions {
-            snapshot_count: snapshots,
-            catch_up_entries: 10,
-            ..RaftOptions::new(MemberId(id))
-        };
-        let transport = Arc::new(Loopback {
-            from: id,
-            net: net.clone(),
-        });
         let sink = Arc::new(move |event| sink_events.lock().unwrap().push(event));
-        let node = RaftNode::start(&options, log, &recovered, store.clone(), transport, sink)
+        let node = RaftNode::start(options, log, &recovered, store.clone(), transport, sink)
             .await
             .unwrap();
-        net.receivers
-            .lock()
-            .unwrap()
-            .insert(id, Arc::new(node.receiver()));
         Member {
             node,
             store,
             events,
             id,
-            net: net.clone(),
+            net: Arc::default(),
             writer,
         }
     }

@@ -2,3 +2,4 @@ mod bytes;
 mod cluster;
 mod harness;
 mod snapshot;
+mod sockets;
