@@ -3,8 +3,14 @@
 
 #[path = "kv/borders.rs"]
 mod borders;
+#[path = "kv/codec.rs"]
+mod codec;
+#[path = "kv/compaction.rs"]
+mod compaction;
 #[path = "kv/generate.rs"]
 mod generate;
+#[path = "kv/members.rs"]
+mod members;
 #[path = "kv/model.rs"]
 mod model;
 #[path = "kv/properties.rs"]
@@ -15,3 +21,5 @@ mod store;
 mod transcript;
 #[path = "kv/transcripts.rs"]
 mod transcripts;
+#[path = "kv/validate.rs"]
+mod validate;

@@ -5,11 +5,14 @@ use crate::model::Model;
 use crate::store::Store;
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, RangeReply, RangeRequest, SortOrder, SortTarget};
+use detcd_core::codec::{decode_event, decode_revision};
 use detcd_core::command::Command;
 use detcd_core::error::Error;
 use detcd_core::event::CompactedAt;
+use detcd_core::kv::history::newest_at;
 use detcd_core::kv::range::range_chunk;
 use detcd_core::query::{self, QueryError};
+use detcd_core::view::Table;
 use proptest::prelude::*;
 
 /// What a member does between commands.
@@ -103,6 +106,25 @@ fn check_changes(store: &Store, model: &Model, from: i64) {
     }
 }
 
+/// What a whole compaction leaves is what is needed and no more.
+fn check_rows(store: &Store, hoarder: &Store) {
+    let compacted = store.at().compact_revision;
+    let mut wanted = hoarder.rows(Table::Events);
+    wanted.retain(|(key, row)| {
+        let revision = decode_revision(key).unwrap();
+        let event = decode_event(revision, row).unwrap();
+        let newest = newest_at(&hoarder.tables, event.key(), compacted).unwrap();
+        let lives =
+            newest.is_some_and(|newest| newest.revision == revision && !newest.is_tombstone);
+        revision.main >= compacted || lives
+    });
+    assert_eq!(store.rows(Table::Events), wanted);
+    assert_eq!(store.rows(Table::Versions).len(), wanted.len());
+    for table in [Table::Current, Table::Lease, Table::LeaseKeys] {
+        assert_eq!(store.rows(table), hoarder.rows(table));
+    }
+}
+
 proptest! {
     #![proptest_config(config("kv-model", 400))]
 
@@ -146,5 +168,6 @@ proptest! {
         }
         store.remove_history(3, usize::MAX);
         check_everything(&store, &model);
+        check_rows(&store, &hoarder);
     }
 }
