@@ -51,10 +51,11 @@ pub enum Effect {
         keep_alive: bool,
     },
     /// Propose the revocation of these expired leases to the local raft engine, as
-    /// [`Seq::NOBODY`], and nowhere else: this member leads and has heard from its quorum, and if
-    /// it does not lead any more the leases live on under the next leader. Never forwarded, never
-    /// repeated by the driver; the node asks again if a lease is still there later.
-    RevokeExpired { leases: Vec<LeaseId> },
+    /// [`Seq::NOBODY`], and only if this member leads `term` when the engine takes them: in any
+    /// later term the leases have been extended, even if this member leads again. So never through
+    /// `Event::Write`, never forwarded, never repeated; the node asks again if a lease is still
+    /// there later. This member leads `term` and has heard from its quorum.
+    RevokeExpired { term: u64, leases: Vec<LeaseId> },
     /// Queue a response on a watch stream. Its events are applied, and visible in the published
     /// view.
     WatchSend {
@@ -111,7 +112,7 @@ impl fmt::Display for Effect {
                 };
                 write!(f, "forward {seq} to {leader}: {what} {lease}")
             }
-            Effect::RevokeExpired { leases } => match &leases[..] {
+            Effect::RevokeExpired { leases, .. } => match &leases[..] {
                 [first, .., last] if leases.len() > 8 => {
                     let n = leases.len();
                     write!(f, "revoke expired, {n} of them: {first} to {last}")
@@ -134,11 +135,17 @@ impl fmt::Display for Effect {
     }
 }
 
-/// The requests that a batch of proposals carries.
+/// The requests that a batch of proposals carries; of many, the first and the last.
 struct Seqs<'a>(&'a Proposals);
 
 impl fmt::Display for Seqs<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let [first, .., last] = &self.0[..]
+            && self.0.len() > 16
+        {
+            let n = self.0.len();
+            return write!(f, "{n} of them: {} to {}", first.seq, last.seq);
+        }
         for (i, proposal) in self.0.iter().enumerate() {
             write!(f, "{}{}", if i == 0 { "" } else { " " }, proposal.seq)?;
         }

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 /// What the driver asks of [`RaftNode`]; see there.
 pub(crate) trait Engine: Send + Sync + 'static {
     fn propose(&self, proposals: Vec<Proposal>);
+    fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>);
     fn propose_and_wait(&self, proposals: Vec<Proposal>) -> BoxFuture<'static, Vec<Seq>>;
     fn read_index(&self) -> BoxFuture<'static, Result<u64, NoReadIndex>>;
     fn published(&self) -> Arc<Published>;
@@ -43,6 +44,10 @@ impl<S: Store> StoredEngine<S> {
 impl<S: Store> Engine for StoredEngine<S> {
     fn propose(&self, proposals: Vec<Proposal>) {
         self.raft.propose(proposals);
+    }
+
+    fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>) {
+        self.raft.propose_in_term(term, proposals);
     }
 
     fn propose_and_wait(&self, proposals: Vec<Proposal>) -> BoxFuture<'static, Vec<Seq>> {

@@ -122,7 +122,7 @@ impl Run {
                 }
                 self.take(now, input);
             }
-            self.drain(now);
+            self.drain();
         }
     }
 
@@ -192,13 +192,13 @@ impl Run {
         }
     }
 
-    fn drain(&mut self, now: Millis) {
+    fn drain(&mut self) {
         while let Some(effect) = self.node.poll() {
-            self.execute(now, effect);
+            self.execute(effect);
         }
     }
 
-    fn execute(&mut self, now: Millis, effect: Effect) {
+    fn execute(&mut self, effect: Effect) {
         match effect {
             Effect::Propose { proposals } => self.shared.engine.propose(proposals),
             Effect::Forward { to, proposals } => self.forward(to, proposals),
@@ -233,13 +233,15 @@ impl Run {
             } => {
                 self.forward_lease(seq, leader, lease, keep_alive);
             }
-            Effect::RevokeExpired { leases } => {
-                for id in leases {
-                    // Nobody waits for the answer: the keeper sees the revocation applied.
-                    let seq = Seq(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
-                    let command = codec::encode_command(&Command::LeaseRevoke { id });
-                    self.node.handle(now, Event::Write { seq, command });
-                }
+            Effect::RevokeExpired { term, leases } => {
+                // Nobody waits for the answers: the keeper sees the revocations applied.
+                let revoke = |id| Proposal {
+                    origin: self.shared.member_id,
+                    seq: Seq::NOBODY.0,
+                    command: codec::encode_command(&Command::LeaseRevoke { id }),
+                };
+                let proposals = leases.into_iter().map(revoke).collect();
+                self.shared.engine.propose_in_term(term, proposals);
             }
             Effect::WatchSend { stream, response } => {
                 if let Some(responses) = self.streams.get(&stream) {

@@ -227,6 +227,12 @@ impl<S: Store> RaftNode<S> {
         self.proposer.propose(proposals);
     }
 
+    /// Proposes what is only right while this member leads `term`; whatever the engine takes up in
+    /// another term is dropped, and nobody is told.
+    pub fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>) {
+        self.proposer.propose_in_term(term, proposals);
+    }
+
     /// Proposes for another member and gives back what was surely not proposed, once the engine is
     /// through with every proposal. Those that are committed are answered by their origin's own
     /// apply.

@@ -54,6 +54,11 @@ impl Proposer {
         let _ = self.queue.send((proposals, Report::Event));
     }
 
+    /// Queues proposals that are dropped unless this member leads `term` when they are taken up.
+    pub(crate) fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>) {
+        let _ = self.queue.send((proposals, Report::Nobody { term }));
+    }
+
     /// Queues another member's proposals, waits until the engine is through with each, and gives
     /// back those that it refused.
     pub(crate) async fn propose_and_wait(&self, proposals: Vec<Proposal>) -> Vec<Seq> {
@@ -72,6 +77,10 @@ impl Proposer {
 #[derive(Clone)]
 enum Report {
     Event,
+    /// Nobody; and the proposal is only for this term.
+    Nobody {
+        term: u64,
+    },
     /// Each proposal under way holds a clone.
     Waiter(mpsc::UnboundedSender<Seq>),
 }
@@ -111,6 +120,7 @@ fn tell(refused: Vec<(Seq, Report)>, sink: &Sink) {
     for (seq, report) in refused {
         match report {
             Report::Event => seqs.push(seq),
+            Report::Nobody { .. } => {}
             // The peer that asked may be gone.
             Report::Waiter(waiter) => drop(waiter.send(seq)),
         }
@@ -158,16 +168,24 @@ impl<M: RaftStateMachine<Types>> Engine<M> {
     async fn write(&self, proposed: Proposed) -> Result<(), (Seq, Report)> {
         let refused = (proposed.seq, proposed.report.clone());
         let command = proposed.command.clone();
+        let only_in = match proposed.report {
+            Report::Nobody { term } => Some(term),
+            Report::Event | Report::Waiter(_) => None,
+        };
         let refusal = Refusal {
             proposed,
             settle: self.settle.clone(),
             judge,
         };
         // An error here means that the engine has stopped: it never saw the proposal.
-        self.raft
-            .client_write_ff(command, Some(refusal))
-            .await
-            .map_err(|_| refused)
+        let written = match only_in {
+            Some(term) => {
+                let request = self.raft.write(command).responder(refusal);
+                request.with_leader(term).await
+            }
+            None => self.raft.client_write_ff(command, Some(refusal)).await,
+        };
+        written.map_err(|_| refused)
     }
 }
 

@@ -155,7 +155,8 @@ impl Node {
         }
         let leases = self.keeper.take_expired(self.now);
         if !leases.is_empty() {
-            return Some(Effect::RevokeExpired { leases });
+            let term = self.leadership.term;
+            return Some(Effect::RevokeExpired { term, leases });
         }
         self.hub.poll()
     }

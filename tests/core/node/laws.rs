@@ -460,7 +460,10 @@ impl World {
                 assert!(leader != ME && !self.leads);
                 self.calls.push(seq.0);
             }
-            Effect::RevokeExpired { leases } => self.expire(&leases),
+            Effect::RevokeExpired { term, leases } => {
+                assert_eq!(term, self.term);
+                self.expire(&leases);
+            }
             Effect::WatchSend { .. } | Effect::WatchEnd { .. } | Effect::CatchUp { .. } => {
                 panic!("nobody watches")
             }
