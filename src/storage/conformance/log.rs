@@ -1,1 +1,626 @@
-//! The suite for the log over any [`crate::disk::Disk`].
+//! The suite for the log over any [`Disk`]: what survives, what is cut off, what is refused.
+
+use crate::disk::{Disk, DiskFile};
+use crate::log::{Log, LogEntry, LogError, LogOptions, LogState, Position, Recovered};
+use bytes::Bytes;
+use futures::channel::oneshot;
+
+/// Small segments, so that little data makes many.
+pub const SEGMENT_BYTES: u64 = 32 * 1024;
+
+pub fn options() -> LogOptions {
+    let mut options = LogOptions::new(0x5eed);
+    options.segment_bytes = SEGMENT_BYTES;
+    options.cache_bytes = 4 * 1024;
+    options.frame_bytes = 8 * 1024;
+    options
+}
+
+/// Runs the whole suite; every check gets an empty disk.
+pub async fn suite<D: Disk>(mut fresh: impl AsyncFnMut() -> D) {
+    what_is_written_survives(&fresh().await).await;
+    entries_are_read_at_once_and_acknowledged_in_order(&fresh().await).await;
+    truncated_entries_are_replaced(&fresh().await).await;
+    purging_keeps_what_follows(&fresh().await).await;
+    segments_roll_over_and_are_recycled(&fresh().await).await;
+    recycled_entries_do_not_come_back(&fresh().await).await;
+    large_entries_get_a_segment_of_their_own(&fresh().await).await;
+    one_bad_copy_of_the_vote_is_no_harm(&fresh().await).await;
+    torn_tail_is_cut_off(&fresh().await).await;
+    rot_before_the_tail_is_refused(&fresh().await).await;
+    rot_in_a_full_segment_is_refused(&fresh().await).await;
+    rot_in_an_acknowledged_tail_is_refused(&fresh().await).await;
+    shortened_segment_is_refused(&fresh().await).await;
+    missing_files_are_refused(&fresh().await).await;
+    unknown_version_is_refused(&fresh().await).await;
+}
+
+pub fn entry(index: u64, term: u64) -> LogEntry {
+    LogEntry {
+        term,
+        index,
+        payload: Bytes::from(format!("payload {index} of term {term};")),
+    }
+}
+
+fn entries(indexes: std::ops::RangeInclusive<u64>, term: u64) -> Vec<LogEntry> {
+    indexes.map(|index| entry(index, term)).collect()
+}
+
+fn at(term: u64, index: u64) -> Position {
+    Position { term, index }
+}
+
+/// Opens the log, runs `body` beside its writer, and closes it.
+pub async fn with_log<D: Disk, T>(
+    disk: &D,
+    body: impl AsyncFnOnce(Log, Recovered) -> T,
+) -> Result<T, LogError> {
+    let (log, writer, found) = Log::open(disk.clone(), options()).await?;
+    let (closed, result) = futures::join!(writer.run(), body(log, found));
+    closed.map(|()| result)
+}
+
+/// Appends and waits until it is durable.
+pub async fn append(log: &Log, entries: Vec<LogEntry>) {
+    let (sender, durable) = oneshot::channel();
+    log.append(
+        entries,
+        Box::new(move |result| sender.send(result).expect("someone waits")),
+    );
+    durable.await.expect("an answer").expect("an append");
+}
+
+/// Opens the log and returns what was found and all that it holds.
+async fn contents<D: Disk>(disk: &D) -> Result<(Recovered, Vec<LogEntry>), LogError> {
+    with_log(disk, async |log, found| {
+        (found, log.read(0..u64::MAX).await.expect("a read"))
+    })
+    .await
+}
+
+async fn found<D: Disk>(disk: &D) -> (Recovered, Vec<LogEntry>) {
+    contents(disk).await.expect("a log that opens")
+}
+
+async fn refusal<D: Disk>(disk: &D) -> LogError {
+    contents(disk).await.expect_err("a log that must not open")
+}
+
+/// The names of the log's segments, oldest first.
+async fn segments(disk: &impl Disk) -> Vec<String> {
+    let names = disk.list().await.expect("a listing");
+    let mut names: Vec<_> = names
+        .into_iter()
+        .filter(|it| it.starts_with("log-"))
+        .collect();
+    names.sort_unstable();
+    names
+}
+
+/// Where in which segment `text` stands (last).
+async fn find(disk: &impl Disk, text: &str) -> Option<(String, u64)> {
+    let mut place = None;
+    for name in segments(disk).await {
+        let file = disk.open(&name, false).await.expect("a segment");
+        let length = file.len().await.expect("a length") as usize;
+        let bytes = file.read_at(0, length).await.expect("a read");
+        let offset = bytes
+            .windows(text.len())
+            .rposition(|window| window == text.as_bytes());
+        place = offset.map(|offset| (name, offset as u64)).or(place);
+    }
+    place
+}
+
+/// Flips a bit in the payload of an entry and returns the file and where the payload stands.
+async fn damage(disk: &impl Disk, entry: &LogEntry) -> (String, u64) {
+    let text = std::str::from_utf8(&entry.payload).expect("payloads are texts here");
+    let (name, offset) = find(disk, text)
+        .await
+        .expect("the entry stands in a segment");
+    flip(disk, &name, offset).await;
+    (name, offset)
+}
+
+async fn flip(disk: &impl Disk, name: &str, offset: u64) {
+    let file = disk.open(name, false).await.expect("the file");
+    let byte = file.read_at(offset, 1).await.expect("a read")[0] ^ 0x10;
+    file.write_at(offset, Bytes::copy_from_slice(&[byte]))
+        .await
+        .expect("a write");
+    file.sync_data().await.expect("a sync");
+}
+
+/// The note of what is durable never reached the disk: it is written without sync.
+async fn lose_note(disk: &impl Disk) {
+    disk.remove("synced").await.expect("a removal");
+    disk.sync_dir().await.expect("a sync");
+}
+
+/// The error names the file, an offset in front of `place`, and what to do.
+fn expect_corrupt(error: LogError, disk: &impl Disk, name: &str, place: u64) {
+    let LogError::Corrupt { file, offset, .. } = &error else {
+        panic!("{error}")
+    };
+    assert_eq!(*file, disk.display(name));
+    assert!(
+        *offset <= place && place - offset < 4096,
+        "{offset} is not near {place}"
+    );
+    let text = error.to_string();
+    assert!(
+        text.contains(&format!("offset {offset}")) && text.contains("member remove"),
+        "{text}"
+    );
+}
+
+pub async fn what_is_written_survives<D: Disk>(disk: &D) {
+    let (new, nothing) = found(disk).await;
+    assert_eq!((new, nothing), (Recovered::default(), vec![]));
+    with_log(disk, async |log, found| {
+        assert_eq!(found, Recovered::default());
+        append(&log, entries(1..=3, 1)).await;
+        log.save_vote(Bytes::from_static(b"first"))
+            .await
+            .expect("a vote");
+        append(&log, entries(4..=4, 2)).await;
+        log.save_vote(Bytes::from_static(b"second"))
+            .await
+            .expect("a vote");
+        log.save_committed(at(1, 3)).expect("noted");
+        append(&log, entries(5..=6, 2)).await;
+        assert_eq!(log.term_at(3), Some(1));
+        assert_eq!((log.term_at(6), log.term_at(7)), (Some(2), None));
+    })
+    .await
+    .expect("no failure");
+    for _ in 0..2 {
+        let (recovered, read) = found(disk).await;
+        assert_eq!(
+            recovered.state,
+            LogState {
+                purged: None,
+                last: Some(at(2, 6))
+            }
+        );
+        assert_eq!(recovered.vote.as_deref(), Some(&b"second"[..]));
+        assert_eq!(recovered.committed, Some(at(1, 3)));
+        assert_eq!(recovered.torn, None);
+        assert_eq!(read, [entries(1..=3, 1), entries(4..=6, 2)].concat());
+    }
+}
+
+pub async fn entries_are_read_at_once_and_acknowledged_in_order<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        let (sender, mut order) = futures::channel::mpsc::unbounded();
+        for index in 1..=50 {
+            let sender = sender.clone();
+            let done = move |result: Result<(), LogError>| {
+                result.expect("an append");
+                sender.unbounded_send(index).expect("someone waits");
+            };
+            log.append(vec![entry(index, 1)], Box::new(done));
+            assert_eq!(log.state().last, Some(at(1, index)));
+        }
+        let read = log.read(10..20).await.expect("a read");
+        assert_eq!(read, entries(10..=19, 1));
+        let some = log.read_some(10..20, 30).await.expect("a read");
+        assert_eq!(
+            some,
+            entries(10..=10, 1),
+            "one entry at least, and no more than asked for"
+        );
+        for index in 1..=50 {
+            assert_eq!(futures::StreamExt::next(&mut order).await, Some(index));
+        }
+    })
+    .await
+    .expect("no failure");
+}
+
+pub async fn truncated_entries_are_replaced<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        append(&log, entries(1..=9, 1)).await;
+        log.truncate_after(Some(4)).await.expect("a truncation");
+        assert_eq!(log.state().last, Some(at(1, 4)));
+        append(&log, entries(5..=6, 2)).await;
+        // All at once: nothing of it is written before the rest is queued.
+        let (truncated, again) = (log.truncate_after(Some(5)), log.truncate_after(Some(5)));
+        append(&log, entries(6..=7, 3)).await;
+        truncated.await.expect("a truncation");
+        again.await.expect("a truncation");
+        let expected = [entries(1..=4, 1), entries(5..=5, 2), entries(6..=7, 3)].concat();
+        assert_eq!(log.read(0..99).await.expect("a read"), expected);
+    })
+    .await
+    .expect("no failure");
+    let (recovered, read) = found(disk).await;
+    assert_eq!(
+        read,
+        [entries(1..=4, 1), entries(5..=5, 2), entries(6..=7, 3)].concat()
+    );
+    assert_eq!(recovered.state.last, Some(at(3, 7)));
+    with_log(disk, async |log, _| {
+        log.truncate_after(None).await.expect("a truncation")
+    })
+    .await
+    .expect("no failure");
+    let (recovered, read) = found(disk).await;
+    assert_eq!((recovered.state, read), (LogState::default(), vec![]));
+}
+
+pub async fn purging_keeps_what_follows<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        append(&log, entries(1..=9, 1)).await;
+        log.purge(at(1, 4)).await.expect("a purge");
+        log.purge(at(1, 2))
+            .await
+            .expect("a purge that goes back changes nothing");
+        assert_eq!(log.read(0..7).await.expect("a read"), entries(5..=6, 1));
+        assert_eq!((log.term_at(3), log.term_at(4)), (None, Some(1)));
+    })
+    .await
+    .expect("no failure");
+    let (recovered, read) = found(disk).await;
+    assert_eq!(
+        recovered.state,
+        LogState {
+            purged: Some(at(1, 4)),
+            last: Some(at(1, 9))
+        }
+    );
+    assert_eq!(read, entries(5..=9, 1));
+    with_log(disk, async |log, _| {
+        // As when a snapshot is installed, and entries follow in the same group commit.
+        let purged = log.purge(at(3, 100));
+        assert_eq!(log.state().last, Some(at(3, 100)));
+        append(&log, entries(101..=102, 3)).await;
+        purged.await.expect("a purge");
+        log.purge(at(3, 102)).await.expect("a purge of all");
+    })
+    .await
+    .expect("no failure");
+    let (recovered, read) = found(disk).await;
+    let all_purged = LogState {
+        purged: Some(at(3, 102)),
+        last: Some(at(3, 102)),
+    };
+    assert_eq!((recovered.state, read), (all_purged, vec![]));
+    with_log(disk, async |log, _| {
+        append(&log, entries(103..=104, 4)).await
+    })
+    .await
+    .expect("no failure");
+    assert_eq!(found(disk).await.1, entries(103..=104, 4));
+}
+
+fn long(index: u64) -> LogEntry {
+    let payload = format!("entry {index:08};").repeat(64);
+    LogEntry {
+        term: 1,
+        index,
+        payload: Bytes::from(payload),
+    }
+}
+
+pub async fn segments_roll_over_and_are_recycled<D: Disk>(disk: &D) {
+    for round in 0..4 {
+        with_log(disk, async |log, _| {
+            let first = log.state().last.map_or(1, |last| last.index + 1);
+            for index in first..first + 200 {
+                append(&log, vec![long(index)]).await;
+            }
+            assert!(
+                segments(disk).await.len() >= 6,
+                "200 entries of 1 KiB in 32 KiB each"
+            );
+            let read = log
+                .read(first..first + 200)
+                .await
+                .expect("old ones from the files");
+            assert_eq!(read, (first..first + 200).map(long).collect::<Vec<_>>());
+            let some = log
+                .read_some(first..first + 200, 5_000)
+                .await
+                .expect("a read");
+            assert_eq!(some, (first..first + 5).map(long).collect::<Vec<_>>());
+            log.purge(at(1, first + 189)).await.expect("a purge");
+            log.save_vote(Bytes::from(format!("vote {round}")))
+                .await
+                .expect("a vote");
+        })
+        .await
+        .expect("no failure");
+        let names = disk.list().await.expect("a listing");
+        assert!(
+            names.len() <= 7,
+            "purged segments go or wait to be used again: {names:?}"
+        );
+        let (recovered, read) = found(disk).await;
+        let last = (round + 1) * 200;
+        assert_eq!(read, (last - 9..=last).map(long).collect::<Vec<_>>());
+        assert_eq!(recovered.vote, Some(Bytes::from(format!("vote {round}"))));
+    }
+}
+
+/// Old entries stand whole in recycled segments, after the last one.
+pub async fn recycled_entries_do_not_come_back<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        for index in 1..=100 {
+            append(&log, vec![long(index)]).await;
+        }
+        log.purge(at(1, 100)).await.expect("a purge");
+        for index in 101..=130 {
+            append(&log, vec![long(index)]).await;
+        }
+    })
+    .await
+    .expect("no failure");
+    let names = disk.list().await.expect("a listing");
+    let mut old = 0;
+    for name in names {
+        let file = disk.open(&name, false).await.expect("a file");
+        let bytes = file
+            .read_at(0, SEGMENT_BYTES as usize)
+            .await
+            .expect("a read");
+        old += bytes
+            .windows(13)
+            .filter(|it| it.starts_with(b"entry 000000"))
+            .count();
+    }
+    assert!(
+        old > 31 * 64,
+        "the test is of no use if no old entry is left in a segment"
+    );
+    lose_note(disk).await; // nothing but the frames themselves says where the log ends
+    let (recovered, read) = found(disk).await;
+    assert_eq!(read, (101..=130).map(long).collect::<Vec<_>>());
+    assert_eq!(recovered.torn, None);
+}
+
+pub async fn large_entries_get_a_segment_of_their_own<D: Disk>(disk: &D) {
+    let large = |index: u64| {
+        let payload = Bytes::from(format!("{index:09};").repeat(10_000));
+        LogEntry {
+            term: 1,
+            index,
+            payload,
+        }
+    };
+    let expected = vec![
+        entry(1, 1),
+        large(2),
+        entry(3, 1),
+        large(4),
+        large(5),
+        entry(6, 1),
+    ];
+    with_log(disk, async |log, _| {
+        for entry in &expected {
+            append(&log, vec![entry.clone()]).await;
+        }
+        assert_eq!(log.read(0..99).await.expect("a read"), expected);
+    })
+    .await
+    .expect("no failure");
+    assert_eq!(found(disk).await.1, expected);
+}
+
+pub async fn one_bad_copy_of_the_vote_is_no_harm<D: Disk>(disk: &D) {
+    for round in 0..4 {
+        let vote = Bytes::from(format!("the vote of round {round}"));
+        let saved = vote.clone();
+        with_log(disk, async |log, _| {
+            log.save_vote(saved).await.expect("a vote")
+        })
+        .await
+        .expect("no failure");
+        let file = disk.open("vote", false).await.expect("the vote file");
+        let bytes = file.read_at(0, 1 << 20).await.expect("a read");
+        let copies: Vec<_> = (0..bytes.len())
+            .filter(|at| bytes[*at..].starts_with(&vote))
+            .collect();
+        assert_eq!(copies.len(), 2);
+        for copy in &copies {
+            flip(disk, "vote", *copy as u64).await;
+            assert_eq!(
+                found(disk).await.0.vote,
+                Some(vote.clone()),
+                "the other copy is whole"
+            );
+            flip(disk, "vote", *copy as u64).await;
+        }
+        for copy in &copies {
+            flip(disk, "vote", *copy as u64).await;
+        }
+        let error = refusal(disk).await;
+        expect_corrupt(error, disk, "vote", copies[0] as u64);
+        for copy in &copies {
+            flip(disk, "vote", *copy as u64).await;
+        }
+    }
+}
+
+pub async fn torn_tail_is_cut_off<D: Disk>(disk: &D) {
+    let write = async |entries: Vec<LogEntry>| {
+        with_log(disk, async |log, _| append(&log, entries).await)
+            .await
+            .expect("no failure");
+    };
+    write(entries(1..=5, 1)).await;
+    write(entries(6..=8, 1)).await;
+    let (name, place) = damage(disk, &entry(7, 1)).await;
+    lose_note(disk).await;
+    let (recovered, read) = found(disk).await;
+    assert_eq!(read, entries(1..=5, 1), "a frame is whole or not there");
+    let torn = recovered.torn.expect("something was cut off");
+    assert_eq!(torn.file, disk.display(&name));
+    assert!(
+        torn.offset < place && torn.dropped_bytes > place - torn.offset,
+        "{torn:?}"
+    );
+    assert_eq!(found(disk).await.0.torn, None, "it is cut off once");
+    write(entries(6..=6, 2)).await;
+    write(entries(7..=9, 2)).await;
+    // This time the head of the frame never reached the disk.
+    let (name, place) = find(disk, "payload 7 of term 2;")
+        .await
+        .expect("it stands there");
+    let header = place - 28 - 64;
+    let file = disk.open(&name, false).await.expect("the segment");
+    file.write_at(header, Bytes::from_static(&[0xee; 64]))
+        .await
+        .expect("a write");
+    lose_note(disk).await;
+    let (recovered, read) = found(disk).await;
+    assert_eq!(
+        recovered.torn.expect("something was cut off").offset,
+        header
+    );
+    assert_eq!(read, [entries(1..=5, 1), entries(6..=6, 2)].concat());
+    write(entries(7..=7, 3)).await;
+    assert_eq!(found(disk).await.1.last(), Some(&entry(7, 3)));
+}
+
+pub async fn rot_before_the_tail_is_refused<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        for index in 1..=5 {
+            append(&log, vec![entry(index, 1)]).await;
+        }
+    })
+    .await
+    .expect("no failure");
+    lose_note(disk).await;
+    let (name, place) = damage(disk, &entry(3, 1)).await;
+    expect_corrupt(refusal(disk).await, disk, &name, place);
+    expect_corrupt(refusal(disk).await, disk, &name, place);
+    flip(disk, &name, place).await;
+    let header = place - 28 - 64;
+    flip(disk, &name, header).await;
+    expect_corrupt(refusal(disk).await, disk, &name, header);
+    flip(disk, &name, header).await;
+    assert_eq!(
+        found(disk).await.1,
+        entries(1..=5, 1),
+        "refusing changed nothing"
+    );
+}
+
+pub async fn rot_in_a_full_segment_is_refused<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        for index in 1..=60 {
+            append(&log, vec![long(index)]).await;
+        }
+    })
+    .await
+    .expect("no failure");
+    lose_note(disk).await;
+    let names = segments(disk).await;
+    for index in 1..=59 {
+        let (name, offset) = find(disk, &format!("entry {index:08};"))
+            .await
+            .expect("it is there");
+        flip(disk, &name, offset).await;
+        expect_corrupt(refusal(disk).await, disk, &name, offset);
+        flip(disk, &name, offset).await;
+    }
+    for name in names {
+        flip(disk, &name, 20).await;
+        expect_corrupt(refusal(disk).await, disk, &name, 20);
+        flip(disk, &name, 20).await;
+    }
+    assert_eq!(found(disk).await.1.len(), 60);
+}
+
+/// The same bytes as a torn tail, but the note says that they were once synced.
+pub async fn rot_in_an_acknowledged_tail_is_refused<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        append(&log, entries(1..=5, 1)).await;
+        append(&log, entries(6..=8, 1)).await;
+    })
+    .await
+    .expect("no failure");
+    let (name, place) = damage(disk, &entry(7, 1)).await;
+    expect_corrupt(refusal(disk).await, disk, &name, place);
+    flip(disk, &name, place).await;
+    assert_eq!(found(disk).await.1, entries(1..=8, 1));
+}
+
+pub async fn shortened_segment_is_refused<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        for index in 1..=40 {
+            append(&log, vec![long(index)]).await;
+        }
+    })
+    .await
+    .expect("no failure");
+    let (name, place) = find(disk, "entry 00000003;").await.expect("it is there");
+    let file = disk.open(&name, false).await.expect("the segment");
+    file.truncate(place).await.expect("a cut");
+    expect_corrupt(refusal(disk).await, disk, &name, place);
+}
+
+pub async fn missing_files_are_refused<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| {
+        for index in 1..=100 {
+            append(&log, vec![long(index)]).await;
+        }
+        log.save_vote(Bytes::from_static(b"vote"))
+            .await
+            .expect("a vote");
+    })
+    .await
+    .expect("no failure");
+    let names = segments(disk).await;
+    assert!(names.len() >= 4);
+    for name in names
+        .iter()
+        .take(names.len() - 2)
+        .map(String::as_str)
+        .chain(["vote"])
+    {
+        disk.rename(name, "elsewhere").await.expect("a rename");
+        let error = refusal(disk).await;
+        assert!(
+            matches!(error, LogError::Corrupt { .. }),
+            "without {name}: {error}"
+        );
+        disk.rename("elsewhere", name).await.expect("a rename");
+    }
+    assert_eq!(found(disk).await.1.len(), 100);
+    for name in names {
+        disk.remove(&name).await.expect("a removal");
+    }
+    let error = refusal(disk).await;
+    assert!(
+        matches!(error, LogError::Corrupt { .. }),
+        "without segments: {error}"
+    );
+}
+
+pub async fn unknown_version_is_refused<D: Disk>(disk: &D) {
+    with_log(disk, async |log, _| append(&log, entries(1..=3, 1)).await)
+        .await
+        .expect("no failure");
+    let name = segments(disk).await.remove(0);
+    let file = disk.open(&name, false).await.expect("the segment");
+    let header = file.read_at(0, 32).await.expect("a read");
+    let mut later = header.to_vec();
+    later[8..12].copy_from_slice(&2u32.to_le_bytes());
+    let crc = crc32c::crc32c_append(crc32c::crc32c(&later[..12]), &later[16..]);
+    later[12..16].copy_from_slice(&crc.to_le_bytes());
+    file.write_at(0, Bytes::from(later)).await.expect("a write");
+    let error = refusal(disk).await;
+    assert_eq!(
+        error,
+        LogError::Version {
+            file: disk.display(&name),
+            found: 2,
+            ours: 1
+        }
+    );
+    file.write_at(0, header).await.expect("a write");
+    assert_eq!(found(disk).await.1, entries(1..=3, 1));
+}

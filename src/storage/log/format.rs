@@ -391,3 +391,144 @@ pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
 pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
     u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn hex(bytes: &[u8]) -> String {
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    const SALT: u64 = 0x0807_0605_0403_0201;
+
+    #[test]
+    fn segment_header_bytes() {
+        let header = SegmentHeader {
+            segment: 0x1112,
+            salt: SALT,
+        };
+        let bytes = header.encode();
+        assert_eq!(hex(&bytes), GOLDEN_SEGMENT);
+        assert_eq!(SegmentHeader::decode(&bytes), Ok(header));
+        for at in 0..bytes.len() {
+            let mut bad = bytes;
+            bad[at] ^= 1;
+            assert!(
+                matches!(SegmentHeader::decode(&bad), Err(Bad::Broken(_))),
+                "byte {at}"
+            );
+            assert!(SegmentHeader::decode(&bytes[..at]).is_err());
+        }
+    }
+
+    fn frame() -> (BytesMut, Seal) {
+        let seal = Seal::new(SALT, 0x1112);
+        let mut buffer = BytesMut::from(&b"tail"[..]);
+        let mut builder = FrameBuilder::new(&mut buffer, seal);
+        builder.truncate(0x31);
+        let at = builder.entry(
+            Position {
+                term: 0x21,
+                index: 0x31,
+            },
+            b"payload",
+        );
+        assert_eq!(at as usize, FRAME_HEADER_BYTES + RECORD_HEADER_BYTES);
+        let committed = Some(Position {
+            term: 0x20,
+            index: 0x30,
+        });
+        let purged = Some(Position {
+            term: 0x1f,
+            index: 0x2f,
+        });
+        let length = builder.finish(0x41, committed, purged);
+        assert_eq!(length, 128);
+        (buffer.split_off(4), seal)
+    }
+
+    #[test]
+    fn frame_bytes_are_pinned() {
+        let (bytes, seal) = frame();
+        assert_eq!(hex(&bytes), GOLDEN_FRAME);
+        let header = FrameHeader::decode(&bytes, seal).unwrap();
+        assert_eq!(
+            (header.sequence, header.records, header.frame_bytes()),
+            (0x41, 2, 128)
+        );
+        assert_eq!(
+            header.committed,
+            Some(Position {
+                term: 0x20,
+                index: 0x30
+            })
+        );
+        assert_eq!(
+            header.purged,
+            Some(Position {
+                term: 0x1f,
+                index: 0x2f
+            })
+        );
+        let body = bytes.freeze().slice(FRAME_HEADER_BYTES..);
+        let body = body.slice(..header.body_bytes as usize);
+        let entry = Record::Entry {
+            position: Position {
+                term: 0x21,
+                index: 0x31,
+            },
+            payload: Bytes::from_static(b"payload"),
+        };
+        let records = decode_body(&header, &body, seal).unwrap();
+        assert_eq!(
+            records,
+            [(64, Record::Truncate { from: 0x31 }), (92, entry)]
+        );
+    }
+
+    #[test]
+    fn a_frame_of_another_segment_or_log_is_not_taken() {
+        let (bytes, seal) = frame();
+        for other in [Seal::new(SALT, 0x1113), Seal::new(SALT + 1, 0x1112)] {
+            assert_ne!(other, seal);
+            assert!(FrameHeader::decode(&bytes, other).is_err());
+            assert!(decode_record(bytes.clone().freeze().slice(64..), other).is_err());
+        }
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let (bytes, seal) = frame();
+        let length = FRAME_HEADER_BYTES + 2 * RECORD_HEADER_BYTES + 7;
+        for bit in 0..length * 8 {
+            let mut bad = bytes.clone();
+            bad[bit / 8] ^= 1 << (bit % 8);
+            let whole = FrameHeader::decode(&bad, seal).and_then(|header| {
+                let end = FRAME_HEADER_BYTES + header.body_bytes as usize;
+                decode_body(&header, &bad.freeze().slice(FRAME_HEADER_BYTES..end), seal)
+            });
+            assert!(whole.is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn synced_bytes_are_pinned() {
+        let synced = Synced {
+            frame: 0x41,
+            vote: 0x51,
+        };
+        let bytes = synced.encode();
+        assert_eq!(hex(&bytes), GOLDEN_SYNCED);
+        assert_eq!(Synced::decode(&bytes), Some(synced));
+        assert_eq!(Synced::decode(&[0; SYNCED_BYTES]), None);
+        assert_eq!(Synced::decode(&bytes[..20]), None);
+    }
+
+    const GOLDEN_SEGMENT: &str = "64657463646c6f6701000000a0a33fa112110000000000000102030405060708";
+    const GOLDEN_FRAME: &str = "6466726dcde3988b41000000000000003f000000020000004e0c342903000000\
+        200000000000000030000000000000001f000000000000002f00000000000000\
+        e4ad8487000000000200000000000000000000003100000000000000854d85f2\
+        0700000001000000210000000000000031000000000000007061796c6f616400";
+    const GOLDEN_SYNCED: &str = "6473796e63656431410000000000000051000000000000009ae521be00000000";
+}

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
 /// Called once, on the writer's task, when the entries are durable or never will be.
-pub type Done = Box<dyn FnOnce(Result<(), LogError>) + Send + Sync>;
+pub type Done = Box<dyn FnOnce(Result<(), LogError>) + Send>;
 
 /// The raft log. Clones share one log.
 pub struct Log {
@@ -109,13 +109,14 @@ impl Log {
 
     pub const VOTE_BYTES_MAX: usize = super::vote::VOTE_BYTES_MAX;
 
-    /// Notes the committed position; it becomes durable with whatever is synced next.
+    /// Notes the committed position; it becomes durable with whatever is synced next. A position
+    /// that the log does not hold yet is not noted.
     pub fn save_committed(&self, committed: Position) -> Result<(), LogError> {
         let mut inner = self.shared.lock();
         match &inner.stopped {
             Some(error) => Err(error.clone()),
             None => {
-                inner.committed = Some(committed);
+                inner.commit(committed);
                 Ok(())
             }
         }
@@ -417,6 +418,20 @@ impl Inner {
             true => floor,
             false => self.next.min(from),
         };
+    }
+
+    fn commit(&mut self, position: Position) {
+        let purged = self
+            .purged
+            .is_some_and(|purged| position.index <= purged.index);
+        let held = purged || self.term_at(position.index) == Some(position.term);
+        if held
+            && self
+                .committed
+                .is_none_or(|committed| committed.index < position.index)
+        {
+            self.committed = Some(position);
+        }
     }
 
     fn purge(&mut self, through: Position) {

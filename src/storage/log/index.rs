@@ -78,6 +78,11 @@ impl Index {
                 let keep = (from - first).min(self.locations.len() as u64);
                 self.locations.truncate(keep as usize);
             }
+            // Everything goes: also where the log begins.
+            Some(_) if from == 0 => {
+                self.locations.clear();
+                self.first = None;
+            }
             Some(_) => self.restart(from),
             None => {}
         }
@@ -95,7 +100,13 @@ impl Index {
         }
     }
 
-    fn restart(&mut self, first: u64) {
+    /// Forgets where an empty log begins: any entry may come next.
+    pub(super) fn unset(&mut self) {
+        assert!(self.is_empty());
+        self.first = None;
+    }
+
+    pub(super) fn restart(&mut self, first: u64) {
         self.locations.clear();
         self.first = Some(first);
     }

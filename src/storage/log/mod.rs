@@ -47,9 +47,10 @@ pub use writer::LogWriter;
 
 use crate::disk::Disk;
 use bytes::Bytes;
+use std::fmt;
 
 /// An entry of the raft log.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct LogEntry {
     pub term: u64,
     pub index: u64,
@@ -62,6 +63,19 @@ impl LogEntry {
             term: self.term,
             index: self.index,
         }
+    }
+}
+
+impl fmt::Debug for LogEntry {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let head = self.payload.slice(..self.payload.len().min(24));
+        write!(
+            f,
+            "{}/{} {head:?} of {} bytes",
+            self.term,
+            self.index,
+            self.payload.len()
+        )
     }
 }
 

@@ -78,7 +78,8 @@ pub(super) async fn recover<D: Disk>(
         cache_bytes: options.cache_bytes,
         salt: options.salt,
         files: Vec::new(),
-        expected: None,
+        // The segments before a later one went when a frame in it was durable.
+        expected: (ids.first().is_none_or(|id| *id == 1)).then_some(1),
         index: Index::default(),
         terms: Terms::default(),
         recent: VecDeque::new(),
@@ -89,6 +90,11 @@ pub(super) async fn recover<D: Disk>(
     };
     let leftover = walk.open_segments(ids).await?;
     let tail = walk.frames().await?;
+    if let Some(purged) = walk.purged
+        && walk.index.is_empty()
+    {
+        walk.index.restart(purged.index + 1);
+    }
     walk.check()?;
     walk.into_recovery(options, vote_file, vote, synced, tail, leftover, spares)
         .await
@@ -188,7 +194,7 @@ impl<D: Disk> Walk<D> {
             match next {
                 // The next segment was prepared and holds nothing yet.
                 Err(Bad::Blank) => return Ok(Some(self.end(at, stop).await?)),
-                Ok(header) if self.expected.is_none_or(|it| it == header.sequence) => {}
+                Ok(header) if self.expected == Some(header.sequence) => {}
                 // The frames of this segment end cleanly: the torn one is the first of the next.
                 Err(_) if stop.bad == Bad::Blank => {}
                 Ok(_) | Err(_) => {
@@ -350,6 +356,10 @@ impl<D: Disk> Walk<D> {
         self.purged = Some(through);
         self.terms.purge(through.index, self.index.next());
         self.index.purge(through.index);
+        if self.index.is_empty() {
+            // A later purge may have taken the segments of the entries that followed.
+            self.index.unset();
+        }
         while self
             .recent
             .front()
@@ -367,7 +377,9 @@ impl<D: Disk> Walk<D> {
     /// Decides whether what stands after the last good frame is the remains of a write that never
     /// ended, and if so cuts it off.
     async fn end(&mut self, at: usize, stop: Stop) -> Result<Tail, LogError> {
-        let next = self.expected.unwrap_or(1);
+        let Some(next) = self.expected else {
+            return Err(self.corrupt(at, &stop, "the log begins with this frame"));
+        };
         if self.noted >= next {
             let why = format!("frame {} was written and synced after it", self.noted);
             return Err(self.corrupt(at, &stop, &why));

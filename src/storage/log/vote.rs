@@ -157,3 +157,30 @@ fn decode_copy(bytes: &[u8]) -> Result<(u64, Bytes), Option<u32>> {
         version => Err(Some(version)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slot_bytes_are_pinned() {
+        let slot = encode_slot(0x41, b"vote");
+        let hex: String = slot[..28]
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect();
+        assert_eq!(hex, GOLDEN);
+        assert_eq!(slot.len() as u64, SLOT_BYTES);
+        let (first, second) = slot.split_at(PAGE as usize);
+        assert_eq!(first, second);
+        assert!(first[28..].iter().all(|byte| *byte == 0));
+        assert_eq!(decode_copy(first), Ok((0x41, Bytes::from_static(b"vote"))));
+        let mut later = first.to_vec();
+        later[4] = 9;
+        assert_eq!(decode_copy(&later), Err(Some(9)));
+        later[26] ^= 1;
+        assert_eq!(decode_copy(&later), Err(None));
+    }
+
+    const GOLDEN: &str = "64766f74010000001a79644f040000004100000000000000766f7465";
+}

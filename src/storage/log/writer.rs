@@ -36,6 +36,8 @@ pub struct LogWriter<D: Disk> {
     /// What stands in the page of `end` before `end`: it is written again with the next frame.
     tail: Vec<u8>,
     buffer: BytesMut,
+    /// What the group commit under way is for.
+    works: Vec<Work>,
 }
 
 impl<D: Disk> LogWriter<D> {
@@ -57,6 +59,7 @@ impl<D: Disk> LogWriter<D> {
             end: recovery.end,
             tail: recovery.tail,
             buffer: BytesMut::new(),
+            works: Vec::new(),
         }
     }
 
@@ -83,11 +86,10 @@ impl<D: Disk> LogWriter<D> {
                     let _ = done.send(read); // the reader may have gone
                     failed.map_or(Ok(()), Err)?;
                 }
-                Turn::Commit {
-                    mut works,
-                    committed,
-                } => {
-                    if let Err(error) = self.commit(&mut works, committed).await {
+                Turn::Commit { committed } => {
+                    let committed = self.commit(committed).await;
+                    let works = std::mem::take(&mut self.works);
+                    if let Err(error) = committed {
                         // Refuse what comes later first: a completion may call again.
                         self.shared.stop(error.clone());
                         works
@@ -106,9 +108,9 @@ impl<D: Disk> LogWriter<D> {
     }
 
     /// Takes what one group commit can take: all that is queued, up to a read or the size limit.
-    fn take(&self) -> Turn {
+    fn take(&mut self) -> Turn {
         let mut inner = self.shared.lock();
-        let mut works = Vec::new();
+        let works = &mut self.works;
         let mut bytes = 0;
         while bytes < self.options.frame_bytes {
             match inner.queue.pop_front() {
@@ -135,43 +137,35 @@ impl<D: Disk> LogWriter<D> {
             }
         }
         Turn::Commit {
-            works,
             committed: inner.committed,
         }
     }
 
     /// Makes everything in `works` durable: the vote with a sync of its file, the rest with one
     /// sync of the active segment.
-    ///
-    /// `works` is held exclusively because completions may be sent to other threads but not shared
-    /// with them, and this future must be `Send`.
-    async fn commit(
-        &mut self,
-        works: &mut [Work],
-        committed: Option<Position>,
-    ) -> Result<(), LogError> {
-        let last_vote = works.iter().rev().find_map(|work| match work {
-            Work::Vote { vote, .. } => Some(vote),
+    async fn commit(&mut self, committed: Option<Position>) -> Result<(), LogError> {
+        let last_vote = self.works.iter().rev().find_map(|work| match work {
+            Work::Vote { vote, .. } => Some(vote.clone()),
             _ => None,
         });
         if let Some(vote) = last_vote {
-            self.vote.save(vote).await?;
+            self.vote.save(&vote).await?;
         }
-        if works.iter().any(|work| !matches!(work, Work::Vote { .. })) {
-            self.write_frame(works, committed).await?;
+        if self
+            .works
+            .iter()
+            .any(|work| !matches!(work, Work::Vote { .. }))
+        {
+            self.write_frame(committed).await?;
         }
         Ok(())
     }
 
-    async fn write_frame(
-        &mut self,
-        works: &mut [Work],
-        committed: Option<Position>,
-    ) -> Result<(), LogError> {
-        let body = works.iter().map(Work::body_bytes).sum();
+    async fn write_frame(&mut self, committed: Option<Position>) -> Result<(), LogError> {
+        let body = self.works.iter().map(Work::body_bytes).sum();
         self.make_room(frame_bytes(body)).await?;
-        let end = self.encode_frame(works, committed);
         let start = self.end / PAGE * PAGE;
+        let end = self.encode_frame(start, committed);
         let data = self.buffer.split().freeze();
         let segment = self.segments.active();
         let io = |operation, error| LogError::io(self.segments.path(segment.id), operation, &error);
@@ -202,18 +196,17 @@ impl<D: Disk> LogWriter<D> {
         Ok(())
     }
 
-    /// Puts into the buffer the pages from that of `end` on, with the new frame, and returns where
-    /// the frame ends. Keeps its last page as the new tail.
-    fn encode_frame(&mut self, works: &[Work], committed: Option<Position>) -> u64 {
+    /// Puts into the buffer the pages from `start` on, that of `end`, with a frame of `works`, and
+    /// returns where the frame ends. Keeps its last page as the new tail.
+    fn encode_frame(&mut self, start: u64, committed: Option<Position>) -> u64 {
         let (segment, seal) = (self.segments.active().id, self.segments.active_seal());
         self.buffer.clear();
         self.buffer.extend_from_slice(&self.tail);
         let mut builder = FrameBuilder::new(&mut self.buffer, seal);
-        for work in works {
+        for work in &self.works {
             match work {
                 Work::Append { entries, .. } => {
                     for entry in entries {
-                        assert!(self.index.is_unset() || entry.index == self.index.next());
                         let at = builder.entry(entry.position(), &entry.payload);
                         let offset = u32::try_from(self.end + at).expect("segments below 4 GiB");
                         let record_bytes = (RECORD_HEADER_BYTES + entry.payload.len()) as u32;
@@ -248,13 +241,12 @@ impl<D: Disk> LogWriter<D> {
             .filter(|it| it.index < self.index.next())
             .or(self.committed);
         let end = self.end + builder.finish(self.sequence, self.committed, self.purged);
-        let start = self.end / PAGE * PAGE;
-        let padded = (end + FRAME_HEADER_BYTES as u64).next_multiple_of(PAGE) - start;
+        let last_page = (end / PAGE * PAGE - start) as usize;
         self.tail.clear();
-        let tail = (end / PAGE * PAGE).saturating_sub(start) as usize;
         self.tail
-            .extend_from_slice(&self.buffer[tail..(end - start) as usize]);
-        self.buffer.resize(padded as usize, 0);
+            .extend_from_slice(&self.buffer[last_page..(end - start) as usize]);
+        let blank_to = (end + FRAME_HEADER_BYTES as u64).next_multiple_of(PAGE);
+        self.buffer.resize((blank_to - start) as usize, 0);
         end
     }
 
@@ -299,7 +291,7 @@ impl<D: Disk> LogWriter<D> {
     async fn close(&mut self) -> Result<(), LogError> {
         let committed = self.shared.lock().committed;
         if committed != self.committed {
-            self.write_frame(&mut [], committed).await?;
+            self.write_frame(committed).await?;
             self.note_synced().await?;
         }
         self.synced
@@ -308,7 +300,11 @@ impl<D: Disk> LogWriter<D> {
             .map_err(|error| self.synced_failed("sync", &error))
     }
 
-    async fn read(&self, range: Range<u64>, bytes_max: usize) -> Result<Vec<LogEntry>, LogError> {
+    async fn read(
+        &mut self,
+        range: Range<u64>,
+        bytes_max: usize,
+    ) -> Result<Vec<LogEntry>, LogError> {
         let mut entries: Vec<LogEntry> = Vec::new();
         let mut bytes = 0;
         let mut index = range.start;
@@ -392,7 +388,6 @@ impl<D: Disk> Drop for LogWriter<D> {
 /// What the writer does next.
 enum Turn {
     Commit {
-        works: Vec<Work>,
         committed: Option<Position>,
     },
     Read {
