@@ -119,6 +119,16 @@ fn words() {
 }
 
 #[test]
+fn modules_of_tests() {
+    let text = "fn f() {}\n#[cfg(test)]\nmod tests {\n fn f() { std::thread::spawn(f) } }";
+    assert_quiet("src/raft/x.rs", text);
+    let text = "fn f() {}\n#[cfg(test)]\nmod tests {\n fn f() { std::thread::sleep(a) } }";
+    assert_fires("src/raft/x.rs", text, "4: std::thread::sleep");
+    let text = "fn f() { std::thread::spawn(f) }\n#[cfg(test)]\nmod tests {}";
+    assert_fires("src/raft/x.rs", text, "1: std::thread");
+}
+
+#[test]
 fn selects() {
     assert_fires(
         "src/driver/x.rs",

@@ -41,7 +41,7 @@ const DOORS: &[Door] = &[
             "src/driver/",
             "src/bin/",
             "src/lib.rs",
-            "src/run",
+            "src/daemon/",
             "sim/",
             "tests/",
         ],
@@ -54,7 +54,7 @@ const DOORS: &[Door] = &[
             "src/server/",
             "src/bin/",
             "src/lib.rs",
-            "src/run",
+            "src/daemon/",
             "sim/",
             "tests/",
         ],
@@ -72,7 +72,7 @@ const DOORS: &[Door] = &[
     },
     Door {
         name: "crate::server",
-        open_to: &["src/server/", "src/bin/", "src/lib.rs", "src/run"],
+        open_to: &["src/server/", "src/bin/", "src/lib.rs", "src/daemon/"],
         instead: "the server is above this room: move the shared part down",
     },
 ];

@@ -28,15 +28,23 @@ pub struct Source {
     pub path: String,
     pub lines: usize,
     pub tokens: Vec<Token>,
+    /// Where a module of tests begins.
+    tests_from: Option<usize>,
 }
 
 impl Source {
     pub fn new(path: &str, text: &str) -> Source {
         let tokens = tokens(&code(text));
+        const TESTS: [&str; 8] = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
+        let tests_from = tokens
+            .windows(TESTS.len())
+            .find(|window| window.iter().map(|token| &token.text[..]).eq(TESTS))
+            .map(|window| window[0].line);
         Source {
             path: path.into(),
             lines: text.lines().count(),
             tokens,
+            tests_from,
         }
     }
 
@@ -45,9 +53,13 @@ impl Source {
         places.iter().any(|place| self.path.starts_with(place))
     }
 
-    /// Whether the file holds tests, whatever its room.
-    pub fn is_test(&self) -> bool {
-        self.is_in(&["tests/"]) || self.path.contains("/tests/") || self.path.ends_with("tests.rs")
+    /// Whether the line belongs to tests: all of a file of tests, and a module of tests, which
+    /// stands last in its file.
+    pub fn is_test(&self, line: usize) -> bool {
+        let is_file = self.is_in(&["tests/"])
+            || self.path.contains("/tests/")
+            || self.path.ends_with("tests.rs");
+        is_file || self.tests_from.is_some_and(|from| line >= from)
     }
 
     /// Every path of two or more segments, with groups expanded: `a::{b, c::d}` is `a::b` and
