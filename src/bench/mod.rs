@@ -9,13 +9,13 @@ mod cluster;
 mod load;
 mod report;
 
-use clap::{Args, ValueEnum};
+use clap::{Parser, ValueEnum};
 use load::Case;
 use std::path::PathBuf;
 use std::time::Duration;
 
 /// What to load, with what, and for how long.
-#[derive(Args, Debug)]
+#[derive(Parser, Debug)]
 pub struct BenchArgs {
     /// Endpoints of a running cluster; without them, fresh three-member clusters are started.
     #[arg(long, value_delimiter = ',')]
@@ -124,6 +124,13 @@ async fn measure(
 }
 
 impl BenchArgs {
+    /// Parses the process's arguments after the subcommand; ends the process on `--help` and on
+    /// arguments that make no sense.
+    pub fn parse_from_program(program: &str) -> BenchArgs {
+        let args = std::env::args_os().skip(2);
+        BenchArgs::parse_from(std::iter::once(program.into()).chain(args))
+    }
+
     fn settings(&self) -> load::Settings {
         load::Settings {
             connections: self.connections,

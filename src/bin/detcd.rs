@@ -1,5 +1,6 @@
 //! `detcd`: serves as a member of a cluster.
 
+use detcd::bench;
 use detcd::config::{self, Config, Notice, Request, UsageError, VersionInfo};
 use detcd::daemon;
 use std::process::ExitCode;
@@ -9,6 +10,9 @@ const EXIT_USAGE: u8 = 2;
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
+    if args.first().is_some_and(|arg| arg == "bench") {
+        return measure();
+    }
     let variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -43,6 +47,25 @@ const VERSION: VersionInfo = VersionInfo {
     os: std::env::consts::OS,
     arch: std::env::consts::ARCH,
 };
+
+/// `detcd bench`: a client, and no member of anything.
+fn measure() -> ExitCode {
+    let args = bench::BenchArgs::parse_from_program("detcd bench");
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    match runtime.block_on(bench::run(args)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("detcd bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
 
 fn serve(config: Config, notices: Vec<Notice>) -> ExitCode {
     if let Err(error) = daemon::logging::start(&config.log) {
