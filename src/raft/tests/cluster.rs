@@ -1,6 +1,6 @@
 //! Members that elect, replicate, restart and catch up.
 
-use super::harness::{Cluster, wait_for};
+use super::harness::{Cluster, put, wait_for};
 use detcd_core::event::Event;
 
 const ALL: [usize; 3] = [0, 1, 2];
@@ -59,6 +59,25 @@ async fn a_follower_refuses_proposals_and_read_indexes() {
     follower.node.confirm_read(3);
     let failed = |event: &Event| matches!(event, Event::ReadFailed { round: 3 });
     wait_for("the failed round", || follower.count(failed) == 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_only_for_another_term_is_dropped_in_silence() {
+    let cluster = Cluster::found(1, 100_000).await;
+    let leader = &cluster.members[cluster.leader(&[0]).await];
+    let id = leader.node.id().0;
+    let term = leader.node.status().term;
+    leader.node.propose_in_term(term - 1, vec![put(id, 1)]);
+    leader.node.propose_in_term(term + 1, vec![put(id, 2)]);
+    leader.node.propose_in_term(term, vec![put(id, 3)]);
+    // Proposals are taken up in order: after the last put, the others had their chance.
+    leader.put(4..5);
+    cluster.converged(3).await;
+    assert_eq!(leader.published().revision, 3);
+    assert_eq!(
+        leader.count(|event| matches!(event, Event::NotProposed { .. })),
+        0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
