@@ -20,6 +20,9 @@ mod simulation;
 mod task;
 mod timer;
 
+#[cfg(test)]
+mod tests;
+
 #[cfg(not(madsim))]
 use production as backend;
 #[cfg(madsim)]

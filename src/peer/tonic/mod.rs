@@ -31,7 +31,7 @@ pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
 pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Calls on one connection that the receiver works on at once; the next wait.
-const CALLS_MAX: usize = 1024;
+const CALLS_MAX: usize = 8192;
 
 const SERVICE: &str = "detcd.Peer";
 const PATH_CALLS: &str = "/detcd.Peer/Calls";
