@@ -9,6 +9,7 @@ use crate::meta::{self, RaftRows};
 use crate::node::{Published, Sink};
 use crate::payload;
 use crate::steps;
+use crate::transfers::Transfers;
 use crate::types::{Entry, LogId, Membership, SnapshotMeta, StoredMembership, Types, term_of};
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId};
@@ -40,6 +41,7 @@ pub(crate) struct MachineAdapter<S: Store> {
     rows: RaftRows,
     published: Arc<ArcSwap<Published>>,
     persisted: Arc<Persisted<S>>,
+    transfers: Transfers,
     sink: Sink,
 }
 
@@ -99,6 +101,7 @@ impl<S: Store> MachineAdapter<S> {
         store: Arc<S>,
         persisted: Arc<Persisted<S>>,
         published: Arc<ArcSwap<Published>>,
+        transfers: Transfers,
         sink: Sink,
     ) -> Result<MachineAdapter<S>, Fault> {
         let machine = Machine::load(&*store)?;
@@ -109,6 +112,7 @@ impl<S: Store> MachineAdapter<S> {
             rows,
             published,
             persisted,
+            transfers,
             sink,
         };
         adapter.publish()?;
@@ -269,6 +273,13 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
             }
         }
         Ok(())
+    }
+
+    async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder<S>> {
+        if !force && !self.transfers.may_build() {
+            return None;
+        }
+        Some(self.get_snapshot_builder().await)
     }
 
     async fn get_snapshot_builder(&mut self) -> SnapshotBuilder<S> {

@@ -27,6 +27,7 @@ mod receiver;
 mod runtime;
 mod snapshot;
 mod steps;
+mod transfers;
 mod types;
 
 #[cfg(test)]

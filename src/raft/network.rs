@@ -4,6 +4,7 @@ use crate::bytes_codec::DecodeError;
 use crate::machine::SnapshotData;
 use crate::message;
 use crate::snapshot;
+use crate::transfers::Transfers;
 use crate::types::{Peer, Types, Vote};
 use bytes::Bytes;
 use detcd_peer::{Kind, Transport, TransportError};
@@ -29,15 +30,21 @@ const BACKOFF_MS: [u64; 5] = [10, 20, 50, 100, 200];
 pub(crate) struct Network<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
+    transfers: Transfers,
     store: PhantomData<fn() -> S>,
 }
 
 impl<S> Network<S> {
     /// `timeout`: what a message with entries may take; the peer syncs them before it answers.
-    pub(crate) fn new(transport: Arc<dyn Transport>, timeout: Duration) -> Network<S> {
+    pub(crate) fn new(
+        transport: Arc<dyn Transport>,
+        timeout: Duration,
+        transfers: Transfers,
+    ) -> Network<S> {
         Network {
             transport,
             timeout,
+            transfers,
             store: PhantomData,
         }
     }
@@ -51,6 +58,7 @@ impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
         Link {
             transport: self.transport.clone(),
             timeout: self.timeout,
+            transfers: self.transfers.clone(),
             to: target,
             store: PhantomData,
         }
@@ -61,6 +69,7 @@ impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
 pub(crate) struct Link<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
+    transfers: Transfers,
     to: u64,
     store: PhantomData<fn() -> S>,
 }
@@ -169,6 +178,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
             meta: snapshot.meta,
         };
         let to = self.to;
+        let _transfer = self.transfers.begin();
         let chunks = snapshot::chunks(&header, view, move |fault| {
             warn!(to = format_args!("{to:x}"), %fault, "a snapshot cannot be read, and is not sent");
         });

@@ -6,6 +6,7 @@ use crate::network::Network;
 use crate::observe;
 use crate::proposer::Proposer;
 use crate::receiver::RaftReceiver;
+use crate::transfers::Transfers;
 use crate::types::{Peer, Types};
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId, Millis};
@@ -159,9 +160,19 @@ impl<S: Store> RaftNode<S> {
         }));
         let persisted = Arc::new(Persisted::new(store.clone()));
         let log = LogAdapter::new(log, recovered, persisted.clone())?;
-        let machine =
-            MachineAdapter::load(store.clone(), persisted, published.clone(), gated.clone())?;
-        let network = Network::new(transport, Duration::from_millis(options.election_ms));
+        let transfers = Transfers::default();
+        let machine = MachineAdapter::load(
+            store.clone(),
+            persisted,
+            published.clone(),
+            transfers.clone(),
+            gated.clone(),
+        )?;
+        let network = Network::new(
+            transport,
+            Duration::from_millis(options.election_ms),
+            transfers,
+        );
         let raft = Raft::build(options.id.0, config, network, log, machine)
             .await
             .map_err(|fatal| StartError::Engine(fatal.to_string()))?;

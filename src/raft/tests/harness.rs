@@ -8,7 +8,7 @@ use detcd_core::command::{Command, Proposal};
 use detcd_core::event::Event;
 use detcd_core::view::{Direction, Table, View};
 use detcd_peer::{Kind, Receiver, Transport, TransportError};
-use detcd_storage::disk::RealDisk;
+use detcd_storage::disk::{Disk, RealDisk};
 use detcd_storage::log::{Log, LogError, LogOptions};
 use detcd_storage::store::{FjallStore, StoreOptions};
 use futures::future::{BoxFuture, FutureExt};
@@ -48,9 +48,9 @@ impl Net {
     }
 }
 
-struct Loopback {
-    from: u64,
-    net: Arc<Net>,
+pub(super) struct Loopback {
+    pub(super) from: u64,
+    pub(super) net: Arc<Net>,
 }
 
 impl Transport for Loopback {
@@ -126,8 +126,17 @@ impl Member {
         folder: &TempDir,
         transport: Arc<dyn Transport>,
     ) -> Member {
-        let id = options.id.0;
         let disk = RealDisk::open(folder.path().join("log")).unwrap();
+        Member::start_on(disk, options, folder, transport).await
+    }
+
+    pub(super) async fn start_on(
+        disk: impl Disk,
+        options: &RaftOptions,
+        folder: &TempDir,
+        transport: Arc<dyn Transport>,
+    ) -> Member {
+        let id = options.id.0;
         let log_options = LogOptions {
             segment_bytes: 1024 * 1024,
             ..LogOptions::new(id)

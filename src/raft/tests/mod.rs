@@ -1,5 +1,6 @@
 mod bytes;
 mod cluster;
+mod failing;
 mod harness;
 mod snapshot;
 mod sockets;
