@@ -1,8 +1,13 @@
 //! The store over fjall.
 
+use detcd_core::view::{Batch, Table, View};
+use detcd_storage::conformance;
 use detcd_storage::conformance::store::{Harness, suite};
-use detcd_storage::store::{FjallStore, StoreOptions};
+use detcd_storage::store::{FjallStore, Stage, Store, StoreOptions};
 use futures::executor::block_on;
+use proptest::prelude::*;
+use proptest::test_runner::FileFailurePersistence;
+use std::collections::BTreeMap;
 use tempfile::TempDir;
 
 #[derive(Default)]
@@ -34,4 +39,114 @@ impl Harness for Folders {
 #[test]
 fn fjall_passes_the_suite() {
     block_on(suite(&mut Folders::default()));
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// Rows to put (`Some`) or delete; the batch is written to the store.
+    Write(Vec<Row>),
+    /// The same, to a new state that is then put in force or dropped.
+    Stage {
+        batches: Vec<Vec<Row>>,
+        commit: bool,
+    },
+    Snapshot,
+    Persist,
+    Reopen,
+}
+
+type Row = (usize, Vec<u8>, Option<Vec<u8>>);
+
+fn rows() -> impl Strategy<Value = Vec<Row>> {
+    let key = prop::collection::vec(prop_oneof![Just(0u8), Just(b'a'), Just(0xff)], 1..4);
+    let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..40));
+    prop::collection::vec((0..Table::ALL.len(), key, value), 0..20)
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        10 => rows().prop_map(Step::Write),
+        1 => (prop::collection::vec(rows(), 0..3), any::<bool>())
+            .prop_map(|(batches, commit)| Step::Stage { batches, commit }),
+        3 => Just(Step::Snapshot),
+        1 => Just(Step::Persist),
+        1 => Just(Step::Reopen),
+    ]
+}
+
+type Model = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
+fn batch(rows: &[Row], model: &mut Model) -> Batch {
+    let mut batch = Batch::default();
+    for (table, key, value) in rows {
+        let table = Table::ALL[*table];
+        match value {
+            Some(value) => {
+                batch.put(table, key.clone(), value.clone());
+                model.insert((table, key.clone()), value.clone());
+            }
+            None => {
+                batch.delete(table, key.clone());
+                model.remove(&(table, key.clone()));
+            }
+        }
+    }
+    batch
+}
+
+fn contents(view: &impl View) -> Model {
+    let mut model = Model::new();
+    for table in Table::ALL {
+        for (key, value) in conformance::store::rows(view, table) {
+            assert_eq!(view.get(table, &key), Ok(Some(value.clone())));
+            model.insert((table, key.to_vec()), value.to_vec());
+        }
+    }
+    model
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig {
+        cases: 16,
+        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
+            env!("CARGO_MANIFEST_DIR"),
+            "/../../proptest-regressions/storage-store.txt"
+        )))),
+        ..ProptestConfig::default()
+    })]
+
+    #[test]
+    fn fjall_does_what_a_map_does(steps in prop::collection::vec(step(), 1..60)) {
+        let mut folders = Folders::default();
+        let mut store = block_on(folders.fresh());
+        let mut model = Model::new();
+        let mut snapshots = Vec::new();
+        for step in steps {
+            match step {
+                Step::Write(rows) => block_on(store.write(batch(&rows, &mut model))).unwrap(),
+                Step::Stage { batches, commit } => {
+                    let mut stage = block_on(store.stage()).unwrap();
+                    let mut staged = Model::new();
+                    for rows in batches {
+                        block_on(stage.write(batch(&rows, &mut staged))).unwrap();
+                    }
+                    if commit {
+                        block_on(stage.commit()).unwrap();
+                        model = staged;
+                    }
+                }
+                Step::Snapshot => snapshots.push((store.snapshot().unwrap(), model.clone())),
+                Step::Persist => block_on(store.persist()).unwrap(),
+                Step::Reopen => {
+                    // Closing is no crash: what was written is there, persisted or not.
+                    snapshots.clear();
+                    store = block_on(folders.reopen(store));
+                }
+            }
+            prop_assert_eq!(&contents(&store), &model);
+        }
+        for (snapshot, model) in snapshots {
+            prop_assert_eq!(contents(&snapshot), model);
+        }
+    }
 }
