@@ -13,6 +13,8 @@ mod generate;
 mod members;
 #[path = "kv/model.rs"]
 mod model;
+#[path = "kv/overlay.rs"]
+mod overlay;
 #[path = "kv/properties.rs"]
 mod properties;
 #[path = "kv/store.rs"]

@@ -46,10 +46,15 @@ pub fn value() -> impl Strategy<Value = Bytes> {
 }
 
 pub fn key_range() -> impl Strategy<Value = KeyRange> {
+    let all = KeyRange::Span {
+        start: Bytes::from_static(b"\0"),
+        end: None,
+    };
     prop_oneof![
-        2 => key().prop_map(KeyRange::One),
-        2 => (key(), key()).prop_map(|(start, end)| KeyRange::Span { start, end: Some(end) }),
+        3 => key().prop_map(KeyRange::One),
+        3 => (key(), key()).prop_map(|(start, end)| KeyRange::Span { start, end: Some(end) }),
         1 => key().prop_map(|start| KeyRange::Span { start, end: None }),
+        2 => Just(all),
     ]
 }
 
