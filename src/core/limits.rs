@@ -54,6 +54,9 @@ pub const WATCHERS_PER_STREAM_MAX: usize = 1_000_000;
 /// What a client waits for an outcome before it is told that it is unknown, beyond two election
 /// timeouts (etcd: 5 s + 2 x election timeout).
 pub const REQUEST_TIMEOUT_BASE: Millis = Millis(5_000);
+/// The longest key of a row in a store. Rows hold more than the client's key (a revision, a lease
+/// id), so what clients may send is less.
+pub const STORE_KEY_BYTES_MAX: usize = 65_535;
 
 const _: () = assert!(CATCH_UP_BYTES_MAX > REQUEST_BYTES_MAX);
 const _: () = assert!(PENDING_WRITES_MAX > APPLY_LAG_MAX as usize);

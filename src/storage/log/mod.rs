@@ -27,6 +27,12 @@
 //! what a recycled segment held before, or what a client stored as a value, is never taken for a
 //! frame.
 //!
+//! # Speed
+//! `examples/measure.rs`, 256-byte records, one append in flight, profile `sim`, two cores shared
+//! with other builds (load 5 to 6), on tmpfs, so without the disk's own time: 23 to 40 k records/s
+//! at 1 a frame (p50 12 us), 326 to 372 k at 16, 0.76 to 1.3 M at 128 (p50 33 us). On a disk the
+//! sync is what remains: one for every frame, whatever its size.
+//!
 //! # Glossary
 //! *index*, *term*: raft's; *position*: both together; *sequence*: the number of a frame;
 //! *purged*: removed from the front, because a snapshot covers it; *truncated*: removed from the
@@ -36,6 +42,7 @@ mod error;
 mod format;
 mod handle;
 mod index;
+mod reader;
 mod recovery;
 mod segments;
 mod vote;

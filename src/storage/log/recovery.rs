@@ -5,6 +5,7 @@ use super::format::{FRAME_ALIGN, RECORD_HEADER_BYTES, SYNCED_BYTES, Synced};
 use super::format::{VERSION, decode_body, frame_candidates};
 use super::handle::Terms;
 use super::index::{Index, Location};
+use super::reader::{READ_BYTES, Reader};
 use super::segments::{FRAMES_START, Segment, Segments, is_spare, segment_id, segment_name};
 use super::vote::{VOTE_FILE, VoteFile};
 use super::writer::SYNCED_FILE;
@@ -13,9 +14,6 @@ use crate::disk::{Disk, DiskFile};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
-
-/// Bytes of one read while the log is read through.
-const READ_BYTES: usize = 1024 * 1024;
 
 /// Everything that the writer and the handle start from.
 pub(super) struct Recovery<D: Disk> {
@@ -567,68 +565,5 @@ impl<D: Disk> Walk<D> {
             end,
             tail,
         })
-    }
-}
-
-/// Reads a segment through a window.
-struct Reader<D: Disk> {
-    id: u64,
-    seal: Seal,
-    path: String,
-    file: D::File,
-    bytes: u64,
-    window: Bytes,
-    window_at: u64,
-}
-
-impl<D: Disk> Reader<D> {
-    async fn open(disk: &D, id: u64) -> Result<Reader<D>, LogError> {
-        let path = disk.display(&segment_name(id));
-        let io = |operation| {
-            let path = path.clone();
-            move |error| LogError::io(path, operation, &error)
-        };
-        let file = disk
-            .open(&segment_name(id), false)
-            .await
-            .map_err(io("open"))?;
-        let bytes = file.len().await.map_err(io("stat"))?;
-        let (window, window_at) = (Bytes::new(), 0);
-        Ok(Reader {
-            id,
-            seal: Seal::new(0, id),
-            path,
-            file,
-            bytes,
-            window,
-            window_at,
-        })
-    }
-
-    /// `length` bytes from `offset`; fewer only at the end of the file.
-    async fn get(&mut self, offset: u64, length: usize) -> Result<Bytes, LogError> {
-        let length = length.min(self.bytes.saturating_sub(offset) as usize);
-        let window_end = self.window_at + self.window.len() as u64;
-        if offset < self.window_at || offset + length as u64 > window_end {
-            let read = self.file.read_at(offset, length.max(READ_BYTES)).await;
-            self.window = read.map_err(|error| LogError::io(self.path.clone(), "read", &error))?;
-            self.window_at = offset;
-        }
-        let at = (offset - self.window_at) as usize;
-        let end = (at + length).min(self.window.len());
-        Ok(self.window.slice(at.min(end)..end))
-    }
-
-    /// The bytes from `offset` to the next blank page.
-    async fn extent(&mut self, offset: u64) -> Result<u64, LogError> {
-        let mut end = offset;
-        loop {
-            let page_end = (end + 1).next_multiple_of(PAGE);
-            let bytes = self.get(end, (page_end - end) as usize).await?;
-            if bytes.iter().all(|byte| *byte == 0) {
-                return Ok(end - offset);
-            }
-            end = page_end;
-        }
     }
 }

@@ -9,7 +9,8 @@ pub use fjall::{FjallSnapshot, FjallStage, FjallStore, OpenError, StoreOptions};
 use detcd_core::view::{Batch, Fault, View};
 use std::future::Future;
 
-/// The tables of the applied state. Reading through the store itself sees the latest write.
+/// The tables of the applied state. Keys have 1 to
+/// [`STORE_KEY_BYTES_MAX`](detcd_core::limits::STORE_KEY_BYTES_MAX) bytes. Reading through the store itself sees the latest write.
 pub trait Store: View + Send + Sync + 'static {
     type Snapshot: View + Clone + Send + Sync + 'static;
     type Stage: Stage;

@@ -107,7 +107,7 @@ fn contents(view: &impl View) -> Model {
 
 proptest! {
     #![proptest_config(ProptestConfig {
-        cases: 16,
+        cases: 8,
         failure_persistence: Some(Box::new(FileFailurePersistence::Direct(concat!(
             env!("CARGO_MANIFEST_DIR"),
             "/../../proptest-regressions/storage-store.txt"
