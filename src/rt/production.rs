@@ -4,6 +4,7 @@ use crate::{Instant, JoinError, SLEEP_MIN, YieldNow};
 use pin_project_lite::pin_project;
 use std::convert::Infallible;
 use std::future::Future;
+use std::io::Write;
 use std::pin::Pin;
 use std::sync::OnceLock;
 use std::task::{Context, Poll, ready};
@@ -116,16 +117,40 @@ impl<T> Future for JoinHandle<T> {
     }
 }
 
-/// Ends the process if it is dropped by a panic: builds that unwind behave as the release build,
-/// which aborts. The panic hook has printed the message by then.
-struct AbortOnPanic;
+pin_project! {
+    /// A task whose panic ends the process: builds that unwind behave as the release build, which
+    /// aborts.
+    struct NeverPanics<F> {
+        #[pin]
+        future: F,
+    }
+}
 
-impl Drop for AbortOnPanic {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
+impl<F: Future> Future for NeverPanics<F> {
+    type Output = F::Output;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<F::Output> {
+        never_panics(|| self.project().future.poll(context))
+    }
+}
+
+fn never_panics<T>(work: impl FnOnce() -> T) -> T {
+    /// Dropped by unwinding alone.
+    struct Abort;
+
+    impl Drop for Abort {
+        fn drop(&mut self) {
+            // The panic hook has said what happened, but perhaps into a test's captured output,
+            // which ends with the process.
+            let _ = std::io::stderr().write_all(b"a task panicked: the process ends\n");
             std::process::abort();
         }
     }
+
+    let abort = Abort;
+    let output = work();
+    std::mem::forget(abort);
+    output
 }
 
 /// Runs `future` as a task of the current runtime.
@@ -134,10 +159,7 @@ where
     F: Future + Send + 'static,
     F::Output: Send + 'static,
 {
-    JoinHandle(Running::Task(tokio::spawn(async move {
-        let _guard = AbortOnPanic;
-        future.await
-    })))
+    JoinHandle(Running::Task(tokio::spawn(NeverPanics { future })))
 }
 
 /// Runs `future`, which may block, on a thread of its own, named `name`. Timers of the current
@@ -152,9 +174,9 @@ where
     std::thread::Builder::new()
         .name(name.to_owned())
         .spawn(move || {
-            let _guard = AbortOnPanic;
+            let output = never_panics(|| runtime.block_on(future));
             // Nobody need wait for the end.
-            let _ = end.send(runtime.block_on(future));
+            let _ = end.send(output);
         })
         .expect("the system refuses a thread; nothing works without it");
     JoinHandle(Running::Thread(ended))
@@ -167,8 +189,7 @@ where
     T: Send + 'static,
 {
     JoinHandle(Running::Task(tokio::task::spawn_blocking(move || {
-        let _guard = AbortOnPanic;
-        work()
+        never_panics(work)
     })))
 }
 

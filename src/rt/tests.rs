@@ -77,6 +77,20 @@ fn every_kind_of_task_gives_its_output() {
     });
 }
 
+/// A task that is dropped because somebody else panicked has not panicked itself.
+#[cfg(not(madsim))]
+#[test]
+fn a_panic_outside_of_tasks_ends_no_process() {
+    let panicked = std::panic::catch_unwind(|| {
+        block_on(async {
+            let _task: crate::JoinHandle<()> = spawn(pending());
+            crate::yield_now().await;
+            panic!("as a failing test does");
+        });
+    });
+    assert!(panicked.is_err());
+}
+
 #[test]
 fn random_numbers_differ() {
     block_on(async {
