@@ -120,6 +120,21 @@ pub struct Watched {
     pub progress: Vec<(usize, i64)>,
 }
 
+impl Watched {
+    /// Drops what came after the end of the history: a write of unknown outcome may take effect
+    /// even then.
+    pub fn forget_after(&mut self, last: i64) {
+        for (_, events) in &mut self.responses {
+            events.retain(|change| change.kv.mod_revision <= last);
+        }
+        self.responses.retain(|(_, events)| !events.is_empty());
+        let kept = self.responses.len();
+        self.progress
+            .iter_mut()
+            .for_each(|(after, _)| *after = (*after).min(kept));
+    }
+}
+
 impl fmt::Display for Operation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (called, ended) = (self.called.as_secs_f64(), self.ended.as_secs_f64());

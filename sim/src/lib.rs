@@ -7,15 +7,25 @@
 
 pub mod check;
 pub mod client;
+#[cfg(madsim)]
+pub mod cluster;
 pub mod disk;
 pub mod fault;
 pub mod history;
 pub mod model;
 pub mod net;
+pub mod observer;
+#[cfg(madsim)]
+pub mod one;
 pub mod protocol;
 pub mod rng;
+#[cfg(madsim)]
+pub mod run;
 pub mod scenario;
+pub mod series;
+pub mod server;
 pub mod store;
 pub mod time;
 pub mod trace;
+pub mod verdict;
 pub mod workload;

@@ -49,11 +49,14 @@ impl State {
 
     pub fn apply(&self, request: &Request) -> Step {
         let mut draft = Draft {
+            before: self.clone(),
             state: self.clone(),
             changes: Vec::new(),
         };
         let result = draft.run(request);
-        let Draft { mut state, changes } = draft;
+        let Draft {
+            mut state, changes, ..
+        } = draft;
         if result.is_err() {
             return Step {
                 state: self.clone(),
@@ -87,6 +90,7 @@ impl State {
     /// The changes that the end of a lease makes: its keys go, in order.
     pub fn lease_end(&self, lease: LeaseId) -> Vec<Change> {
         let mut draft = Draft {
+            before: self.clone(),
             state: self.clone(),
             changes: Vec::new(),
         };
@@ -97,6 +101,9 @@ impl State {
 
 /// A state in the middle of a request: its changes all get the next revision.
 struct Draft {
+    /// What comparisons look at: those of nested transactions too see nothing that the request
+    /// itself wrote.
+    before: State,
     state: State,
     changes: Vec<Change>,
 }
@@ -131,22 +138,13 @@ impl Draft {
         attached.into_iter().for_each(|key| drop(self.remove(&key)));
     }
 
-    fn in_range(&self, range: &KeyRange) -> Vec<KeyValue> {
-        let found = self
-            .state
-            .keys
-            .iter()
-            .filter(|(key, _)| range.contains(key));
-        found.map(|(_, kv)| kv.clone()).collect()
-    }
-
     /// The workloads ask for none of the options that are missing here.
     fn range(&self, request: &RangeRequest) -> RangeReply {
         assert!(
             request.sort_order == SortOrder::None,
             "the model does not sort"
         );
-        let mut kvs = self.in_range(&request.range);
+        let mut kvs = in_range(&self.state, &request.range);
         let count = kvs.len() as i64;
         if request.count_only {
             return RangeReply {
@@ -204,7 +202,7 @@ impl Draft {
     }
 
     fn delete(&mut self, request: &DeleteRangeRequest) -> DeleteRangeReply {
-        let found = self.in_range(&request.range);
+        let found = in_range(&self.state, &request.range);
         found.iter().for_each(|kv| drop(self.remove(&kv.key)));
         let deleted = found.len() as i64;
         DeleteRangeReply {
@@ -248,14 +246,17 @@ impl Draft {
                 Op::DeleteRange(delete) => OpReply::DeleteRange(self.delete(delete)),
                 Op::Txn(txn) => OpReply::Txn(self.txn(txn)?),
             });
-            let changed = i64::from(!self.changes.is_empty());
-            reply.revisions.push(self.state.revision + changed);
+            // etcd leaves the header of a nested transaction empty.
+            reply.revisions.push(match op {
+                Op::Txn(_) => 0,
+                _ => self.state.revision + i64::from(!self.changes.is_empty()),
+            });
         }
         Ok(reply)
     }
 
     fn holds(&self, compare: &Compare) -> bool {
-        let found = self.in_range(&compare.range);
+        let found = in_range(&self.before, &compare.range);
         if found.is_empty() {
             // A key that is not there has zeros everywhere, but no value to compare.
             return match compare.target {
@@ -265,6 +266,11 @@ impl Draft {
         }
         found.iter().all(|kv| holds_for(compare, kv))
     }
+}
+
+fn in_range(state: &State, range: &KeyRange) -> Vec<KeyValue> {
+    let found = state.keys.iter().filter(|(key, _)| range.contains(key));
+    found.map(|(_, kv)| kv.clone()).collect()
 }
 
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {

@@ -117,7 +117,7 @@ pub fn flush() {
 }
 
 #[cfg(madsim)]
-fn engine_node() -> String {
+pub(crate) fn engine_node() -> String {
     match madsim::time::TimeHandle::try_current() {
         Some(_) => madsim::plugin::node().to_string(),
         None => String::from("-"),
@@ -125,7 +125,7 @@ fn engine_node() -> String {
 }
 
 #[cfg(not(madsim))]
-fn engine_node() -> String {
+pub(crate) fn engine_node() -> String {
     String::from("-")
 }
 

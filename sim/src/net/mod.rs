@@ -15,6 +15,7 @@ mod packet;
 pub mod stream;
 #[cfg(test)]
 mod tests;
+pub mod transport;
 
 use crate::rng::{Rng, fnv};
 use crate::time;

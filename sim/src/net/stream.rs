@@ -19,14 +19,25 @@ const RETRY_MAX: Duration = Duration::from_secs(3);
 /// A message that did not get through for so long breaks the stream (as keepalives would).
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// One end of a stream. Dropping it closes the stream, which the other end sees after everything
-/// that was sent before.
+/// One end of a stream. When it and all its senders are dropped, the stream closes, which the
+/// other end sees after everything that was sent before.
 pub struct Stream {
+    sender: StreamSender,
+    inbox: mpsc::UnboundedReceiver<Message>,
+}
+
+/// The sending half of an end.
+#[derive(Clone)]
+pub struct StreamSender {
+    end: Arc<End>,
+    window: Arc<Semaphore>,
+}
+
+/// What closes when its last owner is gone.
+struct End {
     net: Net,
     conn: u64,
     end: usize,
-    window: Arc<Semaphore>,
-    inbox: mpsc::UnboundedReceiver<Message>,
 }
 
 /// A message with its place in the sender's window.
@@ -68,14 +79,27 @@ enum Queued {
 }
 
 impl Stream {
-    /// Sends a message; waits while the window is full.
+    fn new(
+        net: &Net,
+        (conn, end): (u64, usize),
+        window: Arc<Semaphore>,
+        inbox: mpsc::UnboundedReceiver<Message>,
+    ) -> Stream {
+        let net = net.clone();
+        let end = Arc::new(End { net, conn, end });
+        Stream {
+            sender: StreamSender { end, window },
+            inbox,
+        }
+    }
+
+    /// See [`StreamSender::send`].
     pub async fn send(&self, body: Bytes) -> Result<(), NetError> {
-        let Ok(place) = self.window.acquire().await else {
-            return Err(NetError::Reset);
-        };
-        place.forget();
-        self.net
-            .with(|inner| inner.queue_stream(self.conn, self.end, Queued::Body(body)))
+        self.sender.send(body).await
+    }
+
+    pub fn sender(&self) -> StreamSender {
+        self.sender.clone()
     }
 
     /// The next message; `None` once the other end closed.
@@ -89,14 +113,25 @@ impl Stream {
 
     /// Sends no more; the other end sees its stream end. Receiving goes on.
     pub fn finish(&self) {
+        let End { net, conn, end } = &*self.sender.end;
         // A broken stream cannot be finished, and need not.
-        let _ = self
-            .net
-            .with(|inner| inner.queue_stream(self.conn, self.end, Queued::Closed));
+        let _ = net.with(|inner| inner.queue_stream(*conn, *end, Queued::Closed));
     }
 }
 
-impl Drop for Stream {
+impl StreamSender {
+    /// Sends a message; waits while the window is full.
+    pub async fn send(&self, body: Bytes) -> Result<(), NetError> {
+        let Ok(place) = self.window.acquire().await else {
+            return Err(NetError::Reset);
+        };
+        place.forget();
+        let End { net, conn, end } = &*self.end;
+        net.with(|inner| inner.queue_stream(*conn, *end, Queued::Body(body)))
+    }
+}
+
+impl Drop for End {
     fn drop(&mut self) {
         self.net.with(|inner| inner.drop_end(self.conn, self.end));
     }
@@ -117,13 +152,7 @@ impl Conn {
         away.queue.push_back(Queued::Opening);
         let back = Direction::new(into_opener);
         let window = away.window.clone();
-        let opener = Stream {
-            net: net.clone(),
-            conn,
-            end: 0,
-            window,
-            inbox: opener_inbox,
-        };
+        let opener = Stream::new(net, (conn, 0), window, opener_inbox);
         let announce = Some((port, kind, opened_inbox));
         (
             Conn {
@@ -293,13 +322,7 @@ impl Inner {
             Some(Queued::Opening) => {
                 let (port, kind, inbox) = found.announce.take().expect("a stream opens once");
                 let window = found.directions[1].window.clone();
-                let stream = Stream {
-                    net: net.clone(),
-                    conn,
-                    end: 1,
-                    window,
-                    inbox,
-                };
+                let stream = Stream::new(net, (conn, 1), window, inbox);
                 let incoming = Incoming::Open { from, kind, stream };
                 let refused = match self.listener(to, port) {
                     Some(listener) => listener.send(incoming).err().map(|error| error.0),

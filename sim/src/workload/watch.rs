@@ -17,6 +17,9 @@ use std::fmt;
 use std::time::Duration;
 use tokio::sync::watch;
 
+/// How often a watcher looks up whether the end has come.
+const ASK_EVERY: Duration = Duration::from_millis(500);
+
 #[derive(Clone, Debug)]
 pub struct Watch {
     pub watchers: Span,
@@ -43,36 +46,45 @@ impl Watch {
     }
 
     /// Watches until it has seen everything up to the revision that `until` says in the end.
-    pub async fn run(&self, mut client: Client, until: watch::Receiver<Option<i64>>) -> Watched {
+    pub async fn run(&self, client: Client, until: watch::Receiver<Option<i64>>) -> Watched {
         let mut rng = client.rng("watch");
-        let mut session = Session {
-            seen: Watched {
-                name: client.name().to_owned(),
-                range: prefix_range(&self.prefix),
-                prev_kv: rng.chance(0.5),
-                // From the first revision, or from some one that is perhaps yet to come.
-                start: if rng.chance(0.5) {
-                    1
-                } else {
-                    rng.range(2..=200) as i64
-                },
-                responses: Vec::new(),
-                progress: Vec::new(),
+        let seen = Watched {
+            name: client.name().to_owned(),
+            range: prefix_range(&self.prefix),
+            prev_kv: rng.chance(0.5),
+            // From the first revision, or from some one that is perhaps yet to come.
+            start: if rng.chance(0.5) {
+                1
+            } else {
+                rng.range(2..=200) as i64
             },
-            next: 0,
-            until,
+            responses: Vec::new(),
+            progress: Vec::new(),
         };
-        session.next = session.seen.start;
-        loop {
-            let mut stream = client.open(Method::Watch);
-            let patience = Duration::from_millis(rng.range(self.patience.range()));
-            match session.follow(&mut stream, patience).await {
-                Ended::Complete => return session.seen,
-                Ended::Broken(why) => {
-                    trace::event("watch.reconnect", format_args!("{} {why}", client.name()));
-                    client.go_elsewhere();
-                    time::sleep(Duration::from_millis(rng.range(10..=200))).await;
-                }
+        follow(client, seen, self.patience, until).await
+    }
+}
+
+/// Watches as `seen` says, over as many connections as it takes. Connects elsewhere when one
+/// breaks or is silent for too long.
+pub async fn follow(
+    mut client: Client,
+    seen: Watched,
+    patience: Span,
+    until: watch::Receiver<Option<i64>>,
+) -> Watched {
+    let mut rng = client.rng("patience");
+    let next = seen.start;
+    let mut session = Session { seen, next, until };
+    loop {
+        let mut stream = client.open(Method::Watch);
+        let patience = Duration::from_millis(rng.range(patience.range()));
+        match session.follow(&mut stream, patience).await {
+            Ended::Complete => return session.seen,
+            Ended::Broken(why) => {
+                trace::event("watch.reconnect", format_args!("{} {why}", client.name()));
+                client.go_elsewhere();
+                time::sleep(Duration::from_millis(rng.range(10..=200))).await;
             }
         }
     }
@@ -125,25 +137,21 @@ impl Session {
         if let Err(error) = send(stream, create).await {
             return Ended::Broken(format!("{error:?}"));
         }
+        let mut silent_since = time::now();
         loop {
             let until = *self.until.borrow();
             // Near the end a watcher asks how far it is: the last change need not be its own.
             if until.is_some() && send(stream, WatchRequest::Progress).await.is_err() {
-                return Ended::Broken("progress".to_owned());
+                return Ended::Broken("cannot ask for progress".to_owned());
             }
-            let wait = if until.is_some() {
-                patience.min(Duration::from_millis(500))
-            } else {
-                patience
-            };
-            let response = match detcd_rt::timeout(wait, stream.recv()).await {
-                Err(_) if until.is_some() && wait < patience => continue,
-                Err(_) if self.until.borrow().is_some() => continue,
+            let response = match detcd_rt::timeout(ASK_EVERY, stream.recv()).await {
+                Err(_) if time::now() < silent_since + patience => continue,
                 Err(_) => return Ended::Broken("silence".to_owned()),
                 Ok(None) => return Ended::Broken("closed".to_owned()),
                 Ok(Some(Err(error))) => return Ended::Broken(format!("{error:?}")),
                 Ok(Some(Ok(body))) => decode(body),
             };
+            silent_since = time::now();
             if response.canceled {
                 return Ended::Broken(format!("canceled: {}", response.cancel_reason));
             }

@@ -1,0 +1,241 @@
+//! The network as members see it: `detcd_peer`'s transport and receiver.
+
+use super::stream::Stream;
+use super::{Host, Incoming, Net, NetError, Port};
+use bytes::{BufMut, Bytes, BytesMut};
+use detcd_peer::{Kind, Receiver, Transport, TransportError};
+use futures::channel::mpsc;
+use futures::future::{self, BoxFuture};
+use futures::stream::BoxStream;
+use futures::{FutureExt, SinkExt, StreamExt};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const KINDS: [Kind; 8] = [
+    Kind::AppendEntries,
+    Kind::Vote,
+    Kind::PreVote,
+    Kind::TransferLeader,
+    Kind::Snapshot,
+    Kind::Propose,
+    Kind::ReadIndex,
+    Kind::Lease,
+];
+
+/// Raft bears its messages twice. A proposal that arrived twice would be two proposals: the real
+/// transport never doubles anything.
+fn is_idempotent(kind: Kind) -> bool {
+    match kind {
+        Kind::AppendEntries | Kind::Vote | Kind::PreVote | Kind::ReadIndex => true,
+        Kind::TransferLeader | Kind::Snapshot | Kind::Propose | Kind::Lease => false,
+    }
+}
+
+/// Who is where: what the names in URLs mean on this network.
+#[derive(Clone, Default)]
+pub struct Directory {
+    hosts: Arc<Mutex<BTreeMap<String, Host>>>,
+    ids: Arc<Mutex<BTreeMap<Host, u64>>>,
+}
+
+impl Directory {
+    pub fn add(&self, peer_url: &str, host: Host, id: u64) {
+        self.hosts
+            .lock()
+            .expect("no holder panics")
+            .insert(peer_url.to_owned(), host);
+        self.ids.lock().expect("no holder panics").insert(host, id);
+    }
+
+    fn host(&self, url: &str) -> Option<Host> {
+        self.hosts
+            .lock()
+            .expect("no holder panics")
+            .get(url)
+            .copied()
+    }
+
+    fn id(&self, host: Host) -> u64 {
+        let ids = self.ids.lock().expect("no holder panics");
+        *ids.get(&host).expect("only members use the peer port")
+    }
+}
+
+/// One member's way to the others.
+pub struct SimTransport {
+    net: Net,
+    host: Host,
+    directory: Directory,
+    peers: Mutex<BTreeMap<u64, Host>>,
+}
+
+impl SimTransport {
+    pub fn new(net: Net, host: Host, directory: Directory) -> SimTransport {
+        SimTransport {
+            net,
+            host,
+            directory,
+            peers: Mutex::default(),
+        }
+    }
+
+    fn peer(&self, id: u64) -> Result<Host, TransportError> {
+        let peers = self.peers.lock().expect("no holder panics");
+        let unknown = || TransportError::Unreachable(id, "no such member".to_owned());
+        peers.get(&id).copied().ok_or_else(unknown)
+    }
+}
+
+impl Transport for SimTransport {
+    fn set_peer(&self, id: u64, peer_urls: Vec<String>) {
+        let host = peer_urls.iter().find_map(|url| self.directory.host(url));
+        let host = host.expect("every peer URL of a run is in its directory");
+        self.peers
+            .lock()
+            .expect("no holder panics")
+            .insert(id, host);
+    }
+
+    fn call(
+        &self,
+        to: u64,
+        kind: Kind,
+        body: Bytes,
+        timeout: Duration,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let host = match self.peer(to) {
+            Ok(host) => host,
+            Err(error) => return future::ready(Err(error)).boxed(),
+        };
+        let way = (self.host, host, Port::Peer);
+        let call = self.net.call(way, kind as u8, body, is_idempotent(kind));
+        async move {
+            match detcd_rt::timeout(timeout, call).await {
+                Err(_) => Err(TransportError::Lost(to, "timed out".to_owned())),
+                Ok(Err(error)) => Err(broken(to, error)),
+                Ok(Ok(answer)) => decode(to, answer),
+            }
+        }
+        .boxed()
+    }
+
+    fn stream(
+        &self,
+        to: u64,
+        kind: Kind,
+        mut chunks: BoxStream<'static, Bytes>,
+    ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
+        let host = match self.peer(to) {
+            Ok(host) => host,
+            Err(error) => return future::ready(Err(error)).boxed(),
+        };
+        let mut stream = self.net.open((self.host, host, Port::Peer), kind as u8);
+        async move {
+            while let Some(chunk) = chunks.next().await {
+                // Whoever reads no more has answered, or is gone: either is received below.
+                if stream.send(chunk).await.is_err() {
+                    break;
+                }
+            }
+            stream.finish();
+            match stream.recv().await {
+                Some(Ok(answer)) => decode(to, answer),
+                Some(Err(error)) => Err(broken(to, error)),
+                None => Err(broken(to, NetError::Reset)),
+            }
+        }
+        .boxed()
+    }
+}
+
+fn broken(to: u64, error: NetError) -> TransportError {
+    match error {
+        NetError::Refused => TransportError::Unreachable(to, "connection refused".to_owned()),
+        NetError::Reset => TransportError::Lost(to, "connection reset".to_owned()),
+    }
+}
+
+/// An answer or a refusal, as it travels.
+fn encode(answer: Result<Bytes, String>) -> Bytes {
+    let (tag, body) = match answer {
+        Ok(body) => (0, body),
+        Err(refusal) => (1, Bytes::from(refusal)),
+    };
+    let mut bytes = BytesMut::with_capacity(1 + body.len());
+    bytes.put_u8(tag);
+    bytes.extend_from_slice(&body);
+    bytes.freeze()
+}
+
+fn decode(to: u64, mut answer: Bytes) -> Result<Bytes, TransportError> {
+    let tag = answer.split_to(1);
+    match tag[0] {
+        0 => Ok(answer),
+        _ => Err(TransportError::Refused(
+            to,
+            String::from_utf8_lossy(&answer).into_owned(),
+        )),
+    }
+}
+
+/// Hands what arrives at a member's peer port to its receiver, for as long as the process lives.
+pub async fn serve(net: Net, host: Host, directory: Directory, receiver: Arc<dyn Receiver>) {
+    let mut incoming = net.listen(host, Port::Peer);
+    while let Some(incoming) = incoming.recv().await {
+        let receiver = receiver.clone();
+        match incoming {
+            Incoming::Call {
+                from,
+                kind,
+                body,
+                reply,
+            } => {
+                let from = directory.id(from);
+                detcd_rt::spawn(async move {
+                    let answer = match kind_of(kind) {
+                        Some(kind) => receiver.call(from, kind, body).await,
+                        None => Err(format!("no call has the kind {kind}")),
+                    };
+                    reply.send(encode(answer));
+                });
+            }
+            Incoming::Open { from, kind, stream } => {
+                let from = directory.id(from);
+                detcd_rt::spawn(receive_stream(receiver, from, kind, stream));
+            }
+        }
+    }
+}
+
+fn kind_of(number: u8) -> Option<Kind> {
+    KINDS.into_iter().find(|kind| *kind as u8 == number)
+}
+
+async fn receive_stream(receiver: Arc<dyn Receiver>, from: u64, kind: u8, mut stream: Stream) {
+    let Some(kind) = kind_of(kind) else {
+        let refusal = encode(Err(format!("no stream has the kind {kind}")));
+        let _ = stream.send(refusal).await;
+        return;
+    };
+    // The receiver takes a stream, and the answer goes back on the same connection: a pump
+    // between them runs as long as the receiver has not answered.
+    let (mut chunks, taken) = mpsc::channel(4);
+    let pump = async {
+        while let Some(chunk) = stream.recv().await {
+            let chunk = chunk.map_err(|error| format!("{error:?}"));
+            if chunks.send(chunk).await.is_err() {
+                break;
+            }
+        }
+        chunks.close_channel();
+        future::pending::<()>().await
+    };
+    let answer = receiver.stream(from, kind, taken.boxed());
+    let answer = match future::select(answer, std::pin::pin!(pump)).await {
+        future::Either::Left((answer, _)) => answer,
+        future::Either::Right(((), _)) => unreachable!("the pump never ends"),
+    };
+    // If the sender is gone, so is the wish for an answer.
+    let _ = stream.send(encode(answer)).await;
+}

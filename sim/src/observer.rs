@@ -1,0 +1,195 @@
+//! Listens to what the members' own code says in its log and trace events.
+//!
+//! Steps of raft (target `detcd::step`) become [`Step`]s for the invariants; all other events of
+//! our code become lines of the run's trace. Nothing in `src` knows of this.
+
+use crate::check::Check;
+use crate::check::Violation;
+use crate::check::steps::{Step, Steps, What};
+use crate::store::Vault;
+use crate::trace;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::fmt::{self, Write as _};
+use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Level, Metadata, Subscriber};
+
+/// What the observer knows of a run. One run has one thread.
+struct Observed {
+    /// Members by the name of the engine's node, counted from 0.
+    members: BTreeMap<String, usize>,
+    vaults: Vec<Vault>,
+    steps: Steps,
+    /// Who led last, as each member told.
+    leading: BTreeMap<usize, bool>,
+}
+
+thread_local! {
+    static OBSERVED: RefCell<Option<Observed>> = const { RefCell::new(None) };
+}
+
+/// Starts to listen; `vaults` are the members' stores.
+pub fn start(checks: &[Check], vaults: Vec<Vault>) {
+    let observed = Observed {
+        members: BTreeMap::new(),
+        vaults,
+        steps: Steps::new(checks),
+        leading: BTreeMap::new(),
+    };
+    OBSERVED.set(Some(observed));
+    tracing::subscriber::set_global_default(Listener).expect("a process has one run");
+}
+
+/// Names the member that runs on a node of the engine.
+pub fn name_member(engine_node: String, member: usize) {
+    with(|observed| observed.members.insert(engine_node, member));
+}
+
+/// A member's process starts.
+pub fn started(member: usize) {
+    with(|observed| observed.step(member, What::Started));
+}
+
+/// A member's process is gone, and with it what it said of its role.
+pub fn died(member: usize) {
+    with(|observed| observed.leading.remove(&member));
+}
+
+/// What the invariants found.
+pub fn violations() -> Vec<Violation> {
+    with(|observed| observed.steps.violations().to_vec())
+}
+
+fn with<T>(act: impl FnOnce(&mut Observed) -> T) -> T {
+    OBSERVED.with_borrow_mut(|observed| act(observed.as_mut().expect("a run was started")))
+}
+
+impl Observed {
+    fn step(&mut self, member: usize, what: What) {
+        self.steps.step(&Step { member, what });
+    }
+
+    /// A step of raft, as the engine's room tells it.
+    fn raft_step(&mut self, member: usize, said: &Said) {
+        let number = |name| said.numbers.get(name).copied().unwrap_or(0);
+        let (index, term, hash) = (number("index"), number("term"), number("hash"));
+        match said.message.as_str() {
+            "appended" => self.step(member, What::Appended { index, term, hash }),
+            "committed" => self.step(member, What::Committed { index }),
+            "applied" => self.step(member, What::Applied { index, term, hash }),
+            "published" => self.published(member, index, number("revision")),
+            "restored" => {
+                self.step(member, What::Restored { index });
+                self.published(member, index, number("revision"));
+                trace::mark("snapshot.installed");
+            }
+            "role" => {
+                let leads = number("is_leader") == 1;
+                let led = self.leading.insert(member, leads).unwrap_or(false);
+                if leads {
+                    self.step(
+                        member,
+                        What::Leads {
+                            term,
+                            last_log_index: index,
+                        },
+                    );
+                    trace::mark("leader.elected");
+                } else if led {
+                    trace::mark("leader.deposed");
+                }
+            }
+            "truncated" => trace::mark("log.truncated"),
+            "purged" => trace::mark("log.purged"),
+            "snapshot built" => trace::mark("snapshot.built"),
+            other => panic!("the observer does not know the step `{other}`"),
+        }
+    }
+
+    fn published(&mut self, member: usize, index: u64, revision: u64) {
+        let hash = self.vaults[member].tables().replicated_hash();
+        self.step(member, What::State { index, hash });
+        let revision = i64::try_from(revision).expect("revisions are positive");
+        self.step(member, What::Revision { revision });
+    }
+}
+
+struct Listener;
+
+const STEP: &str = "detcd::step";
+
+impl Subscriber for Listener {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        let target = metadata.target();
+        metadata.is_event()
+            && (target == STEP || (target.starts_with("detcd") && *metadata.level() <= Level::INFO))
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        let mut said = Said::default();
+        event.record(&mut said);
+        let node = trace::engine_node();
+        if event.metadata().target() == STEP {
+            trace::event("step", format_args!("{}{}", said.message, said.fields));
+            with(|observed| {
+                if let Some(member) = observed.members.get(&node).copied() {
+                    observed.raft_step(member, &said);
+                }
+            });
+            return;
+        }
+        let level = event.metadata().level();
+        trace::event(
+            "log",
+            format_args!("{level} {}{}", said.message, said.fields),
+        );
+        if said.message.contains("torn tail") {
+            trace::mark("log.torn");
+        }
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+/// The content of a log event.
+#[derive(Default)]
+struct Said {
+    message: String,
+    numbers: BTreeMap<&'static str, u64>,
+    fields: String,
+}
+
+impl Visit for Said {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.numbers.insert(field.name(), value);
+        self.record_debug(field, &value);
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        if let Ok(value) = u64::try_from(value) {
+            self.numbers.insert(field.name(), value);
+        }
+        self.record_debug(field, &value);
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.numbers.insert(field.name(), u64::from(value));
+        self.record_debug(field, &value);
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let written = if field.name() == "message" {
+            write!(self.message, "{value:?}")
+        } else {
+            write!(self.fields, " {}={value:?}", field.name())
+        };
+        written.expect("a string takes every write");
+    }
+}

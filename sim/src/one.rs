@@ -1,0 +1,106 @@
+//! The process of one run.
+
+use crate::run::{self, Report};
+use crate::scenario::Scenario;
+use crate::trace;
+use crate::verdict::{Told, Verdict};
+use detcd_core::mutants::Mutant;
+use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
+use std::path::Path;
+
+/// What to run, and where to tell of it.
+pub struct One<'a> {
+    pub scenario: &'a Scenario,
+    pub seed: u64,
+    pub mutant: Option<&'a str>,
+    pub trace: Option<&'a Path>,
+}
+
+/// Runs, prints the plan and what was found.
+pub fn run(one: One<'_>) -> Result<Told, String> {
+    if let Some(name) = one.mutant {
+        let mutant = Mutant::ALL.iter().find(|(known, _)| *known == name);
+        let known: Vec<&str> = Mutant::ALL.iter().map(|(known, _)| *known).collect();
+        let (_, mutant) =
+            mutant.ok_or_else(|| format!("no mutant `{name}`; there are {known:?}"))?;
+        mutant.choose();
+    }
+    if let Some(path) = one.trace {
+        trace::write_to(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    let plan = one.scenario.resolve(one.seed);
+    println!(
+        "# The plan of seed {}. Saved, it is a scenario.\n{plan}",
+        one.seed
+    );
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed)));
+    trace::flush();
+    Ok(match ran {
+        Ok(report) => tell(&plan, report),
+        Err(_) => crashed(),
+    })
+}
+
+fn tell(plan: &Scenario, report: Report) -> Told {
+    let reached = |mark: &&String| report.counts.contains_key(*mark);
+    let missing: Vec<String> = plan
+        .expect
+        .reached
+        .iter()
+        .filter(|mark| !reached(mark))
+        .cloned()
+        .collect();
+    for violation in &report.violations {
+        println!("violated {violation}");
+    }
+    for failure in &report.failures {
+        println!("stopped by itself: {failure}");
+    }
+    let verdict = Verdict::of(&report.violations, !report.failures.is_empty(), &missing);
+    if verdict <= Verdict::Usage {
+        for mark in &missing {
+            println!("never reached: {mark}");
+        }
+    }
+    let marks: Vec<String> = report
+        .counts
+        .iter()
+        .filter(|(name, _)| is_mark(name))
+        .map(|(name, count)| format!("{name} {count}"))
+        .collect();
+    println!("marks: {}", marks.join(", "));
+    let found_by: BTreeSet<String> = report
+        .violations
+        .iter()
+        .map(|violation| violation.check.to_string())
+        .collect();
+    Told {
+        verdict,
+        hash: report.digest.hash,
+        events: report.digest.events,
+        simulated_ms: report.simulated.as_millis() as u64,
+        operations: report.operations,
+        unknown: report.unknown,
+        found_by: found_by.into_iter().collect(),
+    }
+}
+
+fn is_mark(name: &str) -> bool {
+    const SUBJECTS: [&str; 5] = ["leader.", "member.", "log.", "snapshot.", "fault."];
+    SUBJECTS.iter().any(|subject| name.starts_with(subject))
+}
+
+/// A panic of a node's code ended the run; the message is printed by then.
+fn crashed() -> Told {
+    let digest = trace::digest();
+    Told {
+        verdict: Verdict::NodeCrash,
+        hash: digest.hash,
+        events: digest.events,
+        simulated_ms: 0,
+        operations: 0,
+        unknown: 0,
+        found_by: Vec::new(),
+    }
+}

@@ -1,0 +1,497 @@
+//! One run: faults under load, then healing, then the verdict.
+
+use crate::check::hash_equal::{self, HashKv};
+use crate::check::{Check, Violation, durable, linearizable, watch};
+use crate::client::{Client, Journal};
+use crate::cluster::{self, Cluster};
+use crate::fault::{self, Ongoing, World};
+use crate::history::{History, Request, Revisions, Watched};
+use crate::net::{Host, Net};
+use crate::observer;
+use crate::protocol::Method;
+use crate::rng::Rng;
+use crate::scenario::Scenario;
+use crate::scenario::units::Span;
+use crate::store::Vault;
+use crate::time;
+use crate::trace::{self, Digest};
+use crate::workload::Workload;
+use crate::workload::watch::{follow, prefix_range};
+use bytes::Bytes;
+use detcd_core::api::{KeyRange, PutRequest, RangeRequest};
+use detcd_wire::etcdserverpb as pb;
+use madsim::task::JoinHandle;
+use std::collections::BTreeMap;
+use std::time::Duration;
+use tokio::sync::watch as tokio_watch;
+
+/// A leader must be there within so many election timeouts of healing.
+const ELECTIONS_MAX: u32 = 3;
+/// The engine draws an election timeout of up to one and a half times the configured one.
+const ELECTION_SPREAD: f64 = 1.5;
+/// Members must agree within this time of healing.
+const CONVERGE_MAX: Duration = Duration::from_secs(30);
+/// A healed cluster answers within this time.
+const SERVE_MAX: Duration = Duration::from_secs(10);
+
+/// How a run ended.
+#[derive(Debug)]
+pub struct Report {
+    pub violations: Vec<Violation>,
+    /// Members that stopped by themselves.
+    pub failures: Vec<String>,
+    pub digest: Digest,
+    pub simulated: Duration,
+    pub operations: usize,
+    pub unknown: usize,
+    /// Events and marks, and how often each came by.
+    pub counts: BTreeMap<String, u64>,
+}
+
+/// Runs a resolved scenario.
+pub fn run(plan: &Scenario, seed: u64) -> Report {
+    let engine_seed = Rng::of(seed, "engine").next_u64();
+    let runtime = madsim::runtime::Runtime::with_seed_and_config(engine_seed, Default::default());
+    runtime.block_on(async {
+        trace::name_node(madsim::plugin::node().to_string(), "sim");
+        Run::start(plan, seed).finish().await
+    })
+}
+
+struct Run<'a> {
+    plan: &'a Scenario,
+    seed: u64,
+    net: Net,
+    cluster: Cluster,
+    journal: Journal,
+    clients: u32,
+    violations: Vec<Violation>,
+    /// Clients with an end, and watchers, which go on to the end of the run.
+    work: Vec<JoinHandle<()>>,
+    watchers: Vec<JoinHandle<Watched>>,
+    /// The revision after which watchers may stop, once it is known.
+    last_revision: tokio_watch::Sender<Option<i64>>,
+}
+
+impl<'a> Run<'a> {
+    fn start(plan: &'a Scenario, seed: u64) -> Run<'a> {
+        let vaults: Vec<Vault> = (1..=plan.cluster.members)
+            .map(|number| {
+                let rng = Rng::of(seed, &format!("m{number}/store"));
+                Vault::new(rng, plan.cluster.disk.sync_ms.range())
+            })
+            .collect();
+        observer::start(&plan.checks, vaults.clone());
+        let net = cluster::network(&plan.cluster, seed);
+        let cluster = Cluster::start(&plan.cluster, seed, net.clone(), vaults);
+        madsim::task::spawn(keep_house());
+        let mut run = Run {
+            plan,
+            seed,
+            net,
+            cluster,
+            journal: Journal::default(),
+            clients: 0,
+            violations: Vec::new(),
+            work: Vec::new(),
+            watchers: Vec::new(),
+            last_revision: tokio_watch::Sender::new(None),
+        };
+        run.start_workloads();
+        run
+    }
+
+    fn start_workloads(&mut self) {
+        for workload in &self.plan.workloads {
+            match workload.clone() {
+                Workload::Kv(kv) => {
+                    for number in 0..kv.clients.value() {
+                        let (node, client) = self.client("c");
+                        let kv = kv.clone();
+                        let work = async move { kv.run(number, client).await };
+                        self.work.push(node.spawn(work));
+                    }
+                }
+                Workload::Watch(watch) => {
+                    for _ in 0..watch.watchers.value() {
+                        let (node, client) = self.client("w");
+                        let (watch, until) = (watch.clone(), self.last_revision.subscribe());
+                        let work = async move { watch.run(client, until).await };
+                        self.watchers.push(node.spawn(work));
+                    }
+                }
+            }
+        }
+    }
+
+    /// A new client on a machine of its own.
+    fn client(&mut self, kind: &str) -> (madsim::runtime::NodeHandle, Client) {
+        self.clients += 1;
+        let (number, name) = (self.clients, format!("{kind}{}", self.clients));
+        let node = madsim::runtime::Handle::current()
+            .create_node()
+            .name(&name)
+            .build();
+        trace::name_node(node.id().to_string(), &name);
+        let identity = (Host(1000 + number), number, name);
+        let members = self.cluster.hosts();
+        let client = Client::new(
+            self.net.clone(),
+            self.journal.clone(),
+            identity,
+            members,
+            self.seed,
+        );
+        (node, client)
+    }
+
+    async fn finish(mut self) -> Report {
+        let mut history = History::default();
+        if self.endure().await {
+            self.cluster.heal();
+            if self.recover().await {
+                history = self.audit().await;
+            }
+        }
+        self.violations.extend(observer::violations());
+        self.judge(&history);
+        let operations = self.journal.lock().expect("no client panics").clone();
+        Report {
+            violations: self.violations,
+            failures: self.cluster.failures(),
+            digest: trace::digest(),
+            simulated: time::now(),
+            operations: operations.len(),
+            unknown: operations
+                .iter()
+                .filter(|op| op.returned().is_none())
+                .count(),
+            counts: trace::counts(),
+        }
+    }
+
+    fn wants(&self, check: Check) -> bool {
+        self.plan.checks.contains(&check)
+    }
+
+    fn left(&self) -> Duration {
+        Duration::from_millis(self.plan.budget).saturating_sub(time::now())
+    }
+
+    /// The faults, under load. False if the run cannot go on.
+    async fn endure(&mut self) -> bool {
+        let mut timeline: Vec<(Duration, bool, usize)> = Vec::new();
+        for (index, fault) in self.plan.faults.iter().enumerate() {
+            timeline.push((fault.at.duration(), true, index));
+            timeline.push((fault.at.duration() + fault.lasts.duration(), false, index));
+        }
+        timeline.sort_unstable();
+        let mut ongoing: BTreeMap<usize, Ongoing> = BTreeMap::new();
+        for (at, begins, index) in timeline {
+            time::sleep(at.saturating_sub(time::now())).await;
+            if !self.cluster.failures().is_empty() {
+                return false;
+            }
+            if begins {
+                ongoing.insert(index, self.plan.faults[index].begin(&mut self.cluster));
+            } else if let Some(over) = ongoing.remove(&index) {
+                fault::end(over, &mut self.cluster);
+            }
+        }
+        for work in std::mem::take(&mut self.work) {
+            match madsim::time::timeout(self.left(), work).await {
+                Ok(done) => done.expect("a client's panic ends the run"),
+                Err(_) => {
+                    let budget = Duration::from_millis(self.plan.budget);
+                    let what = format!("the clients are not done within {budget:?}");
+                    self.violations.push(Violation::new(Check::Serves, what));
+                    return self.cluster.failures().is_empty();
+                }
+            }
+        }
+        self.cluster.failures().is_empty()
+    }
+
+    /// The healed cluster comes back. False if it does not.
+    async fn recover(&mut self) -> bool {
+        let healed = time::now();
+        let election = Duration::from_millis(self.plan.cluster.election_ms.value());
+        let elected = healed + election.mul_f64(ELECTION_SPREAD) * ELECTIONS_MAX;
+        if self.wants(Check::LeaderElected) && !self.wait(elected, Run::has_leader).await {
+            let what = format!(
+                "no leader {:?} after healing: {}",
+                elected - healed,
+                self.told()
+            );
+            self.violations
+                .push(Violation::new(Check::LeaderElected, what));
+        }
+        let converged = healed + CONVERGE_MAX;
+        if !self.wait(converged, Run::agrees).await {
+            let what = format!(
+                "members differ {CONVERGE_MAX:?} after healing: {}",
+                self.told()
+            );
+            self.violations.push(Violation::new(Check::Converged, what));
+            return false;
+        }
+        self.cluster.failures().is_empty()
+    }
+
+    /// Waits for a condition; false if it does not come true in time.
+    async fn wait(&self, until: Duration, condition: impl Fn(&Run<'a>) -> bool) -> bool {
+        loop {
+            if condition(self) {
+                return true;
+            }
+            if time::now() > until || !self.cluster.failures().is_empty() {
+                return false;
+            }
+            time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// One member leads, and all know it.
+    fn has_leader(&self) -> bool {
+        let Some(leader) = self.cluster.leader() else {
+            return false;
+        };
+        let statuses: Option<Vec<_>> = self.cluster.statuses().into_iter().collect();
+        statuses.is_some_and(|statuses| {
+            let term = statuses[leader].raft.term;
+            let knows = |told: &detcd_driver::MemberStatus| {
+                told.raft.term == term && told.raft.leader == statuses[leader].raft.leader
+            };
+            statuses.iter().all(knows)
+        })
+    }
+
+    /// All members have applied all there is.
+    fn agrees(&self) -> bool {
+        let statuses: Option<Vec<_>> = self.cluster.statuses().into_iter().collect();
+        self.has_leader()
+            && statuses.is_some_and(|statuses| {
+                let last = statuses[0].raft.last_log_index;
+                statuses
+                    .iter()
+                    .all(|told| (told.raft.last_log_index, told.raft.applied) == (last, last))
+            })
+    }
+
+    /// What each member says of itself.
+    fn told(&self) -> String {
+        let statuses = self.cluster.statuses().into_iter().enumerate();
+        let told = statuses.map(|(index, status)| match status {
+            None => format!("member {} does not serve", index + 1),
+            Some(status) => {
+                let raft = status.raft;
+                let leader = raft
+                    .leader
+                    .map_or("nobody".to_owned(), |leader| leader.to_string());
+                format!(
+                    "member {} in term {} follows {leader}, log {}, committed {}, applied {}",
+                    index + 1,
+                    raft.term,
+                    raft.last_log_index,
+                    raft.committed,
+                    raft.applied
+                )
+            }
+        });
+        told.collect::<Vec<_>>().join("; ")
+    }
+
+    /// Has every member serve, and collects what it holds.
+    async fn audit(&mut self) -> History {
+        let members = self.cluster.members();
+        let mut revisions: Vec<i64> = Vec::new();
+        for member in 0..members {
+            match self.serve(member).await {
+                Some(revision) => revisions.push(revision),
+                None => {
+                    let what = format!("member {} does not serve after healing", member + 1);
+                    self.violations.push(Violation::new(Check::Serves, what));
+                    return History::default();
+                }
+            }
+        }
+        let last = revisions.into_iter().max().unwrap_or(1);
+        // What was written to be served has not been applied everywhere yet.
+        if !self.wait(time::now() + CONVERGE_MAX, Run::agrees).await {
+            let what = format!("members differ long after healing: {}", self.told());
+            self.violations.push(Violation::new(Check::Converged, what));
+            return History::default();
+        }
+        self.compare_hashes(last).await;
+        let mut tellings: Vec<Revisions> = Vec::new();
+        for member in 0..members {
+            match self.tell_revisions(member, last).await {
+                Some(revisions) => tellings.push(revisions),
+                None => {
+                    let what = format!("member {} does not tell its history", member + 1);
+                    self.violations.push(Violation::new(Check::Serves, what));
+                    return History::default();
+                }
+            }
+        }
+        for (member, other) in tellings.iter().enumerate() {
+            if *other != tellings[0] {
+                let what = format!("members 1 and {} tell different histories", member + 1);
+                self.violations.push(Violation::new(Check::HashEqual, what));
+            }
+        }
+        let revisions = tellings.swap_remove(0);
+        let watchers = self.finish_watchers(last).await;
+        let operations = self.journal.lock().expect("no client panics").clone();
+        History {
+            operations,
+            revisions,
+            watchers,
+        }
+    }
+
+    /// A write and a linearizable read at one member; gives the revision that it shows.
+    async fn serve(&mut self, member: usize) -> Option<i64> {
+        let (node, mut client) = self.client("audit");
+        client.go_to(member);
+        let deadline = time::now() + SERVE_MAX;
+        let work = async move {
+            let key = Bytes::from(format!("audit/{}", client.name()));
+            while time::now() < deadline {
+                let value = Bytes::from(format!("{:?}", time::now()));
+                let put = PutRequest {
+                    key: key.clone(),
+                    value,
+                    ..PutRequest::default()
+                };
+                let get = RangeRequest::of(KeyRange::One(key.clone()));
+                client.go_to(member);
+                let put = client
+                    .execute(Request::Put(put), Duration::from_secs(3))
+                    .await;
+                client.go_to(member);
+                let get = client
+                    .execute(Request::Range(get), Duration::from_secs(3))
+                    .await;
+                if let (Some(_), Some((_, revision, _))) = (put, get) {
+                    return Some(revision);
+                }
+            }
+            None
+        };
+        node.spawn(work)
+            .await
+            .expect("an auditor's panic ends the run")
+    }
+
+    async fn compare_hashes(&mut self, revision: i64) {
+        let mut hashes: Vec<HashKv> = Vec::new();
+        for member in 0..self.cluster.members() {
+            let (node, mut client) = self.client("audit");
+            client.go_to(member);
+            let ask = async move {
+                let request = pb::HashKvRequest {
+                    revision,
+                    ..Default::default()
+                };
+                client
+                    .call::<pb::HashKvResponse>(Method::HashKv, &request, SERVE_MAX)
+                    .await
+            };
+            match node
+                .spawn(ask)
+                .await
+                .expect("an auditor's panic ends the run")
+            {
+                Ok(answer) => hashes.push(HashKv {
+                    member,
+                    revision,
+                    compact_revision: answer.compact_revision,
+                    hash: answer.hash,
+                }),
+                Err(error) => {
+                    let what = format!("member {} does not tell its hash: {error:?}", member + 1);
+                    self.violations.push(Violation::new(Check::Serves, what));
+                }
+            }
+        }
+        if self.wants(Check::HashEqual) {
+            self.violations.extend(hash_equal::check(&hashes));
+        }
+    }
+
+    /// All changes that a member holds, by watching from the first revision.
+    async fn tell_revisions(&mut self, member: usize, last: i64) -> Option<Revisions> {
+        let (node, mut client) = self.client("audit");
+        client.go_to(member);
+        let seen = Watched {
+            name: client.name().to_owned(),
+            range: prefix_range(""),
+            prev_kv: false,
+            start: 1,
+            responses: Vec::new(),
+            progress: Vec::new(),
+        };
+        let (_, until) = tokio_watch::channel(Some(last));
+        let work = async move { follow(client, seen, Span::one(5000), until).await };
+        let seen = madsim::time::timeout(SERVE_MAX, node.spawn(work))
+            .await
+            .ok()?;
+        let mut seen = seen.expect("an auditor's panic ends the run");
+        seen.forget_after(last);
+        let mut revisions = Revisions::new();
+        for change in seen.responses.into_iter().flat_map(|(_, events)| events) {
+            revisions
+                .entry(change.kv.mod_revision)
+                .or_default()
+                .push(change);
+        }
+        Some(revisions)
+    }
+
+    async fn finish_watchers(&mut self, last: i64) -> Vec<Watched> {
+        self.last_revision.send_replace(Some(last));
+        let mut seen = Vec::new();
+        for watcher in std::mem::take(&mut self.watchers) {
+            match madsim::time::timeout(CONVERGE_MAX, watcher).await {
+                Ok(done) => {
+                    let mut watched = done.expect("a watcher's panic ends the run");
+                    watched.forget_after(last);
+                    seen.push(watched);
+                }
+                Err(_) => {
+                    let what = format!("a watcher did not get to revision {last}");
+                    self.violations.push(Violation::new(Check::Watch, what));
+                }
+            }
+        }
+        seen
+    }
+
+    fn judge(&mut self, history: &History) {
+        if history.revisions.is_empty() {
+            return;
+        }
+        if self.wants(Check::Durable) {
+            self.violations.extend(durable::check(history));
+        }
+        if self.wants(Check::Linearizable) {
+            self.violations.extend(linearizable::check(history));
+        }
+        if self.wants(Check::Watch) {
+            self.violations.extend(watch::check(history));
+        }
+    }
+}
+
+/// Puts the engine's draws into the trace, and has the engine forget ended tasks, of which it
+/// otherwise keeps a piece each.
+async fn keep_house() {
+    for round in 0u64.. {
+        time::sleep(Duration::from_millis(100)).await;
+        trace::event("draw", format_args!("{:x}", detcd_rt::random_u64()));
+        if round % 50 == 0 {
+            madsim::runtime::Handle::current().metrics().num_tasks();
+        }
+    }
+}
