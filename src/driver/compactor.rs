@@ -6,6 +6,7 @@
 use crate::run::Shared;
 use detcd_core::kv::compaction::{self, Cursor};
 use detcd_core::limits::COMPACTION_BATCH;
+use detcd_core::view::Fault;
 use detcd_storage::store::Store;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -32,9 +33,14 @@ impl Compactor {
                 while let Ok(later) = queue.try_recv() {
                     revision = revision.max(later);
                 }
-                if let Err(fault) = remove(&*store, revision).await {
-                    shared.halt(&fault.to_string());
-                    return;
+                match remove(&*store, revision).await {
+                    Ok(Removal::Finished) => {}
+                    // Another state came from the leader; what of it is compacted is told anew.
+                    Ok(Removal::Replaced) => continue,
+                    Err(fault) => {
+                        shared.halt(&fault.to_string());
+                        return;
+                    }
                 }
                 shared.compacted.send_if_modified(|done| {
                     let moved = revision > *done;
@@ -47,18 +53,23 @@ impl Compactor {
     }
 }
 
-async fn remove<S: Store>(store: &S, revision: i64) -> Result<(), detcd_core::view::Fault> {
+enum Removal {
+    Finished,
+    /// The state that was worked on is not in force any more.
+    Replaced,
+}
+
+async fn remove<S: Store>(store: &S, revision: i64) -> Result<Removal, Fault> {
     let mut cursor = Cursor::default();
     loop {
         let snapshot = store.snapshot()?;
         let step = compaction::step(&snapshot, cursor, revision, COMPACTION_BATCH)?;
         if !store.write_unless_replaced(&snapshot, step.batch).await? {
-            // Another state came from the leader; what of it is compacted is told anew.
-            return Ok(());
+            return Ok(Removal::Replaced);
         }
         match step.next {
             Some(next) => cursor = next,
-            None => return Ok(()),
+            None => return Ok(Removal::Finished),
         }
         detcd_rt::yield_now().await;
     }

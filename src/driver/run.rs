@@ -159,12 +159,17 @@ impl Run {
             }
             Input::Stop => unreachable!("the loop ends before it takes a stop"),
         };
-        self.observe(&event);
+        let compacted = self.observe(&event);
         self.node.handle(now, event);
+        // Only now, when the watchers know: rows that they still need must not go before.
+        if let Some(revision) = compacted {
+            self.compactor.compact(revision);
+        }
     }
 
-    /// What the driver itself learns from an event, besides telling the node.
-    fn observe(&mut self, event: &Event) {
+    /// What the driver itself learns from an event, besides telling the node; gives the revision
+    /// to remove rows up to, if the event moved it.
+    fn observe(&mut self, event: &Event) -> Option<i64> {
         match event {
             Event::Role { term, leader, .. } => {
                 self.shared.term.store(*term, Ordering::Relaxed);
@@ -173,13 +178,11 @@ impl Run {
                     .send_if_modified(|known| std::mem::replace(known, *leader) != *leader);
             }
             Event::Applied { entries, .. } => {
-                if let Some(revision) = entries.iter().filter_map(|entry| entry.compacted).max() {
-                    self.compactor.compact(revision);
-                }
+                return entries.iter().filter_map(|entry| entry.compacted).max();
             }
             Event::Restored {
                 compact_revision, ..
-            } => self.compactor.compact(*compact_revision),
+            } => return Some(*compact_revision),
             Event::Forget { seq } => {
                 self.writes.remove(seq);
                 self.reads.remove(seq);
@@ -190,6 +193,7 @@ impl Run {
             }
             _ => {}
         }
+        None
     }
 
     fn drain(&mut self) {
