@@ -3,5 +3,6 @@
 
 pub mod bench;
 pub mod config;
+pub mod ctl;
 pub mod daemon;
 pub mod server;

@@ -72,4 +72,5 @@ headed!(
     SnapshotResponse,
     MoveLeaderResponse,
     DowngradeResponse,
+    AuthenticateResponse,
 );

@@ -1,0 +1,119 @@
+//! `lease keep-alive`: renews a lease, once or until somebody stops it.
+
+use super::{as_connection, parse_id};
+use crate::ctl::client::{Client, Repeat};
+use crate::ctl::commands::{Action, Command, Verb};
+use crate::ctl::context::Context;
+use crate::ctl::failure::{Failure, code};
+use crate::ctl::flags::Flag;
+use crate::ctl::output::json::Json;
+use crate::ctl::output::messages::{header_fields, header_fields_json};
+use crate::ctl::output::{Show, Style, line};
+use detcd_rt as rt;
+use detcd_wire::etcdserverpb as pb;
+use detcd_wire::etcdserverpb::lease_client::LeaseClient;
+use prost::Message as _;
+use std::time::Duration;
+use tonic::{Response, Status};
+
+pub const COMMAND: Command = Command {
+    name: "keep-alive",
+    usage: "lease keep-alive [options] <leaseID>",
+    about: "Renews a lease until interrupted",
+    long: "",
+    flags: &[Flag::switch("once", "renew it one time and end")],
+    action: Action::Run(Verb::LeaseKeepAlive),
+};
+
+/// A renewal may be repeated: it does the same again.
+const REPEAT: Repeat = Repeat::Read;
+
+pub async fn run(context: &mut Context) -> Result<(), Failure> {
+    let [id] = &context.texts()[..] else {
+        return Err(Failure::args(
+            "lease keep-alive command needs lease ID as argument",
+        ));
+    };
+    let id = parse_id(id)?;
+    context.style()?;
+    let mut client = Client::new(context)?;
+    if context.flags.switch("once") {
+        let deadline = client.deadline();
+        let response = renew(&mut client, id, deadline)
+            .await
+            .map_err(as_connection)?;
+        if response.ttl <= 0 {
+            let why = "etcdserver: requested lease not found";
+            return Err(Failure::new(code::BAD_CONNECTION, why));
+        }
+        return context.show(&Answer(response));
+    }
+    let mut deadline = client.deadline();
+    while let Ok(response) = renew(&mut client, id, deadline).await
+        && response.ttl > 0
+    {
+        let ttl = Duration::from_secs(response.ttl.unsigned_abs());
+        deadline = rt::Instant::now() + ttl;
+        context.show(&Answer(response))?;
+        rt::sleep(ttl / 3).await;
+    }
+    context
+        .terminal
+        .say(&format!("lease {id:016x} expired or revoked."))
+}
+
+/// One renewal: a stream of one request and its answer.
+async fn renew(
+    client: &mut Client,
+    id: i64,
+    deadline: rt::Instant,
+) -> Result<pb::LeaseKeepAliveResponse, Failure> {
+    client
+        .call_within(REPEAT, deadline, async |service| {
+            // The stream of requests must stay open until the answer is here.
+            let (requests, stream) = tokio::sync::mpsc::channel(1);
+            requests
+                .try_send(pb::LeaseKeepAliveRequest { id })
+                .expect("it has room for one");
+            let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+            let mut answers = LeaseClient::new(service)
+                .lease_keep_alive(stream)
+                .await?
+                .into_inner();
+            let answer = answers.message().await?;
+            drop(requests);
+            answer
+                .map(Response::new)
+                .ok_or_else(|| Status::unavailable("the stream ended"))
+        })
+        .await
+}
+
+pub struct Answer(pub pb::LeaseKeepAliveResponse);
+
+impl Show for Answer {
+    fn simple(&self, _: Style, out: &mut Vec<u8>) {
+        line!(
+            out,
+            "lease {:016x} keepalived with TTL({})",
+            self.0.id,
+            self.0.ttl
+        );
+    }
+
+    fn fields(&self, out: &mut Vec<u8>) {
+        header_fields(&self.0.header, out);
+        line!(out, "\"ID\" : {}", self.0.id);
+        line!(out, "\"TTL\" : {}", self.0.ttl);
+    }
+
+    fn json(&self, _: Style) -> Json {
+        header_fields_json(&self.0.header.unwrap_or_default(), Json::object())
+            .with("ID", self.0.id)
+            .with("TTL", self.0.ttl)
+    }
+
+    fn protobuf(&self) -> Option<Vec<u8>> {
+        Some(self.0.header.unwrap_or_default().encode_to_vec())
+    }
+}
