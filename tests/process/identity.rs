@@ -1,0 +1,121 @@
+//! Data-dirs: who they belong to, and who may use them.
+
+use crate::cluster::{Cluster, get, put};
+use rustix::process::Signal;
+use std::fs;
+
+#[tokio::test]
+async fn a_restart_needs_no_cluster_flags_and_keeps_the_identity() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    put(&mut cluster.nodes[0].kv(), "a", "1").await.unwrap();
+    let before = cluster.nodes[0].status().await.unwrap().header.unwrap();
+    cluster.nodes[0].signal(Signal::INT);
+    assert!(cluster.nodes[0].wait().await.success());
+    cluster.restart(0);
+    cluster.nodes[0].wait_healthy().await;
+    let after = cluster.nodes[0].status().await.unwrap().header.unwrap();
+    assert_eq!(
+        (before.member_id, before.cluster_id),
+        (after.member_id, after.cluster_id)
+    );
+    assert_eq!(
+        get(&mut cluster.nodes[0].kv(), "a")
+            .await
+            .unwrap()
+            .as_deref(),
+        Some("1")
+    );
+    cluster.nodes[0]
+        .wait_for_log(
+            "the server is already initialized as member before, starting as etcd member...",
+        )
+        .await;
+}
+
+#[tokio::test]
+async fn a_second_start_on_a_data_dir_is_refused() {
+    let cluster = Cluster::started(1, &[]).await;
+    let mut twin = Cluster::new(1, &[]);
+    let mut flags = twin.flags(0);
+    flags.push(format!(
+        "--data-dir={}",
+        cluster.nodes[0].data_dir.display()
+    ));
+    twin.nodes[0].spawn(&flags);
+    assert_eq!(twin.nodes[0].wait().await.code(), Some(1));
+    assert!(
+        twin.nodes[0].log().contains("is in use by another process"),
+        "{}",
+        twin.nodes[0].log()
+    );
+    cluster.nodes[0].wait_healthy().await;
+}
+
+#[tokio::test]
+async fn the_data_dir_of_another_member_or_cluster_is_refused() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    assert!(cluster.nodes[0].stop().await.0.success());
+    // Other URLs make another member, another token makes another cluster.
+    let stranger = Cluster::new(1, &[]).flags(0);
+    let mut renamed = cluster.flags(0);
+    renamed.push("--initial-cluster-token=other".to_owned());
+    for mut flags in [stranger, renamed] {
+        flags.push(format!(
+            "--data-dir={}",
+            cluster.nodes[0].data_dir.display()
+        ));
+        cluster.nodes[0].spawn(&flags);
+        assert_eq!(cluster.nodes[0].wait().await.code(), Some(1));
+        let log = cluster.nodes[0].log();
+        let last = log.lines().last().unwrap();
+        assert!(
+            last.contains("belongs to member") && last.contains("of cluster"),
+            "{last}"
+        );
+    }
+    cluster.start(0);
+    cluster.nodes[0].wait_healthy().await;
+}
+
+#[tokio::test]
+async fn a_member_that_lost_its_log_or_state_does_not_start() {
+    for part in ["log", "store"] {
+        let mut cluster = Cluster::started(1, &[]).await;
+        cluster.nodes[0].kill();
+        fs::remove_dir_all(cluster.nodes[0].data_dir.join("member").join(part)).unwrap();
+        cluster.restart(0);
+        assert_eq!(
+            cluster.nodes[0].wait().await.code(),
+            Some(1),
+            "without its {part}"
+        );
+        assert!(
+            cluster.nodes[0].log().contains("must not vote"),
+            "{}",
+            cluster.nodes[0].log()
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_leaves_the_data_dir_untouched() {
+    let mut cluster = Cluster::new(1, &[]);
+    let taken = std::net::TcpListener::bind(("127.0.0.1", cluster.nodes[0].client_port)).unwrap();
+    cluster.start(0);
+    assert_eq!(cluster.nodes[0].wait().await.code(), Some(1));
+    let log = cluster.nodes[0].log();
+    let wanted = format!(
+        "listen tcp 127.0.0.1:{}: bind: address already in use",
+        cluster.nodes[0].client_port
+    );
+    assert!(log.contains(&wanted), "{log}");
+    assert!(
+        !cluster.nodes[0]
+            .data_dir
+            .join("member/identity.json")
+            .exists()
+    );
+    drop(taken);
+    cluster.start(0);
+    cluster.nodes[0].wait_healthy().await;
+}

@@ -1,0 +1,11 @@
+//! Tests of the real program: real processes, real sockets, real disks.
+
+mod cluster;
+#[path = "../tools/mod.rs"]
+#[allow(dead_code, reason = "other tests use the other tools")]
+mod tools;
+
+mod abuse;
+mod errors;
+mod identity;
+mod lifecycle;
