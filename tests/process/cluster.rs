@@ -29,12 +29,13 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     mut condition: impl FnMut() -> F,
 ) -> T {
     let deadline = Instant::now() + PATIENCE;
+    let mut polls = tokio::time::interval(POLL);
     loop {
+        polls.tick().await;
         if let Some(value) = condition().await {
             return value;
         }
         assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
-        tokio::time::sleep(POLL).await;
     }
 }
 
@@ -130,7 +131,9 @@ impl Node {
     /// Waits until the process ends by itself.
     pub async fn wait(&mut self) -> ExitStatus {
         let deadline = Instant::now() + PATIENCE;
+        let mut polls = tokio::time::interval(POLL);
         loop {
+            polls.tick().await;
             if let Some(status) = self.child().try_wait().expect("our own child") {
                 self.child = None;
                 return status;
@@ -141,7 +144,6 @@ impl Node {
                 self.name,
                 self.log()
             );
-            tokio::time::sleep(POLL).await;
         }
     }
 

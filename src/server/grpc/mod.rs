@@ -80,7 +80,7 @@ impl Services {
             "grpc.health.v1.Health" => self.health.clone().call(request),
             _ => {
                 let reply = self.reflection.clone().call(request);
-                Box::pin(async move { reply.await })
+                Box::pin(reply)
             }
         }
     }
