@@ -58,6 +58,7 @@ impl Source {
     pub fn is_test(&self, line: usize) -> bool {
         let is_file = self.is_in(&["tests/"])
             || self.path.contains("/tests/")
+            || self.path.contains("/examples/")
             || self.path.ends_with("tests.rs");
         is_file || self.tests_from.is_some_and(|from| line >= from)
     }
