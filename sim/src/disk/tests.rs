@@ -74,7 +74,7 @@ fn a_torn_write_leaves_a_prefix() {
         let left = content(&platter.mount(), "a").expect("the name was synced");
         let expected: Vec<u8> = [[1; 2000], [2; 2000]].concat();
         assert_eq!(left, expected[..left.len()]);
-        partial += usize::from(left.len() % 2000 != 0);
+        partial += usize::from(!left.len().is_multiple_of(2000));
     }
     assert!(partial > 50, "only {partial} of 200 crashes tore a write");
 }

@@ -78,10 +78,7 @@ impl Services {
             "etcdserverpb.Cluster" => self.cluster.clone().call(request),
             "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
             "grpc.health.v1.Health" => self.health.clone().call(request),
-            _ => {
-                let reply = self.reflection.clone().call(request);
-                Box::pin(reply)
-            }
+            _ => Box::pin(self.reflection.clone().call(request)),
         }
     }
 }
