@@ -2,88 +2,99 @@
 
 use crate::run::Step;
 
+/// What makes a build the simulator's: the same as the alias `sim` in .cargo/config.toml, so that
+/// lints, tests and runs share one target folder and build its dependencies once.
+const SIMULATOR: [&str; 6] = [
+    "--config",
+    "build.rustflags=['--cfg','madsim']",
+    "--target-dir",
+    "target/sim",
+    "--profile",
+    "sim",
+];
+
 pub fn check() -> Vec<Step> {
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--locked",
-        "--",
-        "--deny",
-        "warnings",
-    ];
-    let tidy = [
-        "test",
-        "--package",
-        "detcd-ci",
-        "--test",
-        "tidy",
-        "--locked",
-        "--quiet",
-    ];
+    let tidy = ["test", "--quiet", "--package", "detcd-ci", "--test", "tidy"];
+    let clippy = ["clippy", "--quiet", "--locked", "--all-targets"];
+    let deny = ["--", "--deny", "warnings"];
     Vec::from([
         Step::cargo("formatting", &["fmt", "--all", "--check"]),
-        Step::cargo("tidy", &tidy),
-        Step::cargo("lints", &clippy),
+        Step::cargo("tidy", &tidy).and(&["--locked"]),
+        Step::cargo("lints", &clippy)
+            .and(&["--workspace"])
+            .and(&deny),
+        Step::cargo("lints of the simulator", &clippy)
+            .and(&SIMULATOR)
+            .and(&["--package", "detcd-sim", "--package", "detcd-rt"])
+            .and(&deny),
     ])
 }
 
 pub fn test(arguments: &[String]) -> Vec<Step> {
     let tests = ["test", "--workspace", "--locked", "--no-fail-fast"];
-    Vec::from([
-        Step::cargo(
-            "build",
-            &["build", "--workspace", "--all-targets", "--locked"],
-        ),
-        Step::cargo("tests", &tests).with(arguments),
-    ])
+    Vec::from([Step::cargo("tests", &tests).with(arguments)])
 }
 
 pub fn sim(seeds: u32) -> Vec<Step> {
-    let seeds = [
-        "--seeds".to_string(),
-        seeds.to_string(),
-        "--twice".to_string(),
-    ];
+    let seeds = seeds.to_string();
+    let seeds = ["--seeds", seeds.as_str(), "--twice"];
     Vec::from([
-        Step::cargo("smoke scenarios", &["sim", "run", "scenarios/smoke"]).with(&seeds),
-        Step::cargo("mutants that must fail", &["sim", "must-fail"]),
+        Step::cargo("tests under the simulator", &["test", "--quiet"])
+            .and(&["--locked", "--no-fail-fast"])
+            .and(&SIMULATOR)
+            .and(&["--package", "detcd-sim", "--package", "detcd-rt"]),
+        Step::cargo("smoke scenarios", &["sim", "run", "scenarios/smoke"]).and(&seeds),
+        Step::cargo(
+            "mutants that must fail",
+            &["sim", "run", "scenarios/must-fail"],
+        )
+        .and(&seeds),
     ])
 }
 
 pub fn bench(arguments: &[String]) -> Vec<Step> {
-    let run = [
-        "run",
-        "--release",
-        "--locked",
-        "--quiet",
-        "--bin",
-        "detcd",
-        "--",
-        "bench",
-    ];
+    let build = ["build", "--release", "--locked", "--bin", "detcd"];
+    let run = ["run", "--release", "--locked", "--quiet", "--bin", "detcd"];
     Vec::from([
-        Step::cargo(
-            "release build",
-            &["build", "--release", "--locked", "--bin", "detcd"],
-        ),
-        Step::cargo("bench", &run).with(arguments),
+        Step::cargo("release build", &build),
+        Step::cargo("bench", &run)
+            .and(&["--", "bench"])
+            .with(arguments),
     ])
 }
 
 pub fn fix() -> Vec<Step> {
-    let clippy = [
-        "clippy",
-        "--workspace",
-        "--all-targets",
-        "--fix",
-        "--allow-dirty",
-        "--allow-staged",
-    ];
+    let clippy = ["clippy", "--all-targets", "--fix"];
+    let dirty = ["--allow-dirty", "--allow-staged"];
     Vec::from([
-        Step::cargo("lints", &clippy),
+        Step::cargo("lints", &clippy)
+            .and(&["--workspace"])
+            .and(&dirty),
+        Step::cargo("lints of the simulator", &clippy)
+            .and(&SIMULATOR)
+            .and(&["--package", "detcd-sim", "--package", "detcd-rt"])
+            .and(&dirty),
         Step::cargo("formatting", &["fmt", "--all"]),
         Step::cargo("golden outputs", &["test", "--workspace", "--no-fail-fast"])
             .env("UPDATE", "1"),
     ])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simulator_is_built_as_by_its_alias() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.cargo/config.toml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let config: toml::Table = text.parse().unwrap();
+        let alias = config["alias"]["sim"].as_array().unwrap();
+        let alias: Vec<&str> = alias.iter().filter_map(toml::Value::as_str).collect();
+        let expected = ["run"]
+            .iter()
+            .chain(&SIMULATOR)
+            .chain(&["-p", "detcd-sim", "--"]);
+        assert_eq!(alias, expected.copied().collect::<Vec<_>>());
+    }
 }

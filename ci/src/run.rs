@@ -31,7 +31,14 @@ impl Step {
         }
     }
 
-    /// With more arguments.
+    /// With more of its own arguments.
+    pub fn and(mut self, arguments: &[&str]) -> Step {
+        let arguments = arguments.iter().map(ToString::to_string);
+        self.arguments.extend(arguments);
+        self
+    }
+
+    /// With arguments of the caller's.
     pub fn with(mut self, arguments: &[String]) -> Step {
         self.arguments.extend_from_slice(arguments);
         self
