@@ -11,8 +11,8 @@ use ::http::HeaderMap;
 use detcd_core::api::MemberId;
 use detcd_driver::Handle;
 use prometheus::{
-    Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec,
-    Opts, Registry, TextEncoder,
+    Counter, Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
+    IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use tonic::{Code, Status};
 
@@ -110,7 +110,7 @@ pub(crate) fn method(path: &str) -> Option<usize> {
 }
 
 /// Client versions that are counted by name; a client may claim anything.
-const CLIENT_VERSIONS_MAX: usize = 64;
+const CLIENT_VERSIONS: &[&str] = &["3.3", "3.4", "3.5", "3.6", "3.7", "3.8"];
 /// The header by which clients tell their version.
 const CLIENT_VERSION: &str = "client-api-version";
 
@@ -123,7 +123,6 @@ pub(crate) struct Metrics {
     latency: Option<HistogramVec>,
     clients: IntCounterVec,
     clients_unknown: [IntCounter; 2],
-    client_versions: std::sync::atomic::AtomicUsize,
     traffic: Traffic,
     state: State,
     pub leader_changes: IntCounter,
@@ -201,7 +200,6 @@ impl Metrics {
             clients_unknown: ["unary", "stream"]
                 .map(|kind| clients.with_label_values(&[kind, "unknown"])),
             clients,
-            client_versions: Default::default(),
             traffic: Traffic {
                 received: make.counter(
                     "etcd_network_client_grpc_received_bytes_total",
@@ -247,7 +245,7 @@ impl Metrics {
             .map_err(|_| Status::invalid_argument("etcdserver: invalid client api version"))?;
         let kind = if stream { "stream" } else { "unary" };
         self.clients
-            .with_label_values(&[kind, self.known_version(version)])
+            .with_label_values(&[kind, known_version(version)])
             .inc();
         Ok(())
     }
@@ -321,23 +319,6 @@ impl Metrics {
         state.revision.set(published.revision);
         state.compact_revision.set(published.compact_revision);
         state.process.look();
-    }
-
-    /// `version`, or a common name once there are too many.
-    fn known_version<'a>(&self, version: &'a str) -> &'a str {
-        use std::sync::atomic::Ordering::Relaxed;
-        let plausible = version.len() <= 16
-            && version
-                .bytes()
-                .all(|byte| byte.is_ascii_alphanumeric() || b".-+".contains(&byte));
-        match version {
-            // The versions of real clients are few.
-            "3.4" | "3.5" | "3.6" | "3.7" => version,
-            _ if plausible && self.client_versions.fetch_add(1, Relaxed) < CLIENT_VERSIONS_MAX => {
-                version
-            }
-            _ => "other",
-        }
     }
 }
 
@@ -459,7 +440,10 @@ impl Make<'_> {
                 "etcd_debugging_mvcc_compact_revision",
                 "The compaction revision.",
             ),
-            process: process::Gauges::new(|name, help| self.gauge(name, help)),
+            process: process::Gauges::new(
+                |name, help| self.gauge(name, help),
+                |name, help| self.register(Counter::new(name, help).expect("a valid name")),
+            ),
         }
     }
 
@@ -468,6 +452,13 @@ impl Make<'_> {
             .register(Box::new(collector.clone()))
             .expect("each name stands once");
         collector
+    }
+}
+
+fn known_version(version: &str) -> &str {
+    match CLIENT_VERSIONS.contains(&version) {
+        true => version,
+        false => "other",
     }
 }
 

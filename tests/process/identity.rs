@@ -119,3 +119,31 @@ async fn a_port_that_is_taken_leaves_the_data_dir_untouched() {
     cluster.start(0);
     cluster.nodes[0].wait_healthy().await;
 }
+
+#[tokio::test]
+async fn a_damaged_log_stops_the_member_and_says_where() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    let mut kv = cluster.nodes[0].kv();
+    for i in 0..50 {
+        put(&mut kv, &format!("k{i}"), &"v".repeat(100))
+            .await
+            .unwrap();
+    }
+    cluster.nodes[0].kill();
+    let log = cluster.nodes[0].data_dir.join("member/log");
+    let largest = fs::read_dir(&log)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .max_by_key(|path| fs::metadata(path).unwrap().len())
+        .unwrap();
+    let mut bytes = fs::read(&largest).unwrap();
+    let written = bytes.iter().rposition(|byte| *byte != 0).unwrap();
+    bytes[written / 2] ^= 0x10;
+    fs::write(&largest, bytes).unwrap();
+    cluster.restart(0);
+    assert_eq!(cluster.nodes[0].wait().await.code(), Some(1));
+    let log = cluster.nodes[0].log();
+    let last = log.lines().last().unwrap();
+    let file = largest.file_name().unwrap().to_str().unwrap();
+    assert!(last.contains(file) && last.contains("offset"), "{last}");
+}

@@ -1,11 +1,11 @@
 //! What the kernel knows of this process, read when the page is asked for.
 
-use prometheus::IntGauge;
+use prometheus::{Counter, IntGauge};
 use std::fs;
 
 /// Gauges of the process. Where there is no `/proc`, they stay zero.
 pub(super) struct Gauges {
-    cpu_seconds: IntGauge,
+    cpu_seconds: Counter,
     resident: IntGauge,
     virtual_bytes: IntGauge,
     open_fds: IntGauge,
@@ -15,9 +15,12 @@ pub(super) struct Gauges {
 }
 
 impl Gauges {
-    pub fn new(gauge: impl Fn(&str, &str) -> IntGauge) -> Gauges {
+    pub fn new(
+        gauge: impl Fn(&str, &str) -> IntGauge,
+        counter: impl Fn(&str, &str) -> Counter,
+    ) -> Gauges {
         Gauges {
-            cpu_seconds: gauge("process_cpu_seconds_total", "CPU time used, in seconds."),
+            cpu_seconds: counter("process_cpu_seconds_total", "CPU time used, in seconds."),
             resident: gauge("process_resident_memory_bytes", "Resident memory."),
             virtual_bytes: gauge("process_virtual_memory_bytes", "Virtual memory."),
             open_fds: gauge("process_open_fds", "Open file descriptors."),
@@ -29,7 +32,8 @@ impl Gauges {
 
     pub fn look(&self) {
         if let Some(stat) = stat() {
-            self.cpu_seconds.set(stat.cpu_seconds);
+            self.cpu_seconds.reset();
+            self.cpu_seconds.inc_by(stat.cpu_seconds);
             self.resident.set(stat.resident_bytes);
             self.virtual_bytes.set(stat.virtual_bytes);
         }
@@ -47,7 +51,7 @@ impl Gauges {
 }
 
 struct Stat {
-    cpu_seconds: i64,
+    cpu_seconds: f64,
     resident_bytes: i64,
     virtual_bytes: i64,
 }
@@ -57,10 +61,10 @@ fn stat() -> Option<Stat> {
     // The name of the program stands in brackets and may hold anything; fields count after it.
     let fields: Vec<&str> = text[text.rfind(')')? + 1..].split_whitespace().collect();
     let field = |index: usize| fields.get(index)?.parse::<i64>().ok();
-    let ticks = i64::try_from(rustix::param::clock_ticks_per_second()).ok()?;
+    let ticks = rustix::param::clock_ticks_per_second().max(1) as f64;
     let page = i64::try_from(rustix::param::page_size()).ok()?;
     Some(Stat {
-        cpu_seconds: (field(11)? + field(12)?) / ticks.max(1),
+        cpu_seconds: (field(11)? + field(12)?) as f64 / ticks,
         virtual_bytes: field(20)?,
         resident_bytes: field(21)? * page,
     })
