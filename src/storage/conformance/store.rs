@@ -2,6 +2,7 @@
 
 use crate::store::{Stage, Store};
 use bytes::Bytes;
+use detcd_core::limits::STORE_KEY_BYTES_MAX;
 use detcd_core::view::{Batch, Direction, KeyBounds, Row, Table, View};
 use std::collections::BTreeMap;
 use std::ops::{Bound, RangeBounds};
@@ -23,6 +24,7 @@ pub async fn suite<H: Harness>(harness: &mut H) {
     tables_are_apart(&harness.fresh().await).await;
     scans_keep_to_their_bounds(&harness.fresh().await).await;
     rows_of_any_size_are_kept(&harness.fresh().await).await;
+    keys_that_no_row_has_are_asked_for(&harness.fresh().await).await;
     snapshots_stand_still(&harness.fresh().await).await;
     stage_replaces_everything_at_once(&harness.fresh().await).await;
     dropped_stage_leaves_no_trace(&harness.fresh().await).await;
@@ -298,6 +300,40 @@ pub async fn dropped_stage_leaves_no_trace(store: &impl Store) {
         rows(store, Table::Current),
         [],
         "nothing of the dropped stages is left"
+    );
+}
+
+/// A client may ask for keys that are longer than any row's, or empty.
+pub async fn keys_that_no_row_has_are_asked_for(store: &impl Store) {
+    let writes = [
+        (Table::Current, "a", Some("1")),
+        (Table::Current, "m", Some("2")),
+    ];
+    store.write(batch(&writes)).await.unwrap();
+    let long = "m".repeat(STORE_KEY_BYTES_MAX + 5_000);
+    let snapshot = store.snapshot().unwrap();
+    assert_eq!(get(store, Table::Current, &long), None);
+    assert_eq!(get(&snapshot, Table::Current, &long), None);
+    assert_eq!(get(&snapshot, Table::Current, ""), None);
+
+    let long = long.as_bytes();
+    let found = |start, end| -> Vec<Bytes> {
+        let rows = scan(&snapshot, Table::Current, (start, end), Direction::Forward);
+        rows.into_iter().map(|(key, _)| key).collect()
+    };
+    assert_eq!(found(Bound::Unbounded, Bound::Excluded(long)), ["a", "m"]);
+    assert_eq!(found(Bound::Unbounded, Bound::Included(long)), ["a", "m"]);
+    assert_eq!(
+        found(Bound::Included(long), Bound::Unbounded),
+        [] as [&str; 0]
+    );
+    assert_eq!(
+        found(Bound::Included(long), Bound::Included(long)),
+        [] as [&str; 0]
+    );
+    assert_eq!(
+        found(Bound::Included(b""), Bound::Excluded(long)),
+        ["a", "m"]
     );
 }
 

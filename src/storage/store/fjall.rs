@@ -356,6 +356,9 @@ impl Shared {
 
 impl View for FjallStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        if key.len() > STORE_KEY_BYTES_MAX {
+            return Ok(None);
+        }
         let row = self.shared.active().table(table).get(key);
         row.map(|row| row.map(Bytes::from))
             .map_err(|error| read_fault(table, &error))
@@ -451,6 +454,10 @@ impl FjallSnapshot {
         if is_empty(bounds) {
             return Box::new(std::iter::empty());
         }
+        let bounds = within_length(bounds);
+        if is_empty(bounds) {
+            return Box::new(std::iter::empty());
+        }
         let rows = self
             .snapshot
             .range::<&[u8], _>(self.generation.table(table), bounds);
@@ -467,6 +474,22 @@ impl FjallSnapshot {
     }
 }
 
+/// The same rows, in bounds that fjall takes. No row's key is as long as a bound that is cut here,
+/// so that rows before it are those up to its beginning.
+fn within_length((start, end): KeyBounds<'_>) -> KeyBounds<'_> {
+    use Bound::{Excluded, Included};
+    let cut = |key: &&[u8]| key.len() > STORE_KEY_BYTES_MAX;
+    let start = match start {
+        Included(key) | Excluded(key) if cut(&key) => Excluded(&key[..STORE_KEY_BYTES_MAX]),
+        start => start,
+    };
+    let end = match end {
+        Included(key) | Excluded(key) if cut(&key) => Included(&key[..STORE_KEY_BYTES_MAX]),
+        end => end,
+    };
+    (start, end)
+}
+
 /// Whether no key can lie within the bounds.
 fn is_empty(bounds: KeyBounds<'_>) -> bool {
     use Bound::{Excluded, Included, Unbounded};
@@ -479,6 +502,9 @@ fn is_empty(bounds: KeyBounds<'_>) -> bool {
 
 impl View for FjallSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        if key.len() > STORE_KEY_BYTES_MAX {
+            return Ok(None);
+        }
         let row = self.snapshot.get(self.generation.table(table), key);
         row.map(|row| row.map(Bytes::from))
             .map_err(|error| read_fault(table, &error))
