@@ -31,24 +31,31 @@ pub fn check() -> Vec<Step> {
 }
 
 pub fn test(arguments: &[String]) -> Vec<Step> {
-    let tests = ["test", "--workspace", "--locked", "--no-fail-fast"];
-    Vec::from([Step::cargo("tests", &tests).with(arguments)])
+    let test = ["test", "--workspace", "--locked"];
+    // What the second step would build, apart and quietly: so its log is the tests' alone.
+    Vec::from([
+        Step::cargo("build", &test).and(&["--quiet", "--no-run"]),
+        Step::cargo("tests", &test)
+            .and(&["--no-fail-fast"])
+            .with(arguments),
+    ])
 }
 
 pub fn sim(seeds: u32) -> Vec<Step> {
     let seeds = seeds.to_string();
     let seeds = ["--seeds", seeds.as_str(), "--twice"];
+    let run = ["--quiet", "sim", "run"];
     Vec::from([
         Step::cargo("tests under the simulator", &["test", "--quiet"])
             .and(&["--locked", "--no-fail-fast"])
             .and(&SIMULATOR)
             .and(&["--package", "detcd-sim", "--package", "detcd-rt"]),
-        Step::cargo("smoke scenarios", &["sim", "run", "scenarios/smoke"]).and(&seeds),
-        Step::cargo(
-            "mutants that must fail",
-            &["sim", "run", "scenarios/must-fail"],
-        )
-        .and(&seeds),
+        Step::cargo("smoke scenarios", &run)
+            .and(&["scenarios/smoke"])
+            .and(&seeds),
+        Step::cargo("mutants that must fail", &run)
+            .and(&["scenarios/must-fail"])
+            .and(&seeds),
     ])
 }
 

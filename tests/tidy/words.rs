@@ -104,7 +104,11 @@ const RULES: &[Rule] = &[
             Path("tokio::task"),
         ],
         rooms: SIMULATED,
-        but: &["src/storage/store/fjall.rs"],
+        but: &[
+            "src/storage/store/fjall.rs",
+            // Starts the processes that simulate, and simulates nothing itself.
+            "sim/src/series.rs",
+        ],
         in_tests: Some(false),
         instead: "a thread or task that the simulator does not schedule: use detcd_rt::spawn or \
                   spawn_io",
