@@ -9,18 +9,30 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 /// What anything may take. Generous: the machine is shared and the build is not optimised.
 pub const PATIENCE: Duration = Duration::from_secs(40);
+/// What "within seconds" means for a clean stop, on a busy machine too.
+pub const STOP_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
-/// A port that nobody listens on, from the system.
+/// A port that nobody listens on, another one each time. Not one of those that the system takes for
+/// outgoing connections: a member that was down must find its port free when it returns.
 pub fn free_port() -> u16 {
-    let socket = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("an address").port()
+    const FIRST: u32 = 10_000;
+    const COUNT: u32 = 20_000;
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    // Test programs that run at the same time begin at different places.
+    let begin = std::process::id().wrapping_mul(101) % COUNT;
+    (0..COUNT)
+        .map(|_| FIRST + (begin + TAKEN.fetch_add(1, Relaxed)) % COUNT)
+        .map(|port| u16::try_from(port).expect("it is below 30000"))
+        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .expect("a free port")
 }
 
 /// Waits until `condition` gives something.

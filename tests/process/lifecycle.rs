@@ -1,13 +1,9 @@
 //! Starting, stopping, killing and catching up.
 
-use crate::cluster::{Cluster, PATIENCE, eventually, get, put, put_eventually, read};
+use crate::cluster::{Cluster, PATIENCE, STOP_MAX, eventually, get, put, put_eventually, read};
 use detcd_wire::etcdserverpb as pb;
-use std::time::Duration;
 use tokio::time::timeout;
 use tonic::Code;
-
-/// What "within seconds" means for a clean stop.
-const STOP_MAX: Duration = Duration::from_secs(5);
 
 #[tokio::test]
 async fn one_member_serves_and_stops_on_sigterm() {
