@@ -352,3 +352,51 @@ fn forged_watches_are_found() {
         assert_eq!(watch_problems(forgery).len(), 1, "{name}");
     }
 }
+
+/// Many clients that never learn what became of their writes, and one that reads.
+#[test]
+fn many_unknown_writes_do_not_make_the_search_wide() {
+    let unknown = || Outcome::Unknown("timed out".to_owned());
+    let value = |n: u64| Bytes::from(format!("v{n}"));
+    let put = |n: u64| {
+        Request::Put(PutRequest {
+            key: "a".into(),
+            value: value(n),
+            ..PutRequest::default()
+        })
+    };
+    let mut operations: Vec<Operation> =
+        (0..100).map(|n| at(n, n + 1, put(n), unknown())).collect();
+    operations.extend((0..30).map(|n| at(n, n + 1, delete("a"), unknown())));
+    let mut effects = Vec::new();
+    let mut revision = 1;
+    for n in (0..100).step_by(3) {
+        effects.push(put(n));
+        revision += 1;
+        let version = revision - 1;
+        let kv = KeyValue {
+            key: "a".into(),
+            value: value(n),
+            create_revision: 2,
+            mod_revision: revision,
+            version,
+            ..KeyValue::default()
+        };
+        let found = RangeReply {
+            kvs: vec![kv],
+            more: false,
+            count: 1,
+        };
+        let outcome = done(revision, Reply::Range(found));
+        operations.push(at(200 + n, 201 + n, get("a"), outcome));
+    }
+    let fine = history(&effects, operations.clone());
+    assert_eq!(found_by(&fine), FINE);
+    // The last read is answered with what the read before it saw: no, with a value long gone.
+    let first = operations[130].outcome.clone();
+    operations.last_mut().expect("there are reads").outcome = first;
+    assert_eq!(
+        found_by(&history(&effects, operations)),
+        (true, true, false)
+    );
+}

@@ -4,6 +4,12 @@
 //!
 //! The search is Wing and Gong's, with Lowe's caching of (linearized set, state). Each key is
 //! searched apart: the projection of a linearizable history to a key is linearizable.
+//!
+//! Operations of unknown outcome would make the search exponential; two rules keep it narrow.
+//! - One is only tried where the operation after it could not stand without it. In an order where
+//!   it could, the two change places (if the other only looks) or the unknown one never took
+//!   effect (if the other overwrites it).
+//! - Of several that could do the same, the one that was called first is used first.
 
 use crate::history::{History, Operation, Reply, Request, text};
 use bytes::Bytes;
@@ -176,19 +182,71 @@ impl List {
     }
 }
 
+/// Where the search stands.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct Place {
+    /// A bit for each operation.
+    linearized: Vec<u64>,
+    state: Value,
+    /// The state before the last operation, if that one's outcome is unknown.
+    without_last: Option<Value>,
+}
+
+impl Place {
+    fn has(&self, operation: usize) -> bool {
+        self.linearized[operation / 64] >> (operation % 64) & 1 == 1
+    }
+
+    /// The place after this way of this operation; `None` if it cannot be the next.
+    fn step(&self, operation: usize, acts: &[Act], is_unknown: bool) -> Option<Place> {
+        let state = run(acts, &self.state)?;
+        let needless = |before: &Value| run(acts, before).is_some();
+        if self.without_last.as_ref().is_some_and(needless) {
+            return None;
+        }
+        let mut linearized = self.linearized.clone();
+        linearized[operation / 64] |= 1 << (operation % 64);
+        let without_last = is_unknown.then(|| self.state.clone());
+        Some(Place {
+            linearized,
+            state,
+            without_last,
+        })
+    }
+}
+
 /// A step back, to the operation and the way of it that was tried.
 struct Tried {
     operation: usize,
     way: usize,
-    state: Value,
+    before: Place,
+}
+
+/// For each operation of unknown outcome, the one called before it that can do the same.
+fn twins(operations: &[OnKey<'_>]) -> Vec<Option<usize>> {
+    let mut by_call: Vec<usize> = (0..operations.len())
+        .filter(|index| operations[*index].returned.is_none())
+        .collect();
+    by_call.sort_by_key(|index| operations[*index].called);
+    let mut twins = vec![None; operations.len()];
+    for (place, index) in by_call.iter().enumerate() {
+        let earlier = by_call[..place].iter().rev();
+        let mut same = earlier.filter(|other| operations[**other].ways == operations[*index].ways);
+        twins[*index] = same.next().copied();
+    }
+    twins
 }
 
 fn search<'a>(operations: &[OnKey<'a>]) -> Verdict<'a> {
     let mut list = List::new(operations);
+    let twins = twins(operations);
     let mut open_returns = list.returns.iter().flatten().count();
-    let mut state: Value = None;
-    let mut linearized = vec![0u64; operations.len().div_ceil(64)];
-    let mut seen: HashSet<(Vec<u64>, Value)> = HashSet::new();
+    let mut place = Place {
+        linearized: vec![0; operations.len().div_ceil(64)],
+        state: None,
+        without_last: None,
+    };
+    let mut seen: HashSet<Place> = HashSet::new();
     let mut tried: Vec<Tried> = Vec::new();
     let mut furthest = (0, None);
     let (mut at, mut way) = (list.nodes[HEAD].next, 0);
@@ -196,33 +254,34 @@ fn search<'a>(operations: &[OnKey<'a>]) -> Verdict<'a> {
         if open_returns == 0 {
             return Verdict::Linearizable;
         }
-        let node = list.nodes[at];
-        let operation = node.operation;
         // Unknown operations have no returns, so a return is met before the end of the list.
         assert!(at != HEAD, "a return is left in the list");
-        if node.is_call {
-            let ways = &operations[operation].ways;
-            let next = ways.get(way).map(|acts| run(acts, &state));
-            match next {
-                None => (at, way) = (node.next, 0),
-                Some(None) => way += 1,
-                Some(Some(after)) => {
-                    linearized[operation / 64] ^= 1 << (operation % 64);
-                    if seen.insert((linearized.clone(), after.clone())) {
-                        let state = std::mem::replace(&mut state, after);
-                        tried.push(Tried {
-                            operation,
-                            way,
-                            state,
-                        });
-                        list.lift(operation);
-                        open_returns -= usize::from(list.returns[operation].is_some());
-                        (at, way) = (list.nodes[HEAD].next, 0);
-                    } else {
-                        linearized[operation / 64] ^= 1 << (operation % 64);
-                        way += 1;
-                    }
+        let Node {
+            operation,
+            is_call,
+            next,
+            ..
+        } = list.nodes[at];
+        if is_call {
+            let waits = twins[operation].is_some_and(|twin| !place.has(twin));
+            let Some(acts) = operations[operation].ways.get(way).filter(|_| !waits) else {
+                (at, way) = (next, 0);
+                continue;
+            };
+            let is_unknown = list.returns[operation].is_none();
+            match place.step(operation, acts, is_unknown) {
+                Some(after) if seen.insert(after.clone()) => {
+                    let before = std::mem::replace(&mut place, after);
+                    tried.push(Tried {
+                        operation,
+                        way,
+                        before,
+                    });
+                    list.lift(operation);
+                    open_returns -= usize::from(!is_unknown);
+                    (at, way) = (list.nodes[HEAD].next, 0);
                 }
+                Some(_) | None => way += 1,
             }
             continue;
         }
@@ -233,8 +292,7 @@ fn search<'a>(operations: &[OnKey<'a>]) -> Verdict<'a> {
             let stuck_at = operations[furthest.1.unwrap_or(operation)].operation;
             return Verdict::Not { stuck_at };
         };
-        state = back.state;
-        linearized[back.operation / 64] ^= 1 << (back.operation % 64);
+        place = back.before;
         list.unlift(back.operation);
         open_returns += usize::from(list.returns[back.operation].is_some());
         (at, way) = (list.calls[back.operation], back.way + 1);
