@@ -1,39 +1,56 @@
 //! Simulated time: the one true clock of a run, beneath the nodes' own clocks.
 //!
 //! Network and disks live in true time; a node's skewed clock is the business of `detcd_rt`.
-//! Built without the engine (unit tests), time stands still and a sleep only yields.
+//! Outside a run (unit tests), time stands still and a sleep only yields.
 
+use std::task::Poll;
 use std::time::Duration;
 
 /// True time since the run began.
-#[cfg(madsim)]
 pub fn now() -> Duration {
-    madsim::time::TimeHandle::try_current().map_or(Duration::ZERO, |time| time.elapsed())
+    engine_time().unwrap_or_default()
 }
 
 /// Sleeps in true time. The engine's timers are no finer than a millisecond.
-#[cfg(madsim)]
 pub async fn sleep(duration: Duration) {
-    if !duration.is_zero() {
-        madsim::time::sleep(duration).await;
+    if duration.is_zero() {
+        return;
     }
+    if engine_time().is_none() {
+        return yield_once().await;
+    }
+    engine_sleep(duration).await;
 }
 
-#[cfg(not(madsim))]
-pub fn now() -> Duration {
-    Duration::ZERO
-}
-
-#[cfg(not(madsim))]
-pub async fn sleep(duration: Duration) {
-    let mut yielded = duration.is_zero();
+async fn yield_once() {
+    let mut yielded = false;
     std::future::poll_fn(|context| {
         if yielded {
-            return std::task::Poll::Ready(());
+            return Poll::Ready(());
         }
         yielded = true;
         context.waker().wake_by_ref();
-        std::task::Poll::Pending
+        Poll::Pending
     })
     .await;
+}
+
+#[cfg(madsim)]
+fn engine_time() -> Option<Duration> {
+    madsim::time::TimeHandle::try_current().map(|time| time.elapsed())
+}
+
+#[cfg(madsim)]
+async fn engine_sleep(duration: Duration) {
+    madsim::time::sleep(duration).await;
+}
+
+#[cfg(not(madsim))]
+fn engine_time() -> Option<Duration> {
+    None
+}
+
+#[cfg(not(madsim))]
+async fn engine_sleep(_: Duration) {
+    unreachable!("there is no engine in this build")
 }

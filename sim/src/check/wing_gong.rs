@@ -5,11 +5,14 @@
 //! The search is Wing and Gong's, with Lowe's caching of (linearized set, state). Each key is
 //! searched apart: the projection of a linearizable history to a key is linearizable.
 //!
-//! Operations of unknown outcome would make the search exponential; two rules keep it narrow.
+//! Operations of unknown outcome would make the search exponential; these rules keep it narrow.
 //! - One is only tried where the operation after it could not stand without it. In an order where
 //!   it could, the two change places (if the other only looks) or the unknown one never took
 //!   effect (if the other overwrites it).
-//! - Of several that could do the same, the one that was called first is used first.
+//! - Of several that could do the same, the one that was called first is used first. Values that
+//!   nobody ever saw are the same to everybody.
+//! - A value that somebody saw is not overwritten before everybody who saw it had his turn: no
+//!   value is written twice, so it would not come back.
 
 use crate::history::{History, Operation, Reply, Request, text};
 use bytes::Bytes;
@@ -17,7 +20,7 @@ use detcd_core::api::{
     CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest, KeyRange, Op, OpReply,
     PutReply, PutRequest, RangeReply, RangeRequest, TxnReply, TxnRequest,
 };
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
 /// Steps of the search after which a key is given up. A history that needs more is too wide to be
@@ -28,12 +31,13 @@ const STEPS_MAX: u64 = 20_000_000;
 pub fn check(history: &History) -> Vec<String> {
     let mut problems = Vec::new();
     for key in keys(history) {
-        let operations: Vec<OnKey> = history
-            .operations
-            .iter()
+        let projected = history.operations.iter();
+        let mut operations: Vec<OnKey> = projected
             .filter_map(|operation| project(operation, &key))
             .collect();
-        match search(&operations) {
+        let readers = Readers::new(&operations);
+        readers.forget_unseen(&mut operations);
+        match search(&operations, &readers) {
             Verdict::Linearizable => {}
             Verdict::TooWide => problems.push(format!(
                 "key {}: {} operations are too wide for the search",
@@ -86,6 +90,84 @@ fn run(acts: &[Act], state: &Value) -> Option<Value> {
         }
     }
     Some(state)
+}
+
+/// Who saw which value.
+struct Readers {
+    /// The operations of known outcome that saw each value before they did anything themselves.
+    by_value: BTreeMap<Bytes, Vec<usize>>,
+    /// Every value that any operation saw, or may have compared with.
+    seen: BTreeSet<Bytes>,
+}
+
+impl Readers {
+    fn new(operations: &[OnKey<'_>]) -> Readers {
+        let mut readers = Readers {
+            by_value: BTreeMap::new(),
+            seen: BTreeSet::new(),
+        };
+        for (index, operation) in operations.iter().enumerate() {
+            let acts = operation.ways.iter().flatten();
+            readers.seen.extend(acts.filter_map(|act| match act {
+                Act::Is(Some(value)) | Act::IsNot(value) => Some(value.clone()),
+                Act::Is(None) | Act::Exists(_) | Act::Set(_) => None,
+            }));
+            let [only] = &operation.ways[..] else {
+                continue;
+            };
+            let before = only.iter().take_while(|act| !matches!(act, Act::Set(_)));
+            for act in before {
+                if let Act::Is(Some(value)) = act
+                    && operation.returned.is_some()
+                {
+                    readers
+                        .by_value
+                        .entry(value.clone())
+                        .or_default()
+                        .push(index);
+                }
+            }
+        }
+        let mut written = BTreeSet::new();
+        let acts = operations
+            .iter()
+            .flat_map(|operation| operation.ways.iter().flatten());
+        for act in acts {
+            if let Act::Set(Some(value)) = act
+                && !written.insert(value.clone())
+            {
+                // It may come back, so nobody's turn is ever over.
+                readers.by_value.remove(value);
+            }
+        }
+        readers
+    }
+
+    /// Gives all values that nobody saw the same name.
+    fn forget_unseen(&self, operations: &mut [OnKey<'_>]) {
+        let unknown = operations
+            .iter_mut()
+            .filter(|operation| operation.returned.is_none());
+        for act in unknown.flat_map(|operation| operation.ways.iter_mut().flatten()) {
+            if let Act::Set(Some(value)) = act
+                && !self.seen.contains(value)
+            {
+                *value = Bytes::from_static(b"(never seen)");
+            }
+        }
+    }
+
+    /// Whether someone other than `operation` still waits to see the place's value.
+    fn wait_for(&self, place: &Place, operation: usize) -> bool {
+        let readers = place
+            .state
+            .as_ref()
+            .and_then(|value| self.by_value.get(value));
+        readers.is_some_and(|readers| {
+            let mut waiting = readers.iter();
+            waiting.any(|reader| *reader != operation && !place.has(*reader))
+        })
+    }
 }
 
 enum Verdict<'a> {
@@ -198,8 +280,17 @@ impl Place {
     }
 
     /// The place after this way of this operation; `None` if it cannot be the next.
-    fn step(&self, operation: usize, acts: &[Act], is_unknown: bool) -> Option<Place> {
+    fn step(
+        &self,
+        operation: usize,
+        acts: &[Act],
+        is_unknown: bool,
+        readers: &Readers,
+    ) -> Option<Place> {
         let state = run(acts, &self.state)?;
+        if state != self.state && readers.wait_for(self, operation) {
+            return None;
+        }
         let needless = |before: &Value| run(acts, before).is_some();
         if self.without_last.as_ref().is_some_and(needless) {
             return None;
@@ -237,7 +328,7 @@ fn twins(operations: &[OnKey<'_>]) -> Vec<Option<usize>> {
     twins
 }
 
-fn search<'a>(operations: &[OnKey<'a>]) -> Verdict<'a> {
+fn search<'a>(operations: &[OnKey<'a>], readers: &Readers) -> Verdict<'a> {
     let mut list = List::new(operations);
     let twins = twins(operations);
     let mut open_returns = list.returns.iter().flatten().count();
@@ -269,7 +360,7 @@ fn search<'a>(operations: &[OnKey<'a>]) -> Verdict<'a> {
                 continue;
             };
             let is_unknown = list.returns[operation].is_none();
-            match place.step(operation, acts, is_unknown) {
+            match place.step(operation, acts, is_unknown, readers) {
                 Some(after) if seen.insert(after.clone()) => {
                     let before = std::mem::replace(&mut place, after);
                     tried.push(Tried {
@@ -364,7 +455,12 @@ fn project<'a>(operation: &'a Operation, key: &Bytes) -> Option<OnKey<'a>> {
     let ways = match operation.done() {
         Some((_, reply)) => vec![known(&operation.request, reply, key)],
         None if operation.returned().is_some() => return None,
-        None => possible(&operation.request, key),
+        None => {
+            let mut ways = possible(&operation.request, key);
+            // One that changed nothing is as good as one that never was.
+            ways.retain(|acts| acts.iter().any(|act| matches!(act, Act::Set(_))));
+            ways
+        }
     };
     let says_something = ways.iter().any(|acts| !acts.is_empty());
     says_something.then(|| OnKey {
