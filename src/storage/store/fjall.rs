@@ -19,7 +19,7 @@
 
 use super::{Size, Stage, Store};
 use ::fjall::config::{BlockSizePolicy, PinningPolicy};
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Slice, Snapshot};
+use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use bytes::Bytes;
 use detcd_core::limits::STORE_KEY_BYTES_MAX;
 use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Row, Rows, Table, View};
@@ -37,10 +37,6 @@ const SEQUENCE_MARGIN: u64 = 512;
 /// The format of the root rows and of the division into keyspaces.
 const FORMAT: u64 = 1;
 const FIRST_GENERATION: u64 = 1;
-/// Rows of at least this size are kept in the buffer that they came in; smaller ones are copied,
-/// lest a few bytes in the write buffer hold a whole network message in memory.
-const COPY_BELOW_BYTES: usize = 64 * 1024;
-
 /// What the store may take.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -269,6 +265,8 @@ impl Generation {
         &self.tables[place]
     }
 
+    /// Rows are kept in the buffers that they came in: apply lays out all rows of a put in one
+    /// allocation of their own, which the tables then share.
     fn write(&self, database: &Database, batch: Batch) -> Result<(), Fault> {
         let count = batch.writes.len();
         let mut rows = ::fjall::OwnedWriteBatch::with_capacity(database.clone(), count)
@@ -281,19 +279,12 @@ impl Generation {
                 )));
             }
             match value {
-                Some(value) => rows.insert(self.table(table), owned(key), owned(value)),
-                None => rows.remove(self.table(table), owned(key)),
+                Some(value) => rows.insert(self.table(table), key, value),
+                None => rows.remove(self.table(table), key),
             }
         }
         rows.commit()
             .map_err(|error| fault("write a batch", &error))
-    }
-}
-
-fn owned(bytes: Bytes) -> Slice {
-    match bytes.len() < COPY_BELOW_BYTES {
-        true => Slice::new(&bytes),
-        false => Slice::from(bytes),
     }
 }
 
