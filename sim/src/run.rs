@@ -391,10 +391,7 @@ impl<'a> Run<'a> {
             let (node, mut client) = self.client("audit");
             client.go_to(member);
             let ask = async move {
-                let request = pb::HashKvRequest {
-                    revision,
-                    ..Default::default()
-                };
+                let request = pb::HashKvRequest { revision };
                 client
                     .call::<pb::HashKvResponse>(Method::HashKv, &request, SERVE_MAX)
                     .await
