@@ -74,17 +74,9 @@ pub enum KeyRange {
 
 impl KeyRange {
     /// etcd's pair of `key` and `range_end`: no end means the one key, an end of one zero byte
-    /// means every key from `key` on. An empty key is [`Error::EmptyKey`].
-    pub fn parse(key: Bytes, range_end: Bytes) -> Result<KeyRange, Error> {
-        if key.is_empty() {
-            return Err(Error::EmptyKey);
-        }
-        Ok(KeyRange::lenient(key, range_end))
-    }
-
-    /// As [`KeyRange::parse`], for watches, where an empty key with an end stands for the first
-    /// key.
-    pub fn lenient(key: Bytes, range_end: Bytes) -> KeyRange {
+    /// means every key from `key` on. Whether an empty key is refused or stands for the first one
+    /// is up to who is asked.
+    pub fn of(key: Bytes, range_end: Bytes) -> KeyRange {
         match &range_end[..] {
             [] => KeyRange::One(key),
             [0] => KeyRange::Span {

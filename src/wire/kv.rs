@@ -62,7 +62,7 @@ impl TryFrom<pb::RangeRequest> for RangeRequest {
         Ok(RangeRequest {
             sort_order: sort_order(request.sort_order)?,
             sort_target: sort_target(request.sort_target)?,
-            range: KeyRange::parse(request.key, request.range_end)?,
+            range: KeyRange::of(request.key, request.range_end),
             limit: request.limit,
             revision: request.revision,
             serializable: request.serializable,
@@ -130,21 +130,16 @@ impl From<pb::RangeResponse> for RangeReply {
     }
 }
 
-impl TryFrom<pb::PutRequest> for PutRequest {
-    type Error = Error;
-
-    fn try_from(request: pb::PutRequest) -> Result<Self, Error> {
-        if request.key.is_empty() {
-            return Err(Error::EmptyKey);
-        }
-        Ok(PutRequest {
+impl From<pb::PutRequest> for PutRequest {
+    fn from(request: pb::PutRequest) -> Self {
+        PutRequest {
             key: request.key,
             value: request.value,
             lease: LeaseId(request.lease),
             prev_kv: request.prev_kv,
             ignore_value: request.ignore_value,
             ignore_lease: request.ignore_lease,
-        })
+        }
     }
 }
 
@@ -178,14 +173,12 @@ impl From<pb::PutResponse> for PutReply {
     }
 }
 
-impl TryFrom<pb::DeleteRangeRequest> for DeleteRangeRequest {
-    type Error = Error;
-
-    fn try_from(request: pb::DeleteRangeRequest) -> Result<Self, Error> {
-        Ok(DeleteRangeRequest {
-            range: KeyRange::parse(request.key, request.range_end)?,
+impl From<pb::DeleteRangeRequest> for DeleteRangeRequest {
+    fn from(request: pb::DeleteRangeRequest) -> Self {
+        DeleteRangeRequest {
+            range: KeyRange::of(request.key, request.range_end),
             prev_kv: request.prev_kv,
-        })
+        }
     }
 }
 

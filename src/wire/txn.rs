@@ -17,11 +17,7 @@ impl TryFrom<pb::TxnRequest> for TxnRequest {
 
     fn try_from(request: pb::TxnRequest) -> Result<Self, Error> {
         Ok(TxnRequest {
-            compare: request
-                .compare
-                .into_iter()
-                .map(TryInto::try_into)
-                .collect::<Result<_, _>>()?,
+            compare: request.compare.into_iter().map(Into::into).collect(),
             success: request
                 .success
                 .into_iter()
@@ -46,21 +42,21 @@ impl From<TxnRequest> for pb::TxnRequest {
     }
 }
 
-impl TryFrom<pb::Compare> for Compare {
-    type Error = Error;
-
+impl From<pb::Compare> for Compare {
     /// The target decides which value counts; a value of another kind, or none, is zero. That and
     /// the meaning of unknown numbers are what etcd does (measured on 3.5.1): an unknown operator
-    /// always holds, an unknown target compares as equal.
-    fn try_from(compare: pb::Compare) -> Result<Self, Error> {
-        let range = KeyRange::parse(compare.key, compare.range_end)?;
+    /// always holds, except for the value of a key that does not exist, which nothing holds for;
+    /// an unknown target compares as equal.
+    fn from(compare: pb::Compare) -> Self {
+        let range = KeyRange::of(compare.key, compare.range_end);
         let target = compare::CompareTarget::try_from(compare.target);
         let (op, target) = match (compare::CompareResult::try_from(compare.result), target) {
             (Ok(result), Ok(target)) => (operator(result), operand(target, compare.target_union)),
+            (Err(_), Ok(compare::CompareTarget::Value)) => EXISTS,
             (Err(_), _) | (Ok(compare::CompareResult::Equal), Err(_)) => ALWAYS,
             (Ok(_), Err(_)) => NEVER,
         };
-        Ok(Compare { range, op, target })
+        Compare { range, op, target }
     }
 }
 
@@ -100,8 +96,8 @@ impl TryFrom<pb::RequestOp> for Op {
     fn try_from(op: pb::RequestOp) -> Result<Self, Error> {
         match op.request {
             Some(Request::RequestRange(range)) => range.try_into().map(Op::Range),
-            Some(Request::RequestPut(put)) => put.try_into().map(Op::Put),
-            Some(Request::RequestDeleteRange(delete)) => delete.try_into().map(Op::DeleteRange),
+            Some(Request::RequestPut(put)) => Ok(Op::Put(put.into())),
+            Some(Request::RequestDeleteRange(delete)) => Ok(Op::DeleteRange(delete.into())),
             Some(Request::RequestTxn(txn)) => txn.try_into().map(Op::Txn),
             None => Err(Error::KeyNotFound),
         }
@@ -177,6 +173,7 @@ impl TryFrom<pb::TxnResponse> for TxnReply {
 
 /// No version is below zero, so this holds for every key, present or not.
 const ALWAYS: (CompareOp, CompareTarget) = (CompareOp::NotEqual, CompareTarget::Version(-1));
+const EXISTS: (CompareOp, CompareTarget) = (CompareOp::Greater, CompareTarget::Version(0));
 const NEVER: (CompareOp, CompareTarget) = (CompareOp::Equal, CompareTarget::Version(-1));
 
 fn operator(result: compare::CompareResult) -> CompareOp {

@@ -33,7 +33,7 @@ impl From<pb::WatchCreateRequest> for WatchCreate {
         };
         WatchCreate {
             id: WatchId(create.watch_id),
-            range: KeyRange::lenient(key, create.range_end),
+            range: KeyRange::of(key, create.range_end),
             start_revision: create.start_revision,
             progress_notify: create.progress_notify,
             no_put,

@@ -88,10 +88,7 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
-        let request = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| fail(&error))?;
+        let request = request.into_inner().into();
         self.context.quota.check().map_err(|error| fail(&error))?;
         let (header, reply) = self.settle(self.context.handle.put(request).await)?;
         ok(header, reply)
@@ -101,10 +98,7 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::DeleteRangeRequest>,
     ) -> Result<Response<pb::DeleteRangeResponse>, Status> {
-        let request = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| fail(&error))?;
+        let request = request.into_inner().into();
         let (header, reply) = self.settle(self.context.handle.delete_range(request).await)?;
         ok(header, reply)
     }

@@ -247,7 +247,7 @@ fn bytes(word: String) -> Bytes {
 
 fn parse_key_range(line: &Line) -> KeyRange {
     let end: String = line.or("end", String::new());
-    KeyRange::lenient(bytes(line.word(0)), bytes(end))
+    KeyRange::of(bytes(line.word(0)), bytes(end))
 }
 
 fn parse_put(line: &Line) -> PutRequest {
@@ -338,7 +338,7 @@ fn parse_compare(line: &Line) -> Compare {
     let operand: String = line.word(2);
     let number = || operand.parse().unwrap();
     Compare {
-        range: KeyRange::lenient(bytes(line.word(0)), bytes(end)),
+        range: KeyRange::of(bytes(line.word(0)), bytes(end)),
         op: match op.as_str() {
             "is" => CompareOp::Equal,
             "not" => CompareOp::NotEqual,

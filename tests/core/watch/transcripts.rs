@@ -162,7 +162,7 @@ fn create(command: &Command) -> WatchCreate {
     // As on the wire: `end=0` stands for the one zero byte that means "and all behind".
     let end: String = command.or("end", String::new());
     let end = if end == "0" { "\0".into() } else { end };
-    let range = KeyRange::lenient(command.or("key", String::new()).into(), end.into());
+    let range = KeyRange::of(command.or("key", String::new()).into(), end.into());
     WatchCreate {
         id: WatchId(command.or("id", 0)),
         start_revision: command.or("start", 0),
