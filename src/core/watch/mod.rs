@@ -309,11 +309,8 @@ impl Hub {
                 .push_back(respond::compacted(id, floor));
             return;
         }
-        let next = if start == 0 {
-            revision + 1
-        } else {
-            start.max(1)
-        };
+        // Only -1 is left below zero, before the first compaction: etcd starts it at the present.
+        let next = if start <= 0 { revision + 1 } else { start };
         let slot = self.table.insert(
             range,
             Watcher {
