@@ -417,18 +417,20 @@ impl Store for FjallStore {
     }
 
     fn size(&self) -> Size {
-        let in_use = self
-            .shared
-            .active()
-            .tables
-            .iter()
-            .map(Keyspace::disk_space)
-            .sum();
-        // It lists the journal's files; if that fails, other calls will say so.
-        let total = self.shared.database.disk_space().unwrap_or(in_use);
+        let database = &self.shared.database;
+        let active = self.shared.active();
+        let files: u64 = active.tables.iter().map(Keyspace::disk_space).sum();
+        // What is in memory still is in the journal too. The journal's files do not count: they
+        // are of full length even when the store is empty. If they cannot be listed, other calls
+        // will say so.
+        let waiting = database.write_buffer_size();
+        let all_files = match (database.disk_space(), database.journal_disk_space()) {
+            (Ok(all), Ok(journal)) => all.saturating_sub(journal),
+            _ => files,
+        };
         Size {
-            total_bytes: total.max(in_use),
-            in_use_bytes: in_use,
+            total_bytes: all_files.max(files) + waiting,
+            in_use_bytes: files + waiting,
         }
     }
 }
