@@ -4,6 +4,7 @@
 use crate::cluster::{Cluster, put};
 use crate::tools::{self, Tool};
 use bytes::Bytes;
+use detcd_core::limits::KEY_BYTES_MAX;
 use detcd_wire::etcdserverpb as pb;
 use pb::request_op::Request as Asked;
 use prost::Message;
@@ -145,6 +146,8 @@ fn table() -> Vec<Case> {
     let delete = pb::DeleteRangeRequest { key: "a".into(), range_end: "b".into(), ..Default::default() };
     case("txn that puts what it deletes", txn_of(vec![], vec![Asked::RequestDeleteRange(delete), Asked::RequestPut(a_put("a"))]), InvalidArgument, "etcdserver: duplicate key given in txn request");
     case("txn with a nested put of an outer key", txn_of(vec![], vec![Asked::RequestPut(a_put("a")), Asked::RequestTxn(txn(vec![], vec![Asked::RequestPut(a_put("a"))]))]), InvalidArgument, "etcdserver: duplicate key given in txn request");
+    let first_of_two = vec![Asked::RequestPut(pb::PutRequest { ignore_value: true, ..a_put("a") }), Asked::RequestRange(a_range(""))];
+    case("txn with two faults", txn_of(vec![], first_of_two), InvalidArgument, "etcdserver: value is provided");
     case("txn with a put without key", txn_of(vec![], vec![Asked::RequestPut(a_put(""))]), InvalidArgument, "etcdserver: key is not provided");
     case("txn with a range without key", txn_of(vec![], vec![Asked::RequestRange(a_range(""))]), InvalidArgument, "etcdserver: key is not provided");
     case("txn with a condition without key", txn_of(vec![pb::Compare::default()], vec![]), InvalidArgument, "etcdserver: key is not provided");
@@ -331,6 +334,64 @@ async fn check_watches(channel: Channel) {
     );
 }
 
+/// Keys that are longer than any that is stored can be asked for, compared and deleted like others
+/// that do not exist.
+async fn check_long_keys(channel: Channel) {
+    let mut kv = pb::kv_client::KvClient::new(channel);
+    let long = || Bytes::from(vec![b'k'; 700_000]);
+    let range = pb::RangeRequest {
+        key: long(),
+        ..Default::default()
+    };
+    let end = Bytes::from_static(b"\0");
+    let from = pb::RangeRequest {
+        range_end: end.clone(),
+        ..range.clone()
+    };
+    for range in [&range, &from] {
+        let reply = kv.range(range.clone()).await.unwrap().into_inner();
+        assert_eq!((reply.count, reply.kvs.len()), (0, 0));
+    }
+    let delete = pb::DeleteRangeRequest {
+        key: long(),
+        range_end: end,
+        prev_kv: true,
+    };
+    let reply = kv.delete_range(delete).await.unwrap().into_inner();
+    assert_eq!(reply.deleted, 0);
+    let compare = pb::Compare {
+        key: long(),
+        ..Default::default()
+    };
+    let read = txn(vec![compare], vec![Asked::RequestRange(range)]);
+    assert!(kv.txn(read).await.unwrap().into_inner().succeeded);
+}
+
+/// Nothing is known of a value that does not exist, not even by an unknown operator.
+async fn check_unknown_operators(channel: Channel) {
+    let mut kv = pb::kv_client::KvClient::new(channel);
+    for (key, target, holds) in [("a", 3, true), ("none", 3, false), ("none", 0, true)] {
+        let compare = pb::Compare {
+            key: key.into(),
+            target,
+            result: 9,
+            ..Default::default()
+        };
+        let reply = kv.txn(txn(vec![compare], vec![])).await.unwrap();
+        assert_eq!(reply.into_inner().succeeded, holds, "{key} {target}");
+    }
+}
+
+/// Answers about members say no revision.
+async fn check_member_header(channel: Channel) {
+    let mut cluster = pb::cluster_client::ClusterClient::new(channel);
+    for linearizable in [false, true] {
+        let asked = pb::MemberListRequest { linearizable };
+        let reply = cluster.member_list(asked).await.unwrap().into_inner();
+        assert_eq!(reply.header.unwrap().revision, 0);
+    }
+}
+
 /// etcd refuses this in later versions; 3.5.1 answers as if it were no order.
 async fn check_sort_order(channel: Channel) {
     let status = send(
@@ -355,6 +416,9 @@ async fn bad_input_is_answered_as_etcd_does() {
     check_malformed(channel()).await;
     check_unknown_leases(channel()).await;
     check_watches(channel()).await;
+    check_long_keys(channel()).await;
+    check_unknown_operators(channel()).await;
+    check_member_header(channel()).await;
     check_sort_order(channel()).await;
     cluster.nodes[0].wait_healthy().await;
 }
@@ -372,6 +436,45 @@ async fn the_table_is_right_about_etcd() {
     check_malformed(channel()).await;
     check_unknown_leases(channel()).await;
     check_watches(channel()).await;
+    check_long_keys(channel()).await;
+    check_unknown_operators(channel()).await;
+    check_member_header(channel()).await;
+}
+
+/// Where detcd is stricter than etcd 3.5.1, or says what a later etcd says.
+#[tokio::test]
+async fn what_etcd_answers_otherwise() {
+    let cluster = Cluster::started(1, &[]).await;
+    let channel = cluster.nodes[0].channel();
+    let long_key = put_of(pb::PutRequest {
+        key: Bytes::from(vec![b'k'; KEY_BYTES_MAX + 1]),
+        ..Default::default()
+    });
+    let status = send(&channel, &long_key).await;
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::InvalidArgument, "etcdserver: request is too large")
+    );
+    let status = send(&channel, &call("/nope", a_put("a"))).await;
+    assert_eq!(
+        (status.code(), status.message()),
+        (Code::Unimplemented, "malformed method name: \"/nope\"")
+    );
+    put(&mut cluster.nodes[0].kv(), "a", "1").await.unwrap();
+}
+
+/// Files that are prepared before anything is written do not count against the quota.
+#[tokio::test]
+async fn a_small_quota_leaves_room_for_keys() {
+    let cluster = Cluster::started(1, &["--quota-backend-bytes", "16777216"]).await;
+    let node = &cluster.nodes[0];
+    put(&mut node.kv(), "a", "1").await.unwrap();
+    // The quota looks at the size once a second; an answer of the member says what it sees.
+    let status = node.status().await.unwrap();
+    assert!(
+        0 < status.db_size_in_use && status.db_size < 1024 * 1024,
+        "{status:?}"
+    );
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 use super::{fail, ok, unsupported};
 use crate::server::Context;
+use detcd_driver::Header;
 use detcd_wire::etcdserverpb as pb;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
@@ -28,6 +29,11 @@ impl pb::cluster_server::Cluster for Members {
             .member_list(request.into_inner().linearizable)
             .await;
         let (header, members) = listed.map_err(|error| fail(&error))?;
+        // etcd's answers about members say no revision.
+        let header = Header {
+            revision: 0,
+            ..header
+        };
         let members = members.into_iter().map(Into::into).collect();
         ok(
             header,

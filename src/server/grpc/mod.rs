@@ -67,7 +67,10 @@ impl Services {
         request: Request<Incoming>,
     ) -> BoxFuture<'static, Result<Reply, Infallible>> {
         let path = request.uri().path();
-        let (service, method) = path[1..].rsplit_once('/').unwrap_or((&path[1..], ""));
+        let Some((service, method)) = path[1..].rsplit_once('/') else {
+            let words = format!("malformed method name: {path:?}");
+            return refuse(Status::unimplemented(words));
+        };
         if super::metrics::method(path).is_none() {
             return refuse(unknown(service, method));
         }
@@ -204,10 +207,17 @@ pub(crate) fn transport_words(code: Code, text: &str) -> Option<(Code, String)> 
     }
 }
 
-/// As [`transport_words`], for an error in the middle of a stream.
+/// As [`transport_words`], for an error in the middle of a stream, where grpc-go has other words
+/// for bytes that are no message.
 fn stream_error(status: Status) -> Status {
     match transport_words(status.code(), status.message()) {
-        Some((code, words)) => Status::new(code, words),
+        Some((code, words)) => Status::new(
+            code,
+            words.replace(
+                "grpc: error unmarshalling request:",
+                "grpc: failed to unmarshal the received message:",
+            ),
+        ),
         None => status,
     }
 }
