@@ -57,16 +57,12 @@ async fn answer(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, F
             done(header, pb::RangeResponse::from(reply))
         }
         Method::Put => {
-            let request = PutRequest::try_from(decode::<pb::PutRequest>(body)?);
-            let (header, reply) = handle
-                .put(request.map_err(failure)?)
-                .await
-                .map_err(failure)?;
+            let request = PutRequest::from(decode::<pb::PutRequest>(body)?);
+            let (header, reply) = handle.put(request).await.map_err(failure)?;
             done(header, pb::PutResponse::from(reply))
         }
         Method::DeleteRange => {
-            let request = DeleteRangeRequest::try_from(decode::<pb::DeleteRangeRequest>(body)?);
-            let request = request.map_err(failure)?;
+            let request = DeleteRangeRequest::from(decode::<pb::DeleteRangeRequest>(body)?);
             let (header, reply) = handle.delete_range(request).await.map_err(failure)?;
             done(header, pb::DeleteRangeResponse::from(reply))
         }
