@@ -76,6 +76,10 @@ impl Client {
         &self.name
     }
 
+    pub fn number(&self) -> u32 {
+        self.number
+    }
+
     /// A stream of draws for some part of what this client does.
     pub fn rng(&self, part: &str) -> Rng {
         Rng::of(self.seed, &format!("{}/{part}", self.name))

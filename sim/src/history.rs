@@ -1,5 +1,6 @@
 //! What clients did and saw: the evidence that the history checks judge.
 
+use bytes::Bytes;
 use detcd_core::api::{
     Change, DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply, PutRequest,
     RangeReply, RangeRequest, TxnReply, TxnRequest,
@@ -103,6 +104,35 @@ pub struct History {
     /// As every member tells it in the end (they are compared before).
     pub revisions: Revisions,
     pub watchers: Vec<Watched>,
+    pub leases: Vec<LeaseLife>,
+}
+
+/// A lease with one key, from its grant to the disappearance of the key, as its client saw it.
+#[derive(Clone, Debug)]
+pub struct LeaseLife {
+    pub client: u32,
+    pub id: LeaseId,
+    /// Seconds, as asked for; the server may grant more.
+    pub ttl: i64,
+    pub key: Bytes,
+    /// When the grant was called.
+    pub granted: Duration,
+    pub keep_alives: Vec<KeepAlive>,
+    /// The client asked for its end, whatever came of it.
+    pub revoked: bool,
+    /// When reads that showed the key were called.
+    pub seen: Vec<Duration>,
+    /// When a read ended that showed it gone. `None` if the client gave up waiting.
+    pub gone: Option<Duration>,
+}
+
+/// A keepalive that was answered.
+#[derive(Clone, Copy, Debug)]
+pub struct KeepAlive {
+    pub called: Duration,
+    pub ended: Duration,
+    /// Seconds; zero if the lease is unknown.
+    pub ttl: i64,
 }
 
 /// What one watcher saw, over all its reconnects.

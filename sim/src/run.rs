@@ -1,11 +1,11 @@
 //! One run: faults under load, then healing, then the verdict.
 
 use crate::check::hash_equal::{self, HashKv};
-use crate::check::{Check, Violation, durable, linearizable, watch};
+use crate::check::{Check, Violation, durable, lease, linearizable, watch};
 use crate::client::{Client, Journal};
 use crate::cluster::{self, Cluster};
 use crate::fault::{self, Ongoing, World};
-use crate::history::{History, Request, Revisions, Watched};
+use crate::history::{History, LeaseLife, Request, Revisions, Watched};
 use crate::net::{Host, Net};
 use crate::observer;
 use crate::protocol::Method;
@@ -67,7 +67,8 @@ struct Run<'a> {
     clients: u32,
     violations: Vec<Violation>,
     /// Clients with an end, and watchers, which go on to the end of the run.
-    work: Vec<JoinHandle<()>>,
+    work: Vec<JoinHandle<Vec<LeaseLife>>>,
+    leases: Vec<LeaseLife>,
     watchers: Vec<JoinHandle<Watched>>,
     /// The revision after which watchers may stop, once it is known.
     last_revision: tokio_watch::Sender<Option<i64>>,
@@ -94,6 +95,7 @@ impl<'a> Run<'a> {
             clients: 0,
             violations: Vec::new(),
             work: Vec::new(),
+            leases: Vec::new(),
             watchers: Vec::new(),
             last_revision: tokio_watch::Sender::new(None),
         };
@@ -108,7 +110,18 @@ impl<'a> Run<'a> {
                     for number in 0..kv.clients.value() {
                         let (node, client) = self.client("c");
                         let kv = kv.clone();
-                        let work = async move { kv.run(number, client).await };
+                        let work = async move {
+                            kv.run(number, client).await;
+                            Vec::new()
+                        };
+                        self.work.push(node.spawn(work));
+                    }
+                }
+                Workload::Lease(lease) => {
+                    for _ in 0..lease.clients.value() {
+                        let (node, client) = self.client("l");
+                        let lease = lease.clone();
+                        let work = async move { lease.run(client).await };
                         self.work.push(node.spawn(work));
                     }
                 }
@@ -200,7 +213,10 @@ impl<'a> Run<'a> {
         }
         for work in std::mem::take(&mut self.work) {
             match madsim::time::timeout(self.left(), work).await {
-                Ok(done) => done.expect("a client's panic ends the run"),
+                Ok(done) => {
+                    let lives = done.expect("a client's panic ends the run");
+                    self.leases.extend(lives);
+                }
                 Err(_) => {
                     let budget = Duration::from_millis(self.plan.budget);
                     let what = format!("the clients are not done within {budget:?}");
@@ -348,6 +364,7 @@ impl<'a> Run<'a> {
             operations,
             revisions,
             watchers,
+            leases: std::mem::take(&mut self.leases),
         }
     }
 
@@ -478,6 +495,15 @@ impl<'a> Run<'a> {
         }
         if self.wants(Check::Watch) {
             self.violations.extend(watch::check(history));
+        }
+        if self.wants(Check::Lease) {
+            let clocks = self.plan.faults.iter().filter_map(|fault| fault.clock());
+            let clocks = clocks.fold((1.0, false), |(fastest, jumped), (rate, jumps)| {
+                (rate.max(fastest), jumped || jumps)
+            });
+            let (fastest, jumped) = clocks;
+            let clocks = lease::Clocks { fastest, jumped };
+            self.violations.extend(lease::check(history, clocks));
         }
     }
 }

@@ -10,6 +10,7 @@ pub mod durable;
 pub mod election_safety;
 pub mod hash_equal;
 pub mod leader_completeness;
+pub mod lease;
 pub mod linearizable;
 pub mod log_matching;
 pub mod replay;
@@ -35,6 +36,7 @@ pub enum Check {
     RevisionMonotonic,
     Linearizable,
     Watch,
+    Lease,
     Durable,
     LeaderElected,
     Converged,
@@ -50,7 +52,7 @@ pub enum Phase {
     Healed,
 }
 
-const ALL: [(&str, Check, Phase); 13] = [
+const ALL: [(&str, Check, Phase); 14] = [
     ("election-safety", Check::ElectionSafety, Phase::Always),
     ("log-matching", Check::LogMatching, Phase::Always),
     (
@@ -71,6 +73,7 @@ const ALL: [(&str, Check, Phase); 13] = [
     ),
     ("linearizable", Check::Linearizable, Phase::History),
     ("watch", Check::Watch, Phase::History),
+    ("lease", Check::Lease, Phase::History),
     ("durable", Check::Durable, Phase::History),
     ("leader-elected", Check::LeaderElected, Phase::Healed),
     ("converged", Check::Converged, Phase::Healed),

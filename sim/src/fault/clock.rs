@@ -52,6 +52,11 @@ impl Clock {
         }
     }
 
+    /// Its rate, and whether it jumps.
+    pub fn effect(&self) -> (f64, bool) {
+        (self.rate.high, self.jump.high > 0)
+    }
+
     pub fn begin(&self, world: &mut dyn World) -> Ongoing {
         let targets = self.target.members(world.members(), world.leader());
         trace::event("fault.clock", format_args!("{targets:?} {self:?}"));

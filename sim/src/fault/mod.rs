@@ -140,6 +140,14 @@ impl Fault {
         occurrences
     }
 
+    /// How fast it lets a clock run, and whether it lets it jump; `None` if it leaves clocks alone.
+    pub fn clock(&self) -> Option<(f64, bool)> {
+        match &self.kind {
+            Kind::Clock(clock) => Some(clock.effect()),
+            Kind::Partition(_) | Kind::Loss(_) | Kind::Delay(_) | Kind::Crash(_) => None,
+        }
+    }
+
     /// Lets it happen; gives what [`end`] must undo.
     pub fn begin(&self, world: &mut dyn World) -> Ongoing {
         match &self.kind {

@@ -23,6 +23,11 @@ kind = "watch"
 prefix = "k/"
 watchers = 2
 
+[[workload]]
+kind = "lease"
+clients = 2
+rounds = [1, 3]
+
 [[fault]]
 kind = "partition"
 at = "5s..40s"

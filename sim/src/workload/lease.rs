@@ -1,0 +1,161 @@
+//! Clients that grant leases, attach a key, keep them alive for a while, and wait for the end.
+
+use crate::client::Client;
+use crate::history::{KeepAlive, LeaseLife, Reply, Request};
+use crate::protocol::Method;
+use crate::rng::Rng;
+use crate::scenario::reader::{Problem, Reader};
+use crate::scenario::units::Span;
+use crate::time;
+use bytes::Bytes;
+use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
+use detcd_wire::etcdserverpb as pb;
+use std::fmt;
+use std::time::Duration;
+
+/// How long a client waits for the end of a lease that it does not renew any more. Far longer
+/// than any time-to-live, elections and faults included.
+pub const WAIT_MAX: Duration = Duration::from_secs(60);
+
+#[derive(Clone, Debug)]
+pub struct Lease {
+    pub clients: Span,
+    /// Leases of each client, one after the other.
+    rounds: Span,
+    ttl_s: Span,
+    timeout: Span,
+}
+
+impl Lease {
+    pub fn read(reader: &Reader<'_>) -> Result<Lease, Problem> {
+        Ok(Lease {
+            clients: reader.numbers("clients", Span::one(3))?,
+            rounds: reader.numbers("rounds", Span::one(4))?,
+            ttl_s: reader.numbers("ttl_s", Span::of(2, 4))?,
+            timeout: reader.times("timeout", Span::one(2000))?,
+        })
+    }
+
+    pub fn resolve(&self, rng: &mut Rng) -> Lease {
+        Lease {
+            clients: self.clients.draw(rng),
+            rounds: self.rounds.draw(rng),
+            // Drawn for each lease.
+            ttl_s: self.ttl_s,
+            timeout: self.timeout.draw(rng),
+        }
+    }
+
+    pub async fn run(&self, client: Client) -> Vec<LeaseLife> {
+        let rng = client.rng("lease");
+        let mut work = Work {
+            client,
+            rng,
+            timeout: self.timeout.duration(),
+        };
+        let mut lives = Vec::new();
+        for round in 0..self.rounds.value() {
+            let ttl = work.rng.range(self.ttl_s.range()) as i64;
+            if let Some(mut life) = work.begin(round, ttl).await {
+                work.live(&mut life).await;
+                work.see_the_end(&mut life).await;
+                lives.push(life);
+            }
+        }
+        lives
+    }
+}
+
+struct Work {
+    client: Client,
+    rng: Rng,
+    timeout: Duration,
+}
+
+impl Work {
+    /// A lease and its key, if both are known to be there.
+    async fn begin(&mut self, round: u64, ttl: i64) -> Option<LeaseLife> {
+        let id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);
+        let key = Bytes::from(format!("l/{}/{round}", self.client.name()));
+        let granted = time::now();
+        self.execute(Request::LeaseGrant { id, ttl }).await?;
+        let put = PutRequest {
+            key: key.clone(),
+            value: Bytes::from(format!("{}-lease-{round}", self.client.name())),
+            lease: id,
+            ..PutRequest::default()
+        };
+        self.execute(Request::Put(put)).await?;
+        Some(LeaseLife {
+            client: self.client.number(),
+            id,
+            ttl,
+            key,
+            granted,
+            keep_alives: Vec::new(),
+            revoked: false,
+            seen: Vec::new(),
+            gone: None,
+        })
+    }
+
+    async fn execute(&mut self, request: Request) -> Option<Reply> {
+        let done = self.client.execute(request, self.timeout).await;
+        done.map(|(_, _, reply)| reply)
+    }
+
+    /// Keeps it alive for a while, and perhaps revokes it then.
+    async fn live(&mut self, life: &mut LeaseLife) {
+        for _ in 0..self.rng.range(0..=6) {
+            time::sleep(Duration::from_millis(life.ttl as u64 * 1000 / 3)).await;
+            self.keep_alive(life).await;
+        }
+        if self.rng.chance(0.2) {
+            life.revoked = true;
+            self.execute(Request::LeaseRevoke { id: life.id }).await;
+        }
+    }
+
+    async fn keep_alive(&mut self, life: &mut LeaseLife) {
+        let called = time::now();
+        let request = pb::LeaseKeepAliveRequest { id: life.id.0 };
+        let answer = self
+            .client
+            .call::<pb::LeaseKeepAliveResponse>(Method::LeaseKeepAlive, &request, self.timeout)
+            .await;
+        match answer {
+            Ok(answer) => life.keep_alives.push(KeepAlive {
+                called,
+                ended: time::now(),
+                ttl: answer.ttl,
+            }),
+            Err(_) => self.client.go_elsewhere(),
+        }
+    }
+
+    /// Reads the key until it is gone, and then tries to keep the lease alive once more.
+    async fn see_the_end(&mut self, life: &mut LeaseLife) {
+        let give_up = time::now() + WAIT_MAX;
+        while time::now() < give_up {
+            let called = time::now();
+            let get = RangeRequest::of(KeyRange::One(life.key.clone()));
+            if let Some(Reply::Range(range)) = self.execute(Request::Range(get)).await {
+                if range.kvs.is_empty() {
+                    life.gone = Some(time::now());
+                    break;
+                }
+                life.seen.push(called);
+            }
+            time::sleep(Duration::from_millis(self.rng.range(50..=300))).await;
+        }
+        self.keep_alive(life).await;
+    }
+}
+
+impl fmt::Display for Lease {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "kind = \"lease\"\nclients = {}", self.clients)?;
+        writeln!(f, "rounds = {}\nttl_s = {}", self.rounds, self.ttl_s)?;
+        crate::scenario::time_line(f, "timeout", self.timeout)
+    }
+}
