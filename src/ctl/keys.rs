@@ -46,14 +46,18 @@ pub fn prefix_range(prefix: Bytes) -> (Bytes, Bytes) {
     (prefix, end.map_or(ZERO, Bytes::from))
 }
 
-/// An argument, or all of the standard input where it is missing.
-pub fn argument_or_input(context: &mut Context, at: usize) -> Result<Bytes, Failure> {
+/// An argument, or all of the standard input where it is missing. An empty input is no value.
+pub fn argument_or_input(context: &mut Context, at: usize, usage: &str) -> Result<Bytes, Failure> {
     if let Some(argument) = context.args.get(at) {
         return Ok(Bytes::from(argument.clone()));
     }
     let mut input = Vec::new();
     std::io::Read::read_to_end(&mut context.terminal.input, &mut input)?;
-    Ok(input.into())
+    if input.is_empty() {
+        Err(Failure::args(usage))
+    } else {
+        Ok(input.into())
+    }
 }
 
 const ZERO: Bytes = Bytes::from_static(&[0]);

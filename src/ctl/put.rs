@@ -39,7 +39,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     check(&context.flags, &context.args)?;
     let value = match context.flags.switch("ignore-value") {
         true => Bytes::new(),
-        false => keys::argument_or_input(context, 1)?,
+        false => keys::argument_or_input(context, 1, USAGE)?,
     };
     let request = request(&context.flags, &context.args, value)?;
     context.style()?;

@@ -118,10 +118,14 @@ async fn interactive(context: &mut Context) -> Result<(), Failure> {
                             let _ = requests.try_send(());
                         }
                     }
-                    word => {
-                        let word = String::from_utf8_lossy(word.unwrap_or_default());
+                    Some(word) => {
+                        let word = String::from_utf8_lossy(word);
                         let line = format!("Invalid command {word} (only support watch)");
                         context.terminal.complain(&line)?;
+                    }
+                    None => {
+                        let line = "Invalid command:  (watch and progress supported)";
+                        context.terminal.complain(line)?;
                     }
                 }
             }

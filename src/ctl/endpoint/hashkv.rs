@@ -53,9 +53,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             }
         }
     }
-    if failure.is_none() || !hashes.is_empty() {
-        context.show(&Answer(hashes))?;
-    }
+    context.show(&Answer(hashes))?;
     failure.map_or(Ok(()), Err)
 }
 

@@ -46,9 +46,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             }
         }
     }
-    if !failed || !statuses.is_empty() {
-        context.show(&Answer(statuses))?;
-    }
+    context.show(&Answer(statuses))?;
     if failed {
         Err(Failure::silent(code::ERROR))
     } else {

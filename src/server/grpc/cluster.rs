@@ -35,6 +35,11 @@ impl pb::cluster_server::Cluster for Members {
             ..header
         };
         let members = members.into_iter().map(Into::into).collect();
+        // Membership is no part of the store: etcd's answers about it name no revision.
+        let header = Header {
+            revision: 0,
+            ..header
+        };
         ok(
             header,
             pb::MemberListResponse {

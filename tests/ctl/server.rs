@@ -1,0 +1,197 @@
+//! The recordings the other way round: what etcdctl once asked etcd is asked of detcd, and the
+//! answers must be etcd's. Left out is what no two clusters share: ids, terms and sizes.
+
+use crate::call::{Call, Raw, Step};
+use crate::case::{Before, Script, split};
+use crate::cluster::{Cluster, Node, PATIENCE};
+use bytes::Bytes;
+use detcd_wire::etcdserverpb as pb;
+use detcd_wire::header::Headed;
+use prost::Message;
+use std::fmt::Debug;
+use std::process::Stdio;
+use tokio::process::Command;
+use tokio_stream::StreamExt as _;
+use tonic::codegen::http::uri::PathAndQuery;
+use tonic::transport::Channel;
+
+/// Runs every case of `script` against a fresh member; tells where it answers differently.
+pub async fn compare(script: &Script) -> Vec<String> {
+    let cluster = Cluster::started(1, &[]).await;
+    let member = &cluster.nodes[0];
+    let mut differences = Vec::new();
+    for case in &script.cases {
+        for before in &case.before {
+            if let Before::Prepare(line) = before {
+                prepare(member, line).await;
+            }
+        }
+        for call in &case.calls {
+            let recorded = recorded(call);
+            let seen = tokio::time::timeout(PATIENCE, ask(member.channel(), call)).await;
+            let seen = seen.unwrap_or_else(|_| vec!["no answer".to_owned()]);
+            if seen != recorded {
+                differences.push(format!(
+                    "$ {}\n{}\netcd:\n{}\ndetcd:\n{}",
+                    case.line,
+                    call.path,
+                    recorded.join("\n"),
+                    seen.join("\n")
+                ));
+            }
+        }
+    }
+    differences
+}
+
+async fn prepare(member: &Node, line: &str) {
+    use std::os::unix::ffi::OsStringExt as _;
+    let words = split(line).into_iter().map(std::ffi::OsString::from_vec);
+    let output = Command::new(env!("CARGO_BIN_EXE_detcdctl"))
+        .args(words)
+        .env(
+            "ETCDCTL_ENDPOINTS",
+            format!("127.0.0.1:{}", member.client_port),
+        )
+        .stdin(Stdio::null())
+        .output()
+        .await
+        .expect("detcdctl starts");
+    assert!(output.status.success(), "{line}: {output:?}");
+}
+
+/// What etcd answered.
+fn recorded(call: &Call) -> Vec<String> {
+    let answers = call.steps.iter().filter_map(|step| match step {
+        Step::Request(_) => None,
+        Step::Response(bytes) => Some(Ok(bytes.clone())),
+        Step::End(code, text) => Some(Err(tonic::Status::new((*code).into(), text.clone()))),
+    });
+    show(&call.path, answers.collect())
+}
+
+/// What the member answers to the same requests. A stream is read as far as etcd's went.
+async fn ask(channel: Channel, call: &Call) -> Vec<String> {
+    let requests: Vec<Bytes> = call.steps.iter().filter_map(request_of).collect();
+    let expected = recorded(call).len();
+    let path = PathAndQuery::try_from(call.path.clone()).expect("a path");
+    let mut grpc = tonic::client::Grpc::new(channel);
+    grpc.ready().await.expect("the member serves");
+    if matches!(&call.path[..], WATCH | KEEP_ALIVE) {
+        // A stream's client stays until it has what it wants.
+        let stream = tokio_stream::iter(requests).chain(tokio_stream::pending());
+        let mut answers = Vec::new();
+        match grpc.streaming(tonic::Request::new(stream), path, Raw).await {
+            Err(status) => answers.push(Err(status)),
+            Ok(response) => {
+                let mut response = response.into_inner();
+                while show(&call.path, answers.clone()).len() < expected {
+                    let Some(answer) = response.next().await else {
+                        break;
+                    };
+                    answers.push(answer);
+                }
+            }
+        }
+        return show(&call.path, answers);
+    }
+    let [request] = &requests[..] else {
+        panic!("{} takes one request", call.path);
+    };
+    let answer = grpc
+        .unary(tonic::Request::new(request.clone()), path, Raw)
+        .await;
+    show(&call.path, vec![answer.map(tonic::Response::into_inner)])
+}
+
+fn request_of(step: &Step) -> Option<Bytes> {
+    match step {
+        Step::Request(bytes) => Some(bytes.clone()),
+        Step::Response(_) | Step::End(..) => None,
+    }
+}
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
+const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
+
+/// Answers as comparable lines. A watch's events count one by one: how they are packed into
+/// responses is the server's business.
+fn show(path: &str, answers: Vec<Result<Bytes, tonic::Status>>) -> Vec<String> {
+    let mut lines = Vec::new();
+    for answer in answers {
+        match answer {
+            Err(status) => lines.push(format!("{:?}: {}", status.code(), status.message())),
+            Ok(bytes) if path == WATCH => {
+                let mut response: pb::WatchResponse = masked(&bytes);
+                let events = std::mem::take(&mut response.events);
+                if events.is_empty() {
+                    lines.push(format!("{response:?}"));
+                }
+                lines.extend(events.iter().map(|event| format!("{event:?}")));
+            }
+            Ok(bytes) => lines.push(show_unary(path, &bytes)),
+        }
+    }
+    lines
+}
+
+fn show_unary(path: &str, bytes: &[u8]) -> String {
+    fn of<M: Headed + Message + Default + Debug>(bytes: &[u8]) -> String {
+        format!("{:?}", masked::<M>(bytes))
+    }
+    match path {
+        "/etcdserverpb.KV/Range" => of::<pb::RangeResponse>(bytes),
+        "/etcdserverpb.KV/Put" => of::<pb::PutResponse>(bytes),
+        "/etcdserverpb.KV/DeleteRange" => of::<pb::DeleteRangeResponse>(bytes),
+        "/etcdserverpb.KV/Txn" => of::<pb::TxnResponse>(bytes),
+        "/etcdserverpb.KV/Compact" => of::<pb::CompactionResponse>(bytes),
+        "/etcdserverpb.Maintenance/HashKV" => {
+            // A field that etcd 3.5 does not know yet.
+            let hash: pb::HashKvResponse = masked(bytes);
+            format!(
+                "{:?}",
+                pb::HashKvResponse {
+                    hash_revision: 0,
+                    ..hash
+                }
+            )
+        }
+        "/etcdserverpb.Maintenance/Alarm" => of::<pb::AlarmResponse>(bytes),
+        "/etcdserverpb.Lease/LeaseRevoke" => of::<pb::LeaseRevokeResponse>(bytes),
+        "/etcdserverpb.Lease/LeaseTimeToLive" => of::<pb::LeaseTimeToLiveResponse>(bytes),
+        KEEP_ALIVE => of::<pb::LeaseKeepAliveResponse>(bytes),
+        "/etcdserverpb.Lease/LeaseGrant" => {
+            let grant: pb::LeaseGrantResponse = masked(bytes);
+            format!("{:?}", pb::LeaseGrantResponse { id: 0, ..grant })
+        }
+        "/etcdserverpb.Lease/LeaseLeases" => {
+            let leases: pb::LeaseLeasesResponse = masked(bytes);
+            format!("{:?} and {} leases", leases.header, leases.leases.len())
+        }
+        "/etcdserverpb.Cluster/MemberList" => {
+            let list: pb::MemberListResponse = masked(bytes);
+            let names: Vec<_> = list.members.into_iter().map(|member| member.name).collect();
+            format!("{:?} and {names:?}", list.header)
+        }
+        "/etcdserverpb.Maintenance/Status" => {
+            let status: pb::StatusResponse = masked(bytes);
+            format!(
+                "{:?} and {:?}, learner: {}",
+                status.header, status.errors, status.is_learner
+            )
+        }
+        _ => panic!("{path}: say what of its answer two clusters share"),
+    }
+}
+
+/// Without the ids of the cluster and the member, and without the term.
+fn masked<M: Headed + Message + Default>(bytes: &[u8]) -> M {
+    let message = M::decode(bytes).expect("an answer of its kind");
+    match message.header().map(|header| header.revision) {
+        Some(revision) => message.with_header(pb::ResponseHeader {
+            revision,
+            ..Default::default()
+        }),
+        None => message,
+    }
+}
