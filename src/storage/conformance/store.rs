@@ -24,6 +24,7 @@ pub async fn suite<H: Harness>(harness: &mut H) {
     tables_are_apart(&harness.fresh().await).await;
     scans_keep_to_their_bounds(&harness.fresh().await).await;
     rows_of_any_size_are_kept(&harness.fresh().await).await;
+    sizes_follow_the_state(&harness.fresh().await).await;
     keys_that_no_row_has_are_asked_for(&harness.fresh().await).await;
     snapshots_stand_still(&harness.fresh().await).await;
     stage_replaces_everything_at_once(&harness.fresh().await).await;
@@ -200,6 +201,31 @@ pub async fn rows_of_any_size_are_kept(store: &impl Store) {
         size.total_bytes < 4 * written,
         "what is prepared for later does not count: {size:?}"
     );
+}
+
+/// An empty state takes next to nothing, whatever is preallocated; a state with rows takes about
+/// what they take, whether or not they are durable yet.
+pub async fn sizes_follow_the_state(store: &impl Store) {
+    // Few enough to be in no file of a store that buffers writes: files are compressed.
+    const ROWS: usize = 100;
+    const ROW_BYTES: usize = 10_000;
+    let before = store.size();
+    assert!(before.in_use_bytes <= before.total_bytes, "{before:?}");
+    assert!(before.total_bytes < ROW_BYTES as u64, "{before:?}");
+    for row in 0..ROWS {
+        let mut batch = Batch::default();
+        let value = Bytes::from(vec![row as u8; ROW_BYTES]);
+        batch.put(Table::Events, bytes(&format!("{row:03}")), value);
+        store.write(batch).await.expect("a write");
+    }
+    let rows = (ROWS * ROW_BYTES) as u64;
+    for _ in 0..2 {
+        let after = store.size();
+        assert!(after.in_use_bytes <= after.total_bytes, "{after:?}");
+        assert!(after.in_use_bytes >= rows, "{after:?}");
+        assert!(after.total_bytes <= rows + rows / 2, "{after:?}");
+        store.persist().await.expect("a sync");
+    }
 }
 
 pub async fn snapshots_stand_still(store: &impl Store) {
