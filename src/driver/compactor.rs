@@ -4,9 +4,11 @@
 //! that apply never writes again, so no order between the two is needed.
 
 use crate::run::Shared;
+use crate::stats::Stats;
 use detcd_core::kv::compaction::{self, Cursor};
 use detcd_core::limits::COMPACTION_BATCH;
-use detcd_core::view::Fault;
+use detcd_core::view::{Fault, Table, Write};
+use detcd_rt::Instant;
 use detcd_storage::store::Store;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -33,7 +35,7 @@ impl Compactor {
                 while let Ok(later) = queue.try_recv() {
                     revision = revision.max(later);
                 }
-                match remove(&*store, revision).await {
+                match remove(&*store, revision, &shared.stats).await {
                     Ok(Removal::Finished) => {}
                     // Another state came from the leader; what of it is compacted is told anew.
                     Ok(Removal::Replaced) => continue,
@@ -59,17 +61,28 @@ enum Removal {
     Replaced,
 }
 
-async fn remove<S: Store>(store: &S, revision: i64) -> Result<Removal, Fault> {
+async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Removal, Fault> {
+    let begun = Instant::now();
     let mut cursor = Cursor::default();
     loop {
+        let step_begun = Instant::now();
         let snapshot = store.snapshot()?;
         let step = compaction::step(&snapshot, cursor, revision, COMPACTION_BATCH)?;
+        let events = |write: &&Write| write.table == Table::Events;
+        let rows = step.batch.writes.iter().filter(events).count() as u64;
         if !store.write_unless_replaced(&snapshot, step.batch).await? {
             return Ok(Removal::Replaced);
         }
+        stats.compacted_rows.add(rows);
+        let millis = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
+        stats.compaction_steps.observe(millis(step_begun));
         match step.next {
             Some(next) => cursor = next,
-            None => return Ok(Removal::Finished),
+            None => {
+                stats.compactions.observe(millis(begun));
+                stats.compacted_at.set(detcd_rt::wall_unix_ms() / 1000);
+                return Ok(Removal::Finished);
+            }
         }
         detcd_rt::yield_now().await;
     }

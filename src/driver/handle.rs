@@ -2,6 +2,7 @@
 
 use crate::inbox::{Answer, Input, Requests};
 use crate::run::Shared;
+use crate::stats::Stats;
 use crate::watch::Watch;
 use detcd_core::api::*;
 use detcd_core::command::Command;
@@ -54,6 +55,7 @@ impl Handle {
                     .await?
             }
         };
+        self.shared.stats.ranges.add(1);
         Ok((header, reply))
     }
 
@@ -75,6 +77,7 @@ impl Handle {
             published,
             rest,
         };
+        self.shared.stats.ranges.add(1);
         Ok((header, stream))
     }
 
@@ -107,6 +110,7 @@ impl Handle {
             let reply = self
                 .query_aside(move || query::txn(&*published.view, at, &request))
                 .await?;
+            self.shared.stats.read_txn(&reply);
             return Ok((header, reply));
         }
         match self.write(Command::Txn(request)).await? {
@@ -189,7 +193,7 @@ impl Handle {
     /// Opens a watch stream.
     pub async fn watch(&self) -> Result<Watch, Error> {
         let stream = StreamId(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
-        Watch::open(stream, self.requests.clone())
+        Watch::open(stream, self.requests.clone(), self.shared.stats.clone())
             .await
             .ok_or(Error::Stopped)
     }
@@ -234,6 +238,11 @@ impl Handle {
             db_size: size.total_bytes as i64,
             db_size_in_use: size.in_use_bytes as i64,
         }
+    }
+
+    /// What this member counts of itself.
+    pub fn stats(&self) -> &Stats {
+        &self.shared.stats
     }
 
     /// The member that leads, as far as this member knows.

@@ -4,8 +4,10 @@ use crate::compactor::Compactor;
 use crate::engine::StoredEngine;
 use crate::handle::Handle;
 use crate::inbox::{Completions, Input, inbox};
+use crate::meter::{MeteredDisk, MeteredReceiver, MeteredStore, MeteredTransport};
 use crate::peers::PeerReceiver;
 use crate::run::{Run, Shared};
+use crate::stats::Stats;
 use detcd_core::api;
 use detcd_core::api::{ClusterId, MemberId, Millis};
 use detcd_core::limits::REQUEST_TIMEOUT_BASE;
@@ -72,6 +74,11 @@ impl Member {
         store: Arc<S>,
         transport: Arc<dyn Transport>,
     ) -> Result<Member, StartError> {
+        let stats = Arc::new(Stats::default());
+        let disk = MeteredDisk::new(disk, stats.clone());
+        let store = Arc::new(MeteredStore::new(store, stats.clone()));
+        let transport: Arc<dyn Transport> =
+            Arc::new(MeteredTransport::new(transport, stats.clone()));
         for member in options
             .members
             .iter()
@@ -116,6 +123,7 @@ impl Member {
             next_seq: AtomicU64::new(detcd_rt::random_u64() >> 1),
             engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),
             transport,
+            stats: stats.clone(),
             term: AtomicU64::new(published.term),
             leader: watch::Sender::new(None),
             compacted: watch::Sender::new(0),
@@ -145,11 +153,14 @@ impl Member {
             let _ = stop.send(true);
         });
 
-        let receiver: Arc<dyn Receiver> = Arc::new(PeerReceiver {
-            shared: shared.clone(),
-            requests: requests.clone(),
-            raft: raft.receiver(),
-        });
+        let receiver: Arc<dyn Receiver> = Arc::new(MeteredReceiver::new(
+            PeerReceiver {
+                shared: shared.clone(),
+                requests: requests.clone(),
+                raft: raft.receiver(),
+            },
+            stats,
+        ));
         raft.run();
         if !raft.is_initialized().await? {
             raft.initialize(&options.members).await?;

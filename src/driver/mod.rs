@@ -14,8 +14,10 @@ mod engine;
 mod handle;
 mod inbox;
 mod member;
+mod meter;
 mod peers;
 mod run;
+pub mod stats;
 mod watch;
 
 pub use handle::{Handle, Header, MemberStatus, RangeStream};

@@ -4,6 +4,7 @@ use crate::compactor::Compactor;
 use crate::engine::Engine;
 use crate::inbox::{Answer, Completions, Inbox, Input};
 use crate::peers::{self, LeaseQuestion};
+use crate::stats::Stats;
 use detcd_core::api::{
     ClusterId, LeaseId, LeaseInfo, MemberId, Millis, Outcome, StreamId, WatchResponse,
 };
@@ -16,6 +17,7 @@ use detcd_core::node::Node;
 use detcd_core::query::{self, At};
 use detcd_core::validate::Limits;
 use detcd_peer::{Kind, Transport, TransportError};
+use detcd_rt::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +26,8 @@ use tokio::sync::{mpsc, watch};
 
 /// Inputs handled before their effects run: what came together is proposed together.
 const INPUTS_PER_ROUND: usize = 1024;
+/// A read round that takes longer is slow (etcd asks again after this time).
+const SLOW_READ_ROUND: Duration = Duration::from_millis(500);
 
 /// What the loop, the handles and the peers' receiver share.
 pub(crate) struct Shared {
@@ -36,6 +40,7 @@ pub(crate) struct Shared {
     pub next_seq: AtomicU64,
     pub engine: Box<dyn Engine>,
     pub transport: Arc<dyn Transport>,
+    pub stats: Arc<Stats>,
     pub term: AtomicU64,
     pub leader: watch::Sender<Option<MemberId>>,
     /// The compaction revision up to which rows are removed here.
@@ -123,6 +128,7 @@ impl Run {
                 self.take(now, input);
             }
             self.drain();
+            self.count();
         }
     }
 
@@ -178,11 +184,13 @@ impl Run {
                     .send_if_modified(|known| std::mem::replace(known, *leader) != *leader);
             }
             Event::Applied { entries, .. } => {
+                self.shared.stats.applied(entries);
                 return entries.iter().filter_map(|entry| entry.compacted).max();
             }
             Event::Restored {
                 compact_revision, ..
             } => return Some(*compact_revision),
+            Event::ReadFailed { .. } => self.shared.stats.read_rounds_failed.add(1),
             Event::Forget { seq } => {
                 self.writes.remove(seq);
                 self.reads.remove(seq);
@@ -194,6 +202,17 @@ impl Run {
             _ => {}
         }
         None
+    }
+
+    /// What only the node knows.
+    fn count(&self) {
+        let (stats, watches) = (&self.shared.stats, self.node.watches());
+        stats
+            .proposals_pending
+            .set(self.node.pending_writes() as u64);
+        stats.leases_renewed.set(self.node.renewals());
+        stats.watchers.set(watches.watchers as u64);
+        stats.watchers_lagging.set(watches.lagging as u64);
     }
 
     fn drain(&mut self) {
@@ -244,12 +263,20 @@ impl Run {
                     seq: Seq::NOBODY.0,
                     command: codec::encode_command(&Command::LeaseRevoke { id }),
                 };
+                self.shared.stats.leases_expired.add(leases.len() as u64);
                 let proposals = leases.into_iter().map(revoke).collect();
                 self.shared.engine.propose_in_term(term, proposals);
             }
             Effect::WatchSend { stream, response } => {
                 if let Some(responses) = self.streams.get(&stream) {
-                    let _ = responses.send(Ok(response));
+                    let events = response.events.len() as u64;
+                    let stats = &self.shared.stats;
+                    stats.events_pending.add(events);
+                    match responses.send(Ok(response)) {
+                        Ok(()) => stats.events_sent.add(events),
+                        // The stream is closed, which the node hears next.
+                        Err(_) => stats.events_pending.subtract(events),
+                    }
                 }
             }
             Effect::WatchEnd { stream, error } => {
@@ -279,9 +306,12 @@ impl Run {
 
     fn confirm_read(&self, round: u64) {
         let read_index = self.shared.engine.read_index();
-        let completions = self.completions.clone();
+        let (completions, stats) = (self.completions.clone(), self.shared.stats.clone());
         detcd_rt::spawn(async move {
-            let event = match read_index.await {
+            let begun = Instant::now();
+            let result = read_index.await;
+            count_slow(&stats, begun);
+            let event = match result {
                 Ok(index) => Event::ReadConfirmed { round, index },
                 Err(_) => Event::ReadFailed { round },
             };
@@ -290,11 +320,13 @@ impl Run {
     }
 
     fn ask_read_index(&self, round: u64, leader: MemberId) {
+        let (begun, stats) = (Instant::now(), self.shared.stats.clone());
         self.call(
             leader,
             Kind::ReadIndex,
             bytes::Bytes::new(),
             move |result| {
+                count_slow(&stats, begun);
                 let index = result.ok().and_then(|body| peers::decode_index(&body));
                 Some(match index {
                     Some(index) => Event::ReadConfirmed { round, index },
@@ -356,6 +388,12 @@ impl Run {
                 let _ = completions.send(Input::Event(event));
             }
         });
+    }
+}
+
+fn count_slow(stats: &Stats, begun: Instant) {
+    if begun.elapsed() > SLOW_READ_ROUND {
+        stats.read_rounds_slow.add(1);
     }
 }
 

@@ -1,10 +1,12 @@
 //! A client's watch stream.
 
 use crate::inbox::{Input, Requests};
+use crate::stats::Stats;
 use detcd_core::api::{StreamId, WatchRequest, WatchResponse};
 use detcd_core::error::Error;
 use detcd_core::event::Event;
 use detcd_core::limits::WATCH_STREAM_CREDITS;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Credits given back at a time: an event for each response would cost more than the response.
@@ -18,6 +20,7 @@ pub struct Watch {
     stream: StreamId,
     requests: Requests,
     responses: mpsc::UnboundedReceiver<Result<WatchResponse, Error>>,
+    stats: Arc<Stats>,
     /// Responses taken and not yet told to the node.
     taken: u32,
 }
@@ -30,7 +33,11 @@ pub struct WatchSender {
 }
 
 impl Watch {
-    pub(crate) async fn open(stream: StreamId, requests: Requests) -> Option<Watch> {
+    pub(crate) async fn open(
+        stream: StreamId,
+        requests: Requests,
+        stats: Arc<Stats>,
+    ) -> Option<Watch> {
         let (sender, responses) = mpsc::unbounded_channel();
         requests
             .send(Input::WatchOpen {
@@ -43,6 +50,7 @@ impl Watch {
             stream,
             requests,
             responses,
+            stats,
             taken: 0,
         })
     }
@@ -63,6 +71,7 @@ impl Watch {
     /// nothing more comes.
     pub async fn recv(&mut self) -> Option<Result<WatchResponse, Error>> {
         let response = self.responses.recv().await?;
+        self.count(&response);
         self.taken += 1;
         if self.taken >= CREDIT_BATCH {
             let credit = Event::WatchCredit {
@@ -74,6 +83,11 @@ impl Watch {
             let _ = self.requests.send(Input::Event(credit)).await;
         }
         Some(response)
+    }
+
+    fn count(&self, response: &Result<WatchResponse, Error>) {
+        let events = response.as_ref().map_or(0, |it| it.events.len());
+        self.stats.events_pending.subtract(events as u64);
     }
 }
 
@@ -90,6 +104,11 @@ impl WatchSender {
 
 impl Drop for Watch {
     fn drop(&mut self) {
+        // Nobody will take what is left, and after this nothing more can come.
+        self.responses.close();
+        while let Ok(response) = self.responses.try_recv() {
+            self.count(&response);
+        }
         let requests = self.requests.clone();
         let close = Input::Event(Event::WatchClose {
             stream: self.stream,

@@ -7,6 +7,7 @@ use crate::bytes_codec::{DecodeError, Reader, put_bytes, put_count, put_flag};
 use crate::payload;
 use crate::types::{LogId, Types, Vote, log_id, term_of};
 use bytes::{BufMut, Bytes, BytesMut};
+use detcd_peer::Kind;
 use openraft::entry::RaftEntry;
 
 use openraft::raft::{
@@ -18,6 +19,14 @@ const VERSION: u8 = 1;
 
 /// Bytes of an entry beside its payload.
 const ENTRY_OVERHEAD: usize = 8 + 4;
+
+/// The longest append-entries request without entries: version, vote, two log ids and the count.
+const HEARTBEAT_BYTES_MAX: usize = 1 + 17 + 17 + 17 + 4;
+
+/// Whether a message carries no entries, so that its peer answers at once and not after a sync.
+pub fn is_heartbeat(kind: Kind, body: &Bytes) -> bool {
+    kind == Kind::AppendEntries && body.len() <= HEARTBEAT_BYTES_MAX
+}
 
 pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> Bytes {
     let payloads: Vec<Bytes> = request

@@ -3,6 +3,7 @@
 //! Counters on the hot path are found once and kept; everything that the member knows anyway
 //! (revision, size, terms) is only looked up when somebody asks for the page.
 
+mod member;
 mod process;
 
 use super::ServerOptions;
@@ -130,6 +131,8 @@ pub(crate) struct Metrics {
     pub watch_streams: IntGauge,
     pub health_success: IntCounter,
     pub health_failures: IntCounter,
+    checks: IntCounterVec,
+    check_results: IntGaugeVec,
 }
 
 /// The counters of one method.
@@ -225,8 +228,27 @@ impl Metrics {
             ),
             health_success: make.counter("etcd_server_health_success", "Health checks passed."),
             health_failures: make.counter("etcd_server_health_failures", "Health checks failed."),
+            checks: make.counters(
+                "etcd_server_healthchecks_total",
+                "Checks of the probes by their results.",
+                &["type", "name", "status"],
+            ),
+            check_results: make.gauges(
+                "etcd_server_healthcheck",
+                "Whether the check passed when it was last run.",
+                &["type", "name"],
+            ),
             registry,
         }
+    }
+
+    /// Counts the result of one check of a probe.
+    pub fn checked(&self, probe: &str, check: &str, well: bool) {
+        let status = if well { "success" } else { "error" };
+        self.checks.with_label_values(&[probe, check, status]).inc();
+        self.check_results
+            .with_label_values(&[probe, check])
+            .set(well.into());
     }
 
     /// Where the bytes of client connections are counted.
@@ -297,11 +319,15 @@ impl Metrics {
     /// The page.
     pub fn page(&self) -> Vec<u8> {
         self.look();
+        let mut families = self.registry.gather();
+        let local = self.handle.header(0).member_id;
+        families.extend(member::families(local, self.handle.stats()));
+        families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut page = Vec::new();
-        // Families come from this registry, and it only holds what the encoder can write.
+        // Families have names and metrics of their own type, so the encoder can write them.
         TextEncoder::new()
-            .encode(&self.registry.gather(), &mut page)
-            .expect("a registry's own families are well formed");
+            .encode(&families, &mut page)
+            .expect("our own families are well formed");
         page
     }
 
@@ -354,6 +380,10 @@ impl Make<'_> {
 
     fn counter(&self, name: &str, help: &str) -> IntCounter {
         self.register(IntCounter::new(name, help).expect("a valid name"))
+    }
+
+    fn gauges(&self, name: &str, help: &str, labels: &[&str]) -> IntGaugeVec {
+        self.register(IntGaugeVec::new(Opts::new(name, help), labels).expect("a valid name"))
     }
 
     fn gauge(&self, name: &str, help: &str) -> IntGauge {

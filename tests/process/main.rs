@@ -9,3 +9,4 @@ mod abuse;
 mod errors;
 mod identity;
 mod lifecycle;
+mod metrics;

@@ -36,6 +36,7 @@ pub struct Keeper {
     /// A quorum is known to have followed this leader at this time.
     acked: Millis,
     window: Window,
+    renewals: u64,
 }
 
 struct Lease {
@@ -99,6 +100,7 @@ impl Keeper {
                 since: Millis(0),
                 revokes: 0,
             },
+            renewals: 0,
         }
     }
 
@@ -175,6 +177,7 @@ impl Keeper {
             return Renewal::Expiring;
         }
         let ttl = lease.ttl;
+        self.renewals += 1;
         self.set_timer(id, Timer::Until(now + seconds(ttl)));
         Renewal::Renewed { ttl }
     }
@@ -245,6 +248,11 @@ impl Keeper {
 
     pub fn is_primary(&self) -> bool {
         self.office == Office::Primary
+    }
+
+    /// Renewals so far.
+    pub fn renewals(&self) -> u64 {
+        self.renewals
     }
 
     pub fn len(&self) -> usize {

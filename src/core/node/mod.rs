@@ -207,6 +207,11 @@ impl Node {
         self.keeper.len()
     }
 
+    /// Leases renewed so far, by this member as leader.
+    pub fn renewals(&self) -> u64 {
+        self.keeper.renewals()
+    }
+
     /// What the watch hub has to look after.
     pub fn watches(&self) -> Census {
         self.hub.census()

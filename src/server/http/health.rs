@@ -82,8 +82,10 @@ pub(super) async fn probe(context: &Context, path: &str, query: Query<'_>) -> Re
     let mut lines = String::new();
     let mut well = true;
     for (name, check) in checks {
+        let result = run(context, *check).await;
+        context.metrics.checked(root, name, result.is_ok());
         // Writing to a string cannot fail.
-        let _ = match run(context, *check).await {
+        let _ = match result {
             Ok(()) => writeln!(lines, "[+]{name} ok"),
             Err(reason) => {
                 well = false;
