@@ -515,9 +515,10 @@ impl World {
             && info.ttl > 0
         {
             let granted = self.leases.get(&info.id.0).expect("a lease that exists");
-            // The election timeout that a new leader adds shows, as in etcd.
+            // The election timeout that a new leader adds shows, as in etcd. It is no promise: the
+            // next keepalive takes it back.
             assert!(info.ttl <= *granted + 1);
-            let until = self.now + info.ttl as u64 * 1000;
+            let until = self.now + info.ttl.min(*granted) as u64 * 1000;
             let promised = self.promised.entry(info.id.0).or_default();
             *promised = until.max(*promised);
         }
