@@ -68,20 +68,21 @@ impl Watch {
     }
 
     /// The next response; `None` when the stream ends because the member stops. After an error
-    /// nothing more comes.
+    /// nothing more comes. Dropping the future loses nothing: credit is given back before a
+    /// response is taken, never between.
     pub async fn recv(&mut self) -> Option<Result<WatchResponse, Error>> {
-        let response = self.responses.recv().await?;
-        self.count(&response);
-        self.taken += 1;
         if self.taken >= CREDIT_BATCH {
             let credit = Event::WatchCredit {
                 stream: self.stream,
                 n: self.taken,
             };
-            self.taken = 0;
             // The loop has ended if this fails, and then so do the responses.
             let _ = self.requests.send(Input::Event(credit)).await;
+            self.taken = 0;
         }
+        let response = self.responses.recv().await?;
+        self.count(&response);
+        self.taken += 1;
         Some(response)
     }
 
@@ -119,5 +120,49 @@ impl Drop for Watch {
                 let _ = requests.send(close).await;
             });
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use detcd_core::api::StreamId;
+    use futures::FutureExt;
+
+    #[test]
+    fn a_dropped_wait_loses_neither_response_nor_credit() {
+        let (requests, mut inputs) = mpsc::channel(1);
+        let (responses, received) = mpsc::unbounded_channel();
+        let stream = StreamId(1);
+        let mut watch = Watch {
+            stream,
+            requests: requests.clone(),
+            responses: received,
+            stats: Arc::default(),
+            taken: 0,
+        };
+        for revision in 1..=i64::from(CREDIT_BATCH) + 1 {
+            let response = WatchResponse {
+                revision,
+                ..WatchResponse::default()
+            };
+            responses.send(Ok(response)).unwrap();
+        }
+        let mut next = || {
+            let response = watch.recv().now_or_never()?;
+            Some(response.expect("the stream is open").unwrap().revision)
+        };
+        for revision in 1..=i64::from(CREDIT_BATCH) {
+            assert_eq!(next(), Some(revision));
+        }
+        // The loop is busy: the credit waits, and with it the next response.
+        requests.try_send(Input::Stop).ok().unwrap();
+        assert_eq!(next(), None);
+        assert!(matches!(inputs.try_recv(), Ok(Input::Stop)));
+        assert_eq!(next(), Some(i64::from(CREDIT_BATCH) + 1));
+        let Ok(Input::Event(Event::WatchCredit { n, .. })) = inputs.try_recv() else {
+            panic!("no credit was given back");
+        };
+        assert_eq!(n, CREDIT_BATCH);
     }
 }
