@@ -47,7 +47,8 @@ pub fn sim(seeds: u32) -> Vec<Step> {
     let run = ["--quiet", "sim", "run"];
     Vec::from([
         Step::cargo("tests under the simulator", &["test", "--quiet"])
-            .and(&["--locked", "--no-fail-fast"])
+            // Not the examples in docs: rustdoc would compile them without the simulator's cfg.
+            .and(&["--locked", "--no-fail-fast", "--all-targets"])
             .and(&SIMULATOR)
             .and(&["--package", "detcd-sim", "--package", "detcd-rt"]),
         Step::cargo("smoke scenarios", &run)
