@@ -1,6 +1,6 @@
 //! A simulated client: etcd's messages over the simulated network, to one member at a time.
 
-use crate::history::{Operation, Outcome, Reply, Request};
+use crate::history::{History, Journal, Operation, Outcome, Reply, Request};
 use crate::net::stream::Stream;
 use crate::net::{Host, Net, NetError, Port};
 use crate::protocol::{self, Failure, Method};
@@ -11,7 +11,6 @@ use bytes::Bytes;
 use detcd_core::api::{DeleteRangeReply, PutReply, RangeReply, TxnReply};
 use detcd_wire::etcdserverpb as pb;
 use prost::Message;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Codes of gRPC that say that nothing was done. Every other error leaves a write's outcome open,
@@ -23,9 +22,6 @@ const REFUSALS: [u32; 5] = [
     9,  // FailedPrecondition
     11, // OutOfRange
 ];
-
-/// Operations of all clients, in the order in which they ended.
-pub type Journal = Arc<Mutex<Vec<Operation>>>;
 
 pub struct Client {
     net: Net,
@@ -140,11 +136,18 @@ impl Client {
         let answer = operation
             .done()
             .map(|(revision, reply)| (operation.request.clone(), revision, reply.clone()));
-        self.journal
-            .lock()
-            .expect("no client panics")
-            .push(operation);
+        self.note(|history| history.operations.push(operation));
         answer
+    }
+
+    /// The run's history.
+    pub fn journal(&self) -> Journal {
+        self.journal.clone()
+    }
+
+    /// Writes something into the run's history.
+    pub fn note(&self, write: impl FnOnce(&mut History)) {
+        self.journal.note(write);
     }
 
     async fn dispatch(
@@ -190,6 +193,15 @@ impl Client {
                 let answer: pb::LeaseRevokeResponse =
                     self.call(Method::LeaseRevoke, &request, timeout).await?;
                 Ok((revision(answer.header.as_ref()), Reply::LeaseRevoke))
+            }
+            Request::Compact(compact) => {
+                let request = pb::CompactionRequest {
+                    revision: compact.revision,
+                    physical: compact.physical,
+                };
+                let answer: pb::CompactionResponse =
+                    self.call(Method::Compact, &request, timeout).await?;
+                Ok((revision(answer.header.as_ref()), Reply::Compact))
             }
         }
     }

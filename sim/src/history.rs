@@ -2,11 +2,12 @@
 
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply, PutRequest,
-    RangeReply, RangeRequest, TxnReply, TxnRequest,
+    Change, CompactRequest, DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply,
+    PutRequest, RangeReply, RangeRequest, TxnReply, TxnRequest,
 };
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// A request of a client, as far as the model knows it.
@@ -18,6 +19,7 @@ pub enum Request {
     Txn(TxnRequest),
     LeaseGrant { id: LeaseId, ttl: i64 },
     LeaseRevoke { id: LeaseId },
+    Compact(CompactRequest),
 }
 
 impl Request {
@@ -29,7 +31,8 @@ impl Request {
             Request::Put(_)
             | Request::Delete(_)
             | Request::LeaseGrant { .. }
-            | Request::LeaseRevoke { .. } => true,
+            | Request::LeaseRevoke { .. }
+            | Request::Compact(_) => true,
         }
     }
 
@@ -51,6 +54,7 @@ pub enum Reply {
     Txn(TxnReply),
     LeaseGrant,
     LeaseRevoke,
+    Compact,
 }
 
 /// How a request ended, as its client knows.
@@ -94,17 +98,35 @@ impl Operation {
     }
 }
 
-/// The changes of each revision, from 2 on without a gap, as the healed cluster tells them.
+/// The changes of each revision, from 2 on without a gap, as the members applied them. What a
+/// change replaced is left out.
 pub type Revisions = BTreeMap<i64, Vec<Change>>;
 
-/// Everything that the history checks look at.
+/// Everything that the history checks look at. Clients write into it while they run; each list
+/// is in the order in which its entries ended.
 #[derive(Clone, Debug, Default)]
 pub struct History {
     pub operations: Vec<Operation>,
-    /// As every member tells it in the end (they are compared before).
+    /// Filled in when the run is over, once all members told of the same.
     pub revisions: Revisions,
     pub watchers: Vec<Watched>,
     pub leases: Vec<LeaseLife>,
+}
+
+/// The history that a run's clients share.
+#[derive(Clone, Debug, Default)]
+pub struct Journal(Arc<Mutex<History>>);
+
+impl Journal {
+    /// Writes something down.
+    pub fn note<T>(&self, write: impl FnOnce(&mut History) -> T) -> T {
+        write(&mut self.0.lock().expect("no client panics while it writes"))
+    }
+
+    /// All that was written down so far.
+    pub fn read(&self) -> History {
+        self.note(|history| history.clone())
+    }
 }
 
 /// A lease with one key, from its grant to the disappearance of the key, as its client saw it.
@@ -178,9 +200,17 @@ impl fmt::Display for Operation {
     }
 }
 
+/// A value longer than this is told by its beginning.
+const TOLD_MAX: usize = 160;
+
 /// A key or value as text.
 pub fn text(bytes: &[u8]) -> String {
-    bytes.escape_ascii().to_string()
+    match bytes.get(..TOLD_MAX) {
+        Some(start) if bytes.len() > TOLD_MAX => {
+            format!("{}...({} bytes)", start.escape_ascii(), bytes.len())
+        }
+        _ => bytes.escape_ascii().to_string(),
+    }
 }
 
 struct Range<'a>(&'a KeyRange);
@@ -209,6 +239,10 @@ impl fmt::Display for Request {
             Request::Txn(txn) => write_txn(f, txn),
             Request::LeaseGrant { id, ttl } => write!(f, "grant lease {:x} for {ttl} s", id.0),
             Request::LeaseRevoke { id } => write!(f, "revoke lease {:x}", id.0),
+            Request::Compact(compact) => {
+                let how = if compact.physical { " physically" } else { "" };
+                write!(f, "compact to revision {}{how}", compact.revision)
+            }
         }
     }
 }
@@ -282,6 +316,7 @@ impl fmt::Display for Reply {
             Reply::Txn(txn) => write!(f, "succeeded: {}", txn.succeeded),
             Reply::LeaseGrant => f.write_str("granted"),
             Reply::LeaseRevoke => f.write_str("revoked"),
+            Reply::Compact => f.write_str("compacted"),
         }
     }
 }

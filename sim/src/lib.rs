@@ -12,6 +12,7 @@ pub mod cluster;
 pub mod disk;
 pub mod fault;
 pub mod history;
+pub mod ledger;
 pub mod model;
 pub mod net;
 pub mod observer;
@@ -24,6 +25,8 @@ pub mod run;
 pub mod scenario;
 pub mod series;
 pub mod server;
+#[cfg(madsim)]
+pub mod stage;
 pub mod store;
 pub mod time;
 pub mod trace;

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use detcd_core::api::{
     Change, ChangeKind, Compare, CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest,
     KeyRange, KeyValue, LeaseId, Op, OpReply, PutReply, PutRequest, RangeReply, RangeRequest,
-    SortOrder, TxnReply, TxnRequest,
+    SortOrder, SortTarget, TxnReply, TxnRequest,
 };
 use imbl::OrdMap;
 use std::cmp::Ordering;
@@ -128,6 +128,8 @@ impl Draft {
                 self.end_lease(*id);
                 Ok(Reply::LeaseRevoke)
             }
+            // Which revisions may still be read is the compaction check's business.
+            Request::Compact(_) => Ok(Reply::Compact),
         }
     }
 
@@ -138,12 +140,8 @@ impl Draft {
         attached.into_iter().for_each(|key| drop(self.remove(&key)));
     }
 
-    /// The workloads ask for none of the options that are missing here.
+    /// Filters and sorting look at all that is in the range; `count` is of all of it.
     fn range(&self, request: &RangeRequest) -> RangeReply {
-        assert!(
-            request.sort_order == SortOrder::None,
-            "the model does not sort"
-        );
         let mut kvs = in_range(&self.state, &request.range);
         let count = kvs.len() as i64;
         if request.count_only {
@@ -153,7 +151,19 @@ impl Draft {
                 count,
             };
         }
-        let more = request.limit > 0 && count > request.limit;
+        kvs.retain(|kv| {
+            is_within(
+                kv.mod_revision,
+                request.min_mod_revision,
+                request.max_mod_revision,
+            ) && is_within(
+                kv.create_revision,
+                request.min_create_revision,
+                request.max_create_revision,
+            )
+        });
+        sort(&mut kvs, request.sort_order, request.sort_target);
+        let more = request.limit > 0 && kvs.len() as i64 > request.limit;
         if more {
             kvs.truncate(request.limit as usize);
         }
@@ -271,6 +281,25 @@ impl Draft {
 fn in_range(state: &State, range: &KeyRange) -> Vec<KeyValue> {
     let found = state.keys.iter().filter(|(key, _)| range.contains(key));
     found.map(|(_, kv)| kv.clone()).collect()
+}
+
+/// Zero is no bound.
+fn is_within(revision: i64, min: i64, max: i64) -> bool {
+    (min == 0 || revision >= min) && (max == 0 || revision <= max)
+}
+
+/// By key, unless another order or another target is asked for.
+fn sort(kvs: &mut [KeyValue], order: SortOrder, target: SortTarget) {
+    kvs.sort_by(|a, b| match target {
+        SortTarget::Key => a.key.cmp(&b.key),
+        SortTarget::Version => a.version.cmp(&b.version),
+        SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+        SortTarget::Value => a.value.cmp(&b.value),
+    });
+    if order == SortOrder::Descend {
+        kvs.reverse();
+    }
 }
 
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {

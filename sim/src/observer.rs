@@ -6,6 +6,8 @@
 use crate::check::Check;
 use crate::check::Violation;
 use crate::check::steps::{Step, Steps, What};
+use crate::history::Revisions;
+use crate::ledger::Ledger;
 use crate::store::Vault;
 use crate::trace;
 use std::cell::RefCell;
@@ -21,6 +23,7 @@ struct Observed {
     members: BTreeMap<String, usize>,
     vaults: Vec<Vault>,
     steps: Steps,
+    ledger: Ledger,
     /// Who led last, as each member told.
     leading: BTreeMap<usize, bool>,
 }
@@ -35,6 +38,7 @@ pub fn start(checks: &[Check], vaults: Vec<Vault>) {
         members: BTreeMap::new(),
         vaults,
         steps: Steps::new(checks),
+        ledger: Ledger::default(),
         leading: BTreeMap::new(),
     };
     OBSERVED.set(Some(observed));
@@ -59,6 +63,11 @@ pub fn died(member: usize) {
 /// What the invariants found.
 pub fn violations() -> Vec<Violation> {
     with(|observed| observed.steps.violations().to_vec())
+}
+
+/// The changes of every revision up to `last`, as members applied them.
+pub fn revisions(last: i64) -> Revisions {
+    with(|observed| observed.ledger.until(last))
 }
 
 fn with<T>(act: impl FnOnce(&mut Observed) -> T) -> T {
@@ -108,9 +117,11 @@ impl Observed {
     }
 
     fn published(&mut self, member: usize, index: u64, revision: u64) {
-        let hash = self.vaults[member].tables().replicated_hash();
+        let tables = self.vaults[member].tables();
+        let hash = tables.replicated_hash();
         self.step(member, What::State { index, hash });
         let revision = i64::try_from(revision).expect("revisions are positive");
+        self.ledger.take(&tables, revision);
         self.step(member, What::Revision { revision });
     }
 }

@@ -2,25 +2,23 @@
 
 use crate::check::hash_equal::{self, HashKv};
 use crate::check::{Check, Violation, durable, lease, linearizable, watch};
-use crate::client::{Client, Journal};
 use crate::cluster::{self, Cluster};
 use crate::fault::{self, Ongoing, World};
-use crate::history::{History, LeaseLife, Request, Revisions, Watched};
-use crate::net::{Host, Net};
+use crate::history::{History, Request, Revisions, Watched};
 use crate::observer;
 use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::scenario::units::Span;
+use crate::stage::Clients;
 use crate::store::Vault;
 use crate::time;
 use crate::trace::{self, Digest};
-use crate::workload::Workload;
+use crate::workload;
 use crate::workload::watch::{follow, prefix_range};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, PutRequest, RangeRequest};
 use detcd_wire::etcdserverpb as pb;
-use madsim::task::JoinHandle;
 use std::collections::BTreeMap;
 use std::time::Duration;
 use tokio::sync::watch as tokio_watch;
@@ -60,18 +58,9 @@ pub fn run(plan: &Scenario, seed: u64) -> Report {
 
 struct Run<'a> {
     plan: &'a Scenario,
-    seed: u64,
-    net: Net,
     cluster: Cluster,
-    journal: Journal,
-    clients: u32,
+    clients: Clients,
     violations: Vec<Violation>,
-    /// Clients with an end, and watchers, which go on to the end of the run.
-    work: Vec<JoinHandle<Vec<LeaseLife>>>,
-    leases: Vec<LeaseLife>,
-    watchers: Vec<JoinHandle<Watched>>,
-    /// The revision after which watchers may stop, once it is known.
-    last_revision: tokio_watch::Sender<Option<i64>>,
 }
 
 impl<'a> Run<'a> {
@@ -86,81 +75,40 @@ impl<'a> Run<'a> {
         let net = cluster::network(&plan.cluster, seed);
         let cluster = Cluster::start(&plan.cluster, seed, net.clone(), vaults);
         madsim::task::spawn(keep_house());
-        let mut run = Run {
+        Run {
             plan,
-            seed,
-            net,
+            clients: Clients::new(net, seed, cluster.hosts()),
             cluster,
-            journal: Journal::default(),
-            clients: 0,
             violations: Vec::new(),
-            work: Vec::new(),
-            leases: Vec::new(),
-            watchers: Vec::new(),
-            last_revision: tokio_watch::Sender::new(None),
-        };
-        run.start_workloads();
-        run
-    }
-
-    fn start_workloads(&mut self) {
-        for workload in &self.plan.workloads {
-            match workload.clone() {
-                Workload::Kv(kv) => {
-                    for number in 0..kv.clients.value() {
-                        let (node, client) = self.client("c");
-                        let kv = kv.clone();
-                        let work = async move {
-                            kv.run(number, client).await;
-                            Vec::new()
-                        };
-                        self.work.push(node.spawn(work));
-                    }
-                }
-                Workload::Lease(lease) => {
-                    for _ in 0..lease.clients.value() {
-                        let (node, client) = self.client("l");
-                        let lease = lease.clone();
-                        let work = async move { lease.run(client).await };
-                        self.work.push(node.spawn(work));
-                    }
-                }
-                Workload::Watch(watch) => {
-                    for _ in 0..watch.watchers.value() {
-                        let (node, client) = self.client("w");
-                        let (watch, until) = (watch.clone(), self.last_revision.subscribe());
-                        let work = async move { watch.run(client, until).await };
-                        self.watchers.push(node.spawn(work));
-                    }
-                }
-            }
         }
     }
 
-    /// A new client on a machine of its own.
-    fn client(&mut self, kind: &str) -> (madsim::runtime::NodeHandle, Client) {
-        self.clients += 1;
-        let (number, name) = (self.clients, format!("{kind}{}", self.clients));
-        let node = madsim::runtime::Handle::current()
-            .create_node()
-            .name(&name)
-            .build();
-        trace::name_node(node.id().to_string(), &name);
-        let identity = (Host(1000 + number), number, name);
-        let members = self.cluster.hosts();
-        let client = Client::new(
-            self.net.clone(),
-            self.journal.clone(),
-            identity,
-            members,
-            self.seed,
-        );
-        (node, client)
+    /// Has every workload put there what it needs, one after the other, and starts the clients.
+    /// False if the cluster does not even serve before the faults.
+    async fn start_workloads(&mut self) -> bool {
+        let names = workload::names(&self.plan.workloads);
+        for (workload, name) in self.plan.workloads.iter().zip(&names) {
+            let Some(setup) = workload.work().setup(name) else {
+                continue;
+            };
+            let (node, client) = self.clients.client("setup");
+            let done = madsim::time::timeout(self.left(), node.spawn(setup(client))).await;
+            let Ok(done) = done else {
+                let what = format!("the workload {name} cannot be set up");
+                self.violations.push(Violation::new(Check::Serves, what));
+                return false;
+            };
+            done.expect("a client's panic ends the run");
+        }
+        for (workload, name) in self.plan.workloads.iter().zip(&names) {
+            workload.work().start(name, &mut self.clients);
+        }
+        true
     }
 
     async fn finish(mut self) -> Report {
         let mut history = History::default();
-        if self.endure().await {
+        if self.start_workloads().await && self.endure().await {
             self.cluster.heal();
             if self.recover().await {
                 history = self.audit().await;
@@ -168,7 +116,7 @@ impl<'a> Run<'a> {
         }
         self.violations.extend(observer::violations());
         self.judge(&history);
-        let operations = self.journal.lock().expect("no client panics").clone();
+        let operations = self.clients.journal().read().operations;
         Report {
             violations: self.violations,
             failures: self.cluster.failures(),
@@ -211,12 +159,9 @@ impl<'a> Run<'a> {
                 fault::end(over, &mut self.cluster);
             }
         }
-        for work in std::mem::take(&mut self.work) {
+        for work in self.clients.working() {
             match madsim::time::timeout(self.left(), work).await {
-                Ok(done) => {
-                    let lives = done.expect("a client's panic ends the run");
-                    self.leases.extend(lives);
-                }
+                Ok(done) => done.expect("a client's panic ends the run"),
                 Err(_) => {
                     let budget = Duration::from_millis(self.plan.budget);
                     let what = format!("the clients are not done within {budget:?}");
@@ -339,38 +284,33 @@ impl<'a> Run<'a> {
             self.violations.push(Violation::new(Check::Converged, what));
             return History::default();
         }
-        self.compare_hashes(last).await;
-        let mut tellings: Vec<Revisions> = Vec::new();
+        let compacted = self.compare_hashes(last).await;
+        let revisions = observer::revisions(last);
         for member in 0..members {
-            match self.tell_revisions(member, last).await {
-                Some(revisions) => tellings.push(revisions),
-                None => {
-                    let what = format!("member {} does not tell its history", member + 1);
-                    self.violations.push(Violation::new(Check::Serves, what));
-                    return History::default();
-                }
-            }
-        }
-        for (member, other) in tellings.iter().enumerate() {
-            if *other != tellings[0] {
-                let what = format!("members 1 and {} tell different histories", member + 1);
+            let Some(told) = self.tell_revisions(member, compacted + 1, last).await else {
+                let what = format!("member {} does not tell its history", member + 1);
+                self.violations.push(Violation::new(Check::Serves, what));
+                return History::default();
+            };
+            if !told.iter().eq(revisions.range(compacted + 1..)) {
+                let member = member + 1;
+                let what = format!("member {member} tells another history than was applied");
                 self.violations.push(Violation::new(Check::HashEqual, what));
             }
         }
-        let revisions = tellings.swap_remove(0);
-        let watchers = self.finish_watchers(last).await;
-        let operations = self.journal.lock().expect("no client panics").clone();
-        History {
-            operations,
-            revisions,
-            watchers,
-            leases: std::mem::take(&mut self.leases),
-        }
+        self.finish_followers(last).await;
+        let mut history = self.clients.journal().read();
+        history
+            .watchers
+            .iter_mut()
+            .for_each(|seen| seen.forget_after(last));
+        history.revisions = revisions;
+        history
     }
 
     /// A write and a linearizable read at one member; gives the revision that it shows.
     async fn serve(&mut self, member: usize) -> Option<i64> {
-        let (node, mut client) = self.client("audit");
+        let (node, mut client) = self.clients.client("audit");
         client.go_to(member);
         let deadline = time::now() + SERVE_MAX;
         let work = async move {
@@ -402,10 +342,11 @@ impl<'a> Run<'a> {
             .expect("an auditor's panic ends the run")
     }
 
-    async fn compare_hashes(&mut self, revision: i64) {
+    /// Compares what all members hold, and gives the revision that the history begins with.
+    async fn compare_hashes(&mut self, revision: i64) -> i64 {
         let mut hashes: Vec<HashKv> = Vec::new();
         for member in 0..self.cluster.members() {
-            let (node, mut client) = self.client("audit");
+            let (node, mut client) = self.clients.client("audit");
             client.go_to(member);
             let ask = async move {
                 let request = pb::HashKvRequest { revision };
@@ -433,17 +374,19 @@ impl<'a> Run<'a> {
         if self.wants(Check::HashEqual) {
             self.violations.extend(hash_equal::check(&hashes));
         }
+        let compacted = hashes.iter().map(|hash| hash.compact_revision);
+        compacted.max().unwrap_or(0).max(0)
     }
 
-    /// All changes that a member holds, by watching from the first revision.
-    async fn tell_revisions(&mut self, member: usize, last: i64) -> Option<Revisions> {
-        let (node, mut client) = self.client("audit");
+    /// The changes that a member holds, from revision `start` on, by watching.
+    async fn tell_revisions(&mut self, member: usize, start: i64, last: i64) -> Option<Revisions> {
+        let (node, mut client) = self.clients.client("audit");
         client.go_to(member);
         let seen = Watched {
             name: client.name().to_owned(),
             range: prefix_range(""),
             prev_kv: false,
-            start: 1,
+            start,
             responses: Vec::new(),
             progress: Vec::new(),
         };
@@ -464,23 +407,17 @@ impl<'a> Run<'a> {
         Some(revisions)
     }
 
-    async fn finish_watchers(&mut self, last: i64) -> Vec<Watched> {
-        self.last_revision.send_replace(Some(last));
-        let mut seen = Vec::new();
-        for watcher in std::mem::take(&mut self.watchers) {
-            match madsim::time::timeout(CONVERGE_MAX, watcher).await {
-                Ok(done) => {
-                    let mut watched = done.expect("a watcher's panic ends the run");
-                    watched.forget_after(last);
-                    seen.push(watched);
-                }
+    /// Those that follow the store end at its last revision.
+    async fn finish_followers(&mut self, last: i64) {
+        for follower in self.clients.end_at(last) {
+            match madsim::time::timeout(CONVERGE_MAX, follower).await {
+                Ok(done) => done.expect("a client's panic ends the run"),
                 Err(_) => {
                     let what = format!("a watcher did not get to revision {last}");
                     self.violations.push(Violation::new(Check::Watch, what));
                 }
             }
         }
-        seen
     }
 
     fn judge(&mut self, history: &History) {

@@ -361,7 +361,10 @@ fn leases_of(request: &Request) -> Vec<LeaseId> {
             of_ops(&txn.failure, &mut leases);
         }
         Request::LeaseRevoke { id } => leases.push(*id),
-        Request::Range(_) | Request::Delete(_) | Request::LeaseGrant { .. } => {}
+        Request::Range(_)
+        | Request::Delete(_)
+        | Request::LeaseGrant { .. }
+        | Request::Compact(_) => {}
     }
     leases.retain(|lease| *lease != LeaseId::NONE);
     leases

@@ -418,7 +418,7 @@ fn keys(history: &History) -> BTreeSet<Bytes> {
             Request::Put(put) => drop(keys.insert(put.key.clone())),
             Request::Delete(delete) => of_range(&delete.range, &mut keys),
             Request::Txn(txn) => of_txn(txn, &mut keys),
-            Request::LeaseGrant { .. } | Request::LeaseRevoke { .. } => {}
+            Request::LeaseGrant { .. } | Request::LeaseRevoke { .. } | Request::Compact(_) => {}
         }
     }
     // What a lease deletes is nobody's operation here: its keys cannot be judged.
@@ -585,7 +585,8 @@ fn possible(request: &Request, key: &Bytes) -> Vec<Vec<Act>> {
         Request::Txn(_)
         | Request::Range(_)
         | Request::LeaseGrant { .. }
-        | Request::LeaseRevoke { .. } => {}
+        | Request::LeaseRevoke { .. }
+        | Request::Compact(_) => {}
     }
     vec![acts]
 }

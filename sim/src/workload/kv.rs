@@ -6,6 +6,7 @@ use crate::rng::Rng;
 use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::units::{Span, Times};
 use crate::time;
+use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{
     Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, Op, PutRequest, RangeRequest,
@@ -62,7 +63,7 @@ impl Kv {
     }
 
     /// What client `number` of these does.
-    pub async fn run(&self, number: u64, mut client: Client) {
+    async fn run(&self, number: u64, mut client: Client) {
         let clients = self.clients.value();
         let ops = self.ops.value() / clients + u64::from(number < self.ops.value() % clients);
         let mut generator = Generator::new(self, client.name().to_owned(), client.rng("kv"));
@@ -74,6 +75,16 @@ impl Kv {
             }
             let pause = generator.rng.range(self.pause.range());
             time::sleep(Duration::from_millis(pause)).await;
+        }
+    }
+}
+
+impl Work for Kv {
+    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+        for number in 0..self.clients.value() {
+            let kv = self.clone();
+            let run = job(async move |client| kv.run(number, client).await);
+            stage.start("c", run);
         }
     }
 }

@@ -7,6 +7,7 @@ use crate::rng::Rng;
 use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::units::Span;
 use crate::time;
+use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
 use detcd_wire::etcdserverpb as pb;
@@ -46,33 +47,40 @@ impl Lease {
         }
     }
 
-    pub async fn run(&self, client: Client) -> Vec<LeaseLife> {
+    async fn run(&self, client: Client) {
         let rng = client.rng("lease");
-        let mut work = Work {
+        let mut work = Holder {
             client,
             rng,
             timeout: self.timeout.duration(),
         };
-        let mut lives = Vec::new();
         for round in 0..self.rounds.value() {
             let ttl = work.rng.range(self.ttl_s.range()) as i64;
             if let Some(mut life) = work.begin(round, ttl).await {
                 work.live(&mut life).await;
                 work.see_the_end(&mut life).await;
-                lives.push(life);
+                work.client.note(|history| history.leases.push(life));
             }
         }
-        lives
     }
 }
 
-struct Work {
+impl Work for Lease {
+    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+        for _ in 0..self.clients.value() {
+            let lease = self.clone();
+            stage.start("l", job(async move |client| lease.run(client).await));
+        }
+    }
+}
+
+struct Holder {
     client: Client,
     rng: Rng,
     timeout: Duration,
 }
 
-impl Work {
+impl Holder {
     /// A lease and its key, if both are known to be there.
     async fn begin(&mut self, round: u64, ttl: i64) -> Option<LeaseLife> {
         let id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);

@@ -1,12 +1,47 @@
-//! Workloads: what clients do, and what they write down of it. A file for each kind.
+//! Workloads: what clients do, and what they write down of it. A file for each kind, which has its
+//! settings, perhaps something to set up, and its clients. What they wrote into the run's
+//! [`History`](crate::history::History) is judged by the checks once the run is over.
 
 pub mod kv;
 pub mod lease;
 pub mod watch;
 
+use crate::client::Client;
 use crate::rng::Rng;
 use crate::scenario::reader::{Problem, Reader};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use std::fmt;
+use tokio::sync::watch as tokio_watch;
+
+/// What a client does from its start to its end.
+pub type Job = BoxFuture<'static, ()>;
+
+/// The revision that watchers have to reach, once the run knows it.
+pub type Until = tokio_watch::Receiver<Option<i64>>;
+
+/// Where clients come from.
+pub trait Stage {
+    /// A client on a machine of its own, whose job ends by itself: the run waits for it.
+    fn start(&mut self, kind: &str, job: Box<dyn FnOnce(Client) -> Job + Send>);
+    /// A client whose job goes on until the rest is over, and ends at the revision that it is told
+    /// of then.
+    fn follow(&mut self, kind: &str, job: Box<dyn FnOnce(Client, Until) -> Job + Send>);
+}
+
+/// What the kinds of workload have in common.
+///
+/// `name` is the workload's own within its scenario: keys that begin so are nobody else's.
+pub trait Work {
+    /// What must be there before any client starts, put there in calm; the job may be given up
+    /// and done again, by another client.
+    fn setup(&self, _name: &str) -> Option<Box<dyn FnOnce(Client) -> Job + Send>> {
+        None
+    }
+
+    /// Starts the clients.
+    fn start(&self, name: &str, stage: &mut dyn Stage);
+}
 
 #[derive(Clone, Debug)]
 pub enum Workload {
@@ -40,6 +75,23 @@ impl Workload {
         Ok(workload)
     }
 
+    /// The kind's name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Workload::Kv(_) => "kv",
+            Workload::Watch(_) => "watch",
+            Workload::Lease(_) => "lease",
+        }
+    }
+
+    pub fn work(&self) -> &dyn Work {
+        match self {
+            Workload::Kv(kv) => kv,
+            Workload::Watch(watch) => watch,
+            Workload::Lease(lease) => lease,
+        }
+    }
+
     pub fn resolve(&self, rng: &mut Rng) -> Workload {
         match self {
             Workload::Kv(kv) => Workload::Kv(kv.resolve(rng)),
@@ -47,6 +99,25 @@ impl Workload {
             Workload::Lease(lease) => Workload::Lease(lease.resolve(rng)),
         }
     }
+}
+
+/// The names of a scenario's workloads: the kind, and from the second of a kind on its number.
+pub fn names(workloads: &[Workload]) -> Vec<String> {
+    let kinds: Vec<&str> = workloads.iter().map(Workload::name).collect();
+    let names = kinds.iter().enumerate().map(|(index, kind)| {
+        match kinds[..index].iter().filter(|other| *other == kind).count() {
+            0 => (*kind).to_owned(),
+            before => format!("{kind}-{}", before + 1),
+        }
+    });
+    names.collect()
+}
+
+/// A client's job, boxed.
+pub fn job<F: Future<Output = ()> + Send + 'static>(
+    work: impl FnOnce(Client) -> F + Send + 'static,
+) -> Box<dyn FnOnce(Client) -> Job + Send> {
+    Box::new(move |client| work(client).boxed())
 }
 
 impl fmt::Display for Workload {

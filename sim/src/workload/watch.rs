@@ -9,13 +9,14 @@ use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::units::{Span, Times};
 use crate::time;
 use crate::trace;
+use crate::workload::{Stage, Until, Work};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
 use detcd_wire::etcdserverpb as pb;
+use futures::FutureExt;
 use prost::Message as _;
 use std::fmt;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How often a watcher looks up whether the end has come.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -46,7 +47,7 @@ impl Watch {
     }
 
     /// Watches until it has seen everything up to the revision that `until` says in the end.
-    pub async fn run(&self, client: Client, until: watch::Receiver<Option<i64>>) -> Watched {
+    async fn run(&self, client: Client, until: Until) -> Watched {
         let mut rng = client.rng("watch");
         let seen = Watched {
             name: client.name().to_owned(),
@@ -65,14 +66,24 @@ impl Watch {
     }
 }
 
+impl Work for Watch {
+    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+        for _ in 0..self.watchers.value() {
+            let watch = self.clone();
+            let run = move |client: Client, until| {
+                let journal = client.journal();
+                let seen = async move { watch.run(client, until).await };
+                seen.map(move |seen| journal.note(|history| history.watchers.push(seen)))
+                    .boxed()
+            };
+            stage.follow("w", Box::new(run));
+        }
+    }
+}
+
 /// Watches as `seen` says, over as many connections as it takes. Connects elsewhere when one
 /// breaks or is silent for too long.
-pub async fn follow(
-    mut client: Client,
-    seen: Watched,
-    patience: Span,
-    until: watch::Receiver<Option<i64>>,
-) -> Watched {
+pub async fn follow(mut client: Client, seen: Watched, patience: Span, until: Until) -> Watched {
     let mut rng = client.rng("patience");
     let next = seen.start;
     let mut session = Session { seen, next, until };
@@ -114,7 +125,7 @@ struct Session {
     seen: Watched,
     /// The first revision not yet seen.
     next: i64,
-    until: watch::Receiver<Option<i64>>,
+    until: Until,
 }
 
 enum Ended {
