@@ -1,0 +1,284 @@
+//! What an operation says about one key.
+
+use crate::history::{History, Operation, Reply, Request};
+use bytes::Bytes;
+use detcd_core::api::{
+    CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest, KeyRange, Op, OpReply,
+    PutReply, PutRequest, RangeReply, RangeRequest, TxnReply, TxnRequest,
+};
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+/// A key's value, as far as this check cares.
+pub type Value = Option<Bytes>;
+
+/// An operation as one key sees it.
+pub struct OnKey<'a> {
+    pub operation: &'a Operation,
+    pub called: Duration,
+    /// `None` if it is not known to have ended.
+    pub returned: Option<Duration>,
+    /// What it may have done: known outcomes have one way, unknown ones several.
+    pub ways: Vec<Vec<Act>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// The key had this value.
+    Is(Value),
+    /// The key was there, or was not.
+    Exists(bool),
+    /// The key's value was another (or it was not there).
+    IsNot(Bytes),
+    Set(Value),
+}
+
+pub fn run(acts: &[Act], state: &Value) -> Option<Value> {
+    let mut state = state.clone();
+    for act in acts {
+        match act {
+            Act::Is(value) if *value == state => {}
+            Act::Exists(exists) if *exists == state.is_some() => {}
+            Act::IsNot(value) if state.as_ref() != Some(value) => {}
+            Act::Set(value) => state = value.clone(),
+            Act::Is(_) | Act::Exists(_) | Act::IsNot(_) => return None,
+        }
+    }
+    Some(state)
+}
+
+/// Every key that a history names by itself.
+pub fn keys(history: &History) -> BTreeSet<Bytes> {
+    fn of_range(range: &KeyRange, keys: &mut BTreeSet<Bytes>) {
+        if let KeyRange::One(key) = range {
+            keys.insert(key.clone());
+        }
+    }
+    fn of_txn(txn: &TxnRequest, keys: &mut BTreeSet<Bytes>) {
+        txn.compare
+            .iter()
+            .for_each(|compare| of_range(&compare.range, keys));
+        for op in txn.success.iter().chain(&txn.failure) {
+            match op {
+                Op::Range(range) => of_range(&range.range, keys),
+                Op::Put(put) => drop(keys.insert(put.key.clone())),
+                Op::DeleteRange(delete) => of_range(&delete.range, keys),
+                Op::Txn(txn) => of_txn(txn, keys),
+            }
+        }
+    }
+    let mut keys = BTreeSet::new();
+    for operation in &history.operations {
+        match &operation.request {
+            Request::Range(range) => of_range(&range.range, &mut keys),
+            Request::Put(put) => drop(keys.insert(put.key.clone())),
+            Request::Delete(delete) => of_range(&delete.range, &mut keys),
+            Request::Txn(txn) => of_txn(txn, &mut keys),
+            Request::LeaseGrant { .. } | Request::LeaseRevoke { .. } | Request::Compact(_) => {}
+        }
+    }
+    // What a lease deletes is nobody's operation here: its keys cannot be judged.
+    keys.retain(|key| {
+        !history
+            .operations
+            .iter()
+            .any(|operation| leases(&operation.request, key))
+    });
+    keys
+}
+
+/// Whether the request attaches the key to a lease.
+fn leases(request: &Request, key: &Bytes) -> bool {
+    fn in_ops(ops: &[Op], key: &Bytes) -> bool {
+        ops.iter().any(|op| match op {
+            Op::Put(put) => put.key == *key && put.lease.0 != 0,
+            Op::Txn(txn) => in_ops(&txn.success, key) || in_ops(&txn.failure, key),
+            Op::Range(_) | Op::DeleteRange(_) => false,
+        })
+    }
+    match request {
+        Request::Put(put) => put.key == *key && put.lease.0 != 0,
+        Request::Txn(txn) => in_ops(&txn.success, key) || in_ops(&txn.failure, key),
+        _ => false,
+    }
+}
+
+/// The operation as this key sees it; `None` if it says nothing about the key.
+pub fn project<'a>(operation: &'a Operation, key: &Bytes) -> Option<OnKey<'a>> {
+    if operation.request.is_serializable() {
+        return None;
+    }
+    let ways = match operation.done() {
+        Some((_, reply)) => vec![known(&operation.request, reply, key)],
+        None if operation.returned().is_some() => return None,
+        None => {
+            let mut ways = possible(&operation.request, key);
+            // One that changed nothing is as good as one that never was.
+            ways.retain(|acts| acts.iter().any(|act| matches!(act, Act::Set(_))));
+            ways
+        }
+    };
+    let says_something = ways.iter().any(|acts| !acts.is_empty());
+    says_something.then(|| OnKey {
+        operation,
+        called: operation.called,
+        returned: operation.returned(),
+        ways,
+    })
+}
+
+fn known(request: &Request, reply: &Reply, key: &Bytes) -> Vec<Act> {
+    let mut acts = Vec::new();
+    match (request, reply) {
+        (Request::Range(range), Reply::Range(reply)) => ranged(range, reply, key, &mut acts),
+        (Request::Put(put), Reply::Put(reply)) => did_put(put, Some(reply), key, &mut acts),
+        (Request::Delete(delete), Reply::Delete(reply)) => {
+            deleted(delete, Some(reply), key, &mut acts);
+        }
+        (Request::Txn(txn), Reply::Txn(reply)) => did_txn(txn, reply, key, &mut acts),
+        _ => {}
+    }
+    acts
+}
+
+fn ranged(request: &RangeRequest, reply: &RangeReply, key: &Bytes, acts: &mut Vec<Act>) {
+    let beyond_limit = reply.more && reply.kvs.last().is_none_or(|last| last.key < *key);
+    let tells = request.revision == 0 && !request.keys_only && !request.count_only;
+    if tells && !beyond_limit && request.range.contains(key) {
+        let found = reply.kvs.iter().find(|kv| kv.key == *key);
+        acts.push(Act::Is(found.map(|kv| kv.value.clone())));
+    }
+}
+
+fn did_put(request: &PutRequest, reply: Option<&PutReply>, key: &Bytes, acts: &mut Vec<Act>) {
+    if request.key != *key {
+        return;
+    }
+    if let Some(reply) = reply.filter(|_| request.prev_kv) {
+        acts.push(Act::Is(reply.prev_kv.as_ref().map(|kv| kv.value.clone())));
+    }
+    if request.ignore_value {
+        acts.push(Act::Exists(true));
+    } else {
+        acts.push(Act::Set(Some(request.value.clone())));
+    }
+}
+
+fn deleted(
+    request: &DeleteRangeRequest,
+    reply: Option<&DeleteRangeReply>,
+    key: &Bytes,
+    acts: &mut Vec<Act>,
+) {
+    if !request.range.contains(key) {
+        return;
+    }
+    if let Some(reply) = reply {
+        if request.prev_kv {
+            let before = reply.prev_kvs.iter().find(|kv| kv.key == *key);
+            acts.push(Act::Is(before.map(|kv| kv.value.clone())));
+        } else if matches!(request.range, KeyRange::One(_)) {
+            acts.push(Act::Exists(reply.deleted > 0));
+        }
+    }
+    acts.push(Act::Set(None));
+}
+
+fn did_txn(request: &TxnRequest, reply: &TxnReply, key: &Bytes, acts: &mut Vec<Act>) {
+    compared(request, reply.succeeded, key, acts);
+    let ops = if reply.succeeded {
+        &request.success
+    } else {
+        &request.failure
+    };
+    for (op, response) in ops.iter().zip(&reply.responses) {
+        match (op, response) {
+            (Op::Range(range), OpReply::Range(reply)) => ranged(range, reply, key, acts),
+            (Op::Put(put), OpReply::Put(reply)) => did_put(put, Some(reply), key, acts),
+            (Op::DeleteRange(delete), OpReply::DeleteRange(reply)) => {
+                deleted(delete, Some(reply), key, acts);
+            }
+            (Op::Txn(txn), OpReply::Txn(reply)) => did_txn(txn, reply, key, acts),
+            _ => {}
+        }
+    }
+}
+
+/// What the outcome of the comparisons says about the key. One that failed among several could be
+/// any of them.
+fn compared(request: &TxnRequest, succeeded: bool, key: &Bytes, acts: &mut Vec<Act>) {
+    if !succeeded && request.compare.len() > 1 {
+        return;
+    }
+    for compare in request
+        .compare
+        .iter()
+        .filter(|compare| compare.range == KeyRange::One(key.clone()))
+    {
+        match (&compare.target, compare.op, succeeded) {
+            (CompareTarget::Value(value), CompareOp::Equal, true) => {
+                acts.push(Act::Is(Some(value.clone())));
+            }
+            (CompareTarget::Value(value), CompareOp::Equal, false)
+            | (CompareTarget::Value(value), CompareOp::NotEqual, true) => {
+                acts.push(Act::IsNot(value.clone()));
+            }
+            (CompareTarget::Version(0) | CompareTarget::Create(0), CompareOp::Equal, _) => {
+                acts.push(Act::Exists(!succeeded));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What a write of unknown outcome may have done, if it took effect.
+fn possible(request: &Request, key: &Bytes) -> Vec<Vec<Act>> {
+    let mut acts = Vec::new();
+    match request {
+        Request::Put(put) => did_put(put, None, key, &mut acts),
+        Request::Delete(delete) => deleted(delete, None, key, &mut acts),
+        Request::Txn(txn) if !txn.is_read_only() => return possible_txn(txn, key),
+        Request::Txn(_)
+        | Request::Range(_)
+        | Request::LeaseGrant { .. }
+        | Request::LeaseRevoke { .. }
+        | Request::Compact(_) => {}
+    }
+    vec![acts]
+}
+
+fn possible_txn(request: &TxnRequest, key: &Bytes) -> Vec<Vec<Act>> {
+    let mut ways = Vec::new();
+    for (succeeded, ops) in [(true, &request.success), (false, &request.failure)] {
+        let mut acts = Vec::new();
+        compared(request, succeeded, key, &mut acts);
+        let mut branches = vec![acts];
+        for op in ops {
+            match op {
+                Op::Range(_) => {}
+                Op::Put(put) => {
+                    branches
+                        .iter_mut()
+                        .for_each(|acts| did_put(put, None, key, acts));
+                }
+                Op::DeleteRange(delete) => {
+                    branches
+                        .iter_mut()
+                        .for_each(|acts| deleted(delete, None, key, acts));
+                }
+                Op::Txn(txn) => {
+                    let inner = possible_txn(txn, key);
+                    let joined = |acts: &Vec<Act>| {
+                        let acts = acts.clone();
+                        inner
+                            .iter()
+                            .map(move |more| [acts.clone(), more.clone()].concat())
+                    };
+                    branches = branches.iter().flat_map(joined).collect();
+                }
+            }
+        }
+        ways.extend(branches);
+    }
+    ways
+}
