@@ -69,7 +69,7 @@ pub enum Outcome {
 }
 
 /// One request and its end.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     pub client: u32,
     pub member: usize,

@@ -1,6 +1,6 @@
 //! Every acknowledged write is in the final state, or was replaced by a later one.
 
-use super::{Check, Violation};
+use super::{Check, Finding, Violation};
 use crate::history::{History, Operation, Reply, Request, text};
 use crate::model::State;
 use bytes::Bytes;
@@ -61,10 +61,8 @@ fn missing(
 }
 
 fn lost(why: &str, operation: &Operation) -> Violation {
-    Violation::new(
-        Check::Durable,
-        format!("an acknowledged write is lost: {why}\n    {operation}"),
-    )
+    let what = format!("an acknowledged write is lost: {why}");
+    Finding::new(what).operation(operation).of(Check::Durable)
 }
 
 /// The last value that the operation gave to each key for certain.

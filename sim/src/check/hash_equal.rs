@@ -1,6 +1,6 @@
 //! Members that are equally far have equal hashes of their key spaces (etcd's HashKV).
 
-use super::{Check, Violation};
+use super::{Check, Finding, Violation};
 
 /// One member's answer to HashKV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,7 +27,11 @@ pub fn check(hashes: &[HashKv]) -> Vec<Violation> {
     };
     let different = hashes.iter().filter(same);
     different
-        .map(|other| Violation::new(Check::HashEqual, format!("{first} and {other} differ")))
+        .map(|other| {
+            let finding = Finding::new(format!("{first} and {other} differ"));
+            let finding = finding.member(first.member).member(other.member);
+            finding.revision(first.revision).of(Check::HashEqual)
+        })
         .collect()
 }
 

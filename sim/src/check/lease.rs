@@ -5,7 +5,7 @@
 //! - none that has ended can be kept alive, and a lease that the cluster does not know any more
 //!   has no keys.
 
-use super::{Check, Violation};
+use super::{Check, Finding, Violation};
 use crate::history::{History, LeaseLife};
 use std::time::Duration;
 
@@ -24,10 +24,12 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
         .filter_map(|life| problem(life, clocks).map(|what| (life, what)))
         .map(|(life, what)| {
             let (client, id) = (life.client, life.id.0);
-            Violation::new(
-                Check::Lease,
-                format!("lease {id:x} of client {client}: {what}"),
-            )
+            let what = format!("lease {id:x} of client {client}: {what}");
+            let finding = Finding::new(what).time(life.granted);
+            match life.gone {
+                Some(gone) => finding.time(gone).of(Check::Lease),
+                None => finding.of(Check::Lease),
+            }
         })
         .collect()
 }

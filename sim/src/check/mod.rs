@@ -19,12 +19,15 @@ pub mod state_machine_safety;
 pub mod steps;
 #[cfg(test)]
 mod tests;
+pub mod violation;
 pub mod watch;
 pub mod wing_gong;
 
 use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::word_list;
 use std::fmt;
+
+pub use violation::{About, Finding, Violation};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
@@ -86,38 +89,6 @@ const PHASES: [(&str, Phase); 3] = [
     ("history", Phase::History),
     ("healed", Phase::Healed),
 ];
-
-/// Something that must not be, in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Violation {
-    pub check: Check,
-    pub what: String,
-}
-
-impl Violation {
-    pub fn new(check: Check, what: impl Into<String>) -> Violation {
-        Violation {
-            check,
-            what: what.into(),
-        }
-    }
-
-    /// Whether it is the cluster's coming back that failed, and not its safety.
-    pub fn is_liveness(&self) -> bool {
-        match self.check {
-            Check::LeaderElected | Check::Converged | Check::Serves => true,
-            // Members that agree on everything applied and differ in content are unsafe.
-            Check::HashEqual => false,
-            _ => false,
-        }
-    }
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.check, self.what)
-    }
-}
 
 impl Check {
     pub fn phase(self) -> Phase {

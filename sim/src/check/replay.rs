@@ -8,6 +8,7 @@
 //! - every read shows the model's state at its revision;
 //! - the order respects real time: what returned before another began comes before it.
 
+use super::Finding;
 use crate::history::{History, Operation, Reply, Request};
 use crate::model::{Refusal, State};
 use detcd_core::api::{Change, LeaseId};
@@ -15,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is wrong with the history, in words; nothing if it is linearizable.
-pub fn check(history: &History) -> Vec<String> {
+pub fn check(history: &History) -> Vec<Finding> {
     let mut replay = Replay::new(history);
     replay.attribute_revisions();
     if replay.problems.is_empty() {
@@ -31,7 +32,7 @@ struct Replay<'a> {
     states: Vec<State>,
     /// When the write of each revision was called, where that is known.
     called: BTreeMap<i64, Duration>,
-    problems: Vec<String>,
+    problems: Vec<Finding>,
 }
 
 impl<'a> Replay<'a> {
@@ -42,9 +43,8 @@ impl<'a> Replay<'a> {
             let last = states.last().expect("there is a first state");
             if *revision != last.revision + 1 {
                 let last = last.revision;
-                problems.push(format!(
-                    "after revision {last} comes {revision} in the final state"
-                ));
+                let what = format!("after revision {last} comes {revision} in the final state");
+                problems.push(Finding::new(what).revision(*revision));
                 break;
             }
             states.push(last.follow(changes));
@@ -90,9 +90,9 @@ impl<'a> Replay<'a> {
                 let problem = format!("an acknowledged write is lost, the store ends at {last}");
                 self.problem(problem, operation);
             } else if let Some(other) = makers.insert(revision, operation) {
-                let problem =
-                    format!("two writes claim revision {revision}, the other is: {other}");
-                self.problem(problem, operation);
+                let what = format!("two writes claim revision {revision}");
+                let finding = Finding::new(what).operation(other).operation(operation);
+                self.problems.push(finding);
             }
         }
         let mut unexplained: Vec<(i64, &[Change])> = Vec::new();
@@ -150,8 +150,8 @@ impl<'a> Replay<'a> {
             } else if !self.is_end_of_lease(*revision, changes) {
                 let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
                 let changes = changes.join(", ");
-                self.problems
-                    .push(format!("nobody asked for revision {revision}: [{changes}]"));
+                let what = format!("nobody asked for revision {revision}: [{changes}]");
+                self.problems.push(Finding::new(what).revision(*revision));
             }
         }
     }
@@ -256,8 +256,9 @@ impl<'a> Replay<'a> {
             };
             let stale = *revision < seen || (*wrote && *revision == seen);
             if stale && !operation.request.is_serializable() {
-                let problem = format!("it is older than what was seen before it: {before}");
-                self.problem(problem, operation);
+                let what = "the second is older than what the first had seen before it";
+                let finding = Finding::new(what).operation(before).operation(operation);
+                self.problems.push(finding);
             }
         }
         let mut latest_call = Duration::ZERO;
@@ -281,7 +282,7 @@ impl<'a> Replay<'a> {
     }
 
     fn problem(&mut self, what: String, operation: &Operation) {
-        self.problems.push(format!("{what}\n    {operation}"));
+        self.problems.push(Finding::new(what).operation(operation));
     }
 }
 

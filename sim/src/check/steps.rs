@@ -6,7 +6,8 @@ use super::leader_completeness::LeaderCompleteness;
 use super::log_matching::LogMatching;
 use super::revision_monotonic::RevisionMonotonic;
 use super::state_machine_safety::StateMachineSafety;
-use super::{Check, Violation};
+use super::{Check, Finding, Violation};
+use crate::time;
 
 /// Something that a member did, as it tells itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,8 +79,8 @@ impl Steps {
                 && self.violations.len() < VIOLATIONS_MAX
             {
                 let what = format!("{what} (member {}: {:?})", step.member + 1, step.what);
-                self.violations
-                    .push(Violation::new(invariant.check(), what));
+                let finding = Finding::new(what).member(step.member).time(time::now());
+                self.violations.push(finding.of(invariant.check()));
             }
         }
     }

@@ -1,13 +1,16 @@
 //! Watches: every watcher sees, from its first revision to the end of the run, each change of its
 //! range exactly once, in order, and all of a revision together.
 
-use super::{Check, Violation};
+use super::{Check, Finding, Violation};
 use crate::history::{History, Watched};
 use crate::model::State;
 use detcd_core::api::Change;
 
 pub fn check(history: &History) -> Vec<Violation> {
-    let told = |watcher| problem(history, watcher).map(|what| Violation::new(Check::Watch, what));
+    let told = |watcher: &Watched| {
+        let what = problem(history, watcher)?;
+        Some(Finding::new(what).client(&watcher.name).of(Check::Watch))
+    };
     history.watchers.iter().filter_map(told).collect()
 }
 

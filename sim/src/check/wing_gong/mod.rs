@@ -16,6 +16,7 @@
 
 mod project;
 
+use super::Finding;
 use crate::history::{History, Operation, text};
 use bytes::Bytes;
 use project::{Act, OnKey, Value, keys, project, run};
@@ -27,7 +28,7 @@ use std::time::Duration;
 const STEPS_MAX: u64 = 20_000_000;
 
 /// What is wrong with the history, in words; nothing if every key is linearizable.
-pub fn check(history: &History) -> Vec<String> {
+pub fn check(history: &History) -> Vec<Finding> {
     let mut problems = Vec::new();
     for key in keys(history) {
         let projected = history.operations.iter();
@@ -38,16 +39,19 @@ pub fn check(history: &History) -> Vec<String> {
         readers.forget_unseen(&mut operations);
         match search(&operations, &readers) {
             Verdict::Linearizable => {}
-            Verdict::TooWide => problems.push(format!(
+            Verdict::TooWide => problems.push(Finding::new(format!(
                 "key {}: {} operations are too wide for the search",
                 text(&key),
                 operations.len()
-            )),
-            Verdict::Not { stuck_at } => problems.push(format!(
-                "key {}: no order of its operations explains their answers; the search got no \
-                 further than\n    {stuck_at}",
-                text(&key)
-            )),
+            ))),
+            Verdict::Not { stuck_at } => problems.push(
+                Finding::new(format!(
+                    "key {}: no order of its operations explains their answers; the search got \
+                     no further than",
+                    text(&key)
+                ))
+                .operation(stuck_at),
+            ),
         }
     }
     problems
