@@ -20,7 +20,7 @@ fn main() -> ExitCode {
 mod command {
     use clap::{Parser, Subcommand};
     use detcd_sim::one::{self, One};
-    use detcd_sim::scenario::Scenario;
+    use detcd_sim::scenario::{self, Scenario};
     use detcd_sim::series::{Named, Series};
     use std::path::{Path, PathBuf};
     use std::process::ExitCode;
@@ -67,6 +67,8 @@ mod command {
             #[arg(long, default_value_t = 1)]
             seed: u64,
         },
+        /// Prints the reference of scenario files, as Markdown.
+        Schema,
         /// One run in this very process.
         #[command(hide = true)]
         One {
@@ -125,6 +127,10 @@ mod command {
                 }
                 Err(problem) => usage(&problem),
             },
+            Command::Schema => {
+                print!("{}", scenario::schema::reference());
+                ExitCode::SUCCESS
+            }
             Command::One {
                 path,
                 seed,
@@ -181,8 +187,7 @@ mod command {
         let scenarios = files.into_iter().map(|path| {
             let mut scenario = load(&path)?;
             if without_mutant {
-                scenario.expect.mutant = None;
-                scenario.expect.caught_by.clear();
+                scenario.head.expect.clean();
             }
             Ok(Named { path, scenario })
         });

@@ -45,7 +45,7 @@ pub fn run(one: One<'_>) -> Result<Told, String> {
 fn tell(plan: &Scenario, report: Report) -> Told {
     let reached = |mark: &&String| report.counts.contains_key(*mark);
     let missing: Vec<String> = plan
-        .expect
+        .expect()
         .reached
         .iter()
         .filter(|mark| !reached(mark))

@@ -9,7 +9,8 @@ use crate::observer;
 use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
-use crate::scenario::units::Span;
+use crate::scenario::settings::Initial;
+use crate::scenario::units::Times;
 use crate::stage::Clients;
 use crate::store::Vault;
 use crate::time;
@@ -65,15 +66,15 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(plan: &'a Scenario, seed: u64) -> Run<'a> {
-        let vaults: Vec<Vault> = (1..=plan.cluster.members)
+        let vaults: Vec<Vault> = (1..=plan.cluster().size())
             .map(|number| {
                 let rng = Rng::of(seed, &format!("m{number}/store"));
-                Vault::new(rng, plan.cluster.disk.sync_ms.range())
+                Vault::new(rng, plan.cluster().disk.sync_ms.range())
             })
             .collect();
-        observer::start(&plan.checks, vaults.clone());
-        let net = cluster::network(&plan.cluster, seed);
-        let cluster = Cluster::start(&plan.cluster, seed, net.clone(), vaults);
+        observer::start(&plan.checks(), vaults.clone());
+        let net = cluster::network(plan.cluster(), seed);
+        let cluster = Cluster::start(plan.cluster(), seed, net.clone(), vaults);
         madsim::task::spawn(keep_house());
         Run {
             plan,
@@ -88,7 +89,7 @@ impl<'a> Run<'a> {
     async fn start_workloads(&mut self) -> bool {
         let names = workload::names(&self.plan.workloads);
         for (workload, name) in self.plan.workloads.iter().zip(&names) {
-            let Some(setup) = workload.work().setup(name) else {
+            let Some(setup) = workload.inner().setup(name) else {
                 continue;
             };
             let (node, client) = self.clients.client("setup");
@@ -101,7 +102,7 @@ impl<'a> Run<'a> {
             done.expect("a client's panic ends the run");
         }
         for (workload, name) in self.plan.workloads.iter().zip(&names) {
-            workload.work().start(name, &mut self.clients);
+            workload.inner().start(name, &mut self.clients);
         }
         true
     }
@@ -132,11 +133,11 @@ impl<'a> Run<'a> {
     }
 
     fn wants(&self, check: Check) -> bool {
-        self.plan.checks.contains(&check)
+        self.plan.wants(check)
     }
 
     fn left(&self) -> Duration {
-        Duration::from_millis(self.plan.budget).saturating_sub(time::now())
+        self.plan.head.budget.duration().saturating_sub(time::now())
     }
 
     /// The faults, under load. False if the run cannot go on.
@@ -163,7 +164,7 @@ impl<'a> Run<'a> {
             match madsim::time::timeout(self.left(), work).await {
                 Ok(done) => done.expect("a client's panic ends the run"),
                 Err(_) => {
-                    let budget = Duration::from_millis(self.plan.budget);
+                    let budget = self.plan.head.budget.duration();
                     let what = format!("the clients are not done within {budget:?}");
                     self.violations.push(Violation::new(Check::Serves, what));
                     // Clients that go on would write into the history while it is judged.
@@ -177,7 +178,7 @@ impl<'a> Run<'a> {
     /// The healed cluster comes back. False if it does not.
     async fn recover(&mut self) -> bool {
         let healed = time::now();
-        let election = Duration::from_millis(self.plan.cluster.election_ms.value());
+        let election = self.plan.cluster().election_ms.millis();
         let elected = healed + election.mul_f64(ELECTION_SPREAD) * ELECTIONS_MAX;
         if self.wants(Check::LeaderElected) && !self.wait(elected, Run::has_leader).await {
             let what = format!(
@@ -391,7 +392,7 @@ impl<'a> Run<'a> {
             progress: Vec::new(),
         };
         let (_, until) = tokio_watch::channel(Some(last));
-        let work = async move { follow(client, seen, Span::one(5000), until).await };
+        let work = async move { follow(client, seen, Times::initial("5s"), until).await };
         let seen = madsim::time::timeout(SERVE_MAX, node.spawn(work))
             .await
             .ok()?;

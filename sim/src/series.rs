@@ -74,7 +74,7 @@ impl Series {
         let mut jobs = Vec::new();
         for (scenario, named) in self.scenarios.iter().enumerate() {
             for seed in &self.seeds {
-                let planted = named.scenario.expect.mutant.is_some();
+                let planted = named.scenario.expect().mutant.is_some();
                 jobs.push(Job {
                     scenario,
                     seed: *seed,
@@ -151,7 +151,7 @@ impl Series {
             .arg(job.seed.to_string())
             .arg("--tell")
             .arg(&told_at);
-        if let (true, Some(mutant)) = (job.mutated, &named.scenario.expect.mutant) {
+        if let (true, Some(mutant)) = (job.mutated, &named.scenario.expect().mutant) {
             command.arg("--mutant").arg(mutant);
         }
         if let Some(trace) = trace {
@@ -197,7 +197,7 @@ impl Series {
         let unequal = mutated
             .iter()
             .any(|done| done.told.verdict == Verdict::Nondeterministic);
-        let expect = &named.scenario.expect;
+        let expect = named.scenario.expect();
         let caught: Vec<&&&Done> = mutated
             .iter()
             .filter(|done| done.told.is_caught_by(&expect.caught_by))
@@ -239,7 +239,7 @@ fn replay(named: &Named, job: Job) -> String {
     let commit = commit.ok().filter(|output| output.status.success());
     let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
     let commit = commit.map_or(String::new(), |commit| format!("   # at {commit}"));
-    let clean = job.mutated || named.scenario.expect.mutant.is_none();
+    let clean = job.mutated || named.scenario.expect().mutant.is_none();
     let clean = if clean { "" } else { " --without-mutant" };
     format!(
         "cargo sim run {} --seed {}{clean}{commit}",

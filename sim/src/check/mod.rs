@@ -23,8 +23,9 @@ pub mod violation;
 pub mod watch;
 pub mod wing_gong;
 
+use crate::scenario::choice::Choice;
 use crate::scenario::reader::{Problem, Reader};
-use crate::scenario::word_list;
+use crate::scenario::settings::{Setting, settings};
 use std::fmt;
 
 pub use violation::{About, Finding, Violation};
@@ -84,12 +85,6 @@ const ALL: [(&str, Check, Phase); 14] = [
     ("serves", Check::Serves, Phase::Healed),
 ];
 
-const PHASES: [(&str, Phase); 3] = [
-    ("always", Phase::Always),
-    ("history", Phase::History),
-    ("healed", Phase::Healed),
-];
-
 impl Check {
     pub fn phase(self) -> Phase {
         let (_, _, phase) = ALL
@@ -110,42 +105,65 @@ impl fmt::Display for Check {
     }
 }
 
-/// Every check by name.
-pub fn names() -> Vec<(&'static str, Check)> {
-    ALL.iter().map(|(name, check, _)| (*name, *check)).collect()
-}
-
-/// The checks that a scenario asks for; all of a phase that it does not mention.
-pub fn read(scenario: &Reader<'_>) -> Result<Vec<Check>, Problem> {
-    let of = |wanted| {
-        let of_phase = ALL.iter().filter(move |(_, _, phase)| *phase == wanted);
-        of_phase.map(|(name, check, _)| (*name, *check))
-    };
-    let Some(reader) = scenario.table("check")? else {
-        return Ok(ALL.iter().map(|(_, check, _)| *check).collect());
-    };
-    let mut checks = Vec::new();
-    for (key, phase) in PHASES {
-        let known: Vec<(&'static str, Check)> = of(phase).collect();
-        match reader.choices(key, &known)? {
-            Some(chosen) => checks.extend(chosen),
-            None => checks.extend(known.iter().map(|(_, check)| *check)),
-        }
+impl Choice for Check {
+    fn words() -> Vec<(&'static str, Check)> {
+        ALL.iter().map(|(name, check, _)| (*name, *check)).collect()
     }
-    reader.done()?;
-    Ok(checks)
 }
 
-/// The `[check]` table of these checks.
-pub struct Display<'a>(pub &'a [Check]);
+settings! {
+    /// What is checked. Of a phase that is not mentioned, everything is.
+    pub struct Checks {
+        /// Invariants of raft and of the replicated state, looked at whenever a member tells of a
+        /// step.
+        pub always: Option<Vec<Check>>,
+        /// What clients saw, judged when the run is over.
+        pub history: Option<Vec<Check>>,
+        /// That the cluster comes back once faults have ended.
+        pub healed: Option<Vec<Check>>,
+    }
+    verify = Checks::verify;
+}
 
-impl fmt::Display for Display<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "[check]")?;
-        for (key, phase) in PHASES {
-            let of_phase: Vec<&Check> = self.0.iter().filter(|c| c.phase() == phase).collect();
-            writeln!(f, "{key} = {}", word_list(&of_phase))?;
+impl Checks {
+    /// Every check that is asked for.
+    pub fn all(&self) -> Vec<Check> {
+        let asked = |phase: Phase, chosen: &Option<Vec<Check>>| match chosen {
+            Some(chosen) => chosen.clone(),
+            None => Check::every()
+                .into_iter()
+                .filter(|check| check.phase() == phase)
+                .collect(),
+        };
+        let mut checks = asked(Phase::Always, &self.always);
+        checks.extend(asked(Phase::History, &self.history));
+        checks.extend(asked(Phase::Healed, &self.healed));
+        checks
+    }
+
+    fn verify(&self, reader: &Reader<'_>) -> Result<(), Problem> {
+        let phases = [
+            (Phase::Always, &self.always),
+            (Phase::History, &self.history),
+            (Phase::Healed, &self.healed),
+        ];
+        for (phase, chosen) in phases {
+            let misplaced = chosen.iter().flatten().find(|check| check.phase() != phase);
+            if let Some(check) = misplaced {
+                let message = format!("`{check}` belongs to `{}`", check.phase().key());
+                return Err(reader.problem_at(phase.key(), message));
+            }
         }
         Ok(())
+    }
+}
+
+impl Phase {
+    fn key(self) -> &'static str {
+        match self {
+            Phase::Always => "always",
+            Phase::History => "history",
+            Phase::Healed => "healed",
+        }
     }
 }

@@ -2,67 +2,95 @@
 //!
 //! A scenario has ranges and rules; [`Scenario::resolve`] draws them. The result, the *plan*, is a
 //! scenario too, and prints as one: saved and run with the same seed it gives the same run.
+//!
+//! Every table is declared once, with [`settings::settings!`]; the head of that file says how a new
+//! kind of fault or a new workload joins.
 
+pub mod choice;
+pub mod cluster;
 pub mod reader;
+pub mod schema;
+pub mod settings;
 pub mod target;
 #[cfg(test)]
 mod tests;
 pub mod units;
 
-use crate::check::{self, Check};
+pub use cluster::Cluster;
+
+use crate::check::{Check, Checks};
 use crate::fault::Fault;
-use crate::rng::Rng;
 use crate::workload::Workload;
+use choice::choices;
 use reader::{Problem, Reader, Source};
+use settings::{Draw, Settings, settings, toml};
 use std::fmt;
 use toml::de::DeTable;
-use units::{Ratio, Span, Time, Times};
+use units::Time;
 
 #[derive(Clone, Debug)]
 pub struct Scenario {
-    /// Simulated milliseconds; a run that takes longer is not live.
-    pub budget: u64,
-    pub cluster: Cluster,
+    pub head: Head,
     pub workloads: Vec<Workload>,
     pub faults: Vec<Fault>,
-    pub checks: Vec<Check>,
-    pub expect: Expect,
 }
 
-/// The cluster under test.
-#[derive(Clone, Debug)]
-pub struct Cluster {
-    pub members: u64,
-    pub election_ms: Span,
-    pub heartbeat_ms: Span,
-    /// Entries between snapshots.
-    pub snapshot_entries: Span,
-    /// Entries that are kept in the log behind a snapshot.
-    pub catch_up_entries: Span,
-    pub network: Network,
-    pub disk: DiskTimes,
+settings! {
+    /// What a scenario has besides its `[[workload]]`s and `[[fault]]`s.
+    pub struct Head {
+        /// The simulated time that the run may take; one that takes longer is not live.
+        pub budget: Time [1..=86_400_000] = "120s",
+        /// The cluster under test.
+        pub cluster: Cluster,
+        /// What is checked.
+        pub check: Checks,
+        /// How the run is to end.
+        pub expect: Expect,
+    }
 }
 
-#[derive(Clone, Debug)]
-pub struct Network {
-    pub latency_ms: Span,
-    pub loss: Ratio,
-    pub duplicate: Ratio,
+settings! {
+    /// How the run is to end.
+    pub struct Expect {
+        /// Whether every seed is to pass, or some seed is to catch the planted bug.
+        pub result: Outcome = Outcome::Pass,
+        /// The planted bug to switch on.
+        pub mutant: Option<String>,
+        /// The checks of which one must catch it.
+        pub caught_by: Vec<Check>,
+        /// Marks without which a run proves nothing, and fails.
+        pub reached: Vec<String>,
+    }
+    verify = Expect::verify;
 }
 
-#[derive(Clone, Debug)]
-pub struct DiskTimes {
-    pub sync_ms: Span,
+choices! {
+    /// How a run is to end.
+    pub enum Outcome {
+        /// All is well.
+        Pass = "pass",
+        /// A planted bug is caught, by some seed.
+        Caught = "caught",
+    }
 }
 
-/// How the run is to end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Expect {
-    /// The planted bug to switch on; then some seed must fail by one of `caught_by`.
-    pub mutant: Option<String>,
-    pub caught_by: Vec<Check>,
-    /// Marks without which a run proves nothing.
-    pub reached: Vec<String>,
+impl Expect {
+    fn verify(&self, reader: &Reader<'_>) -> Result<(), Problem> {
+        let planted = self.result == Outcome::Caught;
+        if planted != self.mutant.is_some() || planted == self.caught_by.is_empty() {
+            let message = "a planted bug needs result = \"caught\", its name as `mutant` and the \
+                           checks that must catch it as `caught_by`; nothing else has them";
+            return Err(reader.problem(message));
+        }
+        Ok(())
+    }
+
+    /// Without the planted bug.
+    pub fn clean(&mut self) {
+        self.result = Outcome::Pass;
+        self.mutant = None;
+        self.caught_by.clear();
+    }
 }
 
 impl Scenario {
@@ -76,24 +104,15 @@ impl Scenario {
     }
 
     fn read(reader: &Reader<'_>) -> Result<Scenario, Problem> {
-        let cluster = Cluster::read(reader)?;
-        let workloads: Vec<Workload> = reader
-            .tables("workload")?
-            .iter()
-            .map(Workload::read)
-            .collect::<Result<_, _>>()?;
-        let faults: Vec<Fault> = reader
-            .tables("fault")?
-            .iter()
-            .map(Fault::read)
-            .collect::<Result<_, _>>()?;
+        let workloads = reader.tables("workload")?;
+        let faults = reader.tables("fault")?;
         let scenario = Scenario {
-            budget: reader.times("budget", Span::one(120_000))?.high,
-            checks: check::read(reader)?,
-            expect: Expect::read(reader)?,
-            cluster,
-            workloads,
-            faults,
+            head: Head::read(reader)?,
+            workloads: workloads
+                .iter()
+                .map(Workload::read_whole)
+                .collect::<Result<_, _>>()?,
+            faults: faults.iter().map(Fault::read).collect::<Result<_, _>>()?,
         };
         reader.done()?;
         if scenario.workloads.is_empty() {
@@ -104,175 +123,58 @@ impl Scenario {
 
     /// Draws everything that is open from the seed.
     pub fn resolve(&self, seed: u64) -> Scenario {
-        let mut rng = Rng::of(seed, "plan");
-        let members = usize::try_from(self.cluster.members).expect("a cluster is small");
+        // Who is meant depends on how many there are, so the cluster comes first.
+        let head = self.head.draw(&Draw::new(seed, 0));
+        let draw = Draw::new(seed, head.cluster.size());
+        let workloads = self.workloads.iter().enumerate();
+        let faults = self.faults.iter().enumerate();
         Scenario {
-            budget: self.budget,
-            cluster: self.cluster.resolve(&mut rng),
-            workloads: self
-                .workloads
-                .iter()
-                .map(|workload| workload.resolve(&mut rng))
+            head,
+            workloads: workloads
+                .map(|(index, workload)| workload.draw(&draw.part(format!("workload/{index}"))))
                 .collect(),
-            faults: self
-                .faults
-                .iter()
-                .flat_map(|fault| fault.resolve(members, &mut rng))
+            faults: faults
+                .flat_map(|(index, fault)| fault.resolve(&draw.part(format!("fault/{index}"))))
                 .collect(),
-            checks: self.checks.clone(),
-            expect: self.expect.clone(),
         }
     }
-}
 
-impl Cluster {
-    fn read(scenario: &Reader<'_>) -> Result<Cluster, Problem> {
-        let empty = DeTable::new();
-        let nothing = Source { file: "", text: "" };
-        let reader = match scenario.table("cluster")? {
-            Some(reader) => reader,
-            None => Reader::new(nothing, "cluster", 0, &empty),
-        };
-        let network = match reader.table("network")? {
-            Some(reader) => reader,
-            None => Reader::new(nothing, "cluster.network", 0, &empty),
-        };
-        let disk = match reader.table("disk")? {
-            Some(reader) => reader,
-            None => Reader::new(nothing, "cluster.disk", 0, &empty),
-        };
-        let none = Ratio::one(0.0);
-        let cluster = Cluster {
-            members: reader.number("members", 3)?,
-            election_ms: reader.numbers("election_ms", Span::one(1000))?,
-            heartbeat_ms: reader.numbers("heartbeat_ms", Span::one(100))?,
-            snapshot_entries: reader.numbers("snapshot_entries", Span::one(10_000))?,
-            catch_up_entries: reader.numbers("catch_up_entries", Span::one(5_000))?,
-            network: Network {
-                latency_ms: network.numbers("latency_ms", Span::of(1, 5))?,
-                loss: network.ratios("loss", none, (0.0, 1.0))?,
-                duplicate: network.ratios("duplicate", none, (0.0, 1.0))?,
-            },
-            disk: DiskTimes {
-                sync_ms: disk.numbers("sync_ms", Span::of(1, 3))?,
-            },
-        };
-        network.done()?;
-        disk.done()?;
-        reader.done()?;
-        if !(1..=7).contains(&cluster.members) {
-            return Err(reader.problem_at("members", "a cluster has 1 to 7 members"));
-        }
-        if cluster.heartbeat_ms.high * 2 > cluster.election_ms.low {
-            let message = "an election timeout is at least twice the heartbeat's";
-            return Err(reader.problem_at("election_ms", message));
-        }
-        Ok(cluster)
+    pub fn cluster(&self) -> &Cluster {
+        &self.head.cluster
     }
 
-    /// Latencies stay ranges: they are drawn for each packet and each sync.
-    fn resolve(&self, rng: &mut Rng) -> Cluster {
-        Cluster {
-            members: self.members,
-            election_ms: self.election_ms.draw(rng),
-            heartbeat_ms: self.heartbeat_ms.draw(rng),
-            snapshot_entries: self.snapshot_entries.draw(rng),
-            catch_up_entries: self.catch_up_entries.draw(rng),
-            network: Network {
-                latency_ms: self.network.latency_ms,
-                loss: self.network.loss.draw(rng),
-                duplicate: self.network.duplicate.draw(rng),
-            },
-            disk: self.disk.clone(),
-        }
+    pub fn expect(&self) -> &Expect {
+        &self.head.expect
     }
-}
 
-impl Expect {
-    fn read(scenario: &Reader<'_>) -> Result<Expect, Problem> {
-        let Some(reader) = scenario.table("expect")? else {
-            return Ok(Expect {
-                mutant: None,
-                caught_by: Vec::new(),
-                reached: Vec::new(),
-            });
-        };
-        let passes = reader.choice("result", &[("pass", true), ("caught", false)], true)?;
-        let mutant = reader.text("mutant")?.map(str::to_owned);
-        let caught_by = reader
-            .choices("caught_by", &check::names())?
-            .unwrap_or_default();
-        let reached = reader.texts("reached")?.unwrap_or_default();
-        reader.done()?;
-        if passes != mutant.is_none() || mutant.is_some() == caught_by.is_empty() {
-            let message = "a planted bug needs result = \"caught\", its name as `mutant` and the \
-                           checks that must catch it as `caught_by`; nothing else has them";
-            return Err(reader.problem(message));
-        }
-        let reached = reached.into_iter().map(str::to_owned).collect();
-        Ok(Expect {
-            mutant,
-            caught_by,
-            reached,
-        })
+    pub fn wants(&self, check: Check) -> bool {
+        self.checks().contains(&check)
     }
-}
 
-/// Quoted words of a list.
-pub(crate) fn word_list<T: fmt::Display>(words: &[T]) -> String {
-    let quoted: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
-    format!("[{}]", quoted.join(", "))
+    pub fn checks(&self) -> Vec<Check> {
+        self.head.check.all()
+    }
 }
 
 impl fmt::Display for Scenario {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "budget = \"{}\"\n\n{}", Time(self.budget), self.cluster)?;
-        for workload in &self.workloads {
-            writeln!(f, "[[workload]]\n{workload}")?;
-        }
-        for fault in &self.faults {
-            writeln!(f, "[[fault]]\n{fault}")?;
-        }
-        write!(f, "{}\n{}", check::Display(&self.checks), self.expect)
-    }
-}
-
-impl fmt::Display for Cluster {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "[cluster]")?;
-        writeln!(f, "members = {}", self.members)?;
-        writeln!(f, "election_ms = {}", self.election_ms)?;
-        writeln!(f, "heartbeat_ms = {}", self.heartbeat_ms)?;
-        writeln!(f, "snapshot_entries = {}", self.snapshot_entries)?;
-        writeln!(f, "catch_up_entries = {}", self.catch_up_entries)?;
-        let Network {
-            latency_ms,
-            loss,
-            duplicate,
-        } = &self.network;
-        writeln!(
-            f,
-            "network = {{ latency_ms = {latency_ms}, loss = {loss}, duplicate = {duplicate} }}"
-        )?;
-        writeln!(f, "disk = {{ sync_ms = {} }}", self.disk.sync_ms)
-    }
-}
-
-impl fmt::Display for Expect {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "[expect]")?;
-        match &self.mutant {
-            None => writeln!(f, "result = \"pass\"")?,
-            Some(mutant) => {
-                writeln!(f, "result = \"caught\"\nmutant = \"{mutant}\"")?;
-                writeln!(f, "caught_by = {}", word_list(&self.caught_by))?;
+        let (values, tables): (Vec<_>, Vec<_>) = self
+            .head
+            .entries()
+            .into_iter()
+            .partition(|(_, written)| matches!(written, settings::Written::Value(_)));
+        f.write_str(&toml(&values, ""))?;
+        for (key, written) in tables {
+            if let settings::Written::Table(entries) = written {
+                write!(f, "\n[{key}]\n{}", toml(&entries, key))?;
             }
         }
-        writeln!(f, "reached = {}", word_list(&self.reached))
+        for workload in &self.workloads {
+            write!(f, "\n[[workload]]\n{workload}")?;
+        }
+        for fault in &self.faults {
+            write!(f, "\n[[fault]]\n{fault}")?;
+        }
+        Ok(())
     }
-}
-
-/// `key = times`, for the parts' own displays.
-pub(crate) fn time_line(f: &mut fmt::Formatter<'_>, key: &str, span: Span) -> fmt::Result {
-    writeln!(f, "{key} = {}", Times(span))
 }

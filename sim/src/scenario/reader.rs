@@ -1,6 +1,5 @@
 //! Reads tables of TOML so that every mistake names its file, its line and what was meant.
 
-use super::units::{Ratio, Span, parse_time};
 use std::cell::RefCell;
 use std::fmt;
 use toml::Spanned;
@@ -41,8 +40,6 @@ impl Source<'_> {
     }
 }
 
-type Value<'a> = &'a Spanned<DeValue<'a>>;
-
 /// A table whose keys are asked for by name. [`Reader::done`] complains about the others.
 pub struct Reader<'a> {
     source: Source<'a>,
@@ -50,6 +47,14 @@ pub struct Reader<'a> {
     offset: usize,
     table: &'a DeTable<'a>,
     known: RefCell<Vec<&'static str>>,
+}
+
+/// The value of a key, or an element of a list under it.
+pub struct Value<'a> {
+    source: Source<'a>,
+    /// The table's name and the key.
+    path: (String, &'static str),
+    value: &'a Spanned<DeValue<'a>>,
 }
 
 impl<'a> Reader<'a> {
@@ -63,6 +68,20 @@ impl<'a> Reader<'a> {
         }
     }
 
+    /// Reads a table that is not there, for its defaults.
+    pub fn of_nothing<T>(read: impl FnOnce(&Reader<'_>) -> T) -> T {
+        let source = Source { file: "", text: "" };
+        read(&Reader::new(source, "", 0, &DeTable::new()))
+    }
+
+    /// The table's place in the file, such as "cluster.network".
+    pub fn name(&self) -> &str {
+        match &self.name[..] {
+            "" => "a scenario",
+            name => name,
+        }
+    }
+
     /// A problem with the table as a whole.
     pub fn problem(&self, message: impl Into<String>) -> Problem {
         self.source.problem(self.offset, message)
@@ -70,21 +89,48 @@ impl<'a> Reader<'a> {
 
     /// A problem with the value of `key`.
     pub fn problem_at(&self, key: &str, message: impl Into<String>) -> Problem {
-        let offset = self
-            .table
-            .get(key)
-            .map_or(self.offset, |value| value.span().start);
-        self.source
-            .problem(offset, format!("{key}: {}", message.into()))
+        let offset = self.table.get(key).map(|value| value.span().start);
+        let message = format!("{key}: {}", message.into());
+        self.source.problem(offset.unwrap_or(self.offset), message)
     }
 
-    pub fn has(&self, key: &'static str) -> bool {
-        self.get(key).is_some()
+    /// Fails if the file has both keys, at the later one.
+    pub fn excludes(&self, one: &str, other: &str, why: &str) -> Result<(), Problem> {
+        let at = |key: &str| self.table.get(key).map(|value| value.span().start);
+        match (at(one), at(other)) {
+            (Some(a), Some(b)) => {
+                let message = format!("`{one}` and `{other}` contradict each other: {why}");
+                Err(self.source.problem(a.max(b), message))
+            }
+            _ => Ok(()),
+        }
     }
 
-    fn get(&self, key: &'static str) -> Option<Value<'a>> {
+    /// Whether the file has the key.
+    pub fn has(&self, key: &str) -> bool {
+        self.table.get(key).is_some()
+    }
+
+    /// The value of a key, which is known from now on.
+    pub fn get(&self, key: &'static str) -> Option<Value<'a>> {
         self.known.borrow_mut().push(key);
-        self.table.get(key)
+        Some(Value {
+            source: self.source,
+            path: (self.name.clone(), key),
+            value: self.table.get(key)?,
+        })
+    }
+
+    /// One of these words, which must be there.
+    pub fn one_of(
+        &self,
+        key: &'static str,
+        words: &'static [&'static str],
+    ) -> Result<&'static str, Problem> {
+        let missing = || self.problem(format!("{} needs a `{key}`", self.name()));
+        let value = self.get(key).ok_or_else(missing)?;
+        let words: Vec<(&str, &'static str)> = words.iter().map(|word| (*word, *word)).collect();
+        value.chosen(&words)
     }
 
     /// Fails if the table has a key that nobody asked for.
@@ -93,196 +139,12 @@ impl<'a> Reader<'a> {
         for key in self.table.keys() {
             let name: &str = key.get_ref();
             if !known.contains(&name) {
-                let place = if self.name.is_empty() {
-                    "a scenario"
-                } else {
-                    &self.name
-                };
                 let hint = nearest(name, known.iter().copied());
-                let message = format!("{place} has no key `{name}`{hint}");
+                let message = format!("{} has no key `{name}`{hint}", self.name());
                 return Err(self.source.problem(key.span().start, message));
             }
         }
         Ok(())
-    }
-
-    /// Whole numbers: one, or a pair that is a range.
-    pub fn numbers(&self, key: &'static str, default: Span) -> Result<Span, Problem> {
-        self.span(key, default, "a whole number, or a pair of them", |value| {
-            value.as_integer()?.as_str().parse().ok()
-        })
-    }
-
-    /// One whole number.
-    pub fn number(&self, key: &'static str, default: u64) -> Result<u64, Problem> {
-        match self.get(key) {
-            None => Ok(default),
-            Some(value) => {
-                integer(value).ok_or_else(|| self.problem_at(key, "a whole number belongs here"))
-            }
-        }
-    }
-
-    /// Times as "5s" or "200ms": one, or a pair that is a range. In milliseconds.
-    pub fn times(&self, key: &'static str, default: Span) -> Result<Span, Problem> {
-        self.span(
-            key,
-            default,
-            "a time such as \"5s\" or \"200ms\", or a pair of them",
-            |value| parse_time(value.as_str()?),
-        )
-    }
-
-    fn span(
-        &self,
-        key: &'static str,
-        default: Span,
-        wanted: &str,
-        parse: impl Fn(&DeValue<'a>) -> Option<u64>,
-    ) -> Result<Span, Problem> {
-        let Some(value) = self.get(key) else {
-            return Ok(default);
-        };
-        let (low, high) = match value.get_ref().as_array() {
-            None => (parse(value.get_ref()), parse(value.get_ref())),
-            Some(pair) if pair.len() == 2 => {
-                let mut ends = pair.iter().map(|end| parse(end.get_ref()));
-                (ends.next().flatten(), ends.next().flatten())
-            }
-            Some(_) => (None, None),
-        };
-        match (low, high) {
-            (Some(low), Some(high)) if low <= high => Ok(Span { low, high }),
-            (Some(_), Some(_)) => Err(self.problem_at(key, "the range is upside down")),
-            _ => Err(self.problem_at(key, format!("{wanted} belongs here"))),
-        }
-    }
-
-    /// Fractions: one, or a pair that is a range; within `[min, max]`.
-    pub fn ratios(
-        &self,
-        key: &'static str,
-        default: Ratio,
-        (min, max): (f64, f64),
-    ) -> Result<Ratio, Problem> {
-        let Some(value) = self.get(key) else {
-            return Ok(default);
-        };
-        let ends: Vec<Option<f64>> = match value.get_ref().as_array() {
-            None => vec![fraction(value), fraction(value)],
-            Some(pair) => pair.iter().map(fraction).collect(),
-        };
-        match ends[..] {
-            [Some(low), Some(high)] if min <= low && low <= high && high <= max => {
-                Ok(Ratio { low, high })
-            }
-            _ => {
-                let message = format!("a number from {min} to {max}, or a pair, belongs here");
-                Err(self.problem_at(key, message))
-            }
-        }
-    }
-
-    pub fn text(&self, key: &'static str) -> Result<Option<&'a str>, Problem> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        match value.get_ref().as_str() {
-            Some(text) => Ok(Some(text)),
-            None => Err(self.problem_at(key, "a text belongs here")),
-        }
-    }
-
-    pub fn required_text(&self, key: &'static str) -> Result<&'a str, Problem> {
-        let text = self.text(key)?;
-        text.ok_or_else(|| self.problem(format!("{} needs a `{key}`", self.name)))
-    }
-
-    /// One of these words.
-    pub fn choice<T: Clone>(
-        &self,
-        key: &'static str,
-        choices: &[(&'static str, T)],
-        default: T,
-    ) -> Result<T, Problem> {
-        match self.text(key)? {
-            None => Ok(default),
-            Some(word) => self.chosen(key, word, choices),
-        }
-    }
-
-    fn chosen<T: Clone>(
-        &self,
-        key: &'static str,
-        word: &str,
-        choices: &[(&'static str, T)],
-    ) -> Result<T, Problem> {
-        match choices.iter().find(|(name, _)| *name == word) {
-            Some((_, choice)) => Ok(choice.clone()),
-            None => {
-                let hint = nearest(word, choices.iter().map(|(name, _)| *name));
-                Err(self.problem_at(key, format!("`{word}` is not known here{hint}")))
-            }
-        }
-    }
-
-    /// A list of these words.
-    pub fn choices<T: Clone>(
-        &self,
-        key: &'static str,
-        choices: &[(&'static str, T)],
-    ) -> Result<Option<Vec<T>>, Problem> {
-        let Some(words) = self.texts(key)? else {
-            return Ok(None);
-        };
-        words
-            .into_iter()
-            .map(|word| self.chosen(key, word, choices))
-            .collect::<Result<_, _>>()
-            .map(Some)
-    }
-
-    /// A list of texts.
-    pub fn texts(&self, key: &'static str) -> Result<Option<Vec<&'a str>>, Problem> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        let texts = value.get_ref().as_array().and_then(|array| {
-            array
-                .iter()
-                .map(|text| text.get_ref().as_str())
-                .collect::<Option<Vec<_>>>()
-        });
-        texts
-            .map(Some)
-            .ok_or_else(|| self.problem_at(key, "a list of texts belongs here"))
-    }
-
-    /// A list of lists of texts.
-    pub fn text_lists(&self, key: &'static str) -> Result<Vec<Vec<&'a str>>, Problem> {
-        let lists = self.get(key).and_then(|value| {
-            let outer = value.get_ref().as_array()?.iter();
-            outer
-                .map(|inner| {
-                    let inner = inner.get_ref().as_array()?.iter();
-                    inner
-                        .map(|text| text.get_ref().as_str())
-                        .collect::<Option<Vec<_>>>()
-                })
-                .collect::<Option<Vec<_>>>()
-        });
-        lists.ok_or_else(|| self.problem_at(key, "a list of lists of texts belongs here"))
-    }
-
-    /// The table under `key`.
-    pub fn table(&self, key: &'static str) -> Result<Option<Reader<'a>>, Problem> {
-        let Some(value) = self.get(key) else {
-            return Ok(None);
-        };
-        match value.get_ref().as_table() {
-            Some(table) => Ok(Some(self.inner(key, value.span().start, table))),
-            None => Err(self.problem_at(key, "a table belongs here")),
-        }
     }
 
     /// The tables of an array of tables.
@@ -290,62 +152,83 @@ impl<'a> Reader<'a> {
         let Some(value) = self.get(key) else {
             return Ok(Vec::new());
         };
-        let wrong = || self.problem_at(key, format!("tables headed [[{key}]] belong here"));
-        let array = value.get_ref().as_array().ok_or_else(wrong)?;
-        array
-            .iter()
-            .map(|entry| {
-                let table = entry.get_ref().as_table().ok_or_else(wrong)?;
-                Ok(self.inner(key, entry.span().start, table))
-            })
-            .collect()
+        let wrong = || value.problem(format!("tables headed [[{key}]] belong here"));
+        let elements = value.elements().ok_or_else(wrong)?;
+        let tables = elements.iter().map(|element| element.table());
+        tables.collect::<Result<_, _>>().map_err(|_| wrong())
+    }
+}
+
+impl<'a> Value<'a> {
+    pub fn problem(&self, message: impl Into<String>) -> Problem {
+        let message = format!("{}: {}", self.path.1, message.into());
+        self.source.problem(self.value.span().start, message)
     }
 
-    /// The keys and whole numbers of a table of weights.
-    pub fn weights(
-        &self,
-        key: &'static str,
-        names: &[&'static str],
-        default: &[u64],
-    ) -> Result<Vec<u64>, Problem> {
-        let Some(table) = self.table(key)? else {
-            return Ok(default.to_vec());
+    pub fn text(&self) -> Option<&'a str> {
+        self.value.get_ref().as_str()
+    }
+
+    pub fn switch(&self) -> Option<bool> {
+        self.value.get_ref().as_bool()
+    }
+
+    pub fn integer(&self) -> Option<u64> {
+        self.value.get_ref().as_integer()?.as_str().parse().ok()
+    }
+
+    pub fn float(&self) -> Option<f64> {
+        let value = self.value.get_ref();
+        let text = value.as_float().map(|float| float.as_str());
+        text.or_else(|| value.as_integer().map(|integer| integer.as_str()))?
+            .parse()
+            .ok()
+    }
+
+    /// The elements of a list.
+    pub fn elements(&self) -> Option<Vec<Value<'a>>> {
+        let elements = self.value.get_ref().as_array()?.iter();
+        let elements = elements.map(|value| Value {
+            source: self.source,
+            path: self.path.clone(),
+            value,
+        });
+        Some(elements.collect())
+    }
+
+    /// The table that it is.
+    pub fn table(&self) -> Result<Reader<'a>, Problem> {
+        let table = self.value.get_ref().as_table();
+        let table = table.ok_or_else(|| self.problem("a table belongs here"))?;
+        let name = match &self.path {
+            (outer, key) if outer.is_empty() => (*key).to_owned(),
+            (outer, key) => format!("{outer}.{key}"),
         };
-        let weights: Vec<u64> = names
-            .iter()
-            .map(|name| table.number(name, 0))
-            .collect::<Result<_, _>>()?;
-        table.done()?;
-        if weights.iter().all(|weight| *weight == 0) {
-            return Err(self.problem_at(key, "no operation has a weight"));
+        let offset = self.value.span().start;
+        Ok(Reader::new(self.source, &name, offset, table))
+    }
+
+    /// One of these words.
+    pub fn chosen<T: Copy>(&self, words: &[(&str, T)]) -> Result<T, Problem> {
+        let text = self.text().ok_or_else(|| {
+            let words: Vec<String> = words
+                .iter()
+                .map(|(word, _)| format!("\"{word}\""))
+                .collect();
+            self.problem(format!("one of {} belongs here", words.join(", ")))
+        })?;
+        match words.iter().find(|(word, _)| *word == text) {
+            Some((_, choice)) => Ok(*choice),
+            None => {
+                let hint = nearest(text, words.iter().map(|(word, _)| *word));
+                Err(self.problem(format!("`{text}` is not known here{hint}")))
+            }
         }
-        Ok(weights)
     }
-
-    fn inner(&self, key: &str, offset: usize, table: &'a DeTable<'a>) -> Reader<'a> {
-        let name = if self.name.is_empty() {
-            key.to_owned()
-        } else {
-            format!("{}.{key}", self.name)
-        };
-        Reader::new(self.source, &name, offset, table)
-    }
-}
-
-fn integer(value: Value<'_>) -> Option<u64> {
-    value.get_ref().as_integer()?.as_str().parse().ok()
-}
-
-fn fraction(value: Value<'_>) -> Option<f64> {
-    let value = value.get_ref();
-    let text = value.as_float().map(|float| float.as_str());
-    text.or_else(|| value.as_integer().map(|integer| integer.as_str()))?
-        .parse()
-        .ok()
 }
 
 /// ": did you mean …?", if one of the known words is near.
-fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
+pub fn nearest<'a>(word: &str, known: impl Iterator<Item = &'a str>) -> String {
     let near = known.map(|known| (distance(word, known), known)).min();
     match near {
         Some((distance, known)) if distance <= word.len().max(known.len()) / 2 => {

@@ -60,7 +60,7 @@ by_ms = [10, 50]
 kind = "clock"
 at = "1s"
 for = "1s"
-target = "follower"
+target = ["any follower", "any"]
 rate = [0.9, 1.1]
 wall_behind = "70s"
 
@@ -115,17 +115,18 @@ fn a_recurring_fault_becomes_one_for_each_time() {
 #[test]
 fn checks_that_are_not_mentioned_are_all_on() {
     let scenario = Scenario::parse("test.toml", WHOLE).expect("it is right");
-    let always = scenario
-        .checks
+    let checks = scenario.checks();
+    let always = checks
         .iter()
-        .filter(|check| check.phase() == check::Phase::Always);
+        .filter(|check| check.phase() == crate::check::Phase::Always);
     assert_eq!(always.count(), 1);
-    assert!(scenario.checks.contains(&Check::Durable));
+    assert!(checks.contains(&Check::Durable));
 }
 
 #[test]
 fn mistakes_name_file_line_and_what_was_meant() {
     let fault = "[[workload]]\nkind = \"kv\"\n[[fault]]\nkind = \"partition\"\n";
+    let crash = "[[workload]]\nkind = \"kv\"\n[[fault]]\nkind = \"crash\"\ntarget = \"all\"\n";
     let cases = [
         (
             "budgte = \"1s\"",
@@ -141,7 +142,7 @@ fn mistakes_name_file_line_and_what_was_meant() {
         ),
         (
             "budget = 5",
-            "test.toml:1: budget: a time such as \"5s\" or \"200ms\", or a pair of them belongs here",
+            "test.toml:1: budget: a time such as \"5s\" or \"200ms\", or a pair of them, belongs here",
         ),
         (
             "[check]\nalways = [\"log-machting\"]",
@@ -157,13 +158,55 @@ fn mistakes_name_file_line_and_what_was_meant() {
         ),
         (
             &format!("{fault}at = \"5s..9s\"\nsplit = [[\"leadr\"], [\"rest\"]]"),
-            "test.toml:6: split: `leadr` names no member; there are leader, follower, \
-             follower:N, member:N, any, minority, all and rest",
+            "test.toml:6: split: `leadr` names no member; there are leader, any follower, any, \
+             minority, majority, any minority, any majority, all, rest, member:N, follower:N; did \
+             you mean `leader`?",
         ),
         ("[cluster\nmembers = 3", "test.toml:1: "),
         (
             "[[workload]]\nkind = \"kv\"\n[expect]\nresult = \"caught\"",
             "test.toml:3: a planted bug needs",
+        ),
+        (
+            &format!("{fault}at = \"5s\"\nfor = \"1s\"\nrestart_after = \"1s\""),
+            "test.toml:3: fault needs a `split`",
+        ),
+        (
+            &format!("{crash}at = \"5s\"\nfor = \"1s\"\nrestart_after = \"1s\""),
+            "test.toml:8: `for` and `restart_after` contradict each other: both say how long",
+        ),
+        (
+            &format!("{crash}at = \"5s\"\nfor = \"1s\""),
+            "test.toml:7: for: a fault of kind crash has no `for`: how long it lasts is its \
+             `restart_after`",
+        ),
+        (
+            &format!("{crash}at = \"5s..9s\"\nevery = \"1s\"\ntimes = 3"),
+            "test.toml:8: `every` and `times` contradict each other: both say how often",
+        ),
+        (
+            &format!("{crash}at = \"5s..9s\"\nrestart_after = \"1s\""),
+            "test.toml:7: `at` and `restart_after` contradict each other: with at = \"from..to\"",
+        ),
+        (
+            "[cluster]\nmembers = 9",
+            "test.toml:2: members: a whole number from 1 to 7 belongs here",
+        ),
+        (
+            "[cluster]\nelection_ms = [500, 100]",
+            "test.toml:2: election_ms: the range is upside down",
+        ),
+        (
+            "[cluster]\nelection_ms = 500\nheartbeat_ms = 300",
+            "test.toml:2: election_ms: an election timeout is at least twice the `heartbeat_ms`",
+        ),
+        (
+            "[cluster]\nnetwork = { loss = 2 }",
+            "test.toml:2: loss: a number from 0 to 1, or a pair of them, belongs here",
+        ),
+        (
+            "[check]\nalways = [\"durable\"]",
+            "test.toml:2: always: `durable` belongs to `history`",
         ),
     ];
     for (text, expected) in cases {

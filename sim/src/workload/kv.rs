@@ -3,8 +3,9 @@
 use crate::client::Client;
 use crate::history::{Reply, Request};
 use crate::rng::Rng;
-use crate::scenario::reader::{Problem, Reader};
-use crate::scenario::units::{Span, Times};
+use crate::scenario::choice::{Mix, choices};
+use crate::scenario::settings::settings;
+use crate::scenario::units::{Count, Counts, Time, Times};
 use crate::time;
 use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
@@ -13,55 +14,43 @@ use detcd_core::api::{
     TxnRequest,
 };
 use std::collections::BTreeMap;
-use std::fmt;
-use std::time::Duration;
 
-#[derive(Clone, Debug)]
-pub struct Kv {
-    pub clients: Span,
-    pub keys: Span,
-    /// Operations of all clients together.
-    pub ops: Span,
-    /// What a client waits between two operations.
-    pub pause: Span,
-    /// What a client waits for an answer.
-    pub timeout: Span,
-    pub value_bytes: Span,
-    mix: Vec<u64>,
+settings! {
+    /// Clients that read, write, delete and compare a few keys that they share.
+    pub struct Kv {
+        /// How many clients.
+        pub clients: Count [1..=1000] = 4,
+        /// How many keys they share.
+        pub keys: Count [1..=100_000] = 5,
+        /// Operations of all clients together.
+        pub ops: Count = 500,
+        /// What a client waits between two operations.
+        pub pause: Times = ("0ms", "100ms"),
+        /// What a client waits for an answer.
+        pub timeout: Time = "3s",
+        /// How long values are.
+        pub value_bytes: Counts = (8, 64),
+        /// How often each operation is drawn.
+        mix: Mix<Operation> = [
+            (Operation::Put, 5),
+            (Operation::Get, 3),
+            (Operation::Txn, 1),
+            (Operation::Delete, 1),
+        ],
+    }
 }
 
-const OPERATIONS: [&str; 4] = ["put", "get", "txn", "delete"];
+choices! {
+    /// What a client does next.
+    enum Operation {
+        Put = "put",
+        Get = "get",
+        Txn = "txn",
+        Delete = "delete",
+    }
+}
 
 impl Kv {
-    pub fn read(reader: &Reader<'_>) -> Result<Kv, Problem> {
-        let kv = Kv {
-            clients: reader.numbers("clients", Span::one(4))?,
-            keys: reader.numbers("keys", Span::one(5))?,
-            ops: reader.numbers("ops", Span::one(500))?,
-            pause: reader.times("pause", Span::of(0, 100))?,
-            timeout: reader.times("timeout", Span::one(3000))?,
-            value_bytes: reader.numbers("value_bytes", Span::of(8, 64))?,
-            mix: reader.weights("mix", &OPERATIONS, &[5, 3, 1, 1])?,
-        };
-        if kv.clients.low == 0 || kv.keys.low == 0 {
-            return Err(reader.problem("there is no work without clients and keys"));
-        }
-        Ok(kv)
-    }
-
-    pub fn resolve(&self, rng: &mut Rng) -> Kv {
-        Kv {
-            clients: self.clients.draw(rng),
-            keys: self.keys.draw(rng),
-            ops: self.ops.draw(rng),
-            // These are drawn for each operation.
-            pause: self.pause,
-            timeout: self.timeout.draw(rng),
-            value_bytes: self.value_bytes,
-            mix: self.mix.clone(),
-        }
-    }
-
     /// What client `number` of these does.
     async fn run(&self, number: u64, mut client: Client) {
         let clients = self.clients.value();
@@ -73,8 +62,8 @@ impl Kv {
             if let Some((request, revision, reply)) = done {
                 generator.learn(&request, revision, &reply);
             }
-            let pause = generator.rng.range(self.pause.range());
-            time::sleep(Duration::from_millis(pause)).await;
+            let pause = self.pause.pick(&mut generator.rng);
+            time::sleep(pause).await;
         }
     }
 }
@@ -94,8 +83,8 @@ struct Generator {
     rng: Rng,
     name: String,
     keys: Vec<Bytes>,
-    weights: Vec<u64>,
-    value_bytes: Span,
+    mix: Mix<Operation>,
+    value_bytes: Counts,
     written: u64,
     /// The last value seen of each key.
     seen: BTreeMap<Bytes, Bytes>,
@@ -110,7 +99,7 @@ impl Generator {
             keys: (0..kv.keys.value())
                 .map(|key| Bytes::from(format!("k/{key}")))
                 .collect(),
-            weights: kv.mix.clone(),
+            mix: kv.mix.clone(),
             value_bytes: kv.value_bytes,
             written: 0,
             seen: BTreeMap::new(),
@@ -119,11 +108,11 @@ impl Generator {
     }
 
     fn next(&mut self) -> Request {
-        match OPERATIONS[self.rng.weighted(&self.weights)] {
-            "put" => Request::Put(self.put()),
-            "get" => Request::Range(self.get()),
-            "delete" => Request::Delete(self.delete()),
-            _ => Request::Txn(self.txn()),
+        match self.mix.pick(&mut self.rng) {
+            Operation::Put => Request::Put(self.put()),
+            Operation::Get => Request::Range(self.get()),
+            Operation::Txn => Request::Txn(self.txn()),
+            Operation::Delete => Request::Delete(self.delete()),
         }
     }
 
@@ -285,25 +274,5 @@ impl Generator {
             success: vec![Op::Txn(inner)],
             failure: outer.failure,
         }
-    }
-}
-
-impl fmt::Display for Kv {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "kind = \"kv\"\nclients = {}", self.clients)?;
-        writeln!(f, "keys = {}\nops = {}", self.keys, self.ops)?;
-        writeln!(
-            f,
-            "pause = {}\ntimeout = {}",
-            Times(self.pause),
-            Times(self.timeout)
-        )?;
-        writeln!(f, "value_bytes = {}", self.value_bytes)?;
-        let mix: Vec<String> = OPERATIONS
-            .iter()
-            .zip(&self.mix)
-            .map(|(name, weight)| format!("{name} = {weight}"))
-            .collect();
-        writeln!(f, "mix = {{ {} }}", mix.join(", "))
     }
 }

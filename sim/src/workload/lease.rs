@@ -4,49 +4,34 @@ use crate::client::Client;
 use crate::history::{KeepAlive, LeaseLife, Reply, Request};
 use crate::protocol::Method;
 use crate::rng::Rng;
-use crate::scenario::reader::{Problem, Reader};
-use crate::scenario::units::Span;
+use crate::scenario::settings::settings;
+use crate::scenario::units::{Count, Counts, Time};
 use crate::time;
 use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
 use detcd_wire::etcdserverpb as pb;
-use std::fmt;
 use std::time::Duration;
 
 /// How long a client waits for the end of a lease that it does not renew any more. Far longer
 /// than any time-to-live, elections and faults included.
 pub const WAIT_MAX: Duration = Duration::from_secs(60);
 
-#[derive(Clone, Debug)]
-pub struct Lease {
-    pub clients: Span,
-    /// Leases of each client, one after the other.
-    rounds: Span,
-    ttl_s: Span,
-    timeout: Span,
+settings! {
+    /// Clients that grant leases, attach a key, keep them alive for a while, and wait for the end.
+    pub struct Lease {
+        /// How many clients.
+        pub clients: Count [1..=1000] = 3,
+        /// Leases of each client, one after the other.
+        rounds: Count = 4,
+        /// Their time to live, in seconds; drawn for each lease.
+        ttl_s: Counts [1..=3600] = (2, 4),
+        /// What a client waits for an answer.
+        timeout: Time = "2s",
+    }
 }
 
 impl Lease {
-    pub fn read(reader: &Reader<'_>) -> Result<Lease, Problem> {
-        Ok(Lease {
-            clients: reader.numbers("clients", Span::one(3))?,
-            rounds: reader.numbers("rounds", Span::one(4))?,
-            ttl_s: reader.numbers("ttl_s", Span::of(2, 4))?,
-            timeout: reader.times("timeout", Span::one(2000))?,
-        })
-    }
-
-    pub fn resolve(&self, rng: &mut Rng) -> Lease {
-        Lease {
-            clients: self.clients.draw(rng),
-            rounds: self.rounds.draw(rng),
-            // Drawn for each lease.
-            ttl_s: self.ttl_s,
-            timeout: self.timeout.draw(rng),
-        }
-    }
-
     async fn run(&self, client: Client) {
         let rng = client.rng("lease");
         let mut work = Holder {
@@ -157,13 +142,5 @@ impl Holder {
             time::sleep(Duration::from_millis(self.rng.range(50..=300))).await;
         }
         self.keep_alive(life).await;
-    }
-}
-
-impl fmt::Display for Lease {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "kind = \"lease\"\nclients = {}", self.clients)?;
-        writeln!(f, "rounds = {}\nttl_s = {}", self.rounds, self.ttl_s)?;
-        crate::scenario::time_line(f, "timeout", self.timeout)
     }
 }

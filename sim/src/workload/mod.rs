@@ -7,8 +7,8 @@ pub mod lease;
 pub mod watch;
 
 use crate::client::Client;
-use crate::rng::Rng;
 use crate::scenario::reader::{Problem, Reader};
+use crate::scenario::settings::{Settings, kinds, toml};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fmt;
@@ -32,7 +32,7 @@ pub trait Stage {
 /// What the kinds of workload have in common.
 ///
 /// `name` is the workload's own within its scenario: keys that begin so are nobody else's.
-pub trait Work {
+pub trait Work: Settings {
     /// What must be there before any client starts, put there in calm; the job may be given up
     /// and done again, by another client.
     fn setup(&self, _name: &str) -> Option<Box<dyn FnOnce(Client) -> Job + Send>> {
@@ -43,61 +43,21 @@ pub trait Work {
     fn start(&self, name: &str, stage: &mut dyn Stage);
 }
 
-#[derive(Clone, Debug)]
-pub enum Workload {
-    Kv(kv::Kv),
-    Watch(watch::Watch),
-    Lease(lease::Lease),
+kinds! {
+    /// What clients do. To add a workload, write a file with its settings and a line here.
+    pub enum Workload: Work {
+        "kv" => Kv(kv::Kv),
+        "watch" => Watch(watch::Watch),
+        "lease" => Lease(lease::Lease),
+    }
 }
-
-#[derive(Clone, Copy)]
-enum Name {
-    Kv,
-    Watch,
-    Lease,
-}
-
-const NAMES: [(&str, Name); 3] = [
-    ("kv", Name::Kv),
-    ("watch", Name::Watch),
-    ("lease", Name::Lease),
-];
 
 impl Workload {
-    pub fn read(reader: &Reader<'_>) -> Result<Workload, Problem> {
-        reader.required_text("kind")?;
-        let workload = match reader.choice("kind", &NAMES, Name::Kv)? {
-            Name::Kv => Workload::Kv(kv::Kv::read(reader)?),
-            Name::Watch => Workload::Watch(watch::Watch::read(reader)?),
-            Name::Lease => Workload::Lease(lease::Lease::read(reader)?),
-        };
+    /// Reads the whole of a table.
+    pub fn read_whole(reader: &Reader<'_>) -> Result<Workload, Problem> {
+        let workload = Workload::read(reader)?;
         reader.done()?;
         Ok(workload)
-    }
-
-    /// The kind's name.
-    pub fn name(&self) -> &'static str {
-        match self {
-            Workload::Kv(_) => "kv",
-            Workload::Watch(_) => "watch",
-            Workload::Lease(_) => "lease",
-        }
-    }
-
-    pub fn work(&self) -> &dyn Work {
-        match self {
-            Workload::Kv(kv) => kv,
-            Workload::Watch(watch) => watch,
-            Workload::Lease(lease) => lease,
-        }
-    }
-
-    pub fn resolve(&self, rng: &mut Rng) -> Workload {
-        match self {
-            Workload::Kv(kv) => Workload::Kv(kv.resolve(rng)),
-            Workload::Watch(watch) => Workload::Watch(watch.resolve(rng)),
-            Workload::Lease(lease) => Workload::Lease(lease.resolve(rng)),
-        }
     }
 }
 
@@ -122,10 +82,7 @@ pub fn job<F: Future<Output = ()> + Send + 'static>(
 
 impl fmt::Display for Workload {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Workload::Kv(kv) => write!(f, "{kv}"),
-            Workload::Watch(watch) => write!(f, "{watch}"),
-            Workload::Lease(lease) => write!(f, "{lease}"),
-        }
+        writeln!(f, "kind = \"{}\"", self.name())?;
+        f.write_str(&toml(&self.inner().entries(), "workload"))
     }
 }

@@ -4,9 +4,8 @@ use crate::client::Client;
 use crate::history::Watched;
 use crate::net::{NetError, stream::Stream};
 use crate::protocol::Method;
-use crate::rng::Rng;
-use crate::scenario::reader::{Problem, Reader};
-use crate::scenario::units::{Span, Times};
+use crate::scenario::settings::settings;
+use crate::scenario::units::{Count, Times};
 use crate::time;
 use crate::trace;
 use crate::workload::{Stage, Until, Work};
@@ -15,37 +14,25 @@ use detcd_core::api::{KeyRange, WatchCreate, WatchId, WatchRequest, WatchRespons
 use detcd_wire::etcdserverpb as pb;
 use futures::FutureExt;
 use prost::Message as _;
-use std::fmt;
 use std::time::Duration;
 
 /// How often a watcher looks up whether the end has come.
 const ASK_EVERY: Duration = Duration::from_millis(500);
 
-#[derive(Clone, Debug)]
-pub struct Watch {
-    pub watchers: Span,
-    prefix: String,
-    /// How long a watcher waits on a silent stream before it connects elsewhere.
-    patience: Span,
+settings! {
+    /// Watchers of a prefix that lose their connections and resume where they were.
+    pub struct Watch {
+        /// How many watchers.
+        pub watchers: Count [1..=100_000] = 2,
+        /// What they watch.
+        prefix: String = "k/",
+        /// How long a watcher waits on a silent stream before it connects elsewhere; drawn for
+        /// each connection.
+        patience: Times = ("1s", "5s"),
+    }
 }
 
 impl Watch {
-    pub fn read(reader: &Reader<'_>) -> Result<Watch, Problem> {
-        Ok(Watch {
-            watchers: reader.numbers("watchers", Span::one(2))?,
-            prefix: reader.text("prefix")?.unwrap_or("k/").to_owned(),
-            patience: reader.times("patience", Span::of(1000, 5000))?,
-        })
-    }
-
-    pub fn resolve(&self, rng: &mut Rng) -> Watch {
-        Watch {
-            watchers: self.watchers.draw(rng),
-            prefix: self.prefix.clone(),
-            patience: self.patience,
-        }
-    }
-
     /// Watches until it has seen everything up to the revision that `until` says in the end.
     async fn run(&self, client: Client, until: Until) -> Watched {
         let mut rng = client.rng("watch");
@@ -83,13 +70,13 @@ impl Work for Watch {
 
 /// Watches as `seen` says, over as many connections as it takes. Connects elsewhere when one
 /// breaks or is silent for too long.
-pub async fn follow(mut client: Client, seen: Watched, patience: Span, until: Until) -> Watched {
+pub async fn follow(mut client: Client, seen: Watched, patience: Times, until: Until) -> Watched {
     let mut rng = client.rng("patience");
     let next = seen.start;
     let mut session = Session { seen, next, until };
     loop {
         let mut stream = client.open(Method::Watch);
-        let patience = Duration::from_millis(rng.range(patience.range()));
+        let patience = patience.pick(&mut rng);
         match session.follow(&mut stream, patience).await {
             Ended::Complete => return session.seen,
             Ended::Broken(why) => {
@@ -202,16 +189,4 @@ async fn send(stream: &Stream, request: WatchRequest) -> Result<(), NetError> {
 fn decode(body: Bytes) -> WatchResponse {
     let response = pb::WatchResponse::decode(body).expect("a server encodes what it sends");
     WatchResponse::try_from(response).expect("a server's events have keys")
-}
-
-impl fmt::Display for Watch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "kind = \"watch\"\nwatchers = {}", self.watchers)?;
-        writeln!(
-            f,
-            "prefix = \"{}\"\npatience = {}",
-            self.prefix,
-            Times(self.patience)
-        )
-    }
 }
