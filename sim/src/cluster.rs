@@ -64,7 +64,7 @@ pub fn network(plan: &Plan, seed: u64) -> Net {
         .create_node()
         .name("network")
         .build();
-    trace::name_node(node.id().to_string(), "net");
+    trace::name_node(node.id(), "net");
     let manners = Manners {
         latency_ms: plan.network.latency_ms.range(),
         loss: plan.network.loss.value(),
@@ -201,8 +201,8 @@ impl Machine {
         let engine = madsim::runtime::Handle::current();
         let builder = engine.create_node().name(&name);
         let node = builder.init(move || run(process.clone())).build();
-        trace::name_node(node.id().to_string(), &name);
-        observer::name_member(node.id().to_string(), setup.index);
+        trace::name_node(node.id(), &name);
+        observer::name_member(node.id(), setup.index);
         Machine {
             node: node.id(),
             host: setup.host,

@@ -13,6 +13,8 @@ pub mod disk;
 pub mod fault;
 pub mod history;
 pub mod ledger;
+#[cfg(madsim)]
+pub mod look;
 pub mod model;
 pub mod net;
 pub mod observer;

@@ -19,6 +19,7 @@ fn main() -> ExitCode {
 #[cfg(madsim)]
 mod command {
     use clap::{Parser, Subcommand};
+    use detcd_sim::look::Look;
     use detcd_sim::one::{self, One};
     use detcd_sim::scenario::{self, Scenario};
     use detcd_sim::series::{Named, Series};
@@ -51,7 +52,7 @@ mod command {
             /// Runs everything in two processes and compares their traces.
             #[arg(long)]
             twice: bool,
-            /// Writes every event of the (one) run to a file.
+            /// Writes every event of the (one) run to a file, as a line of JSON.
             #[arg(long)]
             trace: Option<PathBuf>,
             /// Processes at a time.
@@ -61,6 +62,8 @@ mod command {
             #[arg(long)]
             without_mutant: bool,
         },
+        /// Prints the events of a run, or of a file that `run --trace` wrote.
+        Trace(Look),
         /// Prints what a seed makes of a scenario.
         Plan {
             path: PathBuf,
@@ -69,7 +72,7 @@ mod command {
         },
         /// Prints the reference of scenario files, as Markdown.
         Schema,
-        /// One run in this very process.
+        /// One run in this very process, as `run` starts it.
         #[command(hide = true)]
         One {
             path: PathBuf,
@@ -131,6 +134,10 @@ mod command {
                 print!("{}", scenario::schema::reference());
                 ExitCode::SUCCESS
             }
+            Command::Trace(look) => match show(&look) {
+                Ok(()) => ExitCode::SUCCESS,
+                Err(problem) => usage(&problem),
+            },
             Command::One {
                 path,
                 seed,
@@ -166,6 +173,17 @@ mod command {
             return usage(&format!("{}: {error}", tell.display()));
         }
         ExitCode::from(told.verdict.exit_code())
+    }
+
+    fn show(look: &Look) -> Result<(), String> {
+        if !look.is_of_scenario() {
+            return look.at_file();
+        }
+        let mut scenario = load(&look.path)?;
+        if look.without_mutant {
+            scenario.head.expect.clean();
+        }
+        look.at_scenario(&scenario)
     }
 
     fn usage(problem: &str) -> ExitCode {

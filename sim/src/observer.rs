@@ -9,7 +9,7 @@ use crate::check::steps::{Step, Steps, What};
 use crate::history::Revisions;
 use crate::ledger::Ledger;
 use crate::store::Vault;
-use crate::trace;
+use crate::trace::{self, EngineNode, Value};
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::fmt::{self, Write as _};
@@ -19,8 +19,8 @@ use tracing::{Event, Level, Metadata, Subscriber};
 
 /// What the observer knows of a run. One run has one thread.
 struct Observed {
-    /// Members by the name of the engine's node, counted from 0.
-    members: BTreeMap<String, usize>,
+    /// Members by their node of the engine, counted from 0.
+    members: BTreeMap<EngineNode, usize>,
     vaults: Vec<Vault>,
     steps: Steps,
     ledger: Ledger,
@@ -46,7 +46,7 @@ pub fn start(checks: &[Check], vaults: Vec<Vault>) {
 }
 
 /// Names the member that runs on a node of the engine.
-pub fn name_member(engine_node: String, member: usize) {
+pub fn name_member(engine_node: EngineNode, member: usize) {
     with(|observed| observed.members.insert(engine_node, member));
 }
 
@@ -80,8 +80,8 @@ impl Observed {
     }
 
     /// A step of raft, as the engine's room tells it.
-    fn raft_step(&mut self, member: usize, said: &Said) {
-        let number = |name| said.numbers.get(name).copied().unwrap_or(0);
+    fn raft_step(&mut self, member: usize, said: &SaidStep) {
+        let number = |name| said.number(name);
         let (index, term, hash) = (number("index"), number("term"), number("hash"));
         match said.message.as_str() {
             "appended" => self.step(member, What::Appended { index, term, hash }),
@@ -139,18 +139,14 @@ impl Subscriber for Listener {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let mut said = Said::default();
-        event.record(&mut said);
-        let node = trace::engine_node();
         if event.metadata().target() == STEP {
-            trace::event("step", format_args!("{}{}", said.message, said.fields));
-            with(|observed| {
-                if let Some(member) = observed.members.get(&node).copied() {
-                    observed.raft_step(member, &said);
-                }
-            });
+            let mut said = SaidStep::default();
+            event.record(&mut said);
+            hear_step(&said);
             return;
         }
+        let mut said = Said::default();
+        event.record(&mut said);
         let level = event.metadata().level();
         trace::event(
             "log",
@@ -170,32 +166,85 @@ impl Subscriber for Listener {
     fn exit(&self, _: &Id) {}
 }
 
+/// A step of raft goes into the trace as an event of its own kind, and to the invariants.
+fn hear_step(said: &SaidStep) {
+    let mut fields = [("", Value::Number(0)); STEP_FIELDS_MAX];
+    let fields = &mut fields[..said.numbers.len()];
+    for (field, (name, number)) in fields.iter_mut().zip(&said.numbers) {
+        *field = (name, Value::Number(*number));
+    }
+    trace::record(said.kind(), fields);
+    with(|observed| {
+        let member = trace::engine_node().and_then(|node| observed.members.get(&node).copied());
+        if let Some(member) = member {
+            observed.raft_step(member, said);
+        }
+    });
+}
+
+/// No step has more fields.
+const STEP_FIELDS_MAX: usize = 8;
+
+/// The content of a step: a message and numbers.
+#[derive(Default)]
+struct SaidStep {
+    message: String,
+    numbers: Vec<(&'static str, u64)>,
+}
+
+impl SaidStep {
+    fn number(&self, wanted: &str) -> u64 {
+        let found = self.numbers.iter().find(|(name, _)| *name == wanted);
+        found.map_or(0, |(_, number)| *number)
+    }
+
+    /// The kind of the event in the trace.
+    fn kind(&self) -> &'static str {
+        const KINDS: [(&str, &str); 9] = [
+            ("appended", "raft.appended"),
+            ("committed", "raft.committed"),
+            ("applied", "raft.applied"),
+            ("published", "raft.published"),
+            ("restored", "raft.restored"),
+            ("role", "raft.role"),
+            ("truncated", "raft.truncated"),
+            ("purged", "raft.purged"),
+            ("snapshot built", "raft.snapshot-built"),
+        ];
+        let kind = KINDS.iter().find(|(message, _)| *message == self.message);
+        let (_, kind) = kind.unwrap_or_else(|| panic!("no step is called `{}`", self.message));
+        kind
+    }
+}
+
+impl Visit for SaidStep {
+    fn record_u64(&mut self, field: &Field, value: u64) {
+        self.numbers.push((field.name(), value));
+    }
+
+    fn record_i64(&mut self, field: &Field, value: i64) {
+        let value = u64::try_from(value).expect("no step has a negative number");
+        self.numbers.push((field.name(), value));
+    }
+
+    fn record_bool(&mut self, field: &Field, value: bool) {
+        self.numbers.push((field.name(), u64::from(value)));
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        assert_eq!(field.name(), "message", "a step has numbers and a name");
+        write!(self.message, "{value:?}").expect("a string takes every write");
+    }
+}
+
 /// The content of a log event.
 #[derive(Default)]
 struct Said {
     message: String,
-    numbers: BTreeMap<&'static str, u64>,
     fields: String,
 }
 
 impl Visit for Said {
-    fn record_u64(&mut self, field: &Field, value: u64) {
-        self.numbers.insert(field.name(), value);
-        self.record_debug(field, &value);
-    }
-
-    fn record_i64(&mut self, field: &Field, value: i64) {
-        if let Ok(value) = u64::try_from(value) {
-            self.numbers.insert(field.name(), value);
-        }
-        self.record_debug(field, &value);
-    }
-
-    fn record_bool(&mut self, field: &Field, value: bool) {
-        self.numbers.insert(field.name(), u64::from(value));
-        self.record_debug(field, &value);
-    }
-
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let written = if field.name() == "message" {
             write!(self.message, "{value:?}")

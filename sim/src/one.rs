@@ -3,6 +3,7 @@
 use crate::run::{self, Report};
 use crate::scenario::Scenario;
 use crate::trace;
+use crate::trace::lines::JsonLines;
 use crate::verdict::{Told, Verdict};
 use detcd_core::mutants::Mutant;
 use std::collections::BTreeSet;
@@ -20,14 +21,11 @@ pub struct One<'a> {
 /// Runs, prints the plan and what was found.
 pub fn run(one: One<'_>) -> Result<Told, String> {
     if let Some(name) = one.mutant {
-        let mutant = Mutant::ALL.iter().find(|(known, _)| *known == name);
-        let known: Vec<&str> = Mutant::ALL.iter().map(|(known, _)| *known).collect();
-        let (_, mutant) =
-            mutant.ok_or_else(|| format!("no mutant `{name}`; there are {known:?}"))?;
-        mutant.choose();
+        choose_mutant(name)?;
     }
     if let Some(path) = one.trace {
-        trace::write_to(path).map_err(|error| format!("{}: {error}", path.display()))?;
+        let lines = JsonLines::create(path);
+        trace::listen(lines.map_err(|error| format!("{}: {error}", path.display()))?);
     }
     let plan = one.scenario.resolve(one.seed);
     println!(
@@ -35,11 +33,20 @@ pub fn run(one: One<'_>) -> Result<Told, String> {
         one.seed
     );
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed)));
-    trace::flush();
+    trace::finish().map_err(|error| format!("the trace of the run: {error}"))?;
     Ok(match ran {
         Ok(report) => tell(&plan, report),
         Err(_) => crashed(),
     })
+}
+
+/// Switches a planted bug on, for the life of the process.
+pub fn choose_mutant(name: &str) -> Result<(), String> {
+    let mutant = Mutant::ALL.iter().find(|(known, _)| *known == name);
+    let known: Vec<&str> = Mutant::ALL.iter().map(|(known, _)| *known).collect();
+    let (_, mutant) = mutant.ok_or_else(|| format!("no mutant `{name}`; there are {known:?}"))?;
+    mutant.choose();
+    Ok(())
 }
 
 fn tell(plan: &Scenario, report: Report) -> Told {

@@ -52,7 +52,7 @@ pub fn run(plan: &Scenario, seed: u64) -> Report {
     let engine_seed = Rng::of(seed, "engine").next_u64();
     let runtime = madsim::runtime::Runtime::with_seed_and_config(engine_seed, Default::default());
     runtime.block_on(async {
-        trace::name_node(madsim::plugin::node().to_string(), "sim");
+        trace::name_node(madsim::plugin::node(), "sim");
         Run::start(plan, seed).finish().await
     })
 }

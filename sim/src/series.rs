@@ -1,10 +1,11 @@
 //! Many runs: a process for each, some at a time, and what they come to.
 
 use crate::scenario::Scenario;
+use crate::trace::difference;
 use crate::verdict::{Told, Verdict};
 use std::collections::VecDeque;
 use std::fs;
-use std::io::{BufRead, BufReader};
+use std::io::BufReader;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -182,8 +183,16 @@ impl Series {
         let traces = [scratch(job, "1.trace"), scratch(job, "2.trace")];
         self.run_process(job, 3, Some(&traces[0]));
         self.run_process(job, 4, Some(&traces[1]));
-        let difference = compare(&traces[0], &traces[1]);
-        difference.unwrap_or_else(|| "  two more runs, with traces, were equal".to_owned())
+        let open = |path: &PathBuf| fs::File::open(path).map(BufReader::new);
+        let compare = || difference::first(open(&traces[0])?, open(&traces[1])?);
+        let told = match compare() {
+            Ok(Some(difference)) => difference.to_string(),
+            Ok(None) => "two more runs, with traces, were equal".to_owned(),
+            Err(error) => format!("the traces of two more runs cannot be read: {error}"),
+        };
+        // Leftovers in the temporary folder harm nobody.
+        let _ = traces.map(fs::remove_file);
+        told
     }
 
     fn conclude(&self, named: &Named, done: &[&Done]) -> Verdict {
@@ -259,41 +268,4 @@ fn scratch(job: Job, end: &str) -> PathBuf {
         std::process::id()
     );
     std::env::temp_dir().join(name)
-}
-
-/// Where two traces part, and what led there. The files are removed.
-fn compare(first: &Path, second: &Path) -> Option<String> {
-    let open = |path: &Path| {
-        fs::File::open(path)
-            .ok()
-            .map(|file| BufReader::new(file).lines())
-    };
-    let (mut a, mut b) = (open(first)?, open(second)?);
-    let mut before: VecDeque<String> = VecDeque::new();
-    let mut number = 0u64;
-    let difference = loop {
-        number += 1;
-        let lines = (a.next().and_then(Result::ok), b.next().and_then(Result::ok));
-        match lines {
-            (None, None) => break None,
-            (Some(a), Some(b)) if a == b => {
-                if before.len() == 5 {
-                    before.pop_front();
-                }
-                before.push_back(a);
-            }
-            (a, b) => {
-                let end = || "(the run ends)".to_owned();
-                let before: Vec<String> = before.iter().map(|line| format!("    {line}")).collect();
-                let (a, b) = (a.unwrap_or_else(end), b.unwrap_or_else(end));
-                let before = before.join("\n");
-                break Some(format!(
-                    "  the first differing event is number {number}:\n{before}\n  1 {a}\n  2 {b}"
-                ));
-            }
-        }
-    };
-    // Leftovers in the temporary folder harm nobody.
-    let _ = (fs::remove_file(first), fs::remove_file(second));
-    difference
 }

@@ -46,7 +46,7 @@ impl Clients {
         let (number, name) = (self.count, format!("{kind}{}", self.count));
         let engine = madsim::runtime::Handle::current();
         let node = engine.create_node().name(&name).build();
-        trace::name_node(node.id().to_string(), &name);
+        trace::name_node(node.id(), &name);
         let identity = (Host(1000 + number), number, name);
         let (net, journal) = (self.net.clone(), self.journal.clone());
         let client = Client::new(net, journal, identity, self.members.clone(), self.seed);

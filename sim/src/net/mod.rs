@@ -17,9 +17,8 @@ pub mod stream;
 mod tests;
 pub mod transport;
 
-use crate::rng::{Rng, fnv};
+use crate::rng::Rng;
 use crate::time;
-use crate::trace;
 use bytes::Bytes;
 use futures::channel::oneshot;
 use link::{Links, Verdict};
@@ -285,7 +284,8 @@ impl Inner {
                 self.schedule(at, Some((from, to)), packet);
             }
             Verdict::Lost(why) => {
-                trace::event("net.lost", format_args!("{from:?} {to:?} {packet} {why}"));
+                let now = time::now();
+                packet.seen().tell("net.lost", (from, to), now, why);
             }
         }
     }
@@ -296,6 +296,7 @@ impl Inner {
         self.queue.push(Due {
             at,
             seq: self.seq,
+            sent: time::now(),
             path,
             packet,
         });
@@ -303,17 +304,20 @@ impl Inner {
     }
 
     fn deliver(&mut self, net: &Net, due: Due) {
-        let Due { path, packet, .. } = due;
+        let Due {
+            path, packet, sent, ..
+        } = due;
         if let Some((from, to)) = path
             && self.links.is_cut(from, to)
         {
-            trace::event(
-                "net.lost",
-                format_args!("{from:?} {to:?} {packet} cut under way"),
-            );
+            packet
+                .seen()
+                .tell("net.lost", (from, to), sent, "cut under way");
             return;
         }
-        trace::event("net.deliver", format_args!("{path:?} {packet}"));
+        if let Some(path) = path {
+            packet.seen().tell("net.deliver", path, sent, "");
+        }
         match packet {
             Packet::Request {
                 call,
@@ -346,7 +350,7 @@ impl Inner {
             Packet::Answer { call, body } => self.answer(call, Ok(body)),
             Packet::Refused { call } => self.answer(call, Err(NetError::Refused)),
             Packet::Reset { call } => self.answer(call, Err(NetError::Reset)),
-            Packet::Stream { conn, end } => self.push_stream_now(net, conn, end),
+            Packet::Stream { conn, end } => self.push_stream_now(net, (conn, end), sent),
         }
     }
 
@@ -373,9 +377,4 @@ impl Inner {
     pub(crate) fn is_cut(&self, from: Host, to: Host) -> bool {
         self.links.is_cut(from, to)
     }
-}
-
-/// What a packet carries, short enough for a line of the trace.
-pub(crate) fn digest(body: &Bytes) -> String {
-    format!("{}#{:08x}", body.len(), fnv(body) as u32)
 }

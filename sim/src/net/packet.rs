@@ -1,9 +1,9 @@
 //! What is under way.
 
-use super::{Host, Port, digest};
+use super::{Host, Port};
+use crate::{record, trace};
 use bytes::Bytes;
 use std::cmp::Ordering;
-use std::fmt;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
@@ -31,22 +31,62 @@ pub(crate) enum Packet {
     },
 }
 
-impl fmt::Display for Packet {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
+impl Packet {
+    /// What the trace says of it.
+    pub(crate) fn seen(&self) -> Seen<'_> {
+        let empty = &[];
+        let (what, way, number, body): (_, _, _, &[u8]) = match self {
             Packet::Request {
                 call,
                 port,
                 kind,
                 body,
-            } => {
-                write!(f, "request {call} {port:?}/{kind} {}", digest(body))
-            }
-            Packet::Answer { call, body } => write!(f, "answer {call} {}", digest(body)),
-            Packet::Refused { call } => write!(f, "refused {call}"),
-            Packet::Reset { call } => write!(f, "reset {call}"),
-            Packet::Stream { conn, end } => write!(f, "stream {conn}.{end}"),
+            } => ("request", Some((*port, *kind)), *call, body),
+            Packet::Answer { call, body } => ("answer", None, *call, body),
+            Packet::Refused { call } => ("refused", None, *call, empty),
+            Packet::Reset { call } => ("reset", None, *call, empty),
+            Packet::Stream { conn, .. } => ("stream", None, *conn, empty),
+        };
+        Seen {
+            what,
+            way,
+            number,
+            body,
         }
+    }
+}
+
+/// A packet as an event of the trace.
+pub(crate) struct Seen<'a> {
+    pub what: &'static str,
+    /// The port and the kind, where the packet says them.
+    pub way: Option<(Port, u8)>,
+    /// Of its call, or of its stream.
+    pub number: u64,
+    pub body: &'a [u8],
+}
+
+impl Seen<'_> {
+    /// `sent` is when it was put on the wire, `why` what stopped it.
+    pub(crate) fn tell(&self, kind: &str, (from, to): (Host, Host), sent: Duration, why: &str) {
+        let (port, method) = match self.way {
+            Some((Port::Peer, kind)) => ("peer", kind),
+            Some((Port::Client, kind)) => ("client", kind),
+            None => ("", 0),
+        };
+        record!(
+            kind,
+            what = self.what,
+            number = self.number,
+            from = from.0,
+            to = to.0,
+            sent = sent.as_nanos() as u64,
+            port = port,
+            method = method,
+            bytes = self.body.len(),
+            hash = trace::hash(self.body),
+            why = why,
+        );
     }
 }
 
@@ -56,6 +96,7 @@ pub(crate) struct Due {
     pub at: Duration,
     /// Ties are broken in order of sending.
     pub seq: u64,
+    pub sent: Duration,
     pub path: Option<(Host, Host)>,
     pub packet: Packet,
 }

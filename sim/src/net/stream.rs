@@ -1,10 +1,10 @@
 //! Streams: reliable, ordered messages both ways, with the failures that TCP shows.
 
 use super::link::Verdict;
-use super::packet::Packet;
+use super::packet::{Packet, Seen};
 use super::{Host, Incoming, Inner, Net, NetError, Port};
+use crate::record;
 use crate::time;
-use crate::trace;
 use bytes::Bytes;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -76,6 +76,23 @@ enum Queued {
     Closed,
     /// The process died.
     Reset,
+}
+
+impl Queued {
+    fn seen(&self, conn: u64) -> Seen<'_> {
+        let (what, body): (_, &[u8]) = match self {
+            Queued::Opening => ("stream opens", &[]),
+            Queued::Body(body) => ("stream message", body),
+            Queued::Closed => ("stream closes", &[]),
+            Queued::Reset => ("stream resets", &[]),
+        };
+        Seen {
+            what,
+            way: None,
+            number: conn,
+            body,
+        }
+    }
 }
 
 impl Stream {
@@ -273,7 +290,7 @@ impl Inner {
     }
 
     /// The head of a direction's queue arrives, or finds its way cut and backs off.
-    pub(crate) fn push_stream_now(&mut self, net: &Net, conn: u64, end: usize) {
+    pub(crate) fn push_stream_now(&mut self, net: &Net, (conn, end): (u64, usize), sent: Duration) {
         let Some(found) = self.conns.get_mut(&conn) else {
             return;
         };
@@ -281,11 +298,20 @@ impl Inner {
         found.directions[end].trying = false;
         let stuck_since = found.directions[end].stuck_since;
         if stuck_since.is_some_and(|since| time::now() >= since + PATIENCE) {
-            trace::event("net.broken", format_args!("stream {conn} {from:?} {to:?}"));
+            record!("net.broken", number = conn, from = from.0, to = to.0);
             self.break_stream(conn, NetError::Reset);
             return;
         }
-        if self.is_cut(from, to) {
+        let cut = self.is_cut(from, to);
+        if let Some(head) = self.conns[&conn].directions[end].queue.front() {
+            let (kind, why) = if cut {
+                ("net.stuck", "cut")
+            } else {
+                ("net.deliver", "")
+            };
+            head.seen(conn).tell(kind, (from, to), sent, why);
+        }
+        if cut {
             let after = self.back_off(conn, end);
             self.conns
                 .get_mut(&conn)

@@ -1,0 +1,89 @@
+//! `cargo sim trace`: the events of a run, for a person who looks for the reason of something.
+
+use crate::one;
+use crate::run;
+use crate::scenario::Scenario;
+use crate::scenario::units::parse_time;
+use crate::trace::lines::{Line, Printer, Wanted};
+use crate::trace::{self, Sink as _};
+use clap::Args;
+use regex::Regex;
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, BufWriter};
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+#[derive(Args)]
+pub struct Look {
+    /// A scenario, or a file that `run --trace` wrote.
+    pub path: PathBuf,
+    #[arg(long, default_value_t = 1)]
+    pub seed: u64,
+    /// Only what happened up to this time, such as "5s" or "12500ms".
+    #[arg(long, value_parser = time)]
+    until: Option<Duration>,
+    /// Only what happened here: a member's number or a name such as m2, c1, net or sim.
+    #[arg(long)]
+    node: Option<String>,
+    /// Only events whose line this regular expression finds.
+    #[arg(long)]
+    grep: Option<Regex>,
+    /// Leaves out the planted bug of a must-fail scenario.
+    #[arg(long)]
+    pub without_mutant: bool,
+}
+
+fn time(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text).map(Duration::from_millis);
+    time.ok_or_else(|| "a time is written as \"5s\" or \"200ms\"".to_owned())
+}
+
+impl Look {
+    pub fn is_of_scenario(&self) -> bool {
+        self.path.extension().is_some_and(|end| end == "toml")
+    }
+
+    fn printer(&self) -> Printer<BufWriter<io::Stdout>> {
+        let wanted = Wanted {
+            until: self.until,
+            node: self.node.clone(),
+            grep: self.grep.clone(),
+        };
+        Printer::new(BufWriter::new(io::stdout()), wanted)
+    }
+
+    /// Runs the scenario in this process, and prints its events.
+    pub fn at_scenario(&self, scenario: &Scenario) -> Result<(), String> {
+        if let Some(mutant) = &scenario.expect().mutant {
+            one::choose_mutant(mutant)?;
+        }
+        trace::listen(self.printer());
+        let plan = scenario.resolve(self.seed);
+        let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, self.seed)));
+        trace::finish().map_err(|error| error.to_string())?;
+        match ran {
+            Err(_) => eprintln!("a panic ended the run"),
+            Ok(report) => {
+                for violation in &report.violations {
+                    eprintln!("violated {violation}");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Prints the events of a file of JSON lines.
+    pub fn at_file(&self) -> Result<(), String> {
+        let wrong = |path: &Path, why: String| format!("{}: {why}", path.display());
+        let file = File::open(&self.path).map_err(|error| wrong(&self.path, error.to_string()))?;
+        let mut printer = self.printer();
+        for (number, line) in BufReader::new(file).lines().enumerate() {
+            let line = line.map_err(|error| wrong(&self.path, error.to_string()))?;
+            let line = Line::parse(&line)
+                .map_err(|error| wrong(&self.path, format!("line {}: {error}", number + 1)))?;
+            printer.line(&line);
+        }
+        printer.finish().map_err(|error| error.to_string())
+    }
+}
