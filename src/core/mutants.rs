@@ -2,39 +2,118 @@
 //! nothing but the simulator's own build (`cfg(madsim)`) switches on.
 //!
 //! A mutant is one line at the place of the mechanism that it breaks:
-//! `if detcd_core::mutant!(AckBeforeSync) { ... }`. Without the feature that is `if false`.
-
-/// Every mutant. Each has a scenario under `scenarios/must-fail/` that catches it.
-#[cfg(feature = "mutants")]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Mutant {
-    /// The raft log tells that entries are durable before it syncs them.
-    AckBeforeSync = 1,
-}
+//! `if detcd_core::mutant!(AckBeforeSave) { ... }`. Without the feature that is `if false`. Some
+//! bugs of history need two such lines, because more than one mechanism stands in their way here.
+//!
+//! Most are named after the rows of docs/bugs-of-history.md, which tells what went wrong where.
 
 #[cfg(feature = "mutants")]
 mod chosen {
-    use super::Mutant;
     use core::sync::atomic::{AtomicU8, Ordering};
 
     /// None is zero. One run is one process, and has one mutant at most.
     static CHOSEN: AtomicU8 = AtomicU8::new(0);
 
+    macro_rules! mutants {
+        ($($(#[$what:meta])* $mutant:ident = $name:literal,)*) => {
+            /// Every mutant. Each has a scenario under `scenarios/must-fail/` that catches it.
+            #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+            #[repr(u8)]
+            pub enum Mutant {
+                $($(#[$what])* $mutant,)*
+            }
+
+            impl Mutant {
+                pub const ALL: &[(&str, Mutant)] = &[$(($name, Mutant::$mutant),)*];
+            }
+        };
+    }
+
+    mutants! {
+        /// The raft log tells that entries are durable before it syncs them.
+        AckBeforeSave = "ack-before-save",
+        /// The applied index is stored before the changes that it speaks of.
+        AppliedIndexFirst = "applied-index-first",
+        /// The applied index is stored after the changes that it speaks of.
+        ReapplyAfterRestart = "reapply-after-restart",
+        /// An entry whose request fails does not move the stored applied index.
+        FailedApplyKeepsIndex = "failed-apply-keeps-index",
+        /// The applied index of before a snapshot outlives the snapshot.
+        OldIndexOverSnapshot = "old-index-over-snapshot",
+        /// What a batch of entries deletes is still there for the later entries of the batch.
+        ReadOwnBatch = "read-own-batch",
+        /// The order of changes depends on how the entries came in batches.
+        MapOrderApply = "map-order-apply",
+        /// Compaction removes the newest change, and the revision is taken from what is left.
+        CompactionCrash = "compaction-crash",
+        /// Leases with negative ids are forgotten by members that restart.
+        LeaseIdEdge = "lease-id-edge",
+
+        /// A vote is answered without a sync.
+        VoteNotDurable = "vote-not-durable",
+        /// The leader counts entries that it has not synced itself.
+        LeaderCountsUnsynced = "leader-counts-unsynced",
+        /// A vote is granted to whoever asks in a higher term, whatever its log.
+        VoteOnSight = "vote-on-sight",
+        /// An answer to an earlier request counts for the entries of a later one.
+        StaleAck = "stale-ack",
+        /// An answer that is lost counts as a conflict.
+        LateConflict = "late-conflict",
+        /// Entries that conflict with an installed snapshot stay in the log.
+        ConflictAfterSnapshot = "conflict-after-snapshot",
+        /// A torn last write makes the log unusable.
+        TornTail = "torn-tail",
+
+        /// A leader answers linearizable reads without asking its quorum.
+        MinorityRead = "minority-read",
+        /// A late answer to one round of reads serves the next round.
+        ReadIndexReuse = "readindex-reuse",
+        /// A new leader's read index is what it knew to be committed before it was elected.
+        ReadBeforeFirstCommit = "read-before-first-commit",
+
+        /// Leases end by the wall clock.
+        LeaseReadWallClock = "lease-read-wall-clock",
+        /// A leader that was deposed goes on to revoke leases.
+        StalledLeaderRevokes = "stalled-leader-revokes",
+        /// A lease whose revoke is proposed is renewed.
+        KeepAliveRevoked = "keepalive-revoked",
+
+        /// After a snapshot watchers start over.
+        WatchTimeTravel = "watch-time-travel",
+        /// A watcher that history is compacted away from goes on behind the gap.
+        SlowWatcherLoss = "slow-watcher-loss",
+        /// A watcher that lags is told of progress to the present.
+        ProgressAhead = "progress-ahead",
+        /// Of a revision with many changes watchers get some twice.
+        DoubleWatchEvents = "double-watch-events",
+    }
+
     impl Mutant {
-        pub const ALL: [(&'static str, Mutant); 1] = [("ack-before-sync", Mutant::AckBeforeSync)];
+        /// The mutant of this name.
+        pub fn named(name: &str) -> Option<Mutant> {
+            let mut all = Mutant::ALL.iter();
+            all.find(|(known, _)| *known == name)
+                .map(|(_, mutant)| *mutant)
+        }
+
+        pub fn name(self) -> &'static str {
+            Mutant::ALL[self as usize].0
+        }
 
         /// Switches the mutant on, for the life of the process.
         pub fn choose(self) {
-            let before = CHOSEN.swap(self as u8, Ordering::Relaxed);
+            let before = CHOSEN.swap(self as u8 + 1, Ordering::Relaxed);
             assert!(before == 0, "a process has one mutant at most");
         }
 
         pub fn is_on(self) -> bool {
-            CHOSEN.load(Ordering::Relaxed) == self as u8
+            CHOSEN.load(Ordering::Relaxed) == self as u8 + 1
         }
     }
 }
+
+#[cfg(feature = "mutants")]
+pub use chosen::Mutant;
 
 /// Whether this mutant is switched on.
 #[cfg(feature = "mutants")]

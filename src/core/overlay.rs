@@ -32,12 +32,15 @@ impl<'a> Overlay<'a> {
         self.write(table, key, None);
     }
 
+    /// How many rows were written so far.
+    pub(crate) fn len(&self) -> usize {
+        self.tables.iter().map(Writes::len).sum()
+    }
+
     /// Every write, in an order that depends on nothing but the writes.
     pub fn into_batch(self) -> Batch {
         let mut batch = Batch::default();
-        batch
-            .writes
-            .reserve(self.tables.iter().map(Writes::len).sum());
+        batch.writes.reserve(self.len());
         for (tag, writes) in self.tables.into_iter().enumerate() {
             let Some(table) = Table::from_tag(tag as u8) else {
                 continue;
@@ -55,6 +58,7 @@ impl<'a> Overlay<'a> {
 impl View for Overlay<'_> {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
         match self.tables[table as usize].get(key) {
+            Some(None) if crate::mutant!(ReadOwnBatch) => self.base.get(table, key),
             Some(written) => Ok(written.clone()),
             None => self.base.get(table, key),
         }

@@ -2,7 +2,8 @@
 
 use crate::api::{LeaseId, Member, RangeReply, RangeRequest, TxnReply, TxnRequest};
 use crate::codec::{
-    META_MVCC, decode_lease, decode_lease_key, decode_member, decode_meta, lease_key,
+    META_MVCC, decode_lease, decode_lease_key, decode_member, decode_meta, decode_revision,
+    lease_key,
 };
 use crate::error::Error;
 use crate::event::{CaughtUp, CompactedAt};
@@ -37,7 +38,13 @@ impl At {
         let Some(row) = view.get(Table::Meta, META_MVCC)? else {
             return Ok(At::EMPTY);
         };
-        let meta = decode_meta(&row)?;
+        let mut meta = decode_meta(&row)?;
+        if crate::mutant!(CompactionCrash) {
+            let all = (Bound::Unbounded, Bound::Unbounded);
+            let last = view.scan(Table::Events, all, Direction::Reverse).next();
+            let last = last.transpose()?.map(|(key, _)| decode_revision(&key));
+            meta.revision = last.transpose()?.map_or(1, |revision| revision.main);
+        }
         Ok(At {
             revision: meta.revision,
             compact_revision: meta.compact_revision,
@@ -117,6 +124,7 @@ pub fn leases(view: &dyn View) -> Result<Vec<(LeaseId, i64)>, Fault> {
         let (key, row) = row?;
         Ok((decode_lease_key(&key)?, decode_lease(&row)?))
     })
+    .filter(|lease| !(crate::mutant!(LeaseIdEdge) && matches!(lease, Ok((LeaseId(..0), _)))))
     .collect()
 }
 

@@ -265,6 +265,12 @@ impl Run {
                 };
                 self.shared.stats.leases_expired.add(leases.len() as u64);
                 let proposals = leases.into_iter().map(revoke).collect();
+                let leader = *self.shared.leader.borrow();
+                if detcd_core::mutant!(StalledLeaderRevokes)
+                    && let Some(other) = leader.filter(|leader| *leader != self.shared.member_id)
+                {
+                    return self.forward(other, proposals);
+                }
                 self.shared.engine.propose_in_term(term, proposals);
             }
             Effect::WatchSend { stream, response } => {
@@ -399,6 +405,9 @@ fn count_slow(stats: &Stats, begun: Instant) {
 
 /// This member's monotonic clock, in the core's unit.
 pub(crate) fn now() -> Millis {
+    if detcd_core::mutant!(LeaseReadWallClock) {
+        return Millis(detcd_rt::wall_unix_ms());
+    }
     Millis(detcd_rt::now_ms())
 }
 

@@ -28,6 +28,7 @@ pub(crate) trait Persist: Send + Sync + 'static {
 }
 
 pub(crate) struct LogAdapter<P> {
+    id: u64,
     log: Log,
     votes: Arc<Mutex<Votes>>,
     persist: Arc<P>,
@@ -42,6 +43,7 @@ struct Votes {
 impl<P> Clone for LogAdapter<P> {
     fn clone(&self) -> Self {
         LogAdapter {
+            id: self.id,
             log: self.log.clone(),
             votes: self.votes.clone(),
             persist: self.persist.clone(),
@@ -50,7 +52,13 @@ impl<P> Clone for LogAdapter<P> {
 }
 
 impl<P: Persist> LogAdapter<P> {
-    pub(crate) fn new(log: Log, recovered: &Recovered, persist: Arc<P>) -> io::Result<Self> {
+    /// `id`: the member whose log it is.
+    pub(crate) fn new(
+        id: u64,
+        log: Log,
+        recovered: &Recovered,
+        persist: Arc<P>,
+    ) -> io::Result<Self> {
         let vote = match &recovered.vote {
             Some(bytes) => Some(message::decode_vote(bytes.clone()).map_err(corrupt)?),
             None => None,
@@ -58,6 +66,7 @@ impl<P: Persist> LogAdapter<P> {
         let committed = recovered.committed.map(from_position);
         let votes = Arc::new(Mutex::new(Votes { vote, committed }));
         Ok(LogAdapter {
+            id,
             log,
             votes,
             persist,
@@ -74,6 +83,12 @@ impl<P: Persist> LogAdapter<P> {
             .await
             .map_err(io::Error::other)?;
         entries.into_iter().map(decode).collect()
+    }
+
+    /// Whether this member's own candidacy is the last that it voted for: as of a leader.
+    fn voted_for_itself(&self) -> bool {
+        let vote = self.votes().vote;
+        vote.is_some_and(|vote| vote.leader_id.voted_for == self.id)
     }
 
     fn votes(&self) -> std::sync::MutexGuard<'_, Votes> {
@@ -196,6 +211,12 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<LogEntry> = entries.into_iter().map(encode).collect();
+        if detcd_core::mutant!(LeaderCountsUnsynced) && self.voted_for_itself() {
+            steps::appended(&entries);
+            self.log.append(entries, Box::new(|_| {}));
+            flushed.io_completed(Ok(()));
+            return Ok(());
+        }
         let done = Box::new(move |result: Result<(), detcd_storage::log::LogError>| {
             flushed.io_completed(result.map_err(io::Error::other));
         });
@@ -205,6 +226,9 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
     }
 
     async fn truncate_after(&mut self, last: Option<LogId>) -> io::Result<()> {
+        if detcd_core::mutant!(ConflictAfterSnapshot) && last == self.votes().committed {
+            return Ok(());
+        }
         let last = last.map(|last| last.index());
         steps::truncated(last);
         self.log

@@ -17,7 +17,7 @@ use detcd_core::event::{self, Event};
 use detcd_core::machine::Machine;
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
-use detcd_core::view::{Batch, Fault};
+use detcd_core::view::{Batch, Fault, Table};
 use detcd_storage::store::{Stage, Store};
 use futures::future::FutureExt;
 use futures::stream::{Stream, StreamExt};
@@ -134,7 +134,17 @@ impl<S: Store> MachineAdapter<S> {
         let Some(last) = entries.last().map(RaftEntry::log_id) else {
             return Ok(());
         };
-        let (batch, applied) = self.apply_to_overlay(&entries)?;
+        let (mut batch, applied) = self.apply_to_overlay(&entries)?;
+        if detcd_core::mutant!(AppliedIndexFirst) {
+            self.store.write(self.index_row()).await?;
+        }
+        if detcd_core::mutant!(ReapplyAfterRestart) {
+            self.store.write(std::mem::take(&mut batch)).await?;
+        }
+        let failed = |entry: &event::Applied| entry.outcome.result.is_err();
+        if !(detcd_core::mutant!(FailedApplyKeepsIndex) && applied.iter().any(failed)) {
+            batch.writes.extend(self.index_row().writes);
+        }
         self.store.write(batch).await?;
         self.publish()?;
         steps::applied(&entries, self.machine.revision());
@@ -147,7 +157,17 @@ impl<S: Store> MachineAdapter<S> {
         Ok(())
     }
 
-    /// The rows that the entries write, the raft rows among them, and what each entry did.
+    /// The row that says how far the store has applied; it goes with what was applied.
+    fn index_row(&self) -> Batch {
+        let mut batch = Batch::default();
+        if let Some(applied) = &self.rows.applied {
+            let (key, value) = meta::applied_row(applied);
+            batch.put(Table::Meta, key, value);
+        }
+        batch
+    }
+
+    /// The rows that the entries write, the membership among them, and what each entry did.
     fn apply_to_overlay(
         &mut self,
         entries: &[Entry],
@@ -179,13 +199,9 @@ impl<S: Store> MachineAdapter<S> {
             self.rows.applied = Some(entry.log_id);
         }
         let mut batch = overlay.into_batch();
-        if let Some(applied) = &self.rows.applied {
-            let (key, value) = meta::applied_row(applied);
-            batch.put(detcd_core::view::Table::Meta, key, value);
-        }
         if membership_changed {
             let (key, value) = meta::membership_row(&self.rows.membership);
-            batch.put(detcd_core::view::Table::Meta, key, value);
+            batch.put(Table::Meta, key, value);
         }
         Ok((batch, applied))
     }
@@ -204,12 +220,16 @@ impl<S: Store> MachineAdapter<S> {
     async fn install(&mut self, meta: &SnapshotMeta, stage: S::Stage) -> Result<(), Fault> {
         stage.commit().await?;
         self.machine = Machine::load(&*self.store)?;
-        self.rows = RaftRows::load(&*self.store)?;
+        let before = std::mem::replace(&mut self.rows, RaftRows::load(&*self.store)?);
         if self.rows.snapshot_meta() != *meta {
             return Err(Fault(format!(
                 "a snapshot that was to cover {:?} covers {:?}",
                 meta.last_log_id, self.rows.applied
             )));
+        }
+        if detcd_core::mutant!(OldIndexOverSnapshot) {
+            self.rows.applied = before.applied;
+            self.store.write(self.index_row()).await?;
         }
         self.publish()?;
         let published = self.published.load_full();

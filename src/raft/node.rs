@@ -159,7 +159,7 @@ impl<S: Store> RaftNode<S> {
             compact_revision: 0,
         }));
         let persisted = Arc::new(Persisted::new(store.clone()));
-        let log = LogAdapter::new(log, recovered, persisted.clone())?;
+        let log = LogAdapter::new(options.id.0, log, recovered, persisted.clone())?;
         let transfers = Transfers::default();
         let machine = MachineAdapter::load(
             store.clone(),
@@ -265,7 +265,11 @@ impl<S: Store> RaftNode<S> {
 
     /// As [`RaftNode::confirm_read`], for another member that asks.
     pub async fn read_index(&self) -> Result<u64, NoReadIndex> {
+        if detcd_core::mutant!(MinorityRead) && self.status().is_leader {
+            return Ok(self.status().committed);
+        }
         match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
+            Ok(_) if detcd_core::mutant!(ReadBeforeFirstCommit) => Ok(self.status().committed),
             Ok(linearizer) => Ok(linearizer.read_log_id().index()),
             Err(error) => Err(NoReadIndex(error.to_string())),
         }

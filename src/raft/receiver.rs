@@ -3,7 +3,7 @@
 use crate::machine::{MachineAdapter, SnapshotData};
 use crate::message;
 use crate::snapshot::{self, Chunk, Header, Totals};
-use crate::types::{Types, Vote};
+use crate::types::{Types, Vote, log_id};
 use bytes::Bytes;
 use detcd_peer::{Kind, Receiver};
 use detcd_storage::store::{Stage, Store};
@@ -60,12 +60,18 @@ impl<S: Store> RaftReceiver<S> {
                 Ok(message::encode_append_response(&response))
             }
             Kind::Vote => {
-                let request = message::decode_vote_request(body).map_err(text)?;
+                let mut request = message::decode_vote_request(body).map_err(text)?;
+                if detcd_core::mutant!(VoteOnSight) {
+                    request.last_log_id = Some(log_id(request.vote.leader_id.term, u64::MAX));
+                }
                 let response = self.raft.vote(request).await.map_err(text)?;
                 Ok(message::encode_vote_response(&response))
             }
             Kind::PreVote => {
-                let request = message::decode_vote_request(body).map_err(text)?;
+                let mut request = message::decode_vote_request(body).map_err(text)?;
+                if detcd_core::mutant!(VoteOnSight) {
+                    request.last_log_id = Some(log_id(request.vote.leader_id.term, u64::MAX));
+                }
                 let response = self.raft.pre_vote(request).await.map_err(text)?;
                 Ok(message::encode_vote_response(&response))
             }

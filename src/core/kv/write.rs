@@ -102,7 +102,7 @@ impl<'o, 'v> Writer<'o, 'v> {
 
     /// Deletes the live keys of a range, in key order.
     pub fn delete_range(&mut self, delete: &DeleteRangeRequest) -> Result<DeleteRangeReply, Fault> {
-        let found: Vec<Row> = match &delete.range {
+        let mut found: Vec<Row> = match &delete.range {
             KeyRange::One(key) => {
                 let row = self.overlay.get(Table::Current, key)?;
                 row.map(|row| (key.clone(), row)).into_iter().collect()
@@ -112,6 +112,9 @@ impl<'o, 'v> Writer<'o, 'v> {
                 .scan(Table::Current, bounds(span), Direction::Forward)
                 .collect::<Result<_, _>>()?,
         };
+        if crate::mutant!(MapOrderApply) && self.overlay.len() % 2 == 1 {
+            found.reverse();
+        }
         let mut reply = DeleteRangeReply {
             deleted: found.len() as i64,
             prev_kvs: Vec::new(),

@@ -173,7 +173,7 @@ impl Keeper {
         let Some(lease) = self.leases.get(&id) else {
             return Renewal::Unknown;
         };
-        if matches!(lease.timer, Timer::Revoking(_)) {
+        if matches!(lease.timer, Timer::Revoking(_)) && !crate::mutant!(KeepAliveRevoked) {
             return Renewal::Expiring;
         }
         let ttl = lease.ttl;
@@ -201,6 +201,9 @@ impl Keeper {
                 since: now,
                 revokes: 0,
             };
+        }
+        if crate::mutant!(StalledLeaderRevokes) {
+            self.acked = now;
         }
         let retry = Timer::Revoking(now + self.election_timeout + self.election_timeout);
         let mut expired = Vec::new();

@@ -342,6 +342,7 @@ impl Node {
                 // The news of the first entry of the term may have come before this.
                 self.keeper.applied_term(self.now, before.applied_term);
             }
+            false if crate::mutant!(StalledLeaderRevokes) => {}
             false => self.keeper.resign(),
         }
         self.writes.leadership_changed();

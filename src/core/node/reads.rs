@@ -203,7 +203,8 @@ impl Reads {
     }
 
     fn take_round(&mut self, number: u64) -> Option<Round> {
-        self.round.take_if(|round| round.number == number)
+        self.round
+            .take_if(|round| round.number == number || crate::mutant!(ReadIndexReuse))
     }
 
     /// They were first, and go first in the next round.

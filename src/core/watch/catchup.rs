@@ -150,8 +150,15 @@ impl Hub {
             .map(|(_, slot)| *slot)
             .collect();
         for slot in passed {
-            let stream = self.table.watcher(slot).stream;
-            self.cancel_compacted(slot);
+            let (stream, next) = (
+                self.table.watcher(slot).stream,
+                self.table.watcher(slot).next,
+            );
+            if crate::mutant!(SlowWatcherLoss) {
+                self.move_on(slot, next, revision);
+            } else {
+                self.cancel_compacted(slot);
+            }
             self.settle(stream);
         }
     }
@@ -248,6 +255,17 @@ impl Hub {
         true
     }
 
+    /// Notes that a watcher that lagged at `next` has been served up to and including `through`.
+    fn move_on(&mut self, slot: Slot, next: i64, through: i64) {
+        self.end_lag(slot, next);
+        if through == self.revision {
+            self.table.watcher_mut(slot).next = through + 1;
+            self.table.seat(slot);
+        } else {
+            self.lag(slot, through + 1);
+        }
+    }
+
     /// Delivers to a watcher what it needs of `window`, which covers its next revision.
     fn serve(&mut self, slot: Slot, window: &mut Window) {
         self.steps += 1;
@@ -260,13 +278,7 @@ impl Hub {
             .filter_map(|change| taste.of(change))
             .collect();
         let through = window.through();
-        self.end_lag(slot, next);
-        if through == self.revision {
-            self.table.watcher_mut(slot).next = through + 1;
-            self.table.seat(slot);
-        } else {
-            self.lag(slot, through + 1);
-        }
+        self.move_on(slot, next, through);
         if !events.is_empty() {
             self.send_events(slot, through, events);
         }

@@ -18,11 +18,16 @@ impl Hub {
                 self.steps += 1;
                 let group = self.table.group_mut(id);
                 if !group.row.is_empty() {
-                    group
-                        .pending
-                        .get_or_insert_default()
-                        .changes
-                        .push(change.clone());
+                    let pending = &mut group.pending.get_or_insert_default().changes;
+                    let revision = change.kv.mod_revision;
+                    if crate::mutant!(DoubleWatchEvents)
+                        && pending
+                            .last()
+                            .is_some_and(|last| last.kv.mod_revision == revision)
+                    {
+                        pending.push(change.clone());
+                    }
+                    pending.push(change.clone());
                     self.pending.insert(id);
                 }
             }
@@ -106,7 +111,10 @@ impl Hub {
             let undelivered = group.pending.as_ref().map(|pending| &pending.changes[0]);
             let first = undelivered.map_or(self.revision + 1, |change| change.kv.mod_revision);
             for slot in &group.row {
-                let next = self.table.watcher(*slot).next.max(first);
+                let mut next = self.table.watcher(*slot).next.max(first);
+                if crate::mutant!(WatchTimeTravel) {
+                    next = self.compact_revision.max(0) + 1;
+                }
                 if next <= revision {
                     unseated.push((*slot, next));
                 }

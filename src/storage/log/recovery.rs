@@ -396,6 +396,9 @@ impl<D: Disk> Walk<D> {
             bytes: bytes.to_vec(),
         };
         if stop.bad != Bad::Blank {
+            if detcd_core::mutant!(TornTail) {
+                return Err(self.corrupt(at, &stop, "the last record is torn"));
+            }
             self.cut(&tail, &stop).await?;
         }
         Ok(tail)

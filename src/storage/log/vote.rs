@@ -117,7 +117,9 @@ impl<D: Disk> VoteFile<D> {
             .write_at(offset, encode_slot(sequence, vote))
             .await
             .map_err(io("write"))?;
-        self.file.sync_data().await.map_err(io("sync"))?;
+        if !detcd_core::mutant!(VoteNotDurable) {
+            self.file.sync_data().await.map_err(io("sync"))?;
+        }
         self.sequence = sequence;
         Ok(())
     }

@@ -174,7 +174,7 @@ impl<D: Disk> LogWriter<D> {
             .write_at(start, data)
             .await
             .map_err(|error| io("write", error))?;
-        if !detcd_core::mutant!(AckBeforeSync) {
+        if !detcd_core::mutant!(AckBeforeSave) {
             let synced = segment.file.sync_data().await;
             synced.map_err(|error| io("sync", error))?;
         }
@@ -252,7 +252,7 @@ impl<D: Disk> LogWriter<D> {
 
     /// What nobody waits for: noting what is durable, recycling, preparing the next segment.
     async fn maintain(&mut self, purged: bool) -> Result<(), LogError> {
-        if detcd_core::mutant!(AckBeforeSync) {
+        if detcd_core::mutant!(AckBeforeSave) {
             let segment = self.segments.active();
             let synced = segment.file.sync_data().await;
             synced.map_err(|error| LogError::io(self.segments.path(segment.id), "sync", &error))?;
