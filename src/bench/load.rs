@@ -2,9 +2,9 @@
 
 use super::Kind;
 use super::report::Row;
+use super::unary::Kv;
 use detcd_wire::etcdserverpb as pb;
 use hdrhistogram::Histogram;
-use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::watch_client::WatchClient;
 use std::error::Error;
@@ -18,7 +18,8 @@ use tonic::transport::{Channel, Endpoint};
 const LATENCY_MAX_US: u64 = 60_000_000;
 /// Load before the measurement, so that connections and caches are warm.
 const WARM_UP: Duration = Duration::from_millis(500);
-const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// A request that takes longer counts as failed.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Whatever ended the benchmark.
 pub type BoxError = Box<dyn Error + Send + Sync>;
@@ -59,17 +60,16 @@ impl Xorshift {
 /// One client's stubs.
 #[derive(Clone)]
 struct Client {
-    kv: KvClient<Channel>,
-    lease: LeaseClient<Channel>,
-    watch: WatchClient<Channel>,
+    kv: Kv,
+    /// Of the loads that open streams.
+    streams: Option<Channel>,
     number: u64,
     settings: Settings,
 }
 
 /// Succeeds when the member serves a write.
 pub async fn write_once(endpoint: &str) -> Result<(), BoxError> {
-    let channel = connect(endpoint).await?;
-    put(&mut KvClient::new(channel), key(0), vec![b'x'; 8]).await
+    put(&mut Kv::open(endpoint).await?, key(0), vec![b'x'; 8]).await
 }
 
 /// Writes a first value to a part of the keys, so that reads find something.
@@ -80,10 +80,10 @@ pub async fn prepare(endpoints: &[String], settings: &Settings) -> Result<(), Bo
 /// Writes `keys` distinct keys, many at a time.
 pub async fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result<(), BoxError> {
     const WRITERS: u64 = 256;
-    let channels = connections(endpoints, 16).await?;
+    let connections = connections(endpoints, 16).await?;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS.min(keys.max(1)) {
-        let mut kv = KvClient::new(channels[writer as usize % channels.len()].clone());
+        let mut kv = connections[writer as usize % connections.len()].clone();
         writers.spawn(async move {
             for number in (writer..keys).step_by(WRITERS as usize) {
                 put(&mut kv, key(number), vec![b'x'; value_bytes]).await?;
@@ -99,17 +99,20 @@ pub async fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result
 
 /// Runs one case and gives its figures (the servers' CPU is the caller's to fill in).
 pub async fn run(endpoints: &[String], case: Case, settings: &Settings) -> Result<Row, BoxError> {
-    let channels = connections(endpoints, settings.connections.min(case.clients).max(1)).await?;
+    let count = settings.connections.min(case.clients).max(1);
+    let kvs = connections(endpoints, count).await?;
+    let streams = match case.kind {
+        Kind::Watch | Kind::Lease => channels(endpoints, count).await?,
+        _ => Vec::new(),
+    };
     let (results, mut collected) = mpsc::unbounded_channel();
     let started = Instant::now();
     let measured_from = started + WARM_UP;
     let until = measured_from + settings.duration;
     for number in 0..case.clients {
-        let channel = channels[number % channels.len()].clone();
         let client = Client {
-            kv: KvClient::new(channel.clone()),
-            lease: LeaseClient::new(channel.clone()),
-            watch: WatchClient::new(channel),
+            kv: kvs[number % count].clone(),
+            streams: streams.get(number % count).cloned(),
             number: number as u64,
             settings: *settings,
         };
@@ -183,13 +186,12 @@ impl Client {
 
     async fn get(&mut self, number: u64, serializable: bool) -> Result<(), BoxError> {
         let key = key(number % self.settings.keys.min(10_000)).into();
-        self.kv
-            .range(pb::RangeRequest {
-                key,
-                serializable,
-                ..Default::default()
-            })
-            .await?;
+        let request = pb::RangeRequest {
+            key,
+            serializable,
+            ..Default::default()
+        };
+        self.kv.range(&request).await?;
         Ok(())
     }
 
@@ -216,7 +218,7 @@ impl Client {
             success: vec![op.clone()],
             failure: vec![op],
         };
-        self.kv.txn(txn).await?;
+        self.kv.txn(&txn).await?;
         Ok(())
     }
 
@@ -230,7 +232,8 @@ impl Client {
         };
         let requests = tokio_stream::iter([request]);
         let requests = tokio_stream::StreamExt::chain(requests, tokio_stream::pending());
-        let mut responses = self.watch.watch(requests).await?.into_inner();
+        let mut watch = WatchClient::new(self.channel()?);
+        let mut responses = watch.watch(requests).await?.into_inner();
         let created = responses.message().await?.ok_or("the watch stream ended")?;
         if !created.created {
             return Err("the first response of a watch is not its creation".into());
@@ -256,8 +259,8 @@ impl Client {
     }
 
     async fn grant(&mut self) -> Result<i64, BoxError> {
-        let granted = self
-            .lease
+        let mut lease = LeaseClient::new(self.channel()?);
+        let granted = lease
             .lease_grant(pb::LeaseGrantRequest { ttl: 600, id: 0 })
             .await?;
         Ok(granted.into_inner().id)
@@ -265,7 +268,8 @@ impl Client {
 
     async fn keep_alive(&mut self, id: i64) -> Result<(), BoxError> {
         let requests = tokio_stream::iter([pb::LeaseKeepAliveRequest { id }]);
-        let mut responses = self.lease.lease_keep_alive(requests).await?.into_inner();
+        let mut lease = LeaseClient::new(self.channel()?);
+        let mut responses = lease.lease_keep_alive(requests).await?.into_inner();
         responses
             .message()
             .await?
@@ -273,18 +277,23 @@ impl Client {
         Ok(())
     }
 
+    fn channel(&self) -> Result<Channel, BoxError> {
+        let channel = self.streams.clone();
+        Ok(channel.ok_or("this load opens no streams")?)
+    }
+
     fn own_key(&self) -> Vec<u8> {
         format!("w{:07}", self.number).into_bytes()
     }
 }
 
-async fn put(kv: &mut KvClient<Channel>, key: Vec<u8>, value: Vec<u8>) -> Result<(), BoxError> {
+async fn put(kv: &mut Kv, key: Vec<u8>, value: Vec<u8>) -> Result<(), BoxError> {
     let request = pb::PutRequest {
         key: key.into(),
         value: value.into(),
         ..Default::default()
     };
-    kv.put(request).await?;
+    kv.put(&request).await?;
     Ok(())
 }
 
@@ -293,19 +302,20 @@ fn key(number: u64) -> Vec<u8> {
     format!("{number:08}").into_bytes()
 }
 
-async fn connections(endpoints: &[String], n: usize) -> Result<Vec<Channel>, BoxError> {
-    let mut channels = Vec::with_capacity(n);
+async fn connections(endpoints: &[String], n: usize) -> Result<Vec<Kv>, BoxError> {
+    let mut connections = Vec::with_capacity(n);
     for i in 0..n {
-        channels.push(connect(&endpoints[i % endpoints.len()]).await?);
+        connections.push(Kv::open(&endpoints[i % endpoints.len()]).await?);
     }
-    Ok(channels)
+    Ok(connections)
 }
 
-async fn connect(endpoint: &str) -> Result<Channel, BoxError> {
-    let endpoint = Endpoint::from_shared(endpoint.to_owned())?;
-    Ok(endpoint
-        .timeout(REQUEST_TIMEOUT)
-        .tcp_nodelay(true)
-        .connect()
-        .await?)
+async fn channels(endpoints: &[String], n: usize) -> Result<Vec<Channel>, BoxError> {
+    let mut channels = Vec::with_capacity(n);
+    for i in 0..n {
+        let endpoint = Endpoint::from_shared(endpoints[i % endpoints.len()].clone())?;
+        let endpoint = endpoint.timeout(REQUEST_TIMEOUT).tcp_nodelay(true);
+        channels.push(endpoint.connect().await?);
+    }
+    Ok(channels)
 }

@@ -8,6 +8,7 @@
 mod cluster;
 mod load;
 mod report;
+mod unary;
 
 use clap::{Parser, ValueEnum};
 use load::Case;

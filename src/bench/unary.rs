@@ -1,0 +1,172 @@
+//! Unary gRPC calls straight over `h2`.
+//!
+//! The generator shares the machine with the servers that it measures. A call through tonic's
+//! channel costs as much as a server spends on serving it (buffers, boxed bodies, a hop to
+//! another task), and would hide a good part of any difference between servers.
+
+use super::load::{BoxError, REQUEST_TIMEOUT};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use detcd_wire::etcdserverpb as pb;
+use h2::client::SendRequest;
+use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
+use prost::Message;
+use tokio::net::TcpStream;
+
+/// A byte that says "not compressed", and the length.
+const PREFIX_BYTES: usize = 5;
+/// Large enough that no answer of a load waits for the flow control.
+const WINDOW_BYTES: u32 = 4 << 20;
+
+/// An HTTP/2 connection: for any number of calls at a time.
+#[derive(Clone)]
+struct Connection {
+    requests: SendRequest<Bytes>,
+    authority: String,
+}
+
+/// A method's address at one server.
+#[derive(Clone)]
+struct Path(Uri);
+
+/// The methods that the loads call.
+#[derive(Clone)]
+pub struct Kv {
+    connection: Connection,
+    put: Path,
+    range: Path,
+    txn: Path,
+}
+
+impl Kv {
+    pub async fn open(endpoint: &str) -> Result<Kv, BoxError> {
+        let connection = Connection::open(endpoint).await?;
+        Ok(Kv {
+            put: connection.path("/etcdserverpb.KV/Put")?,
+            range: connection.path("/etcdserverpb.KV/Range")?,
+            txn: connection.path("/etcdserverpb.KV/Txn")?,
+            connection,
+        })
+    }
+
+    pub async fn put(&mut self, request: &pb::PutRequest) -> Result<pb::PutResponse, BoxError> {
+        self.connection.call(&self.put, request).await
+    }
+
+    pub async fn range(
+        &mut self,
+        request: &pb::RangeRequest,
+    ) -> Result<pb::RangeResponse, BoxError> {
+        self.connection.call(&self.range, request).await
+    }
+
+    pub async fn txn(&mut self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, BoxError> {
+        self.connection.call(&self.txn, request).await
+    }
+}
+
+impl Connection {
+    /// Connects to an endpoint such as `http://127.0.0.1:2379`.
+    async fn open(endpoint: &str) -> Result<Connection, BoxError> {
+        let uri: Uri = endpoint.parse()?;
+        let authority = uri
+            .authority()
+            .ok_or("an endpoint needs a host")?
+            .to_string();
+        let socket = TcpStream::connect(&authority).await?;
+        socket.set_nodelay(true)?;
+        let (requests, connection) = h2::client::Builder::new()
+            .initial_window_size(WINDOW_BYTES)
+            .initial_connection_window_size(WINDOW_BYTES)
+            .enable_push(false)
+            .handshake(socket)
+            .await?;
+        // What ends the connection also ends the calls on it, with the error.
+        tokio::spawn(connection);
+        Ok(Connection {
+            requests,
+            authority,
+        })
+    }
+
+    /// The address of a method, such as `/etcdserverpb.KV/Put`.
+    fn path(&self, method: &str) -> Result<Path, BoxError> {
+        let uri = Uri::builder()
+            .scheme("http")
+            .authority(self.authority.as_str())
+            .path_and_query(method);
+        Ok(Path(uri.build()?))
+    }
+
+    /// Calls a method and gives its answer.
+    async fn call<A: Message + Default>(
+        &mut self,
+        path: &Path,
+        message: &impl Message,
+    ) -> Result<A, BoxError> {
+        tokio::time::timeout(REQUEST_TIMEOUT, self.call_untimed(path, message)).await?
+    }
+
+    async fn call_untimed<A: Message + Default>(
+        &mut self,
+        path: &Path,
+        message: &impl Message,
+    ) -> Result<A, BoxError> {
+        let mut request = Request::new(());
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = path.0.clone();
+        let headers = request.headers_mut();
+        headers.insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/grpc"),
+        );
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        let requests = &mut self.requests;
+        std::future::poll_fn(|context| requests.poll_ready(context)).await?;
+        let (response, mut body) = requests.send_request(request, false)?;
+        body.send_data(framed(message), true)?;
+
+        let response = response.await?;
+        // A call that fails at once has its status among the headers.
+        check_status(response.headers())?;
+        let mut body = response.into_body();
+        let mut answer = BytesMut::new();
+        while let Some(data) = body.data().await {
+            let data = data?;
+            body.flow_control().release_capacity(data.len())?;
+            answer.extend_from_slice(&data);
+        }
+        let trailers = body.trailers().await?.ok_or("an answer without trailers")?;
+        check_status(&trailers)?;
+        if answer.len() < PREFIX_BYTES {
+            return Err("an answer without a message".into());
+        }
+        answer.advance(PREFIX_BYTES);
+        Ok(A::decode(answer)?)
+    }
+}
+
+fn framed(message: &impl Message) -> Bytes {
+    let length = message.encoded_len();
+    let mut out = BytesMut::with_capacity(PREFIX_BYTES + length);
+    out.put_u8(0);
+    out.put_u32(u32::try_from(length).expect("a load sends small messages"));
+    message.encode(&mut out).expect("the buffer grows");
+    out.freeze()
+}
+
+/// Fails if there is a status and it is not "ok".
+fn check_status(headers: &HeaderMap) -> Result<(), BoxError> {
+    match headers.get("grpc-status") {
+        None => Ok(()),
+        Some(status) if status.as_bytes() == b"0" => Ok(()),
+        Some(status) => {
+            let text = headers.get("grpc-message").map(HeaderValue::as_bytes);
+            let text = String::from_utf8_lossy(text.unwrap_or_default());
+            Err(format!(
+                "status {}: {text}",
+                String::from_utf8_lossy(status.as_bytes())
+            )
+            .into())
+        }
+    }
+}
