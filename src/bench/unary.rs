@@ -5,11 +5,13 @@
 //! another task), and would hide a good part of any difference between servers.
 
 use super::load::{BoxError, REQUEST_TIMEOUT};
+use crate::server::gather::gather;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_wire::etcdserverpb as pb;
 use h2::client::SendRequest;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use prost::Message;
+use std::future::poll_fn;
 use tokio::net::TcpStream;
 
 /// A byte that says "not compressed", and the length.
@@ -74,14 +76,18 @@ impl Connection {
             .to_string();
         let socket = TcpStream::connect(&authority).await?;
         socket.set_nodelay(true)?;
+        let (io, outgoing) = gather(socket, None);
         let (requests, connection) = h2::client::Builder::new()
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
             .enable_push(false)
-            .handshake(socket)
+            .handshake(io)
             .await?;
+        let mut connection = Box::pin(connection);
         // What ends the connection also ends the calls on it, with the error.
-        tokio::spawn(connection);
+        tokio::spawn(poll_fn(move |context| {
+            outgoing.poll(connection.as_mut(), context)
+        }));
         Ok(Connection {
             requests,
             authority,
@@ -121,7 +127,7 @@ impl Connection {
         );
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
         let requests = &mut self.requests;
-        std::future::poll_fn(|context| requests.poll_ready(context)).await?;
+        poll_fn(|context| requests.poll_ready(context)).await?;
         let (response, mut body) = requests.send_request(request, false)?;
         body.send_data(framed(message), true)?;
 

@@ -1,21 +1,19 @@
 //! Sockets and connections.
 
+use super::gather::{Gathered, Outgoing, Traffic, gather};
 use crate::config::url::Url;
 use crate::server::ServerOptions;
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
-use prometheus::IntCounter;
 use std::convert::Infallible;
+use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
-use std::pin::Pin;
-use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::net::{TcpListener, TcpSocket};
 use tokio::sync::watch;
 
 /// Connections that the kernel keeps before they are accepted.
@@ -141,13 +139,6 @@ impl Tuning {
     }
 }
 
-/// Where the bytes of connections are counted.
-#[derive(Clone)]
-pub(crate) struct Traffic {
-    pub received: IntCounter,
-    pub sent: IntCounter,
-}
-
 fn resolve(url: &Url) -> Option<SocketAddr> {
     let (host, port) = url.host_port();
     let port: u16 = port.parse().ok()?;
@@ -196,10 +187,7 @@ async fn accept<S>(
             Ok((stream, _)) => {
                 // Small replies must not wait for a peer's acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let io = Counted {
-                    stream,
-                    traffic: traffic.clone(),
-                };
+                let io = gather(stream, traffic.clone());
                 let serve = connection(builder.clone(), io, service.clone(), stopping.clone());
                 detcd_rt::spawn(serve);
             }
@@ -217,7 +205,7 @@ async fn accept<S>(
 /// silence are no news.
 async fn connection<S>(
     builder: auto::Builder<TokioExecutor>,
-    io: Counted,
+    (io, outgoing): (Gathered, Outgoing),
     service: S,
     mut stopping: watch::Receiver<bool>,
 ) where
@@ -229,7 +217,7 @@ async fn connection<S>(
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         biased;
-        ended = connection.as_mut() => {
+        ended = poll_fn(|context| outgoing.poll(connection.as_mut(), context)) => {
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
             }
@@ -239,70 +227,6 @@ async fn connection<S>(
     }
     connection.as_mut().graceful_shutdown();
     // What has not ended by then is cut off with the connection.
-    let _ = detcd_rt::timeout(DRAIN, connection).await;
-}
-
-/// A connection that counts its bytes.
-struct Counted {
-    stream: TcpStream,
-    traffic: Option<Traffic>,
-}
-
-impl Counted {
-    fn sent(&self, result: &io::Result<usize>) {
-        if let (Some(traffic), Ok(n)) = (&self.traffic, result) {
-            traffic.sent.inc_by(*n as u64);
-        }
-    }
-}
-
-impl AsyncRead for Counted {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.stream).poll_read(context, buffer));
-        if let Some(traffic) = &self.traffic {
-            traffic
-                .received
-                .inc_by((buffer.filled().len() - before) as u64);
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl AsyncWrite for Counted {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.stream).poll_write(context, bytes));
-        self.sent(&result);
-        Poll::Ready(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = ready!(Pin::new(&mut self.stream).poll_write_vectored(context, slices));
-        self.sent(&result);
-        Poll::Ready(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(context)
-    }
+    let rest = poll_fn(|context| outgoing.poll(connection.as_mut(), context));
+    let _ = detcd_rt::timeout(DRAIN, rest).await;
 }
