@@ -1,11 +1,11 @@
-//! gRPC codecs that leave bytes as they are.
+//! gRPC codecs of the peers' two services: frames, and sealed bytes.
 
-use crate::frame::Frame;
+use crate::frame::{self, Frame};
 use ::tonic::Status;
 use ::tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use bytes::{Buf, BufMut, Bytes};
 
-/// Messages are plain bytes.
+/// Messages are bytes, with a checksum on the way.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct RawCodec;
 
@@ -29,8 +29,7 @@ impl Encoder for RawCodec {
     type Error = Status;
 
     fn encode(&mut self, item: Bytes, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.reserve(item.len());
-        out.put(item);
+        out.put(frame::seal(&item));
         Ok(())
     }
 }
@@ -40,7 +39,8 @@ impl Decoder for RawCodec {
     type Error = Status;
 
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Bytes>, Status> {
-        Ok(Some(source.copy_to_bytes(source.remaining())))
+        let bytes = source.copy_to_bytes(source.remaining());
+        frame::open(bytes).map(Some).map_err(Status::data_loss)
     }
 }
 
@@ -80,8 +80,6 @@ impl Decoder for FrameCodec {
 
     fn decode(&mut self, source: &mut DecodeBuf<'_>) -> Result<Option<Frame>, Status> {
         let bytes = source.copy_to_bytes(source.remaining());
-        Frame::decode(bytes)
-            .map(Some)
-            .map_err(Status::invalid_argument)
+        Frame::decode(bytes).map(Some).map_err(Status::data_loss)
     }
 }
