@@ -70,8 +70,9 @@ pub fn network(plan: &Plan, seed: u64) -> Net {
         loss: plan.network.loss.value(),
         duplicate: plan.network.duplicate.value(),
     };
+    let links = Links::new(manners, Rng::of(seed, "net/faults"));
     let itself: Arc<OnceLock<Net>> = Arc::default();
-    let net = Net::new(Rng::of(seed, "net"), Links::new(manners), {
+    let net = Net::new(Rng::of(seed, "net"), links, {
         let itself = itself.clone();
         move |at| ring(&node, itself.clone(), at)
     });

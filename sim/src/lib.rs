@@ -31,6 +31,7 @@ pub mod server;
 pub mod stage;
 pub mod store;
 pub mod time;
+pub mod timeline;
 pub mod trace;
 pub mod verdict;
 pub mod workload;

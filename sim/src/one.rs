@@ -94,7 +94,7 @@ fn tell(plan: &Scenario, report: Report) -> Told {
 }
 
 fn is_mark(name: &str) -> bool {
-    const SUBJECTS: [&str; 5] = ["leader.", "member.", "log.", "snapshot.", "fault."];
+    const SUBJECTS: [&str; 6] = ["leader.", "member.", "peer.", "log.", "snapshot.", "fault."];
     SUBJECTS.iter().any(|subject| name.starts_with(subject))
 }
 

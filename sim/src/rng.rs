@@ -20,6 +20,16 @@ impl Rng {
         Rng { state }
     }
 
+    /// A stream of its own, named `part`, that depends on where this one stands and does not move
+    /// it.
+    pub fn fork(&self, part: &str) -> Rng {
+        let [a, b, c, d] = self.state;
+        Rng::of(
+            a ^ b.rotate_left(16) ^ c.rotate_left(32) ^ d.rotate_left(48),
+            part,
+        )
+    }
+
     pub fn next_u64(&mut self) -> u64 {
         let [a, b, c, d] = self.state;
         let result = b.wrapping_mul(5).rotate_left(7).wrapping_mul(9);

@@ -3,7 +3,7 @@
 use crate::check::hash_equal::{self, HashKv};
 use crate::check::{Check, Violation, durable, lease, linearizable, watch};
 use crate::cluster::{self, Cluster};
-use crate::fault::{self, Ongoing, World};
+use crate::fault::World;
 use crate::history::{History, Request, Revisions, Watched};
 use crate::observer;
 use crate::protocol::Method;
@@ -14,6 +14,7 @@ use crate::scenario::units::Times;
 use crate::stage::Clients;
 use crate::store::Vault;
 use crate::time;
+use crate::timeline::Timeline;
 use crate::trace::{self, Digest};
 use crate::workload;
 use crate::workload::watch::{follow, prefix_range};
@@ -142,23 +143,13 @@ impl<'a> Run<'a> {
 
     /// The faults, under load. False if the run cannot go on.
     async fn endure(&mut self) -> bool {
-        let mut timeline: Vec<(Duration, bool, usize)> = Vec::new();
-        for (index, fault) in self.plan.faults.iter().enumerate() {
-            timeline.push((fault.at.duration(), true, index));
-            timeline.push((fault.at.duration() + fault.lasts.duration(), false, index));
-        }
-        timeline.sort_unstable();
-        let mut ongoing: BTreeMap<usize, Ongoing> = BTreeMap::new();
-        for (at, begins, index) in timeline {
+        let mut timeline = Timeline::new(&self.plan.faults);
+        while let Some(at) = timeline.next() {
             time::sleep(at.saturating_sub(time::now())).await;
             if !self.cluster.failures().is_empty() {
                 return false;
             }
-            if begins {
-                ongoing.insert(index, self.plan.faults[index].begin(&mut self.cluster));
-            } else if let Some(over) = ongoing.remove(&index) {
-                fault::end(over, &mut self.cluster);
-            }
+            timeline.advance(time::now(), &mut self.cluster);
         }
         for work in self.clients.working() {
             match madsim::time::timeout(self.left(), work).await {

@@ -5,7 +5,6 @@ use crate::net::link::Effect;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::scenario::units::Counts;
-use crate::trace;
 
 settings! {
     /// Packets to and from some members take longer.
@@ -20,7 +19,10 @@ settings! {
 impl FaultKind for Delay {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let paths = paths_of(world, &self.target);
-        trace::event("fault.delay", format_args!("{paths:?} {:?}", self.by_ms));
-        begin_on_links(world, paths, Effect::Delay(self.by_ms.range()))
+        let effect = Effect::Delay {
+            probability: 1.0,
+            by_ms: self.by_ms.range(),
+        };
+        begin_on_links(world, "fault.delay", paths, effect)
     }
 }

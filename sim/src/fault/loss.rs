@@ -5,7 +5,6 @@ use crate::net::link::Effect;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::scenario::units::Ratio;
-use crate::trace;
 
 settings! {
     /// Packets to and from some members are lost more often.
@@ -20,7 +19,7 @@ settings! {
 impl FaultKind for Loss {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let paths = paths_of(world, &self.target);
-        trace::event("fault.loss", format_args!("{paths:?} {}", self.probability));
-        begin_on_links(world, paths, Effect::Loss(self.probability.value()))
+        let effect = Effect::Loss(self.probability.value());
+        begin_on_links(world, "fault.loss", paths, effect)
     }
 }

@@ -1,16 +1,29 @@
 //! Faults: what goes wrong, when, for how long and to whom. A file for each kind.
 
+pub mod bandwidth;
+pub mod bridge;
+pub mod client_cut;
 pub mod clock;
+pub mod clog;
+pub mod corrupt;
 pub mod crash;
 pub mod delay;
+pub mod duplicate;
+pub mod half_open;
+pub mod jitter;
 pub mod loss;
 pub mod partition;
+pub mod reorder;
+pub mod reset;
+pub mod ring;
+pub mod slow_link;
 pub mod timing;
 
+pub use partition::Direction;
 pub use timing::{Fault, Length};
 
 use crate::disk::Loss as DiskLoss;
-use crate::net::link::{Effect, FaultId, LinkFault};
+use crate::net::link::{Effect, FaultId, LinkFault, Paths};
 use crate::net::{Host, Net};
 use crate::scenario::settings::{Settings, kinds};
 use crate::scenario::target::Targets;
@@ -20,8 +33,20 @@ kinds! {
     /// What goes wrong. To add a kind, write a file with its settings and a line here.
     pub enum Kind: FaultKind {
         "partition" => Partition(partition::Partition),
+        "ring" => Ring(ring::Ring),
+        "bridge" => Bridge(bridge::Bridge),
         "loss" => Loss(loss::Loss),
         "delay" => Delay(delay::Delay),
+        "jitter" => Jitter(jitter::Jitter),
+        "reorder" => Reorder(reorder::Reorder),
+        "duplicate" => Duplicate(duplicate::Duplicate),
+        "corrupt" => Corrupt(corrupt::Corrupt),
+        "bandwidth" => Bandwidth(bandwidth::Bandwidth),
+        "slow-link" => SlowLink(slow_link::SlowLink),
+        "clog" => Clog(clog::Clog),
+        "client-cut" => ClientCut(client_cut::ClientCut),
+        "reset" => Reset(reset::Reset),
+        "half-open" => HalfOpen(half_open::HalfOpen),
         "crash" => Crash(crash::Crash),
         "clock" => Clock(clock::Clock),
     }
@@ -41,6 +66,12 @@ pub trait FaultKind: Settings {
 
     /// Lets it happen; gives what [`end`] must undo.
     fn begin(&self, world: &mut dyn World) -> Ongoing;
+
+    /// What it does beyond its begin, for as long as it lasts; gives the pause until it wants to
+    /// go on again. Asked for right after the begin.
+    fn go_on(&self, _: &mut Ongoing, _: &mut dyn World) -> Option<Duration> {
+        None
+    }
 }
 
 /// What faults act on.
@@ -76,14 +107,28 @@ pub enum ClockChange {
 /// What must be undone when a fault ends.
 #[derive(Debug)]
 pub enum Ongoing {
+    /// It is over as it happens.
+    Nothing,
     Links(Vec<FaultId>),
     Down(Vec<usize>),
     Clocks(Vec<usize>),
+    Both(Box<(Ongoing, Ongoing)>),
+}
+
+impl Ongoing {
+    fn and(self, other: Ongoing) -> Ongoing {
+        Ongoing::Both(Box::new((self, other)))
+    }
 }
 
 /// Undoes a fault whose time is over.
 pub fn end(ongoing: Ongoing, world: &mut dyn World) {
     match ongoing {
+        Ongoing::Nothing => {}
+        Ongoing::Both(both) => {
+            end(both.0, world);
+            end(both.1, world);
+        }
         Ongoing::Links(faults) => world.net().change_links(|links| {
             faults.into_iter().for_each(|fault| links.end(fault));
         }),
@@ -96,9 +141,18 @@ pub fn end(ongoing: Ongoing, world: &mut dyn World) {
     }
 }
 
-/// Begins a fault of these paths.
-fn begin_on_links(world: &dyn World, paths: Vec<(Host, Host)>, effect: Effect) -> Ongoing {
-    let fault = LinkFault { paths, effect };
+/// Begins a fault of these paths, whose first effect leaves `mark`.
+fn begin_on_links(
+    world: &dyn World,
+    mark: &'static str,
+    paths: Vec<(Host, Host)>,
+    effect: Effect,
+) -> Ongoing {
+    let fault = LinkFault {
+        mark,
+        paths: Paths::Pairs(paths),
+        effect,
+    };
     Ongoing::Links(vec![world.net().change_links(|links| links.begin(fault))])
 }
 
@@ -110,6 +164,23 @@ fn paths_of(world: &dyn World, target: &Targets) -> Vec<(Host, Host)> {
         .filter(|(a, b)| a != b && (named.contains(a) || named.contains(b)))
         .map(|(a, b)| (world.host(a), world.host(b)))
         .collect()
+}
+
+/// The links between these members and the others, in the directions that are wanted.
+fn directed_paths_of(
+    world: &dyn World,
+    target: &Targets,
+    direction: Direction,
+) -> Vec<(Host, Host)> {
+    let named = target.members(world.members(), world.leader());
+    let hosts: Vec<Host> = named.iter().map(|member| world.host(*member)).collect();
+    let mut paths = paths_of(world, target);
+    paths.retain(|(from, to)| match direction {
+        Direction::Both => true,
+        Direction::In => hosts.contains(to),
+        Direction::Out => hosts.contains(from),
+    });
+    paths
 }
 
 /// A world that only writes down what is done to it.
@@ -128,11 +199,12 @@ pub(crate) mod testing {
 
     impl Paper {
         pub fn new(leader: Option<usize>) -> Paper {
-            let links = Links::new(Manners {
+            let manners = Manners {
                 latency_ms: 1..=1,
                 loss: 0.0,
                 duplicate: 0.0,
-            });
+            };
+            let links = Links::new(manners, Rng::of(1, "net/faults"));
             let net = Net::new(Rng::of(1, "net"), links, |_| {});
             Paper {
                 net,

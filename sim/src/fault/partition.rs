@@ -6,7 +6,6 @@ use crate::net::link::Effect;
 use crate::scenario::choice::choices;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Split;
-use crate::trace;
 
 settings! {
     /// Groups of members that cannot reach each other, in both directions or in one.
@@ -33,10 +32,6 @@ choices! {
 impl FaultKind for Partition {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let groups = self.split.groups(world.members(), world.leader());
-        trace::event(
-            "fault.partition",
-            format_args!("{groups:?} {:?}", self.direction),
-        );
         let mut paths: Vec<(Host, Host)> = Vec::new();
         for (a, group) in groups.iter().enumerate() {
             for (b, other) in groups.iter().enumerate() {
@@ -53,7 +48,7 @@ impl FaultKind for Partition {
                 }
             }
         }
-        begin_on_links(world, paths, Effect::Cut)
+        begin_on_links(world, "fault.partition", paths, Effect::Cut)
     }
 }
 

@@ -2,17 +2,27 @@
 
 use super::Host;
 use crate::rng::Rng;
+use crate::time;
+use crate::trace;
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
+
+/// What a packet weighs besides its body.
+const PACKET_OVERHEAD: u64 = 64;
+/// A sender's queue before a narrow link holds no more than so much time's worth of bytes; what
+/// comes on top is lost, as in any router.
+const QUEUE_MAX: Duration = Duration::from_secs(3);
 
 /// The manners of a network.
 #[derive(Clone, Debug)]
 pub struct Links {
     base: Manners,
     /// Faults, each under a name of its own, so that they can overlap and end one by one.
-    faults: BTreeMap<u64, LinkFault>,
+    faults: BTreeMap<u64, Active>,
     fault_next: u64,
+    /// The ground of each fault's own draws, so that no fault shifts what others draw.
+    rng: Rng,
 }
 
 /// How packets fare on a link without faults.
@@ -28,8 +38,40 @@ pub struct Manners {
 /// A fault of some directions of links.
 #[derive(Clone, Debug)]
 pub struct LinkFault {
-    pub paths: Vec<(Host, Host)>,
+    /// The mark that tells of its first effect.
+    pub mark: &'static str,
+    pub paths: Paths,
     pub effect: Effect,
+}
+
+/// Directions of links.
+#[derive(Clone, Debug)]
+pub enum Paths {
+    /// From the first to the second of each pair.
+    Pairs(Vec<(Host, Host)>),
+    /// Between these members and all clients there are or will be.
+    Clients {
+        members: Vec<Host>,
+        /// From clients to members, and back.
+        requests: bool,
+        answers: bool,
+    },
+}
+
+impl Paths {
+    pub fn contain(&self, from: Host, to: Host) -> bool {
+        match self {
+            Paths::Pairs(pairs) => pairs.contains(&(from, to)),
+            Paths::Clients {
+                members,
+                requests,
+                answers,
+            } => {
+                (*requests && from.is_client() && members.contains(&to))
+                    || (*answers && to.is_client() && members.contains(&from))
+            }
+        }
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -38,8 +80,29 @@ pub enum Effect {
     Cut,
     /// Packets are lost with this probability, besides the base's.
     Loss(f64),
-    /// Packets take so much longer.
-    Delay(RangeInclusive<u64>),
+    /// Some packets take so much longer.
+    Delay {
+        probability: f64,
+        by_ms: RangeInclusive<u64>,
+    },
+    /// Idempotent requests arrive twice.
+    Duplicate(f64),
+    /// A bit of some messages is flipped under way.
+    Corrupt(f64),
+    /// So many bytes a second get through each direction; the rest waits its turn.
+    Bandwidth(u64),
+    /// Nothing gets through, and all of it arrives once the fault is over.
+    Clog,
+}
+
+/// A fault at work.
+#[derive(Clone, Debug)]
+struct Active {
+    fault: LinkFault,
+    rng: Rng,
+    told: bool,
+    /// Until when each direction is busy with what was sent before.
+    busy: BTreeMap<(Host, Host), Duration>,
 }
 
 /// Names a fault for its end.
@@ -47,23 +110,35 @@ pub enum Effect {
 pub struct FaultId(u64);
 
 pub(crate) enum Verdict {
-    Arrives(Duration),
+    /// `corrupt` is a draw that says which bit is flipped.
+    Arrives {
+        after: Duration,
+        corrupt: Option<u64>,
+    },
     Lost(&'static str),
 }
 
 impl Links {
-    pub fn new(base: Manners) -> Links {
+    /// `rng` is for faults alone.
+    pub fn new(base: Manners, rng: Rng) -> Links {
         Links {
             base,
             faults: BTreeMap::new(),
             fault_next: 0,
+            rng,
         }
     }
 
     pub fn begin(&mut self, fault: LinkFault) -> FaultId {
         let id = self.fault_next;
         self.fault_next += 1;
-        self.faults.insert(id, fault);
+        let active = Active {
+            rng: self.rng.fork(&format!("{}/{id}", fault.mark)),
+            fault,
+            told: false,
+            busy: BTreeMap::new(),
+        };
+        self.faults.insert(id, active);
         FaultId(id)
     }
 
@@ -78,44 +153,120 @@ impl Links {
         self.base.duplicate = 0.0;
     }
 
-    pub fn is_cut(&self, from: Host, to: Host) -> bool {
-        self.effects(from, to)
-            .any(|effect| matches!(effect, Effect::Cut))
+    /// Whether nothing gets through. Asked when something would have: the fault has told on it.
+    pub fn is_cut(&mut self, from: Host, to: Host) -> bool {
+        self.find(from, to, |effect| matches!(effect, Effect::Cut))
     }
 
-    pub(crate) fn draws_duplicate(&self, rng: &mut Rng) -> bool {
-        rng.chance(self.base.duplicate)
+    /// As [`Links::is_cut`], for faults that only hold back.
+    pub(crate) fn is_clogged(&mut self, from: Host, to: Host) -> bool {
+        self.find(from, to, |effect| matches!(effect, Effect::Clog))
     }
 
-    /// What becomes of a packet that is sent now. Draws the same number of times whatever the
-    /// faults, except for delays.
-    pub(crate) fn send(&self, from: Host, to: Host, rng: &mut Rng) -> Verdict {
-        let range = &self.base.latency_ms;
-        // Finer than the milliseconds of the settings, so that packets do not arrive in step.
-        let mut micros = rng.range(range.start() * 1000..=range.end() * 1000);
-        let mut through = 1.0 - self.base.loss;
-        let mut cut = false;
-        for effect in self.effects(from, to) {
-            match effect {
-                Effect::Cut => cut = true,
-                Effect::Loss(loss) => through *= 1.0 - loss,
-                Effect::Delay(by) => micros += rng.range(by.start() * 1000..=by.end() * 1000),
+    fn find(&mut self, from: Host, to: Host, wanted: impl Fn(&Effect) -> bool) -> bool {
+        let mut faults = self.faults.values_mut();
+        let found = faults
+            .find(|active| wanted(&active.fault.effect) && active.fault.paths.contain(from, to));
+        found.map(Active::tell).is_some()
+    }
+
+    /// Whether an idempotent request that is sent now arrives twice.
+    pub(crate) fn draws_duplicate(&mut self, from: Host, to: Host, rng: &mut Rng) -> bool {
+        let mut doubled = rng.chance(self.base.duplicate);
+        for active in self.faults.values_mut() {
+            if let Effect::Duplicate(probability) = active.fault.effect
+                && active.fault.paths.contain(from, to)
+                && active.rng.chance(probability)
+            {
+                active.tell();
+                doubled = true;
             }
         }
-        let lost = rng.chance(1.0 - through);
-        if cut {
-            Verdict::Lost("cut")
-        } else if lost {
-            Verdict::Lost("bad luck")
-        } else {
-            Verdict::Arrives(Duration::from_micros(micros))
+        doubled
+    }
+
+    /// What becomes of a packet with a body of `bytes` that is sent now. Draws the same number of
+    /// times from `rng` whatever the faults.
+    pub(crate) fn send(&mut self, from: Host, to: Host, bytes: usize, rng: &mut Rng) -> Verdict {
+        let range = &self.base.latency_ms;
+        // Finer than the milliseconds of the settings, so that packets do not arrive in step.
+        let micros = rng.range(range.start() * 1000..=range.end() * 1000);
+        let mut after = Duration::from_micros(micros);
+        let mut corrupt = None;
+        let mut lost = rng.chance(self.base.loss).then_some("bad luck");
+        for active in self.faults.values_mut() {
+            if !active.fault.paths.contain(from, to) {
+                continue;
+            }
+            let draws = active.rng.next_u64();
+            let path = (from, to);
+            let happened = match active.fault.effect.clone() {
+                Effect::Cut => {
+                    lost = Some("cut");
+                    true
+                }
+                Effect::Loss(probability) => {
+                    let fired = active.rng.chance(probability);
+                    lost = lost.or(fired.then_some("bad luck"));
+                    fired
+                }
+                Effect::Delay { probability, by_ms } => {
+                    let more = active.rng.range(by_ms.start() * 1000..=by_ms.end() * 1000);
+                    let fired = active.rng.chance(probability);
+                    if fired {
+                        after += Duration::from_micros(more);
+                    }
+                    fired
+                }
+                Effect::Corrupt(probability) => {
+                    let fired = bytes > 0 && active.rng.chance(probability);
+                    corrupt = corrupt.or(fired.then_some(draws));
+                    fired
+                }
+                Effect::Bandwidth(bytes_per_s) => match active.queue(path, bytes, bytes_per_s) {
+                    Some(wait) => {
+                        after += wait;
+                        true
+                    }
+                    None => {
+                        lost = Some("the link's queue is full");
+                        true
+                    }
+                },
+                // Of a clog one sees only on arrival whether it is there; doubling was drawn.
+                Effect::Clog | Effect::Duplicate(_) => false,
+            };
+            if happened {
+                active.tell();
+            }
+        }
+        match lost {
+            Some(why) => Verdict::Lost(why),
+            None => Verdict::Arrives { after, corrupt },
+        }
+    }
+}
+
+impl Active {
+    /// Marks the first time that the fault did anything.
+    fn tell(&mut self) {
+        if !self.told {
+            self.told = true;
+            trace::mark(self.fault.mark);
         }
     }
 
-    fn effects(&self, from: Host, to: Host) -> impl Iterator<Item = &Effect> {
-        let faults = self.faults.values();
-        faults
-            .filter(move |fault| fault.paths.contains(&(from, to)))
-            .map(|fault| &fault.effect)
+    /// How long a packet takes through a narrow link, after what was sent before it. `None` if
+    /// there is no room for it.
+    fn queue(&mut self, path: (Host, Host), bytes: usize, bytes_per_s: u64) -> Option<Duration> {
+        let now = time::now();
+        let free = self.busy.get(&path).copied().unwrap_or_default().max(now);
+        if free - now > QUEUE_MAX {
+            return None;
+        }
+        let weight = bytes as u64 + PACKET_OVERHEAD;
+        let done = free + Duration::from_micros(weight * 1_000_000 / bytes_per_s);
+        self.busy.insert(path, done);
+        Some(done - now)
     }
 }

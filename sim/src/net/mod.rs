@@ -9,7 +9,10 @@
 //! - **Streams** ([`stream`]): reliable and ordered in both directions, as TCP. Loss becomes
 //!   delay, a cut hangs the stream until it breaks, a crash of one end resets the other as soon as
 //!   the news gets through.
+//!
+//! All calls from one host to another count as one connection when it [breaks](breaking).
 
+mod breaking;
 pub mod link;
 mod packet;
 pub mod stream;
@@ -32,6 +35,15 @@ use tokio::sync::mpsc;
 /// A machine on the network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Host(pub u32);
+
+/// Machines of clients are numbered from here on, those of members below.
+pub const CLIENTS: u32 = 1000;
+
+impl Host {
+    pub fn is_client(self) -> bool {
+        self.0 >= CLIENTS
+    }
+}
 
 /// A port of a machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -97,6 +109,8 @@ pub(crate) struct Inner {
     queue: BinaryHeap<Due>,
     /// When the alarm is to ring for what was queued just now.
     alarms: Vec<Duration>,
+    /// What arrived at a clogged link, in order.
+    held: Vec<Due>,
     /// What must be dropped after the network is unlocked, because its drop locks it.
     pub(crate) garbage: Vec<Incoming>,
     seq: u64,
@@ -110,6 +124,8 @@ pub(crate) struct Inner {
 struct Call {
     from: Host,
     to: Host,
+    /// The other side knows nothing of the connection any more.
+    forgotten: bool,
     answer: oneshot::Sender<Result<Bytes, NetError>>,
 }
 
@@ -121,6 +137,7 @@ impl Net {
             rng,
             queue: BinaryHeap::new(),
             alarms: Vec::new(),
+            held: Vec::new(),
             garbage: Vec::new(),
             seq: 0,
             listeners: BTreeMap::new(),
@@ -150,7 +167,11 @@ impl Net {
 
     /// Changes how links behave.
     pub fn change_links<T>(&self, change: impl FnOnce(&mut Links) -> T) -> T {
-        self.with(|inner| change(&mut inner.links))
+        self.with(|inner| {
+            let changed = change(&mut inner.links);
+            inner.release();
+            changed
+        })
     }
 
     /// Sends a request and waits for its answer, for ever if need be: the caller's patience is
@@ -171,6 +192,7 @@ impl Net {
                 Call {
                     from,
                     to,
+                    forgotten: false,
                     answer: sender,
                 },
             );
@@ -180,7 +202,7 @@ impl Net {
                 kind,
                 body,
             };
-            if idempotent && inner.links.draws_duplicate(&mut inner.rng) {
+            if idempotent && inner.links.draws_duplicate(from, to, &mut inner.rng) {
                 inner.send(from, to, packet.clone());
             }
             inner.send(from, to, packet);
@@ -277,15 +299,31 @@ impl Inner {
     }
 
     /// Puts a datagram on the wire.
-    fn send(&mut self, from: Host, to: Host, packet: Packet) {
-        match self.links.send(from, to, &mut self.rng) {
-            Verdict::Arrives(after) => {
+    fn send(&mut self, from: Host, to: Host, mut packet: Packet) {
+        let bytes = packet.body().map_or(0, |body| body.len());
+        match self.links.send(from, to, bytes, &mut self.rng) {
+            Verdict::Arrives { after, corrupt } => {
+                if let (Some(draw), Some(body)) = (corrupt, packet.body()) {
+                    *body = flip(body, draw);
+                }
                 let at = time::now() + after;
                 self.schedule(at, Some((from, to)), packet);
             }
             Verdict::Lost(why) => {
                 let now = time::now();
                 packet.seen().tell("net.lost", (from, to), now, why);
+            }
+        }
+    }
+
+    /// Lets arrive what was held back on links that are clogged no longer.
+    fn release(&mut self) {
+        for due in std::mem::take(&mut self.held) {
+            let (from, to) = due.path.expect("what is held was on its way");
+            if self.links.is_clogged(from, to) {
+                self.held.push(due);
+            } else {
+                self.schedule(time::now(), due.path, due.packet);
             }
         }
     }
@@ -304,20 +342,30 @@ impl Inner {
     }
 
     fn deliver(&mut self, net: &Net, due: Due) {
+        // What a stream carries tells of itself, and is sent again.
+        let is_datagram = !matches!(due.packet, Packet::Stream { .. });
+        if let Some((from, to)) = due.path {
+            if self.links.is_clogged(from, to) {
+                due.packet
+                    .seen()
+                    .tell("net.held", (from, to), due.sent, "clogged");
+                return self.held.push(due);
+            }
+            if is_datagram && self.links.is_cut(from, to) {
+                due.packet
+                    .seen()
+                    .tell("net.lost", (from, to), due.sent, "cut under way");
+                return;
+            }
+            if is_datagram {
+                due.packet
+                    .seen()
+                    .tell("net.deliver", (from, to), due.sent, "");
+            }
+        }
         let Due {
             path, packet, sent, ..
         } = due;
-        if let Some((from, to)) = path
-            && self.links.is_cut(from, to)
-        {
-            packet
-                .seen()
-                .tell("net.lost", (from, to), sent, "cut under way");
-            return;
-        }
-        if let Some(path) = path {
-            packet.seen().tell("net.deliver", path, sent, "");
-        }
         match packet {
             Packet::Request {
                 call,
@@ -347,10 +395,15 @@ impl Inner {
                     self.send(to, from, Packet::Refused { call });
                 }
             }
-            Packet::Answer { call, body } => self.answer(call, Ok(body)),
+            Packet::Answer { call, body } => {
+                if self.calls.get(&call).is_some_and(|call| !call.forgotten) {
+                    self.answer(call, Ok(body));
+                }
+            }
             Packet::Refused { call } => self.answer(call, Err(NetError::Refused)),
             Packet::Reset { call } => self.answer(call, Err(NetError::Reset)),
             Packet::Stream { conn, end } => self.push_stream_now(net, (conn, end), sent),
+            Packet::Unanswered { conn } => self.break_stream(conn, NetError::Reset),
         }
     }
 
@@ -370,11 +423,19 @@ impl Inner {
         self.listeners.get(&(host, port))
     }
 
-    pub(crate) fn stream_verdict(&mut self, from: Host, to: Host) -> Verdict {
-        self.links.send(from, to, &mut self.rng)
+    pub(crate) fn stream_verdict(&mut self, from: Host, to: Host, bytes: usize) -> Verdict {
+        self.links.send(from, to, bytes, &mut self.rng)
     }
 
-    pub(crate) fn is_cut(&self, from: Host, to: Host) -> bool {
+    pub(crate) fn is_cut(&mut self, from: Host, to: Host) -> bool {
         self.links.is_cut(from, to)
     }
+}
+
+/// The bytes with one bit flipped.
+pub(crate) fn flip(body: &Bytes, draw: u64) -> Bytes {
+    let mut bytes = body.to_vec();
+    let bit = (draw % (bytes.len() as u64 * 8)) as usize;
+    bytes[bit / 8] ^= 1 << (bit % 8);
+    bytes.into()
 }

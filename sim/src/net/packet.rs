@@ -29,6 +29,23 @@ pub(crate) enum Packet {
         conn: u64,
         end: usize,
     },
+    /// A keepalive of a stream of which one side knows nothing any more stays unanswered.
+    Unanswered {
+        conn: u64,
+    },
+}
+
+impl Packet {
+    /// What can be damaged on the way.
+    pub(crate) fn body(&mut self) -> Option<&mut Bytes> {
+        match self {
+            Packet::Request { body, .. } | Packet::Answer { body, .. } => Some(body),
+            Packet::Refused { .. }
+            | Packet::Reset { .. }
+            | Packet::Stream { .. }
+            | Packet::Unanswered { .. } => None,
+        }
+    }
 }
 
 impl Packet {
@@ -46,6 +63,7 @@ impl Packet {
             Packet::Refused { call } => ("refused", None, *call, empty),
             Packet::Reset { call } => ("reset", None, *call, empty),
             Packet::Stream { conn, .. } => ("stream", None, *conn, empty),
+            Packet::Unanswered { conn } => ("unanswered", None, *conn, empty),
         };
         Seen {
             what,

@@ -2,7 +2,7 @@
 
 use super::link::Verdict;
 use super::packet::{Packet, Seen};
-use super::{Host, Incoming, Inner, Net, NetError, Port};
+use super::{Host, Incoming, Inner, Net, NetError, Port, flip};
 use crate::record;
 use crate::time;
 use bytes::Bytes;
@@ -17,7 +17,7 @@ const WINDOW: usize = 64;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(3);
 /// A message that did not get through for so long breaks the stream (as keepalives would).
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
 
 /// One end of a stream. When it and all its senders are dropped, the stream closes, which the
 /// other end sees after everything that was sent before.
@@ -48,10 +48,12 @@ struct Message {
 
 /// A stream as the network holds it. End 0 opened it, end 1 was opened to.
 pub(crate) struct Conn {
-    hosts: [Host; 2],
+    pub(crate) hosts: [Host; 2],
     /// Where to announce the stream when its first packet arrives, and end 1's inbox until then.
     announce: Option<(Port, u8, mpsc::UnboundedReceiver<Message>)>,
     directions: [Direction; 2],
+    /// The end whose host knows nothing of the stream any more, and has not told the other.
+    pub(crate) forgotten_by: Option<usize>,
 }
 
 /// What flows away from one end.
@@ -176,6 +178,7 @@ impl Conn {
                 hosts,
                 announce,
                 directions: [away, back],
+                forgotten_by: None,
             },
             opener,
         )
@@ -217,7 +220,8 @@ impl Inner {
         let Some(found) = self.conns.get_mut(&conn) else {
             return Err(NetError::Reset);
         };
-        if found.directions[end].into.is_none() {
+        let is_believed = found.forgotten_by == Some(1 - end);
+        if found.directions[end].into.is_none() && !is_believed {
             return Err(NetError::Reset);
         }
         found.directions[end].queue.push_back(message);
@@ -235,6 +239,9 @@ impl Inner {
         found.directions[1 - end].window.close();
         if !found.directions[1 - end].open {
             self.conns.remove(&conn);
+            return;
+        }
+        if found.forgotten_by == Some(end) {
             return;
         }
         // The other end learns of it as it learns of anything: by a packet.
@@ -270,11 +277,31 @@ impl Inner {
             return;
         }
         direction.trying = true;
-        let after = match self.stream_verdict(path.0, path.1) {
-            Verdict::Arrives(after) => after,
+        let bytes = match direction.queue.front() {
+            Some(Queued::Body(body)) => body.len(),
+            _ => 0,
+        };
+        let after = match self.stream_verdict(path.0, path.1, bytes) {
+            Verdict::Arrives { after, corrupt } => {
+                if let Some(draw) = corrupt {
+                    self.corrupt_head(conn, end, draw);
+                }
+                after
+            }
             Verdict::Lost(_) => self.back_off(conn, end),
         };
-        self.schedule(time::now() + after, None, Packet::Stream { conn, end });
+        self.schedule(
+            time::now() + after,
+            Some(path),
+            Packet::Stream { conn, end },
+        );
+    }
+
+    fn corrupt_head(&mut self, conn: u64, end: usize, draw: u64) {
+        let conn = self.conns.get_mut(&conn).expect("it is being pushed");
+        if let Some(Queued::Body(body)) = conn.directions[end].queue.front_mut() {
+            *body = flip(body, draw);
+        }
     }
 
     fn back_off(&mut self, conn: u64, end: usize) -> Duration {
@@ -318,8 +345,13 @@ impl Inner {
                 .expect("it was just found")
                 .directions[end]
                 .trying = true;
-            self.schedule(time::now() + after, None, Packet::Stream { conn, end });
+            let packet = Packet::Stream { conn, end };
+            self.schedule(time::now() + after, Some((from, to)), packet);
             return;
+        }
+        if self.conns[&conn].forgotten_by == Some(1 - end) {
+            // Nobody there knows the stream: whoever sends is told so.
+            return self.break_stream(conn, NetError::Reset);
         }
         self.arrive(net, conn, end);
         self.push_stream(conn, end);
@@ -363,8 +395,22 @@ impl Inner {
         }
     }
 
+    /// One end is told that the stream broke, and the other not.
+    pub(crate) fn forget_stream(&mut self, conn: u64, end: usize) {
+        let Some(found) = self.conns.get_mut(&conn) else {
+            return;
+        };
+        found.forgotten_by = Some(end);
+        found.directions[end].queue.clear();
+        found.directions[end].window.close();
+        found.directions[1 - end].end_with(Some(NetError::Reset));
+        // Its sender goes on in the belief that somebody takes what it sends.
+        let packet = Packet::Unanswered { conn };
+        self.schedule(time::now() + PATIENCE, None, packet);
+    }
+
     /// Both ends are told that the stream broke.
-    fn break_stream(&mut self, conn: u64, error: NetError) {
+    pub(crate) fn break_stream(&mut self, conn: u64, error: NetError) {
         if let Some(mut found) = self.conns.remove(&conn) {
             for direction in &mut found.directions {
                 direction.end_with(Some(error.clone()));

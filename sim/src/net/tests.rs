@@ -1,4 +1,4 @@
-use super::link::{Effect, LinkFault, Manners};
+use super::link::{Effect, LinkFault, Manners, Paths};
 use super::*;
 use std::task::{Context, Poll, Waker};
 
@@ -6,11 +6,12 @@ const A: Host = Host(1);
 const B: Host = Host(2);
 
 fn net(loss: f64, duplicate: f64) -> Net {
-    let links = Links::new(Manners {
+    let manners = Manners {
         latency_ms: 1..=5,
         loss,
         duplicate,
-    });
+    };
+    let links = Links::new(manners, Rng::of(1, "net/faults"));
     Net::new(Rng::of(1, "net"), links, |_| {})
 }
 
@@ -96,7 +97,8 @@ fn cuts_work_one_way_and_end() {
     let mut listener = net.listen(B, Port::Peer);
     for path in [(A, B), (B, A)] {
         let fault = LinkFault {
-            paths: vec![path],
+            mark: "fault.partition",
+            paths: Paths::Pairs(vec![path]),
             effect: Effect::Cut,
         };
         let fault = net.change_links(|links| links.begin(fault));
@@ -121,12 +123,111 @@ fn a_cut_catches_what_is_under_way() {
     let mut listener = net.listen(B, Port::Peer);
     let _call = ask(&net, "hello", false);
     let fault = LinkFault {
-        paths: vec![(A, B)],
+        mark: "fault.partition",
+        paths: Paths::Pairs(vec![(A, B)]),
         effect: Effect::Cut,
     };
     net.change_links(|links| links.begin(fault));
     settle(&net);
     assert_eq!(echo(&mut listener), 0);
+}
+
+fn begin(net: &Net, paths: Vec<(Host, Host)>, effect: Effect) -> super::link::FaultId {
+    let fault = LinkFault {
+        mark: "fault.test",
+        paths: Paths::Pairs(paths),
+        effect,
+    };
+    net.change_links(|links| links.begin(fault))
+}
+
+#[test]
+fn a_clog_holds_back_calls_and_streams_and_lets_them_through_at_its_end() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    let clog = begin(&net, vec![(A, B)], Effect::Clog);
+    let mut call = ask(&net, "hello", false);
+    let stream = net.open((A, B, Port::Peer), 1);
+    assert_eq!(send(&stream, "later".to_owned()), Some(Ok(())));
+    settle(&net);
+    assert!(listener.try_recv().is_err());
+    net.change_links(|links| links.end(clog));
+    settle(&net);
+    let Ok(Incoming::Call { body, reply, .. }) = listener.try_recv() else {
+        panic!("the call was sent first");
+    };
+    reply.send(body);
+    let mut stream = accept(&mut listener);
+    settle(&net);
+    assert_eq!(poll(&mut call), Some(Ok(Bytes::from_static(b"hello"))));
+    let message = Some(Some(Ok(Bytes::from_static(b"later"))));
+    assert_eq!(recv(&mut stream), message);
+}
+
+#[test]
+fn corruption_flips_one_bit_of_what_arrives() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    begin(&net, vec![(A, B)], Effect::Corrupt(1.0));
+    let _call = ask(&net, "hello", false);
+    settle(&net);
+    let Ok(Incoming::Call { body, .. }) = listener.try_recv() else {
+        panic!("the call arrives");
+    };
+    let flipped = body.iter().zip(b"hello");
+    let flipped: u32 = flipped.map(|(a, b)| (a ^ b).count_ones()).sum();
+    assert_eq!(flipped, 1);
+}
+
+#[test]
+fn a_reset_ends_both_sides_and_forgetting_only_one() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Client);
+    let mut client = net.open((A, B, Port::Client), 1);
+    settle(&net);
+    let mut server = accept(&mut listener);
+    assert_eq!(net.forget(B), 1);
+    assert_eq!(recv(&mut server), Some(Some(Err(NetError::Reset))));
+    drop(server);
+    assert_eq!(recv(&mut client), None);
+    assert_eq!(send(&client, "anybody?".to_owned()), Some(Ok(())));
+    settle(&net);
+    assert_eq!(recv(&mut client), Some(Some(Err(NetError::Reset))));
+
+    let mut client = net.open((A, B, Port::Client), 1);
+    settle(&net);
+    let mut server = accept(&mut listener);
+    assert_eq!(net.reset(&Paths::Pairs(vec![(B, A)])), 1);
+    assert_eq!(recv(&mut server), Some(Some(Err(NetError::Reset))));
+    assert_eq!(recv(&mut client), Some(Some(Err(NetError::Reset))));
+}
+
+#[test]
+fn a_forgotten_call_has_no_answer() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    let mut call = ask(&net, "hello", false);
+    settle(&net);
+    assert_eq!(net.forget(B), 1);
+    assert_eq!(echo(&mut listener), 1);
+    settle(&net);
+    assert_eq!(poll(&mut call), None);
+    let mut call = ask(&net, "hello", false);
+    assert_eq!(net.forget(A), 2);
+    assert_eq!(poll(&mut call), Some(Err(NetError::Reset)));
+}
+
+#[test]
+fn a_narrow_link_makes_wait_and_then_loses() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    begin(&net, vec![(A, B)], Effect::Bandwidth(69));
+    // A packet of 69 bytes takes a second. Time stands still here: the fifth finds no room.
+    let _calls: Vec<_> = (0..6).map(|_| ask(&net, "hello", false)).collect();
+    net.advance(Duration::from_millis(2_500));
+    assert_eq!(echo(&mut listener), 2);
+    settle(&net);
+    assert_eq!(echo(&mut listener), 2);
 }
 
 #[test]

@@ -1,8 +1,12 @@
-//! The network as members see it: `detcd_peer`'s transport and receiver.
+//! The network as members see it: `detcd_peer`'s transport and receiver. Messages travel as the
+//! very frames that the real transport sends, and a damaged one ends the connection as it does
+//! there.
 
 use super::stream::Stream;
 use super::{Host, Incoming, Net, NetError, Port};
+use crate::trace;
 use bytes::{BufMut, Bytes, BytesMut};
+use detcd_peer::frame::{self, Frame};
 use detcd_peer::{Kind, Receiver, Transport, TransportError};
 use futures::channel::mpsc;
 use futures::future::{self, BoxFuture};
@@ -11,17 +15,6 @@ use futures::{FutureExt, SinkExt, StreamExt};
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-
-const KINDS: [Kind; 8] = [
-    Kind::AppendEntries,
-    Kind::Vote,
-    Kind::PreVote,
-    Kind::TransferLeader,
-    Kind::Snapshot,
-    Kind::Propose,
-    Kind::ReadIndex,
-    Kind::Lease,
-];
 
 /// Raft bears its messages twice. A proposal that arrived twice would be two proposals: the real
 /// transport never doubles anything.
@@ -108,13 +101,30 @@ impl Transport for SimTransport {
             Ok(host) => host,
             Err(error) => return future::ready(Err(error)).boxed(),
         };
-        let way = (self.host, host, Port::Peer);
-        let call = self.net.call(way, kind as u8, body, is_idempotent(kind));
+        let (net, from) = (self.net.clone(), self.host);
+        // Every call of the simulated network has an answer of its own: numbers tell none apart.
+        let body = encode(&Frame::Request {
+            call: 0,
+            kind,
+            body,
+        });
+        let way = (from, host, Port::Peer);
+        let call = net.call(way, kind as u8, body, is_idempotent(kind));
         async move {
-            match detcd_rt::timeout(timeout, call).await {
-                Err(_) => Err(TransportError::Lost(to, "timed out".to_owned())),
-                Ok(Err(error)) => Err(broken(to, error)),
-                Ok(Ok(answer)) => decode(to, answer),
+            let answer = match detcd_rt::timeout(timeout, call).await {
+                Err(_) => return Err(TransportError::Lost(to, "timed out".to_owned())),
+                Ok(Err(error)) => return Err(broken(to, error)),
+                Ok(Ok(answer)) => answer,
+            };
+            match Frame::decode(answer) {
+                Ok(Frame::Answer { body, .. }) => Ok(body),
+                Ok(Frame::Refusal { reason, .. }) => Err(TransportError::Refused(to, reason)),
+                Ok(Frame::Request { .. }) => Err(broken(to, NetError::Reset)),
+                Err(damage) => {
+                    damaged(&damage);
+                    net.hang_up(from, host);
+                    Err(TransportError::Lost(to, damage))
+                }
             }
         }
         .boxed()
@@ -134,13 +144,13 @@ impl Transport for SimTransport {
         async move {
             while let Some(chunk) = chunks.next().await {
                 // Whoever reads no more has answered, or is gone: either is received below.
-                if stream.send(chunk).await.is_err() {
+                if stream.send(frame::seal(&chunk)).await.is_err() {
                     break;
                 }
             }
             stream.finish();
             match stream.recv().await {
-                Some(Ok(answer)) => decode(to, answer),
+                Some(Ok(answer)) => stream_answer(to, answer),
                 Some(Err(error)) => Err(broken(to, error)),
                 None => Err(broken(to, NetError::Reset)),
             }
@@ -156,27 +166,42 @@ fn broken(to: u64, error: NetError) -> TransportError {
     }
 }
 
-/// An answer or a refusal, as it travels.
-fn encode(answer: Result<Bytes, String>) -> Bytes {
+fn encode(frame: &Frame) -> Bytes {
+    let mut bytes = BytesMut::with_capacity(frame.encoded_len());
+    frame.encode(&mut bytes);
+    bytes.freeze()
+}
+
+/// A frame or a chunk does not have the checksum that it came with.
+fn damaged(damage: &str) {
+    trace::event("peer.damaged", format_args!("{damage}"));
+}
+
+/// The answer to a stream: a tag that stands for gRPC's status, and the sealed message.
+fn stream_answer(to: u64, mut answer: Bytes) -> Result<Bytes, TransportError> {
+    let tag = answer.split_to(1.min(answer.len()));
+    match &tag[..] {
+        [0] => frame::open(answer).map_err(|damage| {
+            damaged(&damage);
+            TransportError::Lost(to, damage)
+        }),
+        [1] => Err(TransportError::Refused(
+            to,
+            String::from_utf8_lossy(&answer).into_owned(),
+        )),
+        _ => Err(broken(to, NetError::Reset)),
+    }
+}
+
+fn encode_stream_answer(answer: Result<Bytes, String>) -> Bytes {
     let (tag, body) = match answer {
-        Ok(body) => (0, body),
+        Ok(body) => (0, frame::seal(&body)),
         Err(refusal) => (1, Bytes::from(refusal)),
     };
     let mut bytes = BytesMut::with_capacity(1 + body.len());
     bytes.put_u8(tag);
     bytes.extend_from_slice(&body);
     bytes.freeze()
-}
-
-fn decode(to: u64, mut answer: Bytes) -> Result<Bytes, TransportError> {
-    let tag = answer.split_to(1);
-    match tag[0] {
-        0 => Ok(answer),
-        _ => Err(TransportError::Refused(
-            to,
-            String::from_utf8_lossy(&answer).into_owned(),
-        )),
-    }
 }
 
 /// Hands what arrives at a member's peer port to its receiver, for as long as the process lives.
@@ -186,20 +211,24 @@ pub async fn serve(net: Net, host: Host, directory: Directory, receiver: Arc<dyn
         let receiver = receiver.clone();
         match incoming {
             Incoming::Call {
-                from,
-                kind,
-                body,
-                reply,
-            } => {
-                let from = directory.id(from);
-                detcd_rt::spawn(async move {
-                    let answer = match kind_of(kind) {
-                        Some(kind) => receiver.call(from, kind, body).await,
-                        None => Err(format!("no call has the kind {kind}")),
-                    };
-                    reply.send(encode(answer));
-                });
-            }
+                from, body, reply, ..
+            } => match Frame::decode(body) {
+                Ok(Frame::Request { call, kind, body }) => {
+                    let from = directory.id(from);
+                    detcd_rt::spawn(async move {
+                        let answer = match receiver.call(from, kind, body).await {
+                            Ok(body) => Frame::Answer { call, body },
+                            Err(reason) => Frame::Refusal { call, reason },
+                        };
+                        reply.send(encode(&answer));
+                    });
+                }
+                Ok(other) => panic!("{other:?} is no request"),
+                Err(damage) => {
+                    damaged(&damage);
+                    net.hang_up(from, host);
+                }
+            },
             Incoming::Open { from, kind, stream } => {
                 let from = directory.id(from);
                 detcd_rt::spawn(receive_stream(receiver, from, kind, stream));
@@ -208,13 +237,9 @@ pub async fn serve(net: Net, host: Host, directory: Directory, receiver: Arc<dyn
     }
 }
 
-fn kind_of(number: u8) -> Option<Kind> {
-    KINDS.into_iter().find(|kind| *kind as u8 == number)
-}
-
 async fn receive_stream(receiver: Arc<dyn Receiver>, from: u64, kind: u8, mut stream: Stream) {
-    let Some(kind) = kind_of(kind) else {
-        let refusal = encode(Err(format!("no stream has the kind {kind}")));
+    let Some(kind) = Kind::from_tag(kind) else {
+        let refusal = encode_stream_answer(Err(format!("no kind {kind}")));
         let _ = stream.send(refusal).await;
         return;
     };
@@ -223,7 +248,10 @@ async fn receive_stream(receiver: Arc<dyn Receiver>, from: u64, kind: u8, mut st
     let (mut chunks, taken) = mpsc::channel(4);
     let pump = async {
         while let Some(chunk) = stream.recv().await {
-            let chunk = chunk.map_err(|error| format!("{error:?}"));
+            let chunk = match chunk {
+                Ok(sealed) => frame::open(sealed).inspect_err(|damage| damaged(damage)),
+                Err(error) => Err(format!("{error:?}")),
+            };
             if chunks.send(chunk).await.is_err() {
                 break;
             }
@@ -237,5 +265,5 @@ async fn receive_stream(receiver: Arc<dyn Receiver>, from: u64, kind: u8, mut st
         future::Either::Right(((), _)) => unreachable!("the pump never ends"),
     };
     // If the sender is gone, so is the wish for an answer.
-    let _ = stream.send(encode(answer)).await;
+    let _ = stream.send(encode_stream_answer(answer)).await;
 }
