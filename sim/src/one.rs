@@ -18,7 +18,7 @@ pub struct One<'a> {
     pub trace: Option<&'a Path>,
 }
 
-/// Runs, prints the plan and what was found.
+/// Runs and prints what was found.
 pub fn run(one: One<'_>) -> Result<Told, String> {
     if let Some(name) = one.mutant {
         choose_mutant(name)?;
@@ -28,10 +28,6 @@ pub fn run(one: One<'_>) -> Result<Told, String> {
         trace::listen(lines.map_err(|error| format!("{}: {error}", path.display()))?);
     }
     let plan = one.scenario.resolve(one.seed);
-    println!(
-        "# The plan of seed {}. Saved, it is a scenario.\n{plan}",
-        one.seed
-    );
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed)));
     trace::finish().map_err(|error| format!("the trace of the run: {error}"))?;
     Ok(match ran {
@@ -65,7 +61,8 @@ fn tell(plan: &Scenario, report: Report) -> Told {
         println!("stopped by itself: {failure}");
     }
     let verdict = Verdict::of(&report.violations, !report.failures.is_empty(), &missing);
-    if verdict <= Verdict::Usage {
+    // A run that was cut short did not have the time to get everywhere.
+    if matches!(verdict, Verdict::Pass | Verdict::Usage | Verdict::Unsafe) {
         for mark in &missing {
             println!("never reached: {mark}");
         }
@@ -102,12 +99,8 @@ fn is_mark(name: &str) -> bool {
 fn crashed() -> Told {
     let digest = trace::digest();
     Told {
-        verdict: Verdict::NodeCrash,
         hash: digest.hash,
         events: digest.events,
-        simulated_ms: 0,
-        operations: 0,
-        unknown: 0,
-        found_by: Vec::new(),
+        ..Told::nothing(Verdict::NodeCrash)
     }
 }

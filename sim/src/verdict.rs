@@ -4,17 +4,17 @@ use crate::check::{Check, Violation};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How the simulator's process ends.
+/// How the simulator's process ends; the gravest is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
     Pass,
-    /// A safety violation, or a planted bug that was not caught.
-    Unsafe,
     /// The command, the build or the scenario makes no sense; a run that proves nothing.
     Usage,
     NotLive,
     Nondeterministic,
     NodeCrash,
+    /// A safety violation, or a planted bug that was not caught.
+    Unsafe,
 }
 
 impl Verdict {
@@ -72,6 +72,19 @@ pub struct Told {
 }
 
 impl Told {
+    /// Of a run that did not tell anything itself.
+    pub fn nothing(verdict: Verdict) -> Told {
+        Told {
+            verdict,
+            hash: 0,
+            events: 0,
+            simulated_ms: 0,
+            operations: 0,
+            unknown: 0,
+            found_by: Vec::new(),
+        }
+    }
+
     /// Whether one of these checks found something.
     pub fn is_caught_by(&self, checks: &[Check]) -> bool {
         checks

@@ -8,6 +8,7 @@
 
 pub mod choice;
 pub mod cluster;
+pub mod plan;
 pub mod reader;
 pub mod schema;
 pub mod settings;
@@ -40,6 +41,9 @@ settings! {
     pub struct Head {
         /// The simulated time that the run may take; one that takes longer is not live.
         pub budget: Time [1..=86_400_000] = "120s",
+        /// The seed that a saved plan was drawn from, and that gives the same run; `--seed` has
+        /// the last word.
+        pub seed: Option<u64>,
         /// The cluster under test.
         pub cluster: Cluster,
         /// What is checked.
@@ -124,7 +128,10 @@ impl Scenario {
     /// Draws everything that is open from the seed.
     pub fn resolve(&self, seed: u64) -> Scenario {
         // Who is meant depends on how many there are, so the cluster comes first.
-        let head = self.head.draw(&Draw::new(seed, 0));
+        let head = Head {
+            seed: Some(seed),
+            ..self.head.draw(&Draw::new(seed, 0))
+        };
         let draw = Draw::new(seed, head.cluster.size());
         let workloads = self.workloads.iter().enumerate();
         let faults = self.faults.iter().enumerate();

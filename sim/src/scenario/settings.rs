@@ -49,8 +49,22 @@ pub trait Settings: fmt::Debug {
     where
         Self: Sized;
 
-    /// The keys and their values, as a file has them.
-    fn entries(&self) -> Entries;
+    /// The keys, their values as a file has them, and what they are if they are not given.
+    fn rows(&self) -> Vec<(&'static str, Written, Option<Written>)>;
+
+    /// The keys and their values.
+    fn entries(&self) -> Entries {
+        let rows = self.rows().into_iter();
+        rows.map(|(key, written, _)| (key, written)).collect()
+    }
+
+    /// The keys that are not as they are by default.
+    fn said(&self) -> Entries {
+        let rows = self.rows().into_iter();
+        rows.filter(|(_, written, default)| Some(written) != default.as_ref())
+            .map(|(key, written, _)| (key, written))
+            .collect()
+    }
 
     /// Its chapter of the reference.
     fn describe() -> TableDoc
@@ -204,11 +218,16 @@ impl KeyDoc {
             key,
             kind: T::kind(),
             limits: limits.or(T::limits()),
-            default: default.or(T::absent()).map(|default| default.write()),
+            default: default_written(default),
             doc: prose(doc),
             table: T::table(),
         }
     }
+}
+
+/// What a key is if it is not given; the work of [`settings!`].
+pub fn default_written<T: Setting>(default: Option<T>) -> Option<Written> {
+    default.or(T::absent()).map(|default| default.write())
 }
 
 /// Lines of a doc comment as one line.
@@ -308,10 +327,19 @@ macro_rules! settings {
                 }
             }
 
-            fn entries(&self) -> $crate::scenario::settings::Entries {
+            fn rows(
+                &self,
+            ) -> Vec<(
+                &'static str,
+                $crate::scenario::settings::Written,
+                Option<$crate::scenario::settings::Written>,
+            )> {
                 vec![$((
                     $crate::scenario::settings::key!($field $(as $key)?),
                     $crate::scenario::settings::Setting::write(&self.$field),
+                    $crate::scenario::settings::default_written(
+                        $crate::scenario::settings::default!($type $(= $default)?),
+                    ),
                 ),)*]
             }
 

@@ -85,7 +85,9 @@ fn a_plan_is_a_scenario_that_resolves_to_itself() {
         let plan = scenario.resolve(seed).to_string();
         let again = Scenario::parse("plan.toml", &plan).expect("a plan is a scenario");
         assert_eq!(again.resolve(seed).to_string(), plan);
-        assert_eq!(again.resolve(seed + 1).to_string(), plan);
+        let other = again.resolve(seed + 1).to_string();
+        let seeds = [format!("seed = {seed}\n"), format!("seed = {}\n", seed + 1)];
+        assert_eq!(other.replace(&seeds[1], &seeds[0]), plan);
     }
     assert_ne!(
         scenario.resolve(1).to_string(),

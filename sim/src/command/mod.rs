@@ -1,0 +1,77 @@
+//! The commands of `cargo sim`, a file each.
+
+mod one;
+mod plan;
+mod run;
+mod seeds;
+mod trace;
+
+use clap::{Parser, Subcommand};
+use detcd_sim::scenario::{self, Scenario};
+use detcd_sim::verdict::Verdict;
+use std::path::Path;
+use std::process::ExitCode;
+
+/// Runs whole clusters of real nodes in a deterministic simulation.
+///
+/// Exit codes: 0 pass, 1 safety violated (or a planted bug not caught), 2 usage (or a run that
+/// proves nothing), 3 not live, 4 not deterministic, 5 a node crashed.
+#[derive(Parser)]
+#[command(name = "cargo sim")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Runs scenarios: files, or folders of them.
+    Run(run::Run),
+    /// Runs a list of kept seeds, a scenario and a seed on each line.
+    Seeds(seeds::Seeds),
+    /// Prints the events of a run, or of a file that `run --trace` wrote.
+    Trace(trace::Trace),
+    /// Prints what a seed makes of a scenario.
+    Plan(plan::Plan),
+    /// Prints the reference of scenario files, as Markdown.
+    Schema,
+    /// One run in this very process, as `run` starts it.
+    #[command(hide = true)]
+    One(one::One),
+}
+
+/// A command that cannot be done as it was given, in words.
+type Usage = String;
+
+pub fn main() -> ExitCode {
+    if std::env::var_os("RUSTFLAGS").is_some() {
+        return usage("RUSTFLAGS is set: cargo would build without the simulator's cfg; unset it");
+    }
+    let verdict = match Arguments::parse().command {
+        Command::Run(run) => run.run(),
+        Command::Seeds(seeds) => seeds.run(),
+        Command::Trace(trace) => trace.run(),
+        Command::Plan(plan) => plan.run(),
+        Command::Schema => {
+            print!("{}", scenario::schema::reference());
+            Ok(Verdict::Pass)
+        }
+        Command::One(one) => one.run(),
+    };
+    match verdict {
+        Ok(verdict) => ExitCode::from(verdict.exit_code()),
+        Err(problem) => usage(&problem),
+    }
+}
+
+fn usage(problem: &str) -> ExitCode {
+    eprintln!("{problem}");
+    ExitCode::from(Verdict::Usage.exit_code())
+}
+
+/// Reads a scenario.
+fn load(path: &Path) -> Result<Scenario, Usage> {
+    let name = path.display().to_string();
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
+    Scenario::parse(&name, &text).map_err(|problem| problem.to_string())
+}

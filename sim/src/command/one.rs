@@ -1,0 +1,38 @@
+//! `cargo sim one`: the process of one run, which `run` starts.
+
+use super::{Usage, load};
+use clap::Args;
+use detcd_sim::one;
+use detcd_sim::verdict::Verdict;
+use std::path::PathBuf;
+
+#[derive(Args)]
+pub struct One {
+    path: PathBuf,
+    #[arg(long)]
+    seed: u64,
+    /// Where to write what came of it.
+    #[arg(long)]
+    tell: PathBuf,
+    /// The planted bug to switch on.
+    #[arg(long)]
+    mutant: Option<String>,
+    /// Where to write every event.
+    #[arg(long)]
+    trace: Option<PathBuf>,
+}
+
+impl One {
+    pub fn run(&self) -> Result<Verdict, Usage> {
+        let told = one::run(one::One {
+            scenario: &load(&self.path)?,
+            seed: self.seed,
+            mutant: self.mutant.as_deref(),
+            trace: self.trace.as_deref(),
+        })?;
+        let json = serde_json::to_vec(&told).expect("it is plain data");
+        let tell = &self.tell;
+        std::fs::write(tell, json).map_err(|error| format!("{}: {error}", tell.display()))?;
+        Ok(told.verdict)
+    }
+}

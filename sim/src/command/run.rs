@@ -1,0 +1,150 @@
+//! `cargo sim run`: scenarios, each with one seed or many.
+
+use super::{Usage, load};
+use clap::Args;
+use detcd_sim::scenario::plan::Timeline;
+use detcd_sim::series::{self, Job, Named, Series};
+use detcd_sim::verdict::Verdict;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+pub struct Run {
+    #[arg(required = true)]
+    paths: Vec<PathBuf>,
+    /// The one seed to run (default: the file's own, or 1).
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    seed: Option<u64>,
+    /// How many seeds to run of each scenario.
+    #[arg(long)]
+    seeds: Option<u64>,
+    /// The first of the seeds.
+    #[arg(long, default_value_t = 1, requires = "seeds")]
+    from: u64,
+    /// Writes every event of the (one) run to a file, as a line of JSON.
+    #[arg(long)]
+    trace: Option<PathBuf>,
+    /// Writes the plan of the (one) run to a file, as a scenario that gives the same run.
+    #[arg(long)]
+    save_plan: Option<PathBuf>,
+    /// Leaves out the planted bugs of must-fail scenarios.
+    #[arg(long)]
+    without_mutant: bool,
+    #[command(flatten)]
+    how: How,
+}
+
+/// How to run many.
+#[derive(Args)]
+pub struct How {
+    /// Runs everything in two processes and compares their traces.
+    #[arg(long)]
+    twice: bool,
+    /// Processes at a time.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+    /// Also writes the results as JUnit XML.
+    #[arg(long, value_name = "FILE")]
+    junit: Option<PathBuf>,
+    /// Prints a line also for runs that end as expected.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+impl How {
+    pub fn series(&self, scenarios: Vec<Named>, jobs: Vec<Job>, trace: Option<PathBuf>) -> Series {
+        Series {
+            scenarios,
+            jobs,
+            twice: self.twice,
+            workers: self.jobs,
+            trace,
+            junit: self.junit.clone(),
+            verbose: self.verbose,
+        }
+    }
+}
+
+impl Run {
+    pub fn run(&self) -> Result<Verdict, Usage> {
+        let scenarios = load_all(&self.paths, self.without_mutant)?;
+        let jobs = match self.seeds {
+            Some(seeds) => {
+                let seeds: Vec<u64> = (self.from..self.from.saturating_add(seeds)).collect();
+                series::jobs(&scenarios, &seeds)
+            }
+            None => {
+                let seed = |named: &Named| self.seed.or(named.scenario.head.seed).unwrap_or(1);
+                let of_each = scenarios.iter().enumerate().flat_map(|(index, named)| {
+                    let mut jobs = series::jobs(std::slice::from_ref(named), &[seed(named)]);
+                    jobs.iter_mut().for_each(|job| job.scenario = index);
+                    jobs
+                });
+                of_each.collect()
+            }
+        };
+        match (&jobs[..], &scenarios[..]) {
+            ([job], [named]) => self.show_plan(named, job.seed)?,
+            _ if self.trace.is_some() || self.save_plan.is_some() => {
+                return Err("--trace and --save-plan are for one scenario and one seed".to_owned());
+            }
+            _ => {}
+        }
+        let series = self.how.series(scenarios, jobs, self.trace.clone());
+        series.run()
+    }
+
+    fn show_plan(&self, named: &Named, seed: u64) -> Result<(), Usage> {
+        let plan = &named.scenario.resolve(seed);
+        print!("{}", Timeline { plan, seed });
+        let Some(path) = &self.save_plan else {
+            return Ok(());
+        };
+        let from = named.path.display();
+        let text = format!("# The plan of {from}, seed {seed}.\n{plan}");
+        std::fs::write(path, text).map_err(|error| format!("{}: {error}", path.display()))
+    }
+}
+
+fn load_all(paths: &[PathBuf], without_mutant: bool) -> Result<Vec<Named>, Usage> {
+    let mut files = Vec::new();
+    for path in paths {
+        find(path, &mut files)?;
+    }
+    let scenarios = files.into_iter().map(|path| {
+        let mut scenario = load(&path)?;
+        if without_mutant {
+            scenario.head.expect.clean();
+        }
+        Ok(Named { path, scenario })
+    });
+    let scenarios: Vec<Named> = scenarios.collect::<Result<_, Usage>>()?;
+    if scenarios.is_empty() {
+        return Err("there is no scenario (*.toml) in these folders".to_owned());
+    }
+    Ok(scenarios)
+}
+
+/// A file itself, or the scenarios of a folder and its folders, by name.
+fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Usage> {
+    if !path.is_dir() {
+        files.push(path.to_owned());
+        return Ok(());
+    }
+    let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
+    let entries = std::fs::read_dir(path).map_err(wrong)?;
+    let mut entries: Vec<PathBuf> = entries
+        .map(|entry| entry.map(|entry| entry.path()))
+        .collect::<Result<_, _>>()
+        .map_err(wrong)?;
+    entries.sort_unstable();
+    for entry in entries {
+        if entry.is_dir()
+            || entry
+                .extension()
+                .is_some_and(|extension| extension == "toml")
+        {
+            find(&entry, files)?;
+        }
+    }
+    Ok(())
+}
