@@ -54,6 +54,8 @@ pub fn sim(seeds: u32) -> Vec<Step> {
         Step::cargo("smoke scenarios", &run)
             .and(&["scenarios/smoke"])
             .and(&seeds),
+        Step::cargo("kept seeds", &["--quiet", "sim", "seeds"])
+            .and(&["scenarios/seeds.txt", "--twice"]),
         Step::cargo("mutants that must fail", &run)
             .and(&["scenarios/must-fail"])
             .and(&seeds),
