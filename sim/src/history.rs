@@ -1,5 +1,6 @@
 //! What clients did and saw: the evidence that the history checks judge.
 
+use crate::evidence::{Bank, Informer, ListTxn, Listing, Observer, Ring, Turn};
 use bytes::Bytes;
 use detcd_core::api::{
     Change, CompactRequest, DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply,
@@ -111,6 +112,13 @@ pub struct History {
     pub revisions: Revisions,
     pub watchers: Vec<Watched>,
     pub leases: Vec<LeaseLife>,
+    pub list_txns: Vec<ListTxn>,
+    pub banks: Vec<Bank>,
+    pub rings: Vec<Ring>,
+    pub turns: Vec<Turn>,
+    pub observers: Vec<Observer>,
+    pub listings: Vec<Listing>,
+    pub informers: Vec<Informer>,
 }
 
 /// The history that a run's clients share.

@@ -10,6 +10,7 @@ pub mod client;
 #[cfg(madsim)]
 pub mod cluster;
 pub mod disk;
+pub mod evidence;
 pub mod fault;
 pub mod history;
 pub mod ledger;

@@ -5,9 +5,11 @@
 //! - *history*: what clients saw, judged when the run is over;
 //! - *healed*: that the cluster comes back once faults have ended.
 
+pub mod append;
 pub mod commit_monotonic;
 pub mod durable;
 pub mod election_safety;
+pub mod graph;
 pub mod hash_equal;
 pub mod leader_completeness;
 pub mod lease;
@@ -42,6 +44,7 @@ pub enum Check {
     Watch,
     Lease,
     Durable,
+    Append,
     LeaderElected,
     Converged,
     HashEqual,
@@ -56,7 +59,7 @@ pub enum Phase {
     Healed,
 }
 
-const ALL: [(&str, Check, Phase); 14] = [
+const ALL: [(&str, Check, Phase); 15] = [
     ("election-safety", Check::ElectionSafety, Phase::Always),
     ("log-matching", Check::LogMatching, Phase::Always),
     (
@@ -79,6 +82,7 @@ const ALL: [(&str, Check, Phase); 14] = [
     ("watch", Check::Watch, Phase::History),
     ("lease", Check::Lease, Phase::History),
     ("durable", Check::Durable, Phase::History),
+    ("append", Check::Append, Phase::History),
     ("leader-elected", Check::LeaderElected, Phase::Healed),
     ("converged", Check::Converged, Phase::Healed),
     ("hash-equal", Check::HashEqual, Phase::Healed),
