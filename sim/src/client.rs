@@ -5,6 +5,8 @@ use crate::net::stream::Stream;
 use crate::net::{Host, Net, NetError, Port};
 use crate::protocol::{self, Failure, Method};
 use crate::rng::Rng;
+use crate::scenario::settings::settings;
+use crate::scenario::units::{Counts, Ratio, Span, Times};
 use crate::time;
 use crate::trace;
 use bytes::Bytes;
@@ -23,6 +25,32 @@ const REFUSALS: [u32; 5] = [
     11, // OutOfRange
 ];
 
+settings! {
+    /// How clients deal with failures. A write is never repeated: it may have taken effect.
+    pub struct Manners {
+        /// How often a client asks again for a read that failed.
+        retries: Counts [0..=100] = (0, 2),
+        /// How likely it stays with its member after a failure, and goes to no other.
+        stays: Ratio = 0.2,
+        /// How likely it goes to another member for no reason, before an operation.
+        wanders: Ratio = 0.01,
+        /// What it waits after a failure.
+        backoff: Times = ("5ms", "100ms"),
+    }
+}
+
+impl Manners {
+    /// Those of a client that asks one member, once.
+    pub fn steady() -> Manners {
+        Manners {
+            retries: Counts(Span::one(0)),
+            stays: Ratio::one(1.0),
+            wanders: Ratio::one(0.0),
+            backoff: Times(Span::of(5, 100)),
+        }
+    }
+}
+
 pub struct Client {
     net: Net,
     journal: Journal,
@@ -35,6 +63,7 @@ pub struct Client {
     /// The member that it talks to.
     at: usize,
     rng: Rng,
+    manners: Manners,
 }
 
 /// Why a call has no message as its answer.
@@ -65,7 +94,12 @@ impl Client {
             members,
             at,
             rng,
+            manners: Manners::steady(),
         }
+    }
+
+    pub fn with_manners(self, manners: Manners) -> Client {
+        Client { manners, ..self }
     }
 
     pub fn name(&self) -> &str {
@@ -101,43 +135,73 @@ impl Client {
         )
     }
 
-    /// Executes and writes down; gives the request back with its answer, if there was one.
+    /// Executes and writes down, reads again if they fail; gives the request back with its answer,
+    /// if there was one.
     pub async fn execute(
         &mut self,
         request: Request,
         timeout: Duration,
     ) -> Option<(Request, i64, Reply)> {
+        let retries = match request.is_write() {
+            true => 0,
+            false => self.rng.range(self.manners.retries.range()),
+        };
+        for _ in 0..=retries {
+            let (outcome, is_final) = self.once(&request, timeout).await;
+            match outcome {
+                Outcome::Done { revision, reply } => return Some((request, revision, reply)),
+                Outcome::Refused(_) | Outcome::Unknown(_) if is_final => break,
+                Outcome::Refused(_) | Outcome::Unknown(_) => {}
+            }
+        }
+        None
+    }
+
+    /// Executes once, and writes down.
+    pub async fn attempt(&mut self, request: Request, timeout: Duration) -> Outcome {
+        self.once(&request, timeout).await.0
+    }
+
+    /// The outcome, and whether it would be the same anywhere and any time.
+    async fn once(&mut self, request: &Request, timeout: Duration) -> (Outcome, bool) {
+        if self.rng.chance(self.manners.wanders.value()) {
+            self.go_elsewhere();
+        }
         let called = time::now();
         let member = self.at;
         trace::event(
             "client.call",
             format_args!("{} m{} {request}", self.name, member + 1),
         );
-        let outcome = match self.dispatch(&request, timeout).await {
+        let answer = self.dispatch(request, timeout).await;
+        let is_final = answer.as_ref().map_or_else(is_refusal, |_| true);
+        let outcome = match answer {
             Ok((revision, reply)) => Outcome::Done { revision, reply },
-            Err(error) => {
-                let outcome = outcome_of(&request, error);
-                self.go_elsewhere();
-                // As a client's back-off; without it a cut-off client would spin.
-                time::sleep(Duration::from_millis(self.rng.range(5..=100))).await;
-                outcome
-            }
+            Err(error) => outcome_of(request, error),
         };
-        let number = self.number;
         let operation = Operation {
-            client: number,
+            client: self.number,
             member,
             called,
             ended: time::now(),
-            request,
-            outcome,
+            request: request.clone(),
+            outcome: outcome.clone(),
         };
         trace::event("client.done", format_args!("{operation}"));
-        let answer = operation
-            .done()
-            .map(|(revision, reply)| (operation.request.clone(), revision, reply.clone()));
         self.note(|history| history.operations.push(operation));
-        answer
+        if !is_final {
+            self.recover().await;
+        }
+        (outcome, is_final)
+    }
+
+    /// What a client does after a failure. Without the back-off a cut-off client would spin.
+    pub async fn recover(&mut self) {
+        if !self.rng.chance(self.manners.stays.value()) {
+            self.go_elsewhere();
+        }
+        let pause = self.manners.backoff.pick(&mut self.rng);
+        time::sleep(pause).await;
     }
 
     /// The run's history.
@@ -227,6 +291,11 @@ impl Client {
 
 fn revision(header: Option<&pb::ResponseHeader>) -> i64 {
     header.expect("every response has a header").revision
+}
+
+/// Whether the cluster understood the request and declined it.
+fn is_refusal(error: &CallError) -> bool {
+    matches!(error, CallError::Failed(failure) if REFUSALS.contains(&failure.code))
 }
 
 fn outcome_of(request: &Request, error: CallError) -> Outcome {

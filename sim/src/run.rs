@@ -1,7 +1,7 @@
 //! One run: faults under load, then healing, then the verdict.
 
 use crate::check::hash_equal::{self, HashKv};
-use crate::check::{Check, Violation, durable, lease, linearizable, watch};
+use crate::check::{self, Check, Violation, durable, lease, linearizable, watch};
 use crate::cluster::{self, Cluster};
 use crate::fault::World;
 use crate::history::{History, Request, Revisions, Watched};
@@ -17,7 +17,8 @@ use crate::time;
 use crate::timeline::Timeline;
 use crate::trace::{self, Digest};
 use crate::workload;
-use crate::workload::watch::{follow, prefix_range};
+use crate::workload::ops;
+use crate::workload::watch::follow;
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, PutRequest, RangeRequest};
 use detcd_wire::etcdserverpb as pb;
@@ -79,7 +80,7 @@ impl<'a> Run<'a> {
         madsim::task::spawn(keep_house());
         Run {
             plan,
-            clients: Clients::new(net, seed, cluster.hosts()),
+            clients: Clients::new(net, seed, cluster.hosts(), plan.head.clients.clone()),
             cluster,
             violations: Vec::new(),
         }
@@ -302,7 +303,7 @@ impl<'a> Run<'a> {
 
     /// A write and a linearizable read at one member; gives the revision that it shows.
     async fn serve(&mut self, member: usize) -> Option<i64> {
-        let (node, mut client) = self.clients.client("audit");
+        let (node, mut client) = self.clients.steady_client("audit");
         client.go_to(member);
         let deadline = time::now() + SERVE_MAX;
         let work = async move {
@@ -338,7 +339,7 @@ impl<'a> Run<'a> {
     async fn compare_hashes(&mut self, revision: i64) -> i64 {
         let mut hashes: Vec<HashKv> = Vec::new();
         for member in 0..self.cluster.members() {
-            let (node, mut client) = self.clients.client("audit");
+            let (node, mut client) = self.clients.steady_client("audit");
             client.go_to(member);
             let ask = async move {
                 let request = pb::HashKvRequest { revision };
@@ -372,11 +373,11 @@ impl<'a> Run<'a> {
 
     /// The changes that a member holds, from revision `start` on, by watching.
     async fn tell_revisions(&mut self, member: usize, start: i64, last: i64) -> Option<Revisions> {
-        let (node, mut client) = self.clients.client("audit");
+        let (node, mut client) = self.clients.steady_client("audit");
         client.go_to(member);
         let seen = Watched {
             name: client.name().to_owned(),
-            range: prefix_range(""),
+            range: ops::prefix(""),
             prev_kv: false,
             start,
             responses: Vec::new(),
@@ -415,6 +416,11 @@ impl<'a> Run<'a> {
     fn judge(&mut self, history: &History) {
         if history.revisions.is_empty() {
             return;
+        }
+        for (check, judge) in check::OF_WORKLOADS {
+            if self.wants(*check) {
+                self.violations.extend(judge(history));
+            }
         }
         if self.wants(Check::Durable) {
             self.violations.extend(durable::check(history));

@@ -1,6 +1,6 @@
 //! The clients of a run: each on a machine of its own, all writing into one history.
 
-use crate::client::Client;
+use crate::client::{Client, Manners};
 use crate::history::Journal;
 use crate::net::{Host, Net};
 use crate::trace;
@@ -14,6 +14,7 @@ pub struct Clients {
     journal: Journal,
     seed: u64,
     members: Vec<Host>,
+    manners: Manners,
     count: u32,
     /// Clients with a job that ends by itself.
     working: Vec<JoinHandle<()>>,
@@ -23,12 +24,13 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn new(net: Net, seed: u64, members: Vec<Host>) -> Clients {
+    pub fn new(net: Net, seed: u64, members: Vec<Host>, manners: Manners) -> Clients {
         Clients {
             net,
             journal: Journal::default(),
             seed,
             members,
+            manners,
             count: 0,
             working: Vec::new(),
             following: Vec::new(),
@@ -42,6 +44,13 @@ impl Clients {
 
     /// A new client on a machine of its own.
     pub fn client(&mut self, kind: &str) -> (NodeHandle, Client) {
+        let manners = self.manners.clone();
+        let (node, client) = self.steady_client(kind);
+        (node, client.with_manners(manners))
+    }
+
+    /// A new client that asks one member and no other.
+    pub fn steady_client(&mut self, kind: &str) -> (NodeHandle, Client) {
         self.count += 1;
         let (number, name) = (self.count, format!("{kind}{}", self.count));
         let engine = madsim::runtime::Handle::current();

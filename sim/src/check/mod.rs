@@ -6,10 +6,13 @@
 //! - *healed*: that the cluster comes back once faults have ended.
 
 pub mod append;
+pub mod bank;
 pub mod commit_monotonic;
+pub mod cycle;
 pub mod durable;
 pub mod election_safety;
 pub mod graph;
+pub mod group;
 pub mod hash_equal;
 pub mod leader_completeness;
 pub mod lease;
@@ -25,6 +28,7 @@ pub mod violation;
 pub mod watch;
 pub mod wing_gong;
 
+use crate::history::History;
 use crate::scenario::choice::Choice;
 use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::settings::{Setting, settings};
@@ -45,6 +49,8 @@ pub enum Check {
     Lease,
     Durable,
     Append,
+    Bank,
+    Cycle,
     LeaderElected,
     Converged,
     HashEqual,
@@ -59,7 +65,7 @@ pub enum Phase {
     Healed,
 }
 
-const ALL: [(&str, Check, Phase); 15] = [
+const ALL: [(&str, Check, Phase); 17] = [
     ("election-safety", Check::ElectionSafety, Phase::Always),
     ("log-matching", Check::LogMatching, Phase::Always),
     (
@@ -83,10 +89,22 @@ const ALL: [(&str, Check, Phase); 15] = [
     ("lease", Check::Lease, Phase::History),
     ("durable", Check::Durable, Phase::History),
     ("append", Check::Append, Phase::History),
+    ("bank", Check::Bank, Phase::History),
+    ("cycle", Check::Cycle, Phase::History),
     ("leader-elected", Check::LeaderElected, Phase::Healed),
     ("converged", Check::Converged, Phase::Healed),
     ("hash-equal", Check::HashEqual, Phase::Healed),
     ("serves", Check::Serves, Phase::Healed),
+];
+
+/// A check that judges what the clients of one kind of workload saw.
+pub type OfWorkload = fn(&History) -> Vec<Violation>;
+
+/// The checks that each belong to a kind of workload.
+pub const OF_WORKLOADS: &[(Check, OfWorkload)] = &[
+    (Check::Append, append::check),
+    (Check::Bank, bank::check),
+    (Check::Cycle, cycle::check),
 ];
 
 impl Check {

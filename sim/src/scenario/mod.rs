@@ -20,6 +20,7 @@ pub mod units;
 pub use cluster::Cluster;
 
 use crate::check::{Check, Checks};
+use crate::client::Manners;
 use crate::fault::Fault;
 use crate::workload::Workload;
 use choice::choices;
@@ -46,6 +47,8 @@ settings! {
         pub seed: Option<u64>,
         /// The cluster under test.
         pub cluster: Cluster,
+        /// How clients deal with failures.
+        pub clients: Manners,
         /// What is checked.
         pub check: Checks,
         /// How the run is to end.

@@ -2,8 +2,12 @@
 //! settings, perhaps something to set up, and its clients. What they wrote into the run's
 //! [`History`](crate::history::History) is judged by the checks once the run is over.
 
+pub mod append;
+pub mod bank;
+pub mod cycle;
 pub mod kv;
 pub mod lease;
+pub mod ops;
 pub mod watch;
 
 use crate::client::Client;
@@ -49,6 +53,9 @@ kinds! {
         "kv" => Kv(kv::Kv),
         "watch" => Watch(watch::Watch),
         "lease" => Lease(lease::Lease),
+        "append" => Append(append::Append),
+        "bank" => Bank(bank::Bank),
+        "cycle" => Cycle(cycle::Cycle),
     }
 }
 

@@ -8,9 +8,9 @@ use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Times};
 use crate::time;
 use crate::trace;
-use crate::workload::{Stage, Until, Work};
+use crate::workload::{Stage, Until, Work, ops};
 use bytes::Bytes;
-use detcd_core::api::{KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
+use detcd_core::api::{WatchCreate, WatchId, WatchRequest, WatchResponse};
 use detcd_wire::etcdserverpb as pb;
 use futures::FutureExt;
 use prost::Message as _;
@@ -38,7 +38,7 @@ impl Watch {
         let mut rng = client.rng("watch");
         let seen = Watched {
             name: client.name().to_owned(),
-            range: prefix_range(&self.prefix),
+            range: ops::prefix(&self.prefix),
             prev_kv: rng.chance(0.5),
             // From the first revision, or from some one that is perhaps yet to come.
             start: if rng.chance(0.5) {
@@ -83,25 +83,6 @@ pub async fn follow(mut client: Client, seen: Watched, patience: Times, until: U
                 trace::event("watch.reconnect", format_args!("{} {why}", client.name()));
                 client.go_elsewhere();
                 time::sleep(Duration::from_millis(rng.range(10..=200))).await;
-            }
-        }
-    }
-}
-
-/// The range of all keys that begin so.
-pub fn prefix_range(prefix: &str) -> KeyRange {
-    let start = Bytes::copy_from_slice(prefix.as_bytes());
-    let mut end = prefix.as_bytes().to_vec();
-    match end.last_mut() {
-        None => KeyRange::Span {
-            start: Bytes::from_static(&[0]),
-            end: None,
-        },
-        Some(last) => {
-            *last = last.checked_add(1).expect("a prefix is text");
-            KeyRange::Span {
-                start,
-                end: Some(Bytes::from(end)),
             }
         }
     }

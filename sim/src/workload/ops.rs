@@ -1,0 +1,140 @@
+//! Requests as the workloads put them together.
+
+use crate::client::Client;
+use crate::history::{Outcome, Reply, Request};
+use bytes::Bytes;
+use detcd_core::api::{
+    Compare, CompareOp, CompareTarget, KeyRange, KeyValue, Op, OpReply, PutRequest, RangeRequest,
+    TxnReply, TxnRequest,
+};
+use std::time::Duration;
+
+pub fn one(key: &Bytes) -> KeyRange {
+    KeyRange::One(key.clone())
+}
+
+/// The range of all keys that begin so.
+pub fn prefix(prefix: &str) -> KeyRange {
+    let start = Bytes::copy_from_slice(prefix.as_bytes());
+    let mut end = prefix.as_bytes().to_vec();
+    match end.last_mut() {
+        None => KeyRange::Span {
+            start: Bytes::from_static(&[0]),
+            end: None,
+        },
+        Some(last) => {
+            *last = last.checked_add(1).expect("a prefix is text");
+            KeyRange::Span {
+                start,
+                end: Some(Bytes::from(end)),
+            }
+        }
+    }
+}
+
+pub fn get(key: &Bytes) -> RangeRequest {
+    RangeRequest::of(one(key))
+}
+
+pub fn put(key: &Bytes, value: impl Into<Bytes>) -> PutRequest {
+    PutRequest {
+        key: key.clone(),
+        value: value.into(),
+        ..PutRequest::default()
+    }
+}
+
+pub fn compare(key: &Bytes, op: CompareOp, target: CompareTarget) -> Compare {
+    Compare {
+        range: one(key),
+        op,
+        target,
+    }
+}
+
+/// That a key is as it was seen (`None`: not there).
+pub fn unchanged(key: &Bytes, seen: Option<&KeyValue>) -> Compare {
+    let revision = seen.map_or(0, |kv| kv.mod_revision);
+    compare(key, CompareOp::Equal, CompareTarget::Mod(revision))
+}
+
+/// That a key was created at this revision, zero if it is not to be there.
+pub fn created_at(key: &Bytes, revision: i64) -> Compare {
+    compare(key, CompareOp::Equal, CompareTarget::Create(revision))
+}
+
+/// All these keys at one moment, with the header's revision; `None` without an answer.
+pub async fn read_all(
+    client: &mut Client,
+    keys: &[Bytes],
+    timeout: Duration,
+) -> Option<(i64, Vec<Option<KeyValue>>)> {
+    let txn = TxnRequest {
+        compare: Vec::new(),
+        success: keys.iter().map(|key| Op::Range(get(key))).collect(),
+        failure: Vec::new(),
+    };
+    let (_, revision, reply) = client.execute(Request::Txn(txn), timeout).await?;
+    let Reply::Txn(reply) = reply else {
+        unreachable!("a transaction is answered as one")
+    };
+    let kvs = reply.responses.into_iter().map(|response| match response {
+        OpReply::Range(range) => range.kvs.into_iter().next(),
+        _ => unreachable!("a read is answered as one"),
+    });
+    Some((revision, kvs.collect()))
+}
+
+/// One key, with the header's revision; `None` without an answer.
+pub async fn read(
+    client: &mut Client,
+    key: &Bytes,
+    timeout: Duration,
+) -> Option<(i64, Option<KeyValue>)> {
+    let request = Request::Range(get(key));
+    let (_, revision, reply) = client.execute(request, timeout).await?;
+    let Reply::Range(range) = reply else {
+        unreachable!("a read is answered as one")
+    };
+    Some((revision, range.kvs.into_iter().next()))
+}
+
+/// How a guarded transaction ended.
+#[derive(Clone, Debug)]
+pub enum Guarded {
+    /// The guards held, and this is the revision.
+    Done(i64, TxnReply),
+    /// They did not, or it was refused: nothing happened.
+    Not(Option<TxnReply>),
+    Unknown,
+}
+
+pub async fn guarded(client: &mut Client, txn: TxnRequest, timeout: Duration) -> Guarded {
+    match client.attempt(Request::Txn(txn), timeout).await {
+        Outcome::Done {
+            revision,
+            reply: Reply::Txn(reply),
+        } => {
+            if reply.succeeded {
+                Guarded::Done(revision, reply)
+            } else {
+                Guarded::Not(Some(reply))
+            }
+        }
+        Outcome::Done { .. } => unreachable!("a transaction is answered as one"),
+        Outcome::Refused(_) => Guarded::Not(None),
+        Outcome::Unknown(_) => Guarded::Unknown,
+    }
+}
+
+/// Creates keys once, however often it takes: all of them together, unless the first is there.
+pub async fn create_once(client: &mut Client, puts: Vec<PutRequest>, timeout: Duration) {
+    let first = puts.first().expect("there is something to create");
+    let txn = TxnRequest {
+        compare: vec![created_at(&first.key, 0)],
+        success: puts.into_iter().map(Op::Put).collect(),
+        failure: Vec::new(),
+    };
+    let request = Request::Txn(txn);
+    while client.execute(request.clone(), timeout).await.is_none() {}
+}
