@@ -203,7 +203,12 @@ impl Machine {
         let builder = engine.create_node().name(&name);
         let node = builder.init(move || run(process.clone())).build();
         trace::name_node(node.id(), &name);
-        observer::name_member(node.id(), setup.index);
+        observer::name_member(
+            node.id(),
+            setup.index,
+            setup.options.member_id.0,
+            setup.platter.clone(),
+        );
         Machine {
             node: node.id(),
             host: setup.host,

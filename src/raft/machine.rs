@@ -233,7 +233,10 @@ impl<S: Store> MachineAdapter<S> {
         }
         self.publish()?;
         let published = self.published.load_full();
+        let membership = &self.rows.membership;
+        let configured_at = membership.log_id().map_or(0, |log_id| log_id.index());
         steps::restored(published.applied, published.revision);
+        steps::configured(configured_at, membership.membership());
         (self.sink)(Event::Restored {
             index: published.applied,
             revision: published.revision,
