@@ -187,6 +187,7 @@ fn options(
         snapshot_count: plan.snapshot_entries.value(),
         catch_up_entries: plan.catch_up_entries.value(),
         limits: Limits::default(),
+        quota_bytes: None,
         watch_progress_interval: Millis(10_000),
         log: LogOptions {
             segment_bytes: SEGMENT_BYTES,

@@ -10,6 +10,7 @@ mod rows;
 
 pub use command::{decode_command, decode_proposal, encode_command, encode_proposal};
 pub use rows::*;
+use rows::alarm_kind;
 
 use crate::view::Fault;
 use alloc::format;
