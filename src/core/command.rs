@@ -1,7 +1,9 @@
 //! What enters the log. Whatever is not a function of the log (lease ids, times) is settled before
 //! a command is proposed and stands in it.
 
-use crate::api::{Alarm, CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest};
+use crate::api::{
+    Alarm, CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest,
+};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;

@@ -2,8 +2,8 @@
 //! ASCII.
 
 use crate::api::{
-    Alarm, AlarmKind, Change, ChangeKind, KeyRange, LeaseId, LeaseInfo, Outcome, Reply, WatchCreate, WatchRequest,
-    WatchResponse,
+    Alarm, AlarmKind, Change, ChangeKind, KeyRange, LeaseId, LeaseInfo, Outcome, Reply,
+    WatchCreate, WatchRequest, WatchResponse,
 };
 use core::fmt;
 

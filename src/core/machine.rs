@@ -3,8 +3,8 @@
 use crate::alarm::{self, Alarms};
 use crate::api::{Alarm, CompactRequest, LeaseId, Member, MemberId, Outcome, PutRequest, Reply};
 use crate::codec::{
-    ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_command, decode_member, encode_lease, encode_member, encode_meta,
-    lease_key, member_key,
+    ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_command, decode_member, encode_lease,
+    encode_member, encode_meta, lease_key, member_key,
 };
 use crate::command::{Command, Proposal};
 use crate::error::Error;

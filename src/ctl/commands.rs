@@ -5,7 +5,9 @@ use super::context::Context;
 use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
 use super::words::Word;
-use super::{alarm, compaction, completion, del, endpoint, get, lease, member, put, txn, version, watch};
+use super::{
+    alarm, compaction, completion, del, endpoint, get, lease, member, put, txn, version, watch,
+};
 
 /// One command of detcdctl, or a group of them.
 pub struct Command {

@@ -74,7 +74,11 @@ async fn give_back<S: Store>(store: &S, shared: &Shared) {
         Err(fault) => Err(fault),
     };
     match result {
-        Ok(()) => tracing::info!(before, after = size(), "gave back the space of removed rows"),
+        Ok(()) => tracing::info!(
+            before,
+            after = size(),
+            "gave back the space of removed rows"
+        ),
         // Nothing is lost by it; a store that cannot be written says so to the next write.
         Err(fault) => tracing::warn!(error = %fault, "cannot give back the space of removed rows"),
     }

@@ -94,10 +94,19 @@ mod tests {
         assert!(quota.admit(0, 40, size(10)));
         assert!(quota.admit(1, 40, size(10)));
         assert_eq!(looks.get(), 1);
-        assert!(!quota.admit(2, 40, size(10)), "90 are known and 40 too many");
-        assert!(quota.admit(LOOK_PAUSE_MS, 40, size(30)), "a new look finds room");
+        assert!(
+            !quota.admit(2, 40, size(10)),
+            "90 are known and 40 too many"
+        );
+        assert!(
+            quota.admit(LOOK_PAUSE_MS, 40, size(30)),
+            "a new look finds room"
+        );
         assert_eq!(looks.get(), 2);
-        assert!(quota.admit(LOOK_PAUSE_MS, 0, size(0)), "nothing added is nothing refused");
+        assert!(
+            quota.admit(LOOK_PAUSE_MS, 0, size(0)),
+            "nothing added is nothing refused"
+        );
     }
 
     #[test]

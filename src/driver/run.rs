@@ -228,7 +228,10 @@ impl Run {
     /// from any member.
     fn watch_quota(&self) {
         let shared = &self.shared;
-        if !shared.quota.found_full(now().0, || shared.engine.size().total_bytes) {
+        if !shared
+            .quota
+            .found_full(now().0, || shared.engine.size().total_bytes)
+        {
             return;
         }
         match shared.no_space_is_raised() {

@@ -101,7 +101,10 @@ async fn a_full_cluster_deletes_compacts_and_writes_again() {
 
     let (status, body) = two.get("/health").await.expect("an answer");
     assert_eq!(status, 503);
-    assert_eq!(body, "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n");
+    assert_eq!(
+        body,
+        "{\"health\":\"false\",\"reason\":\"ALARM NOSPACE\"}\n"
+    );
     let (status, _) = two.get("/health?exclude=NOSPACE").await.expect("an answer");
     assert_eq!(status, 200);
     let told = two.status().await.expect("a status");

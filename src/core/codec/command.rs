@@ -2,8 +2,8 @@
 
 use super::{Reader, alarm_kind, put_bytes, put_i64, put_varint};
 use crate::api::{
-    Alarm, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, LeaseId,
-    MemberId, Op, PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
+    Alarm, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange,
+    LeaseId, MemberId, Op, PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
 };
 use crate::command::{Command, Proposal};
 use crate::limits::TXN_DEPTH_MAX;

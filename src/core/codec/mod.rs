@@ -9,8 +9,8 @@ mod command;
 mod rows;
 
 pub use command::{decode_command, decode_proposal, encode_command, encode_proposal};
-pub use rows::*;
 use rows::alarm_kind;
+pub use rows::*;
 
 use crate::view::Fault;
 use alloc::format;

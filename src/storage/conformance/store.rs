@@ -38,10 +38,17 @@ pub async fn suite<H: Harness>(harness: &mut H) {
 /// Neither the store nor a snapshot shows that space was given back, and it can be done again.
 pub async fn reclaiming_changes_nothing(store: &impl Store) {
     store.reclaim().await.expect("an empty store");
-    let kept = [(Table::Events, "a", Some("1")), (Table::Lease, "b", Some("2"))];
+    let kept = [
+        (Table::Events, "a", Some("1")),
+        (Table::Lease, "b", Some("2")),
+    ];
     write(store, &kept).await;
     let before = store.snapshot().expect("a snapshot");
-    write(store, &[(Table::Events, "a", None), (Table::Lease, "b", Some("3"))]).await;
+    write(
+        store,
+        &[(Table::Events, "a", None), (Table::Lease, "b", Some("3"))],
+    )
+    .await;
     for _ in 0..2 {
         store.reclaim().await.expect("space given back");
         assert_eq!(rows(store, Table::Events), []);

@@ -437,7 +437,10 @@ impl Store for FjallStore {
                 .tables
                 .iter()
                 .try_for_each(Keyspace::rotate_memtable_and_wait)?;
-            generation.tables.iter().try_for_each(Keyspace::major_compact)
+            generation
+                .tables
+                .iter()
+                .try_for_each(Keyspace::major_compact)
         };
         let done: ::fjall::Result<()> = self.shared.reclaiming.run(merge).await?;
         done.map_err(|error| fault("give back space", &error))

@@ -57,7 +57,11 @@ fn the_space_of_deleted_rows_is_given_back() {
     };
     // What does not compress: the files are compressed.
     let noise = |salt: u32| -> Vec<u8> {
-        let spread = |n: u32| n.wrapping_add(salt).wrapping_mul(2_654_435_761).rotate_left(n % 31);
+        let spread = |n: u32| {
+            n.wrapping_add(salt)
+                .wrapping_mul(2_654_435_761)
+                .rotate_left(n % 31)
+        };
         (0..32 * 1024u32).map(|n| (spread(n) >> 13) as u8).collect()
     };
     for salt in 0..4 {
