@@ -123,8 +123,9 @@ impl Client {
         }
     }
 
+    /// Talks to this member; beyond the last one it starts again with the first.
     pub fn go_to(&mut self, member: usize) {
-        self.at = member;
+        self.at = member % self.members.len();
     }
 
     /// Opens a stream to the member that it talks to.

@@ -29,6 +29,8 @@ pub mod scenario;
 pub mod series;
 pub mod server;
 #[cfg(madsim)]
+pub mod shrink;
+#[cfg(madsim)]
 pub mod stage;
 pub mod store;
 pub mod time;

@@ -5,8 +5,11 @@ use crate::scenario::Scenario;
 use crate::trace;
 use crate::trace::lines::JsonLines;
 use crate::verdict::{Told, Verdict};
+use crate::workload::Workload;
+use crate::workload::script::Script;
 use detcd_core::mutants::Mutant;
 use std::collections::BTreeSet;
+use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
 
@@ -16,6 +19,8 @@ pub struct One<'a> {
     pub seed: u64,
     pub mutant: Option<&'a str>,
     pub trace: Option<&'a Path>,
+    /// Where to write what each workload's clients did, as scripts.
+    pub scripts: Option<&'a Path>,
 }
 
 /// Runs and prints what was found.
@@ -30,6 +35,10 @@ pub fn run(one: One<'_>) -> Result<Told, String> {
     let plan = one.scenario.resolve(one.seed);
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed)));
     trace::finish().map_err(|error| format!("the trace of the run: {error}"))?;
+    if let (Some(path), Ok(report)) = (one.scripts, &ran) {
+        let json = serde_json::to_vec(&scripts(report)).expect("they are texts");
+        std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
     Ok(match ran {
         Ok(report) => tell(&plan, report),
         Err(_) => crashed(),
@@ -84,10 +93,25 @@ fn tell(plan: &Scenario, report: Report) -> Told {
         hash: report.digest.hash,
         events: report.digest.events,
         simulated_ms: report.simulated.as_millis() as u64,
-        operations: report.operations,
-        unknown: report.unknown,
+        operations: report.operations.len(),
+        unknown: report
+            .operations
+            .iter()
+            .filter(|operation| operation.returned().is_none())
+            .count(),
         found_by: found_by.into_iter().collect(),
     }
+}
+
+/// Each workload's operations as the table of a script; `None` for one that did none.
+fn scripts(report: &Report) -> Vec<Option<String>> {
+    let of = |clients: &RangeInclusive<u32>| {
+        let operations = report.operations.iter();
+        let theirs = operations.filter(|operation| clients.contains(&operation.client));
+        let script = Script::of(theirs);
+        (!script.is_empty()).then(|| Workload::Script(script).to_string())
+    };
+    report.clients.iter().map(of).collect()
 }
 
 fn is_mark(name: &str) -> bool {

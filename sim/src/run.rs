@@ -4,7 +4,7 @@ use crate::check::hash_equal::{self, HashKv};
 use crate::check::{self, Check, Violation, durable, lease, linearizable, watch};
 use crate::cluster::{self, Cluster};
 use crate::fault::World;
-use crate::history::{History, Request, Revisions, Watched};
+use crate::history::{History, Operation, Request, Revisions, Watched};
 use crate::observer;
 use crate::protocol::Method;
 use crate::rng::Rng;
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use detcd_core::api::{KeyRange, PutRequest, RangeRequest};
 use detcd_wire::etcdserverpb as pb;
 use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::sync::watch as tokio_watch;
 
@@ -43,8 +44,10 @@ pub struct Report {
     pub failures: Vec<String>,
     pub digest: Digest,
     pub simulated: Duration,
-    pub operations: usize,
-    pub unknown: usize,
+    /// What clients did; the auditors' are the last.
+    pub operations: Vec<Operation>,
+    /// The numbers of each workload's clients.
+    pub clients: Vec<RangeInclusive<u32>>,
     /// Events and marks, and how often each came by.
     pub counts: BTreeMap<String, u64>,
 }
@@ -63,6 +66,8 @@ struct Run<'a> {
     plan: &'a Scenario,
     cluster: Cluster,
     clients: Clients,
+    /// The numbers of each workload's clients.
+    of_workloads: Vec<RangeInclusive<u32>>,
     violations: Vec<Violation>,
 }
 
@@ -82,6 +87,7 @@ impl<'a> Run<'a> {
             plan,
             clients: Clients::new(net, seed, cluster.hosts(), plan.head.clients.clone()),
             cluster,
+            of_workloads: Vec::new(),
             violations: Vec::new(),
         }
     }
@@ -104,7 +110,9 @@ impl<'a> Run<'a> {
             done.expect("a client's panic ends the run");
         }
         for (workload, name) in self.plan.workloads.iter().zip(&names) {
+            let first = self.clients.count() + 1;
             workload.inner().start(name, &mut self.clients);
+            self.of_workloads.push(first..=self.clients.count());
         }
         true
     }
@@ -125,11 +133,8 @@ impl<'a> Run<'a> {
             failures: self.cluster.failures(),
             digest: trace::digest(),
             simulated: time::now(),
-            operations: operations.len(),
-            unknown: operations
-                .iter()
-                .filter(|op| op.returned().is_none())
-                .count(),
+            operations,
+            clients: self.of_workloads,
             counts: trace::counts(),
         }
     }

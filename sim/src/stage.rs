@@ -38,6 +38,11 @@ impl Clients {
         }
     }
 
+    /// How many there are: the last one's number.
+    pub fn count(&self) -> u32 {
+        self.count
+    }
+
     pub fn journal(&self) -> &Journal {
         &self.journal
     }

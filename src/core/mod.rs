@@ -22,7 +22,6 @@
 
 extern crate alloc;
 
-pub mod alarm;
 pub mod api;
 pub mod codec;
 pub mod command;
@@ -40,7 +39,6 @@ pub mod mutants;
 pub mod node;
 pub mod overlay;
 pub mod query;
-pub mod quota;
 pub mod validate;
 pub mod view;
 pub mod watch;

@@ -16,7 +16,6 @@ mod inbox;
 mod member;
 mod meter;
 mod peers;
-mod quota;
 mod run;
 pub mod stats;
 mod watch;

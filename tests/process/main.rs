@@ -10,4 +10,3 @@ mod errors;
 mod identity;
 mod lifecycle;
 mod metrics;
-mod quota;

@@ -4,6 +4,7 @@ mod one;
 mod plan;
 mod run;
 mod seeds;
+mod shrink;
 mod trace;
 
 use clap::{Parser, Subcommand};
@@ -31,6 +32,8 @@ enum Command {
     Seeds(seeds::Seeds),
     /// Prints the events of a run, or of a file that `run --trace` wrote.
     Trace(trace::Trace),
+    /// Makes a failing run small: fewer faults, operations and members, while the same check fails.
+    Shrink(shrink::Shrink),
     /// Prints what a seed makes of a scenario.
     Plan(plan::Plan),
     /// Prints the reference of scenario files, as Markdown.
@@ -51,6 +54,7 @@ pub fn main() -> ExitCode {
         Command::Run(run) => run.run(),
         Command::Seeds(seeds) => seeds.run(),
         Command::Trace(trace) => trace.run(),
+        Command::Shrink(shrink) => shrink.run(),
         Command::Plan(plan) => plan.run(),
         Command::Schema => {
             print!("{}", scenario::schema::reference());

@@ -20,6 +20,9 @@ pub struct One {
     /// Where to write every event.
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Where to write what each workload's clients did, as scripts.
+    #[arg(long)]
+    scripts: Option<PathBuf>,
 }
 
 impl One {
@@ -29,6 +32,7 @@ impl One {
             seed: self.seed,
             mutant: self.mutant.as_deref(),
             trace: self.trace.as_deref(),
+            scripts: self.scripts.as_deref(),
         })?;
         let json = serde_json::to_vec(&told).expect("it is plain data");
         let tell = &self.tell;

@@ -8,6 +8,7 @@ pub mod cycle;
 pub mod kv;
 pub mod lease;
 pub mod ops;
+pub mod script;
 pub mod watch;
 
 use crate::client::Client;
@@ -56,6 +57,7 @@ kinds! {
         "append" => Append(append::Append),
         "bank" => Bank(bank::Bank),
         "cycle" => Cycle(cycle::Cycle),
+        "script" => Script(script::Script),
     }
 }
 

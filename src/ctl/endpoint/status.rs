@@ -97,7 +97,12 @@ impl Show for Answer {
             line!(out, "\"RaftIndex\" : {}", status.raft_index);
             line!(out, "\"RaftTerm\" : {}", status.raft_term);
             line!(out, "\"RaftAppliedIndex\" : {}", status.raft_applied_index);
-            line!(out, "\"Errors\" : [{}]", status.errors.join(" "));
+            let errors: Vec<_> = status
+                .errors
+                .iter()
+                .map(|error| go::quote(error.as_bytes()))
+                .collect();
+            line!(out, "\"Errors\" : [{}]", errors.join(" "));
             line!(out, "\"Endpoint\" : {}", go::quote(endpoint.as_bytes()));
             line!(out, "");
         }

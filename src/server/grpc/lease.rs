@@ -35,6 +35,7 @@ impl pb::lease_server::Lease for Leases {
         request: Request<pb::LeaseGrantRequest>,
     ) -> Result<Response<pb::LeaseGrantResponse>, Status> {
         let request = request.into_inner();
+        self.context.quota.check().map_err(|error| fail(&error))?;
         let granted = self
             .context
             .handle

@@ -45,7 +45,6 @@ mod index;
 mod reader;
 mod recovery;
 mod segments;
-mod steps;
 mod vote;
 mod writer;
 
