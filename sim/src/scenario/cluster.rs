@@ -48,8 +48,8 @@ settings! {
 
 impl Cluster {
     fn verify(&self, reader: &Reader<'_>) -> Result<(), Problem> {
-        if self.heartbeat_ms.0.high * 2 > self.election_ms.0.low {
-            let message = "an election timeout is at least twice the `heartbeat_ms`";
+        if self.heartbeat_ms.0.high * 5 > self.election_ms.0.low {
+            let message = "an election timeout is at least five times the `heartbeat_ms`";
             return Err(reader.problem_at("election_ms", message));
         }
         Ok(())

@@ -12,6 +12,7 @@ pub mod plan;
 pub mod reader;
 pub mod schema;
 pub mod settings;
+pub mod swarm;
 pub mod target;
 #[cfg(test)]
 mod tests;
@@ -27,6 +28,7 @@ use choice::choices;
 use reader::{Problem, Reader, Source};
 use settings::{Draw, Settings, settings, toml};
 use std::fmt;
+use swarm::{Swarm, Weights};
 use toml::de::DeTable;
 use units::Time;
 
@@ -35,6 +37,7 @@ pub struct Scenario {
     pub head: Head,
     pub workloads: Vec<Workload>,
     pub faults: Vec<Fault>,
+    weights: Weights,
 }
 
 settings! {
@@ -45,6 +48,8 @@ settings! {
         /// The seed that a saved plan was drawn from, and that gives the same run; `--seed` has
         /// the last word.
         pub seed: Option<u64>,
+        /// Of the workloads and faults below, each seed has only some.
+        pub swarm: Option<Swarm>,
         /// The cluster under test.
         pub cluster: Cluster,
         /// How clients deal with failures.
@@ -113,8 +118,11 @@ impl Scenario {
     fn read(reader: &Reader<'_>) -> Result<Scenario, Problem> {
         let workloads = reader.tables("workload")?;
         let faults = reader.tables("fault")?;
+        let head = <Head as Settings>::read(reader)?;
+        let weights = Weights::read(&head.swarm, reader, &workloads, &faults)?;
         let scenario = Scenario {
-            head: Head::read(reader)?,
+            head,
+            weights,
             workloads: workloads
                 .iter()
                 .map(Workload::read_whole)
@@ -133,13 +141,18 @@ impl Scenario {
         // Who is meant depends on how many there are, so the cluster comes first.
         let head = Head {
             seed: Some(seed),
-            ..self.head.draw(&Draw::new(seed, 0))
+            swarm: None,
+            ..Settings::draw(&self.head, &Draw::new(seed, 0))
         };
         let draw = Draw::new(seed, head.cluster.size());
+        let chosen = self.weights.draw(&self.head.swarm, &draw);
         let workloads = self.workloads.iter().enumerate();
+        let workloads = workloads.filter(|(index, _)| chosen.workloads.contains(index));
         let faults = self.faults.iter().enumerate();
+        let faults = faults.filter(|(index, _)| chosen.faults.contains(index));
         Scenario {
             head,
+            weights: Weights::default(),
             workloads: workloads
                 .map(|(index, workload)| workload.draw(&draw.part(format!("workload/{index}"))))
                 .collect(),

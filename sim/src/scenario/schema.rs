@@ -31,6 +31,7 @@ time)* stays a range through the run.
 | `minority` | as many followers as can be away while the others are a majority |
 | `majority` | all the others: the leader and as few followers as make a majority |
 | `any minority`, `any majority` | as many members, drawn for the plan, whoever leads |
+| `victims` | a minority that is drawn once for the whole plan: for faults that lose what cannot be got back, so that together they leave a majority whole |
 | `all` | every member |
 | `rest` | in a split: whoever no other group names |
 

@@ -178,6 +178,11 @@ impl Draw {
     pub fn rng(&self) -> Rng {
         Rng::of(self.seed, &self.place)
     }
+
+    /// Draws that are the same wherever in the plan they are made.
+    pub fn common(&self, name: &str) -> Rng {
+        Rng::of(self.seed, &format!("plan/{name}"))
+    }
 }
 
 /// A chapter of the reference: a table and its keys.

@@ -27,12 +27,15 @@ pub enum Target {
     AnyMinority,
     /// A majority that is drawn for the plan, whoever leads.
     AnyMajority,
+    /// A minority that is drawn once for the whole plan: whoever is to lose what cannot be got
+    /// back, so that all such faults together leave a majority whole.
+    Victims,
     All,
     /// Whoever no other group of a split names.
     Rest,
 }
 
-const RULES: [(&str, Target); 9] = [
+const RULES: [(&str, Target); 10] = [
     ("leader", Target::Leader),
     ("any follower", Target::AnyFollower),
     ("any", Target::Any),
@@ -40,6 +43,7 @@ const RULES: [(&str, Target); 9] = [
     ("majority", Target::Majority),
     ("any minority", Target::AnyMinority),
     ("any majority", Target::AnyMajority),
+    ("victims", Target::Victims),
     ("all", Target::All),
     ("rest", Target::Rest),
 ];
@@ -63,20 +67,26 @@ impl Target {
             | Target::AnyFollower
             | Target::AnyMinority
             | Target::AnyMajority
+            | Target::Victims
             | Target::Rest => {
                 unreachable!("{self} is settled in the plan or by its split")
             }
         }
     }
 
-    fn draw(&self, members: usize, rng: &mut Rng) -> Vec<Target> {
+    fn draw(&self, draw: &Draw) -> Vec<Target> {
+        let members = draw.members;
+        let rng = &mut match self {
+            Target::Victims => draw.common("victims"),
+            _ => draw.rng(),
+        };
         match self {
             Target::Any => vec![Target::Member(rng.index(members) + 1)],
             Target::AnyFollower if members > 1 => {
                 vec![Target::Follower(rng.index(members - 1) + 1)]
             }
             Target::AnyFollower => vec![Target::Member(1)],
-            Target::AnyMinority => some((members - 1) / 2, members, rng),
+            Target::AnyMinority | Target::Victims => some((members - 1) / 2, members, rng),
             Target::AnyMajority => some(members / 2 + 1, members, rng),
             settled => vec![settled.clone()],
         }
@@ -198,10 +208,8 @@ impl Setting for Targets {
     }
 
     fn draw(&self, draw: &Draw) -> Targets {
-        let rules = self.0.iter().enumerate().flat_map(|(index, rule)| {
-            let mut rng = draw.part(index).rng();
-            rule.draw(draw.members, &mut rng)
-        });
+        let rules = self.0.iter().enumerate();
+        let rules = rules.flat_map(|(index, rule)| rule.draw(&draw.part(index)));
         Targets(rules.collect())
     }
 

@@ -161,8 +161,8 @@ fn mistakes_name_file_line_and_what_was_meant() {
         (
             &format!("{fault}at = \"5s..9s\"\nsplit = [[\"leadr\"], [\"rest\"]]"),
             "test.toml:6: split: `leadr` names no member; there are leader, any follower, any, \
-             minority, majority, any minority, any majority, all, rest, member:N, follower:N; did \
-             you mean `leader`?",
+             minority, majority, any minority, any majority, victims, all, rest, member:N, \
+             follower:N; did you mean `leader`?",
         ),
         ("[cluster\nmembers = 3", "test.toml:1: "),
         (
@@ -191,6 +191,14 @@ fn mistakes_name_file_line_and_what_was_meant() {
             "test.toml:7: `at` and `restart_after` contradict each other: with at = \"from..to\"",
         ),
         (
+            "[[workload]]\nkind = \"kv\"\nweight = 2",
+            "test.toml:3: weight: only a scenario with a [swarm] has some of these",
+        ),
+        (
+            "[swarm]\nfaults = 3\n[[workload]]\nkind = \"kv\"",
+            "test.toml:1: swarm: takes up to 3 faults, and there are 0",
+        ),
+        (
             "[cluster]\nmembers = 9",
             "test.toml:2: members: a whole number from 1 to 7 belongs here",
         ),
@@ -200,7 +208,7 @@ fn mistakes_name_file_line_and_what_was_meant() {
         ),
         (
             "[cluster]\nelection_ms = 500\nheartbeat_ms = 300",
-            "test.toml:2: election_ms: an election timeout is at least twice the `heartbeat_ms`",
+            "test.toml:2: election_ms: an election timeout is at least five times the",
         ),
         (
             "[cluster]\nnetwork = { loss = 2 }",
@@ -214,5 +222,38 @@ fn mistakes_name_file_line_and_what_was_meant() {
     for (text, expected) in cases {
         let problem = problem(text);
         assert!(problem.starts_with(expected), "got\n{problem}\nfor\n{text}");
+    }
+}
+
+#[test]
+fn a_swarm_has_some_of_what_it_might_have() {
+    let text = format!("{}\n[swarm]\nworkloads = [1, 2]\nfaults = [0, 3]\n", WHOLE);
+    let swarm = Scenario::parse("swarm.toml", &text).expect("it is right");
+    let mut numbers = std::collections::BTreeSet::new();
+    let mut kinds = std::collections::BTreeSet::new();
+    for seed in 0..200 {
+        let plan = swarm.resolve(seed);
+        kinds.extend(plan.workloads.iter().map(|workload| workload.name()));
+        let faults: std::collections::BTreeSet<&str> =
+            plan.faults.iter().map(|fault| fault.kind.name()).collect();
+        numbers.insert((plan.workloads.len(), faults.len()));
+        let again = Scenario::parse("plan.toml", &plan.to_string()).expect("a plan is a scenario");
+        assert_eq!(again.resolve(seed).to_string(), plan.to_string());
+    }
+    let all: Vec<(usize, usize)> = (1..=2).flat_map(|w| (0..=3).map(move |f| (w, f))).collect();
+    assert_eq!(numbers.into_iter().collect::<Vec<_>>(), all);
+    assert_eq!(kinds.len(), 3);
+}
+
+#[test]
+fn victims_are_the_same_in_all_faults_of_a_plan() {
+    let fault = "[[fault]]\nkind = \"crash\"\nat = \"5s\"\nrestart_after = \"1s\"\n\
+                 target = \"victims\"\n";
+    let text = format!("[cluster]\nmembers = 5\n[[workload]]\nkind = \"kv\"\n{fault}{fault}");
+    let scenario = Scenario::parse("test.toml", &text).expect("it is right");
+    for seed in 0..20 {
+        let plan = scenario.resolve(seed);
+        assert_eq!(plan.faults[0].kind, plan.faults[1].kind);
+        assert!(plan.to_string().contains("target = [\"member:"), "{plan}");
     }
 }
