@@ -5,4 +5,5 @@ pub mod bench;
 pub mod config;
 pub mod ctl;
 pub mod daemon;
+mod gather;
 pub mod server;

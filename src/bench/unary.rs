@@ -5,7 +5,7 @@
 //! another task), and would hide a good part of any difference between servers.
 
 use super::load::{BoxError, REQUEST_TIMEOUT};
-use crate::server::gather::gather;
+use crate::gather::gather;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_wire::etcdserverpb as pb;
 use h2::client::SendRequest;

@@ -1,7 +1,7 @@
 //! Sockets and connections.
 
-use super::gather::{Gathered, Outgoing, Traffic, gather};
 use crate::config::url::Url;
+use crate::gather::{Gathered, Outgoing, Traffic, gather};
 use crate::server::ServerOptions;
 use hyper::body::Incoming;
 use hyper::service::Service;

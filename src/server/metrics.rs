@@ -7,7 +7,7 @@ mod member;
 mod process;
 
 use super::ServerOptions;
-use super::gather::Traffic;
+use crate::gather::Traffic;
 use ::http::HeaderMap;
 use detcd_core::api::MemberId;
 use detcd_driver::Handle;

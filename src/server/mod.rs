@@ -6,7 +6,6 @@
 //! other members. Nothing here knows of raft or of storage.
 
 mod door;
-pub(crate) mod gather;
 mod grpc;
 mod http;
 mod listen;
