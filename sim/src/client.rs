@@ -102,6 +102,19 @@ impl Client {
         Client { manners, ..self }
     }
 
+    /// The same client, for something that it does beside.
+    pub fn fork(&self, part: &str) -> Client {
+        Client {
+            net: self.net.clone(),
+            journal: self.journal.clone(),
+            name: self.name.clone(),
+            members: self.members.clone(),
+            rng: self.rng(part),
+            manners: self.manners.clone(),
+            ..*self
+        }
+    }
+
     pub fn name(&self) -> &str {
         &self.name
     }

@@ -1,7 +1,7 @@
 //! One run: faults under load, then healing, then the verdict.
 
 use crate::check::hash_equal::{self, HashKv};
-use crate::check::{self, Check, Violation, durable, lease, linearizable, watch};
+use crate::check::{self, Check, Clocks, Violation, durable, lease, linearizable, watch};
 use crate::cluster::{self, Cluster};
 use crate::fault::World;
 use crate::history::{History, Operation, Request, Revisions, Watched};
@@ -264,6 +264,7 @@ impl<'a> Run<'a> {
     /// Has every member serve, and collects what it holds.
     async fn audit(&mut self) -> History {
         let members = self.cluster.members();
+        let began = time::now();
         let mut revisions: Vec<i64> = Vec::new();
         for member in 0..members {
             match self.serve(member).await {
@@ -302,6 +303,11 @@ impl<'a> Run<'a> {
             .watchers
             .iter_mut()
             .for_each(|seen| seen.forget_after(last));
+        // Those that follow the store read on: they may see leases end after the last revision.
+        history.operations.retain(|operation| {
+            let revision = operation.done().map_or(0, |(revision, _)| revision);
+            operation.request.is_write() || operation.ended < began || revision <= last
+        });
         history.revisions = revisions;
         history
     }
@@ -422,9 +428,10 @@ impl<'a> Run<'a> {
         if history.revisions.is_empty() {
             return;
         }
+        let clocks = self.clocks();
         for (check, judge) in check::OF_WORKLOADS {
             if self.wants(*check) {
-                self.violations.extend(judge(history));
+                self.violations.extend(judge(history, clocks));
             }
         }
         if self.wants(Check::Durable) {
@@ -437,14 +444,18 @@ impl<'a> Run<'a> {
             self.violations.extend(watch::check(history));
         }
         if self.wants(Check::Lease) {
-            let clocks = self.plan.faults.iter().filter_map(|fault| fault.clock());
-            let clocks = clocks.fold((1.0, false), |(fastest, jumped), (rate, jumps)| {
-                (rate.max(fastest), jumped || jumps)
-            });
-            let (fastest, jumped) = clocks;
-            let clocks = lease::Clocks { fastest, jumped };
             self.violations.extend(lease::check(history, clocks));
         }
+    }
+
+    /// What the faults do to the members' clocks.
+    fn clocks(&self) -> Clocks {
+        let clocks = self.plan.faults.iter().filter_map(|fault| fault.clock());
+        let clocks = clocks.fold((1.0, false), |(fastest, jumped), (rate, jumps)| {
+            (rate.max(fastest), jumped || jumps)
+        });
+        let (fastest, jumped) = clocks;
+        Clocks { fastest, jumped }
     }
 }
 

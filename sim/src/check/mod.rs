@@ -24,6 +24,7 @@ pub mod state_machine_safety;
 pub mod steps;
 #[cfg(test)]
 mod tests;
+pub mod turns;
 pub mod violation;
 pub mod watch;
 pub mod wing_gong;
@@ -34,6 +35,7 @@ use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::settings::{Setting, settings};
 use std::fmt;
 
+pub use lease::Clocks;
 pub use violation::{About, Finding, Violation};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -51,6 +53,8 @@ pub enum Check {
     Append,
     Bank,
     Cycle,
+    MutualExclusion,
+    Election,
     LeaderElected,
     Converged,
     HashEqual,
@@ -65,7 +69,7 @@ pub enum Phase {
     Healed,
 }
 
-const ALL: [(&str, Check, Phase); 17] = [
+const ALL: [(&str, Check, Phase); 19] = [
     ("election-safety", Check::ElectionSafety, Phase::Always),
     ("log-matching", Check::LogMatching, Phase::Always),
     (
@@ -91,6 +95,8 @@ const ALL: [(&str, Check, Phase); 17] = [
     ("append", Check::Append, Phase::History),
     ("bank", Check::Bank, Phase::History),
     ("cycle", Check::Cycle, Phase::History),
+    ("mutual-exclusion", Check::MutualExclusion, Phase::History),
+    ("election", Check::Election, Phase::History),
     ("leader-elected", Check::LeaderElected, Phase::Healed),
     ("converged", Check::Converged, Phase::Healed),
     ("hash-equal", Check::HashEqual, Phase::Healed),
@@ -98,13 +104,15 @@ const ALL: [(&str, Check, Phase); 17] = [
 ];
 
 /// A check that judges what the clients of one kind of workload saw.
-pub type OfWorkload = fn(&History) -> Vec<Violation>;
+pub type OfWorkload = fn(&History, Clocks) -> Vec<Violation>;
 
 /// The checks that each belong to a kind of workload.
 pub const OF_WORKLOADS: &[(Check, OfWorkload)] = &[
-    (Check::Append, append::check),
-    (Check::Bank, bank::check),
-    (Check::Cycle, cycle::check),
+    (Check::Append, |history, _| append::check(history)),
+    (Check::Bank, |history, _| bank::check(history)),
+    (Check::Cycle, |history, _| cycle::check(history)),
+    (Check::MutualExclusion, turns::exclusive),
+    (Check::Election, |history, _| turns::observed(history)),
 ];
 
 impl Check {

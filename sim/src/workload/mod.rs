@@ -5,10 +5,13 @@
 pub mod append;
 pub mod bank;
 pub mod cycle;
+pub mod election;
 pub mod kv;
 pub mod lease;
+pub mod lock;
 pub mod ops;
 pub mod script;
+pub mod session;
 pub mod watch;
 
 use crate::client::Client;
@@ -58,6 +61,8 @@ kinds! {
         "bank" => Bank(bank::Bank),
         "cycle" => Cycle(cycle::Cycle),
         "script" => Script(script::Script),
+        "lock" => Lock(lock::Lock),
+        "election" => Election(election::Election),
     }
 }
 

@@ -10,7 +10,7 @@ use crate::time;
 use crate::trace;
 use crate::workload::{Stage, Until, Work, ops};
 use bytes::Bytes;
-use detcd_core::api::{WatchCreate, WatchId, WatchRequest, WatchResponse};
+use detcd_core::api::{KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
 use detcd_wire::etcdserverpb as pb;
 use futures::FutureExt;
 use prost::Message as _;
@@ -85,6 +85,49 @@ pub async fn follow(mut client: Client, seen: Watched, patience: Times, until: U
                 time::sleep(Duration::from_millis(rng.range(10..=200))).await;
             }
         }
+    }
+}
+
+/// Watches a range from `start` on until it changes. Comes back as well when the connection breaks
+/// or nothing comes for so long: whoever waits looks again.
+pub async fn wait_for_change(
+    client: &mut Client,
+    range: &KeyRange,
+    start: i64,
+    patience: Duration,
+) {
+    wait(client, range, start, patience, false).await;
+}
+
+/// As [`wait_for_change`], for the end of a key.
+pub async fn wait_for_delete(client: &mut Client, key: &Bytes, start: i64, patience: Duration) {
+    wait(client, &ops::one(key), start, patience, true).await;
+}
+
+async fn wait(client: &mut Client, range: &KeyRange, start: i64, patience: Duration, no_put: bool) {
+    let create = WatchRequest::Create(WatchCreate {
+        id: WatchId(0),
+        range: range.clone(),
+        start_revision: start,
+        progress_notify: false,
+        no_put,
+        no_delete: false,
+        prev_kv: false,
+        fragment: false,
+    });
+    let mut stream = client.open(Method::Watch);
+    let seen = async {
+        send(&stream, create).await?;
+        while let Some(body) = stream.recv().await {
+            let response = decode(body?);
+            if response.canceled || !response.events.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(NetError::Reset)
+    };
+    if let Ok(Err(_)) = detcd_rt::timeout(patience, seen).await {
+        client.recover().await;
     }
 }
 

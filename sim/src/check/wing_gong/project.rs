@@ -4,7 +4,7 @@ use crate::history::{History, Operation, Reply, Request};
 use bytes::Bytes;
 use detcd_core::api::{
     CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest, KeyRange, Op, OpReply,
-    PutReply, PutRequest, RangeReply, RangeRequest, TxnReply, TxnRequest,
+    PutReply, PutRequest, RangeReply, RangeRequest, SortOrder, SortTarget, TxnReply, TxnRequest,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -143,7 +143,16 @@ fn known(request: &Request, reply: &Reply, key: &Bytes) -> Vec<Act> {
 
 fn ranged(request: &RangeRequest, reply: &RangeReply, key: &Bytes, acts: &mut Vec<Act>) {
     let beyond_limit = reply.more && reply.kvs.last().is_none_or(|last| last.key < *key);
-    let tells = request.revision == 0 && !request.keys_only && !request.count_only;
+    let is_filtered = request.min_mod_revision > 0
+        || request.max_mod_revision > 0
+        || request.min_create_revision > 0
+        || request.max_create_revision > 0;
+    let is_sorted = request.sort_order != SortOrder::None || request.sort_target != SortTarget::Key;
+    let tells = request.revision == 0
+        && !request.keys_only
+        && !request.count_only
+        && !is_filtered
+        && !is_sorted;
     if tells && !beyond_limit && request.range.contains(key) {
         let found = reply.kvs.iter().find(|kv| kv.key == *key);
         acts.push(Act::Is(found.map(|kv| kv.value.clone())));
