@@ -187,6 +187,7 @@ fn options(
         snapshot_count: plan.snapshot_entries.value(),
         catch_up_entries: plan.catch_up_entries.value(),
         limits: Limits::default(),
+        quota_bytes: None,
         watch_progress_interval: Millis(10_000),
         log: LogOptions {
             segment_bytes: SEGMENT_BYTES,
@@ -203,7 +204,12 @@ impl Machine {
         let builder = engine.create_node().name(&name);
         let node = builder.init(move || run(process.clone())).build();
         trace::name_node(node.id(), &name);
-        observer::name_member(node.id(), setup.index);
+        observer::name_member(
+            node.id(),
+            setup.index,
+            setup.options.member_id.0,
+            setup.platter.clone(),
+        );
         Machine {
             node: node.id(),
             host: setup.host,

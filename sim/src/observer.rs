@@ -5,13 +5,15 @@
 
 use crate::check::Check;
 use crate::check::Violation;
-use crate::check::steps::{Step, Steps, What};
+use crate::check::logs::Voters;
+use crate::check::steps::{Place, Step, Steps, What};
+use crate::disk::Platter;
 use crate::history::Revisions;
 use crate::ledger::Ledger;
 use crate::store::Vault;
 use crate::trace::{self, EngineNode, Value};
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -21,6 +23,11 @@ use tracing::{Event, Level, Metadata, Subscriber};
 struct Observed {
     /// Members by their node of the engine, counted from 0.
     members: BTreeMap<EngineNode, usize>,
+    /// Members by raft's ids.
+    ids: BTreeMap<u64, usize>,
+    platters: BTreeMap<usize, Platter>,
+    /// Files with something written that is not known to be synced.
+    unsynced: BTreeSet<(usize, u64)>,
     vaults: Vec<Vault>,
     steps: Steps,
     ledger: Ledger,
@@ -36,6 +43,9 @@ thread_local! {
 pub fn start(checks: &[Check], vaults: Vec<Vault>) {
     let observed = Observed {
         members: BTreeMap::new(),
+        ids: BTreeMap::new(),
+        platters: BTreeMap::new(),
+        unsynced: BTreeSet::new(),
         vaults,
         steps: Steps::new(checks),
         ledger: Ledger::default(),
@@ -45,9 +55,13 @@ pub fn start(checks: &[Check], vaults: Vec<Vault>) {
     tracing::subscriber::set_global_default(Listener).expect("a process has one run");
 }
 
-/// Names the member that runs on a node of the engine.
-pub fn name_member(engine_node: EngineNode, member: usize) {
-    with(|observed| observed.members.insert(engine_node, member));
+/// Names the member that runs on a node of the engine, with its id and its disk.
+pub fn name_member(engine_node: EngineNode, member: usize, id: u64, platter: Platter) {
+    with(|observed| {
+        observed.members.insert(engine_node, member);
+        observed.ids.insert(id, member);
+        observed.platters.insert(member, platter);
+    });
 }
 
 /// A member's process starts.
@@ -55,9 +69,15 @@ pub fn started(member: usize) {
     with(|observed| observed.step(member, What::Started));
 }
 
-/// A member's process is gone, and with it what it said of its role.
+/// A member's process is gone, and with it what it said of its role. Its disk has lost what it was
+/// to lose by now.
 pub fn died(member: usize) {
-    with(|observed| observed.leading.remove(&member));
+    with(|observed| {
+        observed.leading.remove(&member);
+        observed.ask_disks(|at| at == member);
+        observed.unsynced.retain(|(at, _)| *at != member);
+        observed.step(member, What::Died);
+    });
 }
 
 /// What the invariants found.
@@ -83,9 +103,45 @@ impl Observed {
     fn raft_step(&mut self, member: usize, said: &SaidStep) {
         let number = |name| said.number(name);
         let (index, term, hash) = (number("index"), number("term"), number("hash"));
+        let node = number("node");
         match said.message.as_str() {
+            "recovered" => {
+                let (end, committed) = (number("end"), number("committed"));
+                self.step(member, What::Recovered { end, committed });
+            }
+            "vote" => self.step(member, What::Vote { term, node, hash }),
+            "vote written" => {
+                let place = self.place(member, said);
+                self.step(member, What::VoteWritten { hash, place });
+            }
+            "granted" => {
+                self.ask_disks(|at| at == member);
+                self.step(member, What::Granted { term, node });
+            }
             "appended" => self.step(member, What::Appended { index, term, hash }),
-            "committed" => self.step(member, What::Committed { index }),
+            "configured" => {
+                let voters = self.voters(said);
+                self.step(member, What::Configured { index, voters });
+            }
+            "written" => {
+                let (first, last) = (number("first"), index);
+                let place = self.place(member, said);
+                let what = What::Written {
+                    first,
+                    last,
+                    term,
+                    place,
+                };
+                self.step(member, what);
+            }
+            "acked" => {
+                self.ask_disks(|at| at == member);
+                self.step(member, What::Acked { index, term });
+            }
+            "committed" => {
+                self.ask_disks(|_| true);
+                self.step(member, What::Committed { index, term });
+            }
             "applied" => self.step(member, What::Applied { index, term, hash }),
             "published" => self.published(member, index, number("revision")),
             "restored" => {
@@ -93,27 +149,67 @@ impl Observed {
                 self.published(member, index, number("revision"));
                 trace::mark("snapshot.installed");
             }
-            "role" => {
-                let leads = number("is_leader") == 1;
-                let led = self.leading.insert(member, leads).unwrap_or(false);
-                if leads {
-                    self.step(
-                        member,
-                        What::Leads {
-                            term,
-                            last_log_index: index,
-                        },
-                    );
-                    trace::mark("leader.elected");
-                } else if led {
-                    trace::mark("leader.deposed");
-                }
+            "role" => self.role(member, term, index, number("is_leader") == 1),
+            "truncated" => {
+                self.step(member, What::Truncated { last: index });
+                trace::mark("log.truncated");
             }
-            "truncated" => trace::mark("log.truncated"),
-            "purged" => trace::mark("log.purged"),
+            "purged" => {
+                self.step(member, What::Purged { through: index });
+                trace::mark("log.purged");
+            }
             "snapshot built" => trace::mark("snapshot.built"),
             other => panic!("the observer does not know the step `{other}`"),
         }
+    }
+
+    fn role(&mut self, member: usize, term: u64, last_log_index: u64, leads: bool) {
+        let led = self.leading.insert(member, leads).unwrap_or(false);
+        if leads {
+            self.ask_disks(|at| at == member);
+            let mut ids = self.ids.iter();
+            let node = ids.find(|(_, at)| **at == member).map_or(0, |(id, _)| *id);
+            let what = What::Leads {
+                term,
+                node,
+                last_log_index,
+            };
+            self.step(member, what);
+            trace::mark("leader.elected");
+        } else if led {
+            trace::mark("leader.deposed");
+        }
+    }
+
+    /// Where on the member's disk stands what it says it has just written.
+    fn place(&mut self, member: usize, said: &SaidStep) -> Place {
+        let name = said.text("file");
+        let place = self.platters[&member].place(name);
+        let (file, change) = place.expect("what was just written is in a file");
+        self.unsynced.insert((member, file));
+        Place { file, change }
+    }
+
+    /// Tells what the disks of these members have synced by now.
+    fn ask_disks(&mut self, of: impl Fn(usize) -> bool) {
+        let unsynced: Vec<(usize, u64)> = self.unsynced.iter().copied().collect();
+        for (member, file) in unsynced.into_iter().filter(|(member, _)| of(*member)) {
+            let (change, last) = self.platters[&member].synced(file);
+            if change >= last {
+                self.unsynced.remove(&(member, file));
+            }
+            let place = Place { file, change };
+            self.step(member, What::Synced { place });
+        }
+    }
+
+    fn voters(&self, said: &SaidStep) -> Voters {
+        let id = |id: &str| u64::from_str_radix(id, 16).expect("ids are told in hexadecimal");
+        let member = |text: &str| self.ids.get(&id(text)).copied().unwrap_or(usize::MAX);
+        let groups = said.text("voters").split_whitespace();
+        groups
+            .map(|group| group.split(',').map(member).collect())
+            .collect()
     }
 
     fn published(&mut self, member: usize, index: u64, revision: u64) {
@@ -169,9 +265,13 @@ impl Subscriber for Listener {
 /// A step of raft goes into the trace as an event of its own kind, and to the invariants.
 fn hear_step(said: &SaidStep) {
     let mut fields = [("", Value::Number(0)); STEP_FIELDS_MAX];
-    let fields = &mut fields[..said.numbers.len()];
-    for (field, (name, number)) in fields.iter_mut().zip(&said.numbers) {
+    let fields = &mut fields[..said.numbers.len() + said.texts.len()];
+    let (numbers, texts) = fields.split_at_mut(said.numbers.len());
+    for (field, (name, number)) in numbers.iter_mut().zip(&said.numbers) {
         *field = (name, Value::Number(*number));
+    }
+    for (field, (name, text)) in texts.iter_mut().zip(&said.texts) {
+        *field = (name, Value::Text(text));
     }
     trace::record(said.kind(), fields);
     with(|observed| {
@@ -190,9 +290,15 @@ const STEP_FIELDS_MAX: usize = 8;
 struct SaidStep {
     message: String,
     numbers: Vec<(&'static str, u64)>,
+    texts: Vec<(&'static str, String)>,
 }
 
 impl SaidStep {
+    fn text(&self, wanted: &str) -> &str {
+        let found = self.texts.iter().find(|(name, _)| *name == wanted);
+        found.map_or("", |(_, text)| text)
+    }
+
     fn number(&self, wanted: &str) -> u64 {
         let found = self.numbers.iter().find(|(name, _)| *name == wanted);
         found.map_or(0, |(_, number)| *number)
@@ -200,7 +306,14 @@ impl SaidStep {
 
     /// The kind of the event in the trace.
     fn kind(&self) -> &'static str {
-        const KINDS: [(&str, &str); 9] = [
+        const KINDS: [(&str, &str); 16] = [
+            ("recovered", "raft.recovered"),
+            ("vote", "raft.vote"),
+            ("vote written", "raft.vote-written"),
+            ("granted", "raft.granted"),
+            ("configured", "raft.configured"),
+            ("written", "raft.written"),
+            ("acked", "raft.acked"),
             ("appended", "raft.appended"),
             ("committed", "raft.committed"),
             ("applied", "raft.applied"),
@@ -231,8 +344,16 @@ impl Visit for SaidStep {
         self.numbers.push((field.name(), u64::from(value)));
     }
 
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.texts.push((field.name(), value.to_owned()));
+    }
+
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        assert_eq!(field.name(), "message", "a step has numbers and a name");
+        assert_eq!(
+            field.name(),
+            "message",
+            "a step has numbers, texts and a name"
+        );
         write!(self.message, "{value:?}").expect("a string takes every write");
     }
 }

@@ -7,6 +7,7 @@
 
 mod cluster;
 mod load;
+mod plot;
 mod report;
 mod unary;
 
@@ -45,6 +46,9 @@ pub struct BenchArgs {
     /// Distinct keys that the load touches.
     #[arg(long, default_value_t = 100_000)]
     keys: u64,
+    /// Draw the figures into this SVG file (not with --endpoints).
+    #[arg(long, conflicts_with = "endpoints")]
+    plot: Option<PathBuf>,
     /// Write this many keys at the end and print each member's memory.
     #[arg(long, default_value_t = 0)]
     fill: u64,
@@ -96,6 +100,11 @@ pub async fn run(args: BenchArgs) -> Result<(), load::BoxError> {
         }
     }
     report::print_sides(&sides);
+    if let Some(path) = &args.plot {
+        let servers: Vec<&str> = contenders.iter().map(|(name, _)| *name).collect();
+        plot::draw(path, &servers, &report::bars(&sides))?;
+        progress(&format!("drawn into {}", path.display()));
+    }
     Ok(())
 }
 

@@ -122,6 +122,31 @@ pub fn print_sides(sides: &[Side]) {
     }
 }
 
+/// What is drawn of a case of one server.
+pub struct Bar {
+    pub per_second: f64,
+    pub cpu_per_100k: Option<f64>,
+}
+
+/// The sides' medians, case by case.
+pub fn bars(sides: &[Side]) -> Vec<(String, Vec<Bar>)> {
+    let Some(first) = sides.first() else {
+        return Vec::new();
+    };
+    let of_case = |i: usize, case: &Case| {
+        let bars = sides.iter().map(|side| {
+            let figures = median(&side.cases[i].1);
+            Bar {
+                per_second: figures.per_second,
+                cpu_per_100k: figures.cpu_per_100k,
+            }
+        });
+        (case.to_string(), bars.collect())
+    };
+    let cases = first.cases.iter().enumerate();
+    cases.map(|(i, (case, _))| of_case(i, case)).collect()
+}
+
 fn print_figures(case: Case, name: &str, figures: Figures) {
     print_line(&[
         case.to_string(),

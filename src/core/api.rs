@@ -296,6 +296,10 @@ pub enum Reply {
         ttl: i64,
     },
     LeaseRevoke,
+    /// The alarm as it is raised now.
+    AlarmRaise(Alarm),
+    /// The alarm that is raised no more; `None` if it was not.
+    AlarmDisarm(Option<Alarm>),
     /// The command has no answer of its own (member attributes, compaction steps).
     Done,
 }
@@ -343,6 +347,23 @@ pub struct Member {
     pub peer_urls: Vec<String>,
     pub client_urls: Vec<String>,
     pub is_learner: bool,
+}
+
+/// What an alarm is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum AlarmKind {
+    /// The member's store is at its quota: nothing may be added.
+    NoSpace = 1,
+    /// The member's data differs from that of the others: nothing may be changed.
+    Corrupt = 2,
+}
+
+/// An alarm and the member that it is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Alarm {
+    pub member: MemberId,
+    pub kind: AlarmKind,
 }
 
 /// A watch stream: one client connection that carries many watchers.

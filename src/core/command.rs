@@ -1,7 +1,9 @@
 //! What enters the log. Whatever is not a function of the log (lease ids, times) is settled before
 //! a command is proposed and stands in it.
 
-use crate::api::{CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest};
+use crate::api::{
+    Alarm, CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest,
+};
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -28,6 +30,9 @@ pub enum Command {
         name: String,
         client_urls: Vec<String>,
     },
+    /// Raises an alarm; one that is raised already stays so.
+    AlarmRaise(Alarm),
+    AlarmDisarm(Alarm),
 }
 
 /// A command on its way into the log, and who waits for its outcome.

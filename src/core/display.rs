@@ -2,8 +2,8 @@
 //! ASCII.
 
 use crate::api::{
-    Change, ChangeKind, KeyRange, LeaseId, LeaseInfo, Outcome, Reply, WatchCreate, WatchRequest,
-    WatchResponse,
+    Alarm, AlarmKind, Change, ChangeKind, KeyRange, LeaseId, LeaseInfo, Outcome, Reply,
+    WatchCreate, WatchRequest, WatchResponse,
 };
 use core::fmt;
 
@@ -54,8 +54,27 @@ impl fmt::Display for Reply {
             Reply::Compact => f.write_str("compacted"),
             Reply::LeaseGrant { id, ttl } => write!(f, "granted {id} for {ttl} s"),
             Reply::LeaseRevoke => f.write_str("revoked"),
+            Reply::AlarmRaise(alarm) => write!(f, "raised {alarm}"),
+            Reply::AlarmDisarm(Some(alarm)) => write!(f, "disarmed {alarm}"),
+            Reply::AlarmDisarm(None) => f.write_str("disarmed nothing"),
             Reply::Done => f.write_str("done"),
         }
+    }
+}
+
+/// etcd's names.
+impl fmt::Display for AlarmKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            AlarmKind::NoSpace => "NOSPACE",
+            AlarmKind::Corrupt => "CORRUPT",
+        })
+    }
+}
+
+impl fmt::Display for Alarm {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "alarm {} of member {}", self.kind, self.member)
     }
 }
 

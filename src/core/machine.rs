@@ -1,9 +1,10 @@
 //! The replicated state: what each committed entry does to it.
 
-use crate::api::{CompactRequest, LeaseId, Member, MemberId, Outcome, PutRequest, Reply};
+use crate::alarm::{self, Alarms};
+use crate::api::{Alarm, CompactRequest, LeaseId, Member, MemberId, Outcome, PutRequest, Reply};
 use crate::codec::{
-    META_MVCC, MvccMeta, decode_command, decode_member, encode_lease, encode_member, encode_meta,
-    lease_key, member_key,
+    ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_command, decode_member, encode_lease,
+    encode_member, encode_meta, lease_key, member_key,
 };
 use crate::command::{Command, Proposal};
 use crate::error::Error;
@@ -21,13 +22,14 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// The replicated state machine. Everything it knows lies in the rows; what it holds is a copy of
-/// two numbers of them, so it can be loaded anew at any batch border.
+/// a few of them, so it can be loaded anew at any batch border.
 ///
 /// Applying is a function of the rows and the entry alone: members that applied the same entries
 /// have the same rows, in whatever batches the entries came.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Machine {
     at: At,
+    alarms: Alarms,
 }
 
 impl Machine {
@@ -35,6 +37,7 @@ impl Machine {
     pub fn load(view: &dyn View) -> Result<Machine, Fault> {
         Ok(Machine {
             at: At::load(view)?,
+            alarms: Alarms::load(view)?,
         })
     }
 
@@ -110,6 +113,9 @@ impl Machine {
         command: Command,
         overlay: &mut Overlay<'_>,
     ) -> Result<Applied, Fault> {
+        if let Err(refused) = self.alarms.admit(&command) {
+            return Ok(self.applied(Err(refused)));
+        }
         match command {
             Command::Put(put) => self.write(overlay, |writer| {
                 check_put(writer.view(), &put)?;
@@ -129,6 +135,8 @@ impl Machine {
                 name,
                 client_urls,
             } => self.publish(id, name, client_urls, overlay),
+            Command::AlarmRaise(alarm) => self.raise(alarm, overlay),
+            Command::AlarmDisarm(alarm) => self.disarm(alarm, overlay),
         }
     }
 
@@ -234,6 +242,24 @@ impl Machine {
         };
         put_member(overlay, &member);
         Ok(self.applied(Ok(Reply::Done)))
+    }
+
+    fn raise(&mut self, alarm: Alarm, overlay: &mut Overlay<'_>) -> Result<Applied, Fault> {
+        let key = Bytes::copy_from_slice(&alarm_key(alarm));
+        overlay.put(Table::Alarm, key, ALARM_RAISED);
+        self.alarms = Alarms::load(overlay)?;
+        Ok(self.applied(Ok(Reply::AlarmRaise(alarm))))
+    }
+
+    fn disarm(&mut self, alarm: Alarm, overlay: &mut Overlay<'_>) -> Result<Applied, Fault> {
+        let was_raised = alarm::is_raised(overlay, alarm)?;
+        if was_raised {
+            let key = Bytes::copy_from_slice(&alarm_key(alarm));
+            overlay.delete(Table::Alarm, key);
+            self.alarms = Alarms::load(overlay)?;
+        }
+        let disarmed = was_raised.then_some(alarm);
+        Ok(self.applied(Ok(Reply::AlarmDisarm(disarmed))))
     }
 
     fn put_meta(&self, overlay: &mut Overlay<'_>) {

@@ -22,6 +22,7 @@
 
 extern crate alloc;
 
+pub mod alarm;
 pub mod api;
 pub mod codec;
 pub mod command;
@@ -39,6 +40,7 @@ pub mod mutants;
 pub mod node;
 pub mod overlay;
 pub mod query;
+pub mod quota;
 pub mod validate;
 pub mod view;
 pub mod watch;

@@ -15,6 +15,7 @@ use bytes::Bytes;
 use core::fmt;
 use core::ops::Bound;
 
+pub use crate::alarm::raised as alarms;
 pub use crate::hash::{HashKv, hash_kv};
 pub use crate::kv::range::ChunkCursor;
 

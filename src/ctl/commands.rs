@@ -5,7 +5,9 @@ use super::context::Context;
 use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
 use super::words::Word;
-use super::{compaction, completion, del, endpoint, get, lease, member, put, txn, version, watch};
+use super::{
+    alarm, compaction, completion, del, endpoint, get, lease, member, put, txn, version, watch,
+};
 
 /// One command of detcdctl, or a group of them.
 pub struct Command {
@@ -37,6 +39,8 @@ pub enum Verb {
     LeaseRevoke,
     LeaseTimeToLive,
     MemberList,
+    AlarmList,
+    AlarmDisarm,
     EndpointHashKv,
     EndpointHealth,
     EndpointStatus,
@@ -61,6 +65,7 @@ pub const ROOT: Command = Command {
         &version::COMMAND,
         &lease::COMMAND,
         &member::COMMAND,
+        &alarm::COMMAND,
         &completion::COMMAND,
     ]),
 };
@@ -235,6 +240,8 @@ pub async fn run(verb: Verb, context: &mut Context) -> Result<(), Failure> {
         Verb::LeaseRevoke => lease::revoke::run(context).await,
         Verb::LeaseTimeToLive => lease::timetolive::run(context).await,
         Verb::MemberList => member::list::run(context).await,
+        Verb::AlarmList => alarm::list::run(context).await,
+        Verb::AlarmDisarm => alarm::disarm::run(context).await,
         Verb::EndpointHashKv => endpoint::hashkv::run(context).await,
         Verb::EndpointHealth => endpoint::health::run(context).await,
         Verb::EndpointStatus => endpoint::status::run(context).await,

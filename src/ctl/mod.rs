@@ -8,6 +8,7 @@
 //! Where etcdctl panics or hangs we do not: an unknown operator in a transaction's condition and
 //! a bad value of a variable are refused, and every short command ends within its timeout.
 
+mod alarm;
 mod client;
 mod commands;
 mod compaction;

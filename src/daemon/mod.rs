@@ -341,6 +341,7 @@ fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
             request_bytes_max: config.max_request_bytes,
             txn_ops_max: config.max_txn_ops,
         },
+        quota_bytes: config.quota_backend_bytes,
         watch_progress_interval: millis(config.watch_progress_interval),
         log: LogOptions::new(detcd_rt::random_u64()),
     }

@@ -36,7 +36,7 @@ impl Compactor {
                     revision = revision.max(later);
                 }
                 match remove(&*store, revision, &shared.stats).await {
-                    Ok(Removal::Finished) => {}
+                    Ok(Removal::Finished) => give_back(&*store, &shared).await,
                     // Another state came from the leader; what of it is compacted is told anew.
                     Ok(Removal::Replaced) => continue,
                     Err(fault) => {
@@ -59,6 +59,29 @@ enum Removal {
     Finished,
     /// The state that was worked on is not in force any more.
     Replaced,
+}
+
+/// Under a quota that is nearly used up, what was removed must be seen to be gone.
+async fn give_back<S: Store>(store: &S, shared: &Shared) {
+    let size = || store.size().total_bytes;
+    let before = size();
+    if !shared.quota.is_scarce(before) {
+        return;
+    }
+    let refreshed = shared.engine.refresh();
+    let result = match refreshed {
+        Ok(()) => store.reclaim().await,
+        Err(fault) => Err(fault),
+    };
+    match result {
+        Ok(()) => tracing::info!(
+            before,
+            after = size(),
+            "gave back the space of removed rows"
+        ),
+        // Nothing is lost by it; a store that cannot be written says so to the next write.
+        Err(fault) => tracing::warn!(error = %fault, "cannot give back the space of removed rows"),
+    }
 }
 
 async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Removal, Fault> {

@@ -3,6 +3,7 @@
 use arc_swap::ArcSwap;
 use detcd_core::command::Proposal;
 use detcd_core::event::Seq;
+use detcd_core::view::Fault;
 use detcd_raft::{NoReadIndex, Published, RaftNode, RaftStatus};
 use detcd_storage::store::{Size, Store};
 use futures::FutureExt;
@@ -17,6 +18,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn propose_and_wait(&self, proposals: Vec<Proposal>) -> BoxFuture<'static, Vec<Seq>>;
     fn read_index(&self) -> BoxFuture<'static, Result<u64, NoReadIndex>>;
     fn published(&self) -> Arc<Published>;
+    fn refresh(&self) -> Result<(), Fault>;
     fn status(&self) -> RaftStatus;
     fn size(&self) -> Size;
     fn fatal(&self) -> watch::Receiver<Option<String>>;
@@ -62,6 +64,10 @@ impl<S: Store> Engine for StoredEngine<S> {
 
     fn published(&self) -> Arc<Published> {
         self.published.load_full()
+    }
+
+    fn refresh(&self) -> Result<(), Fault> {
+        detcd_raft::refresh(&*self.store, &self.published)
     }
 
     fn status(&self) -> RaftStatus {

@@ -9,7 +9,7 @@ use detcd_core::command::Command;
 use detcd_core::error::Error;
 use detcd_core::event::{Asker, Event, Seq};
 use detcd_core::query::{self, At, HashKv, QueryError};
-use detcd_core::{codec, lease, validate};
+use detcd_core::{codec, lease, quota, validate};
 use detcd_raft::{Published, RaftStatus};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -231,6 +231,29 @@ impl Handle {
         .map(|_| ())
     }
 
+    /// The alarms that are raised, by whatever member.
+    pub async fn alarms(&self) -> Result<(Header, Vec<Alarm>), Error> {
+        self.linearize().await?;
+        Ok((self.header_now(), self.alarms_known()?))
+    }
+
+    /// The alarms that are raised as far as this member knows.
+    pub fn alarms_known(&self) -> Result<Vec<Alarm>, Error> {
+        self.settle_fault(query::alarms(&*self.shared.engine.published().view))
+    }
+
+    pub async fn raise(&self, alarm: Alarm) -> Result<Header, Error> {
+        Ok(self.write(Command::AlarmRaise(alarm)).await?.0)
+    }
+
+    /// Whether the alarm was raised until now.
+    pub async fn disarm(&self, alarm: Alarm) -> Result<(Header, bool), Error> {
+        match self.write(Command::AlarmDisarm(alarm)).await? {
+            (header, Reply::AlarmDisarm(disarmed)) => Ok((header, disarmed.is_some())),
+            (_, other) => unreachable_reply("disarm", &other),
+        }
+    }
+
     pub fn status(&self) -> MemberStatus {
         let size = self.shared.engine.size();
         MemberStatus {
@@ -275,7 +298,21 @@ impl Handle {
         self.header(self.shared.engine.published().revision)
     }
 
+    /// A member at its quota refuses what would add to its store, and says so to all the others
+    /// before it answers.
     async fn write(&self, command: Command) -> Result<(Header, Reply), Error> {
+        let shared = &self.shared;
+        let (growth, size) = (quota::growth(&command), || shared.engine.size().total_bytes);
+        if growth > 0 && !shared.quota.admit(detcd_rt::now_ms(), growth, size) {
+            if !self.settle_fault(shared.no_space_is_raised())? {
+                self.propose(Command::AlarmRaise(shared.no_space())).await?;
+            }
+            return Err(Error::NoSpace);
+        }
+        self.propose(command).await
+    }
+
+    async fn propose(&self, command: Command) -> Result<(Header, Reply), Error> {
         let command = codec::encode_command(&command);
         validate::command_size(&command, &self.shared.limits)?;
         let outcome = self

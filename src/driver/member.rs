@@ -6,6 +6,7 @@ use crate::handle::Handle;
 use crate::inbox::{Completions, Input, inbox};
 use crate::meter::{MeteredDisk, MeteredReceiver, MeteredStore, MeteredTransport};
 use crate::peers::PeerReceiver;
+use crate::quota::Quota;
 use crate::run::{Run, Shared};
 use crate::stats::Stats;
 use detcd_core::api;
@@ -41,6 +42,8 @@ pub struct MemberOptions {
     /// Entries kept in the log behind a snapshot, for members that lag.
     pub catch_up_entries: u64,
     pub limits: Limits,
+    /// The store's size at which the member raises the alarm NOSPACE. `None`: no quota.
+    pub quota_bytes: Option<u64>,
     pub watch_progress_interval: Millis,
     pub log: LogOptions,
 }
@@ -124,6 +127,7 @@ impl Member {
             engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),
             transport,
             stats: stats.clone(),
+            quota: Quota::new(options.quota_bytes),
             term: AtomicU64::new(published.term),
             leader: watch::Sender::new(None),
             compacted: watch::Sender::new(0),

@@ -160,6 +160,10 @@ impl<S: Store> Store for MeteredStore<S> {
         self.store.stage().await
     }
 
+    async fn reclaim(&self) -> Result<(), Fault> {
+        self.store.reclaim().await
+    }
+
     fn size(&self) -> Size {
         self.store.size()
     }

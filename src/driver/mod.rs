@@ -16,6 +16,7 @@ mod inbox;
 mod member;
 mod meter;
 mod peers;
+mod quota;
 mod run;
 pub mod stats;
 mod watch;

@@ -4,25 +4,29 @@ use crate::compactor::Compactor;
 use crate::engine::Engine;
 use crate::inbox::{Answer, Completions, Inbox, Input};
 use crate::peers::{self, LeaseQuestion};
+use crate::quota::Quota;
 use crate::stats::Stats;
+use detcd_core::alarm;
 use detcd_core::api::{
-    ClusterId, LeaseId, LeaseInfo, MemberId, Millis, Outcome, StreamId, WatchResponse,
+    Alarm, AlarmKind, ClusterId, LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply, StreamId,
+    WatchResponse,
 };
 use detcd_core::codec;
 use detcd_core::command::{Command, Proposal};
 use detcd_core::effect::Effect;
 use detcd_core::error::Error;
-use detcd_core::event::{Event, Seq};
+use detcd_core::event::{Applied, Event, Seq};
 use detcd_core::node::Node;
 use detcd_core::query::{self, At};
 use detcd_core::validate::Limits;
+use detcd_core::view::Fault;
 use detcd_peer::{Kind, Transport, TransportError};
 use detcd_rt::Instant;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 
 /// Inputs handled before their effects run: what came together is proposed together.
 const INPUTS_PER_ROUND: usize = 1024;
@@ -41,6 +45,7 @@ pub(crate) struct Shared {
     pub engine: Box<dyn Engine>,
     pub transport: Arc<dyn Transport>,
     pub stats: Arc<Stats>,
+    pub quota: Quota,
     pub term: AtomicU64,
     pub leader: watch::Sender<Option<MemberId>>,
     /// The compaction revision up to which rows are removed here.
@@ -49,6 +54,19 @@ pub(crate) struct Shared {
 }
 
 impl Shared {
+    /// The alarm that this member has no space.
+    pub fn no_space(&self) -> Alarm {
+        Alarm {
+            member: self.member_id,
+            kind: AlarmKind::NoSpace,
+        }
+    }
+
+    /// Whether this member has said that it has no space.
+    pub fn no_space_is_raised(&self) -> Result<bool, Fault> {
+        alarm::is_raised(&*self.engine.published().view, self.no_space())
+    }
+
     /// Says why this member can go no further. The first reason stands.
     pub fn halt(&self, reason: &str) {
         tracing::error!(reason, "member halts");
@@ -185,6 +203,8 @@ impl Run {
             }
             Event::Applied { entries, .. } => {
                 self.shared.stats.applied(entries);
+                log_alarms(entries);
+                self.watch_quota();
                 return entries.iter().filter_map(|entry| entry.compacted).max();
             }
             Event::Restored {
@@ -202,6 +222,31 @@ impl Run {
             _ => {}
         }
         None
+    }
+
+    /// Raises the alarm once the store is full, whoever filled it: what a follower applies may come
+    /// from any member.
+    fn watch_quota(&self) {
+        let shared = &self.shared;
+        if !shared
+            .quota
+            .found_full(now().0, || shared.engine.size().total_bytes)
+        {
+            return;
+        }
+        match shared.no_space_is_raised() {
+            Ok(true) => {}
+            Ok(false) => {
+                // Nobody waits for the answer: the alarm shows in the rows.
+                let (answer, _) = oneshot::channel();
+                let _ = self.completions.send(Input::Write {
+                    seq: Seq(shared.next_seq.fetch_add(1, Ordering::Relaxed)),
+                    command: codec::encode_command(&Command::AlarmRaise(shared.no_space())),
+                    answer,
+                });
+            }
+            Err(fault) => shared.halt(&fault.to_string()),
+        }
     }
 
     /// What only the node knows.
@@ -394,6 +439,21 @@ impl Run {
                 let _ = completions.send(Input::Event(event));
             }
         });
+    }
+}
+
+/// Operators read of alarms in every member's log, as etcd tells them.
+fn log_alarms(entries: &[Applied]) {
+    for entry in entries {
+        match &entry.outcome.result {
+            Ok(Reply::AlarmRaise(Alarm { member, kind })) => {
+                tracing::warn!(alarm = %kind, from = %member, "alarm raised");
+            }
+            Ok(Reply::AlarmDisarm(Some(Alarm { member, kind }))) => {
+                tracing::warn!(alarm = %kind, from = %member, "alarm disarmed");
+            }
+            _ => {}
+        }
     }
 }
 

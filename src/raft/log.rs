@@ -63,6 +63,7 @@ impl<P: Persist> LogAdapter<P> {
             Some(bytes) => Some(message::decode_vote(bytes.clone()).map_err(corrupt)?),
             None => None,
         };
+        steps::recovered(recovered);
         let committed = recovered.committed.map(from_position);
         let votes = Arc::new(Mutex::new(Votes { vote, committed }));
         Ok(LogAdapter {
@@ -182,10 +183,9 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
     }
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
-        self.log
-            .save_vote(message::encode_vote(vote))
-            .await
-            .map_err(io::Error::other)?;
+        let saved = message::encode_vote(vote);
+        steps::vote(vote, &saved);
+        self.log.save_vote(saved).await.map_err(io::Error::other)?;
         self.votes().vote = Some(*vote);
         Ok(())
     }
@@ -210,6 +210,8 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
         I: IntoIterator<Item = Entry> + OptionalSend,
         I::IntoIter: OptionalSend,
     {
+        let entries: Vec<Entry> = entries.into_iter().collect();
+        steps::configured_by(&entries);
         let entries: Vec<LogEntry> = entries.into_iter().map(encode).collect();
         if detcd_core::mutant!(LeaderCountsUnsynced) && self.voted_for_itself() {
             steps::appended(&entries);

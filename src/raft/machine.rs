@@ -95,6 +95,23 @@ impl<S: Store> Persist for Persisted<S> {
     }
 }
 
+/// Publishes the store as it is now, if nothing was applied since it was published last: rows that
+/// were removed beside apply are then shown no more.
+pub fn refresh(store: &impl Store, published: &ArcSwap<Published>) -> Result<(), Fault> {
+    let last = published.load_full();
+    let view = store.snapshot()?;
+    let applied = RaftRows::load(&view)?.applied;
+    // Whoever applies more than that publishes it himself.
+    if applied.map_or(0, |applied| applied.index()) == last.applied {
+        let now = Arc::new(Published {
+            view: Arc::new(view),
+            ..*last
+        });
+        published.compare_and_swap(&last, now);
+    }
+    Ok(())
+}
+
 impl<S: Store> MachineAdapter<S> {
     /// Loads the state from the store.
     pub(crate) fn load(
@@ -233,7 +250,10 @@ impl<S: Store> MachineAdapter<S> {
         }
         self.publish()?;
         let published = self.published.load_full();
+        let membership = &self.rows.membership;
+        let configured_at = membership.log_id().map_or(0, |log_id| log_id.index());
         steps::restored(published.applied, published.revision);
+        steps::configured(configured_at, membership.membership());
         (self.sink)(Event::Restored {
             index: published.applied,
             revision: published.revision,

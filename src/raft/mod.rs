@@ -33,6 +33,7 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+pub use machine::refresh;
 pub use message::is_heartbeat;
 pub use node::{NoReadIndex, Published, RaftNode, RaftOptions, RaftStatus, Sink, StartError};
 pub use receiver::RaftReceiver;

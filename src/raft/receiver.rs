@@ -3,13 +3,16 @@
 use crate::machine::{MachineAdapter, SnapshotData};
 use crate::message;
 use crate::snapshot::{self, Chunk, Header, Totals};
-use crate::types::{Types, Vote, log_id};
+use crate::steps;
+use crate::types::{LogId, Types, Vote, log_id};
 use bytes::Bytes;
 use detcd_peer::{Kind, Receiver};
 use detcd_storage::store::{Stage, Store};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use openraft::Raft;
+use openraft::entry::RaftEntry;
+use openraft::raft::AppendEntriesResponse;
 use openraft::storage::Snapshot;
 use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
@@ -56,7 +59,10 @@ impl<S: Store> RaftReceiver<S> {
         match kind {
             Kind::AppendEntries => {
                 let request = message::decode_append(body).map_err(text)?;
+                let last = request.entries.last().map(RaftEntry::log_id);
+                let last = last.or(request.prev_log_id);
                 let response = self.raft.append_entries(request).await.map_err(text)?;
+                tell_acked(&response, last);
                 Ok(message::encode_append_response(&response))
             }
             Kind::Vote => {
@@ -64,7 +70,11 @@ impl<S: Store> RaftReceiver<S> {
                 if detcd_core::mutant!(VoteOnSight) {
                     request.last_log_id = Some(log_id(request.vote.leader_id.term, u64::MAX));
                 }
+                let candidate = *request.vote.leader_id();
                 let response = self.raft.vote(request).await.map_err(text)?;
+                if response.vote_granted {
+                    steps::granted(candidate.term, candidate.voted_for);
+                }
                 Ok(message::encode_vote_response(&response))
             }
             Kind::PreVote => {
@@ -180,6 +190,18 @@ impl<S: Store> Receiver for RaftReceiver<S> {
             Kind::Snapshot => self.clone().install(from, chunks).boxed(),
             other => async move { Err(format!("{other:?} is not a stream to raft")) }.boxed(),
         }
+    }
+}
+
+/// What an answer says that this member has; `last` is the last entry of the request.
+fn tell_acked(response: &AppendEntriesResponse<Types>, last: Option<LogId>) {
+    let acked = match response {
+        AppendEntriesResponse::Success => last,
+        AppendEntriesResponse::PartialSuccess(matching) => *matching,
+        AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => None,
+    };
+    if let Some(acked) = &acked {
+        steps::acked(acked);
     }
 }
 

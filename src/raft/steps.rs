@@ -4,13 +4,64 @@
 //! listens they cost a load and a branch.
 
 use crate::payload;
-use crate::types::{Entry, LogId, term_of};
-use detcd_storage::log::LogEntry;
+use crate::types::{Entry, LogId, Membership, Vote, term_of};
+use detcd_storage::log::{LogEntry, Recovered};
+use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
 use tracing::{Level, enabled, trace};
 
 /// The target of all events of this kind.
 const TARGET: &str = "detcd::step";
+
+/// What the log held when the process started: entries before `end`, and what it knew to be
+/// committed.
+pub(crate) fn recovered(recovered: &Recovered) {
+    let last = recovered.state.last;
+    let end = last.map_or(0, |last| last.index + 1);
+    let committed = recovered.committed.map_or(0, |committed| committed.index);
+    trace!(target: TARGET, end, committed, "recovered");
+}
+
+/// A vote is about to be saved. `hash` is of the bytes that the log is given.
+pub(crate) fn vote(vote: &Vote, saved: &[u8]) {
+    let leader = vote.leader_id();
+    let (term, node, hash) = (leader.term, leader.voted_for, hash(saved));
+    trace!(target: TARGET, term, node, hash, "vote");
+}
+
+/// A candidate is told that it has this member's vote.
+pub(crate) fn granted(term: u64, node: u64) {
+    trace!(target: TARGET, term, node, "granted");
+}
+
+/// A leader is told that this member has the leader's entries up to this one.
+pub(crate) fn acked(last: &LogId) {
+    trace!(target: TARGET, index = last.index(), term = term_of(last), "acked");
+}
+
+/// The configurations among these entries count from now on.
+pub(crate) fn configured_by(entries: &[Entry]) {
+    for entry in entries {
+        if let EntryPayload::Membership(membership) = &entry.payload {
+            configured(entry.index(), membership);
+        }
+    }
+}
+
+/// The voters of the configuration of this entry: one majority of each group must agree.
+pub(crate) fn configured(index: u64, membership: &Membership) {
+    if !enabled!(target: TARGET, Level::TRACE) {
+        return;
+    }
+    let groups = membership.get_joint_config().iter();
+    let groups: Vec<String> = groups
+        .map(|voters| {
+            let voters: Vec<String> = voters.iter().map(|id| format!("{id:x}")).collect();
+            voters.join(",")
+        })
+        .collect();
+    trace!(target: TARGET, index, voters = groups.join(" "), "configured");
+}
 
 /// Entries are in the log: readable, not yet durable.
 pub(crate) fn appended(entries: &[LogEntry]) {

@@ -11,7 +11,6 @@ mod http;
 mod listen;
 mod metrics;
 mod peer;
-mod quota;
 
 pub use listen::{BindError, Listener, Listening};
 
@@ -67,7 +66,6 @@ pub(crate) struct Context {
     pub handle: Handle,
     pub options: ServerOptions,
     pub metrics: Metrics,
-    pub quota: quota::Quota,
 }
 
 /// The servers of one member. They stop when [`Servers::stop`] says so; a drop leaves them on.
@@ -86,13 +84,11 @@ impl Servers {
         peers: Vec<Listener>,
     ) -> Servers {
         let metrics = Metrics::new(&handle, &options);
-        let quota = quota::Quota::start(handle.clone(), options.quota_backend_bytes);
         metrics::follow_leader(&handle, &metrics);
         let context = Arc::new(Context {
             handle,
             options,
             metrics,
-            quota,
         });
         let tuning = listen::Tuning::of(&context.options);
         let door = door::Door::new(context.clone());

@@ -9,6 +9,7 @@
 //! With the feature `grpc`, tonic's clients and servers are generated beside the messages. The
 //! simulator does without them.
 
+pub mod alarm;
 pub mod header;
 pub mod kv;
 pub mod status;

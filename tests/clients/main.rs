@@ -5,6 +5,7 @@
 #[allow(dead_code, reason = "other tests stop and start members")]
 mod cluster;
 mod crate_etcd_client;
+mod detcdctl;
 mod etcdctl;
 mod python_etcd3;
 #[path = "../tools/mod.rs"]

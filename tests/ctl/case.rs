@@ -3,6 +3,7 @@
 //! ```text
 //! # a comment, kept
 //! ! put k v            run before the next case while recording, to prepare the store
+//! raise 7 NOSPACE      raise an alarm for a member before the next case, as no command can
 //! $ get k -w json      a command line; ETCDCTL_NAME=value words may stand before it
 //! hold                 the command does not end by itself: it is stopped once it has printed
 //! in some text         a line of the standard input
@@ -39,6 +40,8 @@ pub struct Case {
 pub enum Before {
     Comment(String),
     Prepare(String),
+    /// A member's id and the kind of its alarm.
+    Raise(u64, String),
 }
 
 /// What a user sees of a command.
@@ -88,6 +91,12 @@ impl Script {
             match word {
                 "" => continue,
                 "#" => before.push(Before::Comment(rest.to_owned())),
+                "raise" => before.push(
+                    rest.split_once(' ')
+                        .and_then(|(member, kind)| Some((member.parse().ok()?, kind.to_owned())))
+                        .map(|(member, kind)| Before::Raise(member, kind))
+                        .ok_or_else(|| format!("line {}: {line}", at + 1))?,
+                ),
                 "!" => before.push(Before::Prepare(rest.to_owned())),
                 "$" => script.cases.push(Case {
                     before: std::mem::take(&mut before),
@@ -147,6 +156,7 @@ impl fmt::Display for Script {
                 match before {
                     Before::Comment(text) => writeln!(f, "# {text}")?,
                     Before::Prepare(line) => writeln!(f, "! {line}")?,
+                    Before::Raise(member, kind) => writeln!(f, "raise {member} {kind}")?,
                 }
             }
             writeln!(f, "{case}")?;

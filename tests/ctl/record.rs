@@ -4,6 +4,7 @@ use crate::call::{Answers, Backend, Call, Raw, Step, serve};
 use crate::case::{Before, Script, split};
 use crate::cluster::eventually;
 use crate::replay;
+use crate::server::raise;
 use bytes::Bytes;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -52,6 +53,9 @@ async fn record_all(programs: &Path, script: &mut Script) {
     let address = serve(proxy.clone()).await;
     for case in &mut script.cases {
         for before in &case.before {
+            if let Before::Raise(member, kind) = before {
+                raise(etcd.channel(), *member, kind).await;
+            }
             if let Before::Prepare(line) = before {
                 let words = split(line)
                     .into_iter()

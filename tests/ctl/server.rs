@@ -22,8 +22,10 @@ pub async fn compare(script: &Script) -> Vec<String> {
     let mut differences = Vec::new();
     for case in &script.cases {
         for before in &case.before {
-            if let Before::Prepare(line) = before {
-                prepare(member, line).await;
+            match before {
+                Before::Comment(_) => {}
+                Before::Prepare(line) => prepare(member, line).await,
+                Before::Raise(id, kind) => raise(member.channel(), *id, kind).await,
             }
         }
         for call in &case.calls {
@@ -42,6 +44,18 @@ pub async fn compare(script: &Script) -> Vec<String> {
         }
     }
     differences
+}
+
+/// Raises an alarm for a member.
+pub async fn raise(channel: Channel, member_id: u64, kind: &str) {
+    let kind = pb::AlarmType::from_str_name(kind).expect("a kind of alarm");
+    let request = pb::AlarmRequest {
+        action: pb::alarm_request::AlarmAction::Activate.into(),
+        member_id,
+        alarm: kind.into(),
+    };
+    let mut client = pb::maintenance_client::MaintenanceClient::new(channel);
+    client.alarm(request).await.expect("an alarm is raised");
 }
 
 async fn prepare(member: &Node, line: &str) {

@@ -1,8 +1,10 @@
-//! As long as a process lives, what it knows to be committed and what it applied only grow, and
-//! nothing is applied beyond what is committed, twice, or with a gap.
+//! As long as a process lives, what it knows to be committed and what it applied only grow;
+//! nothing is applied beyond what is committed, twice, or with a gap; and what is known to be
+//! committed is never cut off from the log.
 
-use super::Check;
+use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
+use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -22,31 +24,55 @@ impl Invariant for CommitMonotonic {
         Check::CommitMonotonic
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         let progress = self.members.entry(step.member).or_default();
+        let member = step.member + 1;
+        let broken = |what: String, index: u64| Err(Finding::new(what).index(index));
         match step.what {
             What::Started => *progress = Progress::default(),
-            What::Committed { index } => {
+            What::Recovered { committed, .. } => progress.committed = committed,
+            What::Committed { index, .. } => {
                 let before = std::mem::replace(&mut progress.committed, index);
                 if index < before {
-                    return Err(format!(
-                        "the committed index went back from {before} to {index}"
-                    ));
+                    let what = format!(
+                        "member {member} knew that entries up to {before} are committed, and now \
+                         says up to {index}"
+                    );
+                    return broken(what, index);
                 }
             }
             What::Restored { index } => {
                 let before = progress.applied.replace(index);
-                if before > Some(index) {
-                    return Err(format!(
-                        "a snapshot took the state back from {before:?} to {index}"
-                    ));
+                progress.committed = progress.committed.max(index);
+                if let Some(before) = before.filter(|before| *before > index) {
+                    let what =
+                        format!("a snapshot took member {member} back from {before} to {index}");
+                    return broken(what, index);
                 }
             }
             What::Applied { index, .. } => {
                 let before = progress.applied.replace(index);
-                if before.is_some_and(|before| index != before + 1) {
-                    return Err(format!("entry {index} was applied after {before:?}"));
+                if let Some(before) = before.filter(|before| index != before + 1) {
+                    let what =
+                        format!("member {member} applied entry {index} after entry {before}");
+                    return broken(what, index);
                 }
+                if index > progress.committed {
+                    let committed = progress.committed;
+                    let what = format!(
+                        "member {member} applied entry {index}, and knows only that entries up to \
+                         {committed} are committed"
+                    );
+                    return broken(what, index);
+                }
+            }
+            What::Truncated { last } if last < progress.committed => {
+                let committed = progress.committed;
+                let what = format!(
+                    "member {member} cut its log off after entry {last}, and knows that entries \
+                     up to {committed} are committed"
+                );
+                return broken(what, last);
             }
             _ => {}
         }
@@ -59,38 +85,63 @@ mod tests {
     use super::super::steps::verdicts;
     use super::*;
 
+    fn committed(index: u64) -> (usize, What) {
+        (0, What::Committed { index, term: 1 })
+    }
+
+    fn applied(index: u64) -> (usize, What) {
+        let (term, hash) = (1, 0);
+        (0, What::Applied { index, term, hash })
+    }
+
+    fn restored(index: u64) -> (usize, What) {
+        (0, What::Restored { index })
+    }
+
+    fn seen(steps: &[(usize, What)]) -> Vec<bool> {
+        verdicts(&mut CommitMonotonic::default(), steps)
+    }
+
     #[test]
-    fn going_back_and_skipping_are_seen_and_restarts_forgiven() {
-        let committed = |index| (0, What::Committed { index });
-        let applied = |index| {
-            (
-                0,
-                What::Applied {
-                    index,
-                    term: 1,
-                    hash: 0,
-                },
-            )
-        };
+    fn going_back_and_skipping_are_seen() {
         let steps = [
             committed(4),
             committed(3),
+            committed(9),
             applied(3),
             applied(4),
             applied(4),
             applied(6),
         ];
-        let seen = verdicts(&mut CommitMonotonic::default(), &steps);
-        assert_eq!(seen, [true, false, true, true, false, false]);
+        let expected = [true, false, true, true, true, false, false];
+        assert_eq!(seen(&steps), expected);
+        assert_eq!(seen(&[restored(9), applied(10)]), [true, false]);
+        let steps = [restored(9), committed(10), applied(10), restored(9)];
+        assert_eq!(seen(&steps), [true, true, true, false]);
+    }
+
+    #[test]
+    fn restarts_are_forgiven() {
+        let recovered = What::Recovered {
+            end: 5,
+            committed: 3,
+        };
         let steps = [
+            committed(4),
             applied(4),
             (0, What::Started),
+            (0, recovered),
             applied(2),
-            (0, What::Restored { index: 9 }),
-            applied(10),
-            (0, What::Restored { index: 9 }),
+            applied(3),
+            applied(4),
         ];
-        let seen = verdicts(&mut CommitMonotonic::default(), &steps);
-        assert_eq!(seen, [true, true, true, true, true, false]);
+        let expected = [true, true, true, true, true, true, false];
+        assert_eq!(seen(&steps), expected);
+    }
+
+    #[test]
+    fn cutting_off_what_is_committed_is_seen() {
+        let cut = |last| (0, What::Truncated { last });
+        assert_eq!(seen(&[committed(4), cut(4), cut(3)]), [true, true, false]);
     }
 }

@@ -1,16 +1,27 @@
 //! A leader has every entry that was committed before its term (Raft, figure 3: Leader
-//! Completeness), as far as can be seen from outside: its log reaches beyond everything that
-//! members applied before it was elected.
+//! Completeness), in its log or under its snapshot.
 
-use super::Check;
+use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
+use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub struct LeaderCompleteness {
-    /// The last entry known to be committed, and its term.
-    applied: Option<(u64, u64)>,
+    /// The term of each entry that some member applied: so it was committed, in that term or a
+    /// later one.
+    applied: BTreeMap<u64, Committed>,
     leads: BTreeMap<usize, u64>,
+    /// The highest term that any member was known to lead when it committed.
+    term: u64,
+}
+
+#[derive(Clone, Copy)]
+struct Committed {
+    /// The entry's own.
+    term: u64,
+    /// A leader of this term or a later one committed it, or an earlier one did.
+    known_in: u64,
 }
 
 impl Invariant for LeaderCompleteness {
@@ -18,30 +29,50 @@ impl Invariant for LeaderCompleteness {
         Check::LeaderCompleteness
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         match step.what {
             What::Applied { index, term, .. } => {
-                self.applied = self.applied.max(Some((index, term)));
+                let known_in = self.term.max(term);
+                self.applied
+                    .entry(index)
+                    .or_insert(Committed { term, known_in });
+                Ok(())
             }
-            What::Leads {
-                term,
-                last_log_index,
-            } => {
-                let first_told = self.leads.insert(step.member, term) != Some(term);
-                if let Some((index, committed_in)) = self.applied
-                    && first_told
-                    && committed_in < term
-                    && last_log_index < index
-                {
-                    return Err(format!(
-                        "the leader of term {term} has a log that ends at {last_log_index}, but \
-                         entry {index} of term {committed_in} was committed"
-                    ));
-                }
+            What::Leads { term, .. } => {
+                let told_before = self.leads.insert(step.member, term) == Some(term);
+                let found = if told_before {
+                    None
+                } else {
+                    self.missing(step.member, term, logs)
+                };
+                self.term = self.term.max(term);
+                found.map_or(Ok(()), Err)
             }
-            _ => {}
+            _ => Ok(()),
         }
-        Ok(())
+    }
+}
+
+impl LeaderCompleteness {
+    /// The first committed entry that a new leader of this term lacks.
+    fn missing(&self, member: usize, term: u64, logs: &Logs) -> Option<Finding> {
+        let log = logs.of(member);
+        let floor = log.map_or(0, |log| log.floor());
+        let committed = self.applied.range(floor..);
+        let mut before = committed.filter(|(_, committed)| committed.known_in < term);
+        let (index, committed) = before.find(|(index, committed)| {
+            let held = log.and_then(|log| log.get(**index));
+            held.is_none_or(|entry| entry.term != committed.term)
+        })?;
+        let end = log.map_or(0, |log| log.end());
+        let what = format!(
+            "member {} leads term {term} with a log of the entries {floor} to {}, but lacks entry \
+             {index} of term {}, which was committed before",
+            member + 1,
+            end.saturating_sub(1),
+            committed.term
+        );
+        Some(Finding::new(what).index(*index).term(term))
     }
 }
 
@@ -50,33 +81,55 @@ mod tests {
     use super::super::steps::verdicts;
     use super::*;
 
+    fn appended(member: usize, index: u64, term: u64) -> (usize, What) {
+        let hash = 0;
+        (member, What::Appended { index, term, hash })
+    }
+
+    fn applied(member: usize, index: u64, term: u64) -> (usize, What) {
+        let hash = 0;
+        (member, What::Applied { index, term, hash })
+    }
+
+    fn leads(member: usize, term: u64) -> (usize, What) {
+        let (node, last_log_index) = (0, 0);
+        let what = What::Leads {
+            term,
+            node,
+            last_log_index,
+        };
+        (member, what)
+    }
+
+    fn seen(steps: &[(usize, What)]) -> bool {
+        verdicts(&mut LeaderCompleteness::default(), steps).contains(&false)
+    }
+
+    #[test]
+    fn leaders_with_all_that_was_committed_are_fine() {
+        let steps = [
+            leads(0, 1),
+            appended(0, 0, 1),
+            appended(1, 0, 1),
+            applied(0, 0, 1),
+            leads(1, 2),
+            appended(1, 1, 2),
+            applied(1, 1, 2),
+            // It tells of its first term late: entry 1 is of a later one.
+            leads(0, 1),
+            // A snapshot covers what this one's log lacks.
+            (2, What::Restored { index: 1 }),
+            leads(2, 3),
+        ];
+        assert!(!seen(&steps));
+    }
+
     #[test]
     fn a_leader_without_a_committed_entry_is_seen() {
-        let leads = |member, term, last_log_index| {
-            (
-                member,
-                What::Leads {
-                    term,
-                    last_log_index,
-                },
-            )
-        };
-        let applied = (
-            1,
-            What::Applied {
-                index: 9,
-                term: 1,
-                hash: 0,
-            },
-        );
-        let steps = [
-            leads(0, 1, 3),
-            applied,
-            leads(0, 1, 4),
-            leads(2, 2, 9),
-            leads(1, 3, 8),
-        ];
-        let seen = verdicts(&mut LeaderCompleteness::default(), &steps);
-        assert_eq!(seen, [true, true, true, true, false]);
+        let base = [leads(0, 1), appended(0, 0, 1), applied(0, 0, 1)];
+        let empty = [&base[..], &[leads(1, 2)]].concat();
+        assert!(seen(&empty));
+        let another = [&base[..], &[appended(1, 0, 2), leads(1, 3)]].concat();
+        assert!(seen(&another));
     }
 }

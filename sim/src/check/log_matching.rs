@@ -1,13 +1,27 @@
-//! Entries of equal index and term are equal (Raft, figure 3: Log Matching; a leader makes at most
-//! one entry of an index in its term, and copies keep it).
+//! If two logs have an entry of the same index and term, they are equal up to it (Raft, figure 3:
+//! Log Matching).
+//!
+//! That is so exactly if an entry's index and term decide its content and the term of the entry
+//! before it.
 
-use super::Check;
+use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
+use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub struct LogMatching {
-    entries: BTreeMap<(u64, u64), (usize, u64)>,
+    /// By term and index.
+    entries: BTreeMap<(u64, u64), First>,
+}
+
+/// The entry as it was seen first.
+#[derive(Clone, Copy)]
+struct First {
+    member: usize,
+    hash: u64,
+    /// The term of the entry before, where that was in the log.
+    before: Option<u64>,
 }
 
 impl Invariant for LogMatching {
@@ -15,21 +29,39 @@ impl Invariant for LogMatching {
         Check::LogMatching
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         let What::Appended { index, term, hash } = step.what else {
             return Ok(());
         };
-        let (member, first) = *self
-            .entries
-            .entry((term, index))
-            .or_insert((step.member, hash));
-        if first == hash {
-            return Ok(());
+        let log = logs.of(step.member);
+        let before = log.and_then(|log| log.get(index.checked_sub(1)?));
+        let before = before.map(|entry| entry.term);
+        let member = step.member;
+        let first = self.entries.entry((term, index)).or_insert(First {
+            member,
+            hash,
+            before,
+        });
+        let (a, b) = (first.member + 1, member + 1);
+        let about = |what: String| Finding::new(what).member(first.member).index(index);
+        if first.hash != hash {
+            let what = format!("entry {index} of term {term} differs between members {a} and {b}");
+            return Err(about(what).term(term));
         }
-        let (a, b) = (member + 1, step.member + 1);
-        Err(format!(
-            "entry {index} of term {term} differs between members {a} and {b}"
-        ))
+        match (first.before, before) {
+            (Some(first_before), Some(before)) if first_before != before => {
+                let what = format!(
+                    "members {a} and {b} agree on entry {index} of term {term}, but the entry \
+                     before it is of term {first_before} on one and of term {before} on the other"
+                );
+                Err(about(what).term(term))
+            }
+            (None, Some(_)) => {
+                first.before = before;
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
 }
 
@@ -38,14 +70,40 @@ mod tests {
     use super::super::steps::verdicts;
     use super::*;
 
+    fn appended(member: usize, index: u64, term: u64, hash: u64) -> (usize, What) {
+        (member, What::Appended { index, term, hash })
+    }
+
     #[test]
-    fn entries_of_one_index_and_term_that_differ_are_seen() {
-        let appended = |member, index, term, hash| (member, What::Appended { index, term, hash });
+    fn logs_that_grow_alike_are_fine() {
         let steps = [
             appended(0, 5, 1, 7),
             appended(1, 5, 1, 7),
+            appended(1, 6, 2, 8),
+            appended(0, 6, 2, 8),
+        ];
+        let seen = verdicts(&mut LogMatching::default(), &steps);
+        assert_eq!(seen, [true; 4]);
+    }
+
+    #[test]
+    fn entries_of_one_index_and_term_that_differ_are_seen() {
+        let steps = [
+            appended(0, 5, 1, 7),
             appended(1, 5, 2, 8),
             appended(2, 5, 1, 8),
+        ];
+        let seen = verdicts(&mut LogMatching::default(), &steps);
+        assert_eq!(seen, [true, true, false]);
+    }
+
+    #[test]
+    fn equal_entries_on_unequal_logs_are_seen() {
+        let steps = [
+            appended(0, 5, 1, 7),
+            appended(0, 6, 3, 9),
+            appended(1, 5, 2, 8),
+            appended(1, 6, 3, 9),
         ];
         let seen = verdicts(&mut LogMatching::default(), &steps);
         assert_eq!(seen, [true, true, true, false]);

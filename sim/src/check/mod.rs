@@ -5,6 +5,7 @@
 //! - *history*: what clients saw, judged when the run is over;
 //! - *healed*: that the cluster comes back once faults have ended.
 
+pub mod ack_after_sync;
 pub mod append;
 pub mod bank;
 pub mod commit_monotonic;
@@ -14,10 +15,12 @@ pub mod election_safety;
 pub mod graph;
 pub mod group;
 pub mod hash_equal;
+pub mod leader_append_only;
 pub mod leader_completeness;
 pub mod lease;
 pub mod linearizable;
 pub mod log_matching;
+pub mod logs;
 pub mod replay;
 pub mod revision_monotonic;
 pub mod state_machine_safety;
@@ -26,6 +29,7 @@ pub mod steps;
 mod tests;
 pub mod turns;
 pub mod violation;
+pub mod vote_durable;
 pub mod watch;
 pub mod wing_gong;
 
@@ -41,10 +45,13 @@ pub use violation::{About, Finding, Violation};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Check {
     ElectionSafety,
+    LeaderAppendOnly,
     LogMatching,
     LeaderCompleteness,
     StateMachineSafety,
     CommitMonotonic,
+    VoteDurable,
+    AckAfterSync,
     RevisionMonotonic,
     Linearizable,
     Watch,
@@ -69,8 +76,9 @@ pub enum Phase {
     Healed,
 }
 
-const ALL: [(&str, Check, Phase); 19] = [
+const ALL: &[(&str, Check, Phase)] = &[
     ("election-safety", Check::ElectionSafety, Phase::Always),
+    ("leader-append-only", Check::LeaderAppendOnly, Phase::Always),
     ("log-matching", Check::LogMatching, Phase::Always),
     (
         "leader-completeness",
@@ -83,6 +91,8 @@ const ALL: [(&str, Check, Phase); 19] = [
         Phase::Always,
     ),
     ("commit-monotonic", Check::CommitMonotonic, Phase::Always),
+    ("vote-durable", Check::VoteDurable, Phase::Always),
+    ("ack-after-sync", Check::AckAfterSync, Phase::Always),
     (
         "revision-monotonic",
         Check::RevisionMonotonic,

@@ -1,7 +1,8 @@
 //! As long as a process lives, its store's revision only grows.
 
-use super::Check;
+use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
+use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -14,15 +15,18 @@ impl Invariant for RevisionMonotonic {
         Check::RevisionMonotonic
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         match step.what {
             What::Started => drop(self.revisions.remove(&step.member)),
             What::Revision { revision } => {
                 let before = self.revisions.insert(step.member, revision);
-                if before > Some(revision) {
-                    return Err(format!(
-                        "the revision went back from {before:?} to {revision}"
-                    ));
+                if let Some(before) = before.filter(|before| *before > revision) {
+                    let member = step.member + 1;
+                    let what = format!(
+                        "the store of member {member} went back from revision {before} to \
+                         {revision}"
+                    );
+                    return Err(Finding::new(what).revision(revision));
                 }
             }
             _ => {}

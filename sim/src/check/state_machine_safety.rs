@@ -1,8 +1,9 @@
 //! No two members apply different entries at one index (Raft, figure 3: State Machine Safety),
 //! and members that applied equally far have equal rows.
 
-use super::Check;
+use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
+use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -17,27 +18,31 @@ impl Invariant for StateMachineSafety {
         Check::StateMachineSafety
     }
 
-    fn step(&mut self, step: &Step) -> Result<(), String> {
+    fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         match step.what {
             What::Applied { index, term, hash } => {
                 let entry = (step.member, term, hash);
                 let (member, first_term, first_hash) = *self.entries.entry(index).or_insert(entry);
                 if (first_term, first_hash) != (term, hash) {
-                    return Err(format!(
+                    let what = format!(
                         "member {} applied another entry {index} (of term {first_term}) than \
                          member {} (of term {term})",
                         member + 1,
                         step.member + 1
-                    ));
+                    );
+                    return Err(Finding::new(what).member(member).index(index));
                 }
             }
             What::State { index, hash } => {
                 let (member, first) = *self.states.entry(index).or_insert((step.member, hash));
                 if first != hash {
                     let (a, b) = (member + 1, step.member + 1);
-                    return Err(format!(
-                        "after entry {index} the rows of members {a} and {b} differ"
-                    ));
+                    let what = if a == b {
+                        format!("after entry {index} member {a} has other rows than the last time")
+                    } else {
+                        format!("after entry {index} the rows of members {a} and {b} differ")
+                    };
+                    return Err(Finding::new(what).member(member).index(index));
                 }
             }
             _ => {}

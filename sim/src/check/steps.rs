@@ -1,11 +1,15 @@
 //! The invariants that are looked at whenever a member tells of a step.
 
+use super::ack_after_sync::AckAfterSync;
 use super::commit_monotonic::CommitMonotonic;
 use super::election_safety::ElectionSafety;
+use super::leader_append_only::LeaderAppendOnly;
 use super::leader_completeness::LeaderCompleteness;
 use super::log_matching::LogMatching;
+use super::logs::{Logs, Voters};
 use super::revision_monotonic::RevisionMonotonic;
 use super::state_machine_safety::StateMachineSafety;
+use super::vote_durable::VoteDurable;
 use super::{Check, Finding, Violation};
 use crate::time;
 
@@ -21,12 +25,43 @@ pub struct Step {
 pub enum What {
     /// Its process starts (for the first time or again).
     Started,
-    /// It leads in this term, and its log ends here.
-    Leads { term: u64, last_log_index: u64 },
+    /// Its process is gone, and what its disk had not synced may be gone, too.
+    Died,
+    /// Its log was read from the disk, and holds entries before `end`.
+    Recovered { end: u64, committed: u64 },
+    /// It is about to save this vote. `hash` is of the vote's bytes.
+    Vote { term: u64, node: u64, hash: u64 },
+    /// It told a candidate that it has this member's vote.
+    Granted { term: u64, node: u64 },
+    /// It leads in this term, as the member `node`, and its log ends here.
+    Leads {
+        term: u64,
+        node: u64,
+        last_log_index: u64,
+    },
     /// An entry is in its log. `hash` is of the entry's payload.
     Appended { index: u64, term: u64, hash: u64 },
+    /// Its log was cut off after this entry.
+    Truncated { last: u64 },
+    /// Its log has no entries up to this one any more.
+    Purged { through: u64 },
+    /// From this entry of its log on these members vote.
+    Configured { index: u64, voters: Voters },
+    /// Entries stand in a file. They are durable once this place of the disk is.
+    Written {
+        first: u64,
+        last: u64,
+        term: u64,
+        place: Place,
+    },
+    /// A vote stands in a file.
+    VoteWritten { hash: u64, place: Place },
+    /// Everything up to this place of its disk is durable, by the disk's own account.
+    Synced { place: Place },
+    /// It told a leader that it has all entries up to this one.
+    Acked { index: u64, term: u64 },
     /// It knows that entries up to here are committed.
-    Committed { index: u64 },
+    Committed { index: u64, term: u64 },
     /// It applied an entry.
     Applied { index: u64, term: u64, hash: u64 },
     /// Its replicated rows have this hash after it applied up to `index`.
@@ -37,16 +72,24 @@ pub enum What {
     Revision { revision: i64 },
 }
 
+/// A place in the order of the changes of one file of a member's disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    pub file: u64,
+    pub change: u64,
+}
+
 /// One invariant.
 pub trait Invariant {
     fn check(&self) -> Check;
-    /// What is violated by this step, in words.
-    fn step(&mut self, step: &Step) -> Result<(), String>;
+    /// What is violated by this step. `logs` are the members' logs as they were before it.
+    fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding>;
 }
 
 /// The invariants that a scenario asks for.
 pub struct Steps {
     invariants: Vec<Box<dyn Invariant + Send>>,
+    logs: Logs,
     violations: Vec<Violation>,
 }
 
@@ -57,10 +100,13 @@ impl Steps {
     pub fn new(checks: &[Check]) -> Steps {
         let all: Vec<Box<dyn Invariant + Send>> = vec![
             Box::new(ElectionSafety::default()),
+            Box::new(LeaderAppendOnly::default()),
             Box::new(LogMatching::default()),
             Box::new(LeaderCompleteness::default()),
             Box::new(StateMachineSafety::default()),
             Box::new(CommitMonotonic::default()),
+            Box::new(VoteDurable::default()),
+            Box::new(AckAfterSync::default()),
             Box::new(RevisionMonotonic::default()),
         ];
         let invariants = all
@@ -69,20 +115,21 @@ impl Steps {
             .collect();
         Steps {
             invariants,
+            logs: Logs::default(),
             violations: Vec::new(),
         }
     }
 
     pub fn step(&mut self, step: &Step) {
         for invariant in &mut self.invariants {
-            if let Err(what) = invariant.step(step)
+            if let Err(finding) = invariant.step(step, &self.logs)
                 && self.violations.len() < VIOLATIONS_MAX
             {
-                let what = format!("{what} (member {}: {:?})", step.member + 1, step.what);
-                let finding = Finding::new(what).member(step.member).time(time::now());
+                let finding = finding.member(step.member).time(time::now());
                 self.violations.push(finding.of(invariant.check()));
             }
         }
+        self.logs.follow(step);
     }
 
     pub fn violations(&self) -> &[Violation] {
@@ -90,14 +137,18 @@ impl Steps {
     }
 }
 
+/// Which of these steps are fine.
 #[cfg(test)]
 pub(crate) fn verdicts(invariant: &mut dyn Invariant, steps: &[(usize, What)]) -> Vec<bool> {
-    let run = |(member, what): &(usize, What)| Step {
-        member: *member,
-        what: what.clone(),
+    let mut logs = Logs::default();
+    let run = |(member, what): &(usize, What)| {
+        let step = Step {
+            member: *member,
+            what: what.clone(),
+        };
+        let found = invariant.step(&step, &logs);
+        logs.follow(&step);
+        found.is_ok()
     };
-    steps
-        .iter()
-        .map(|step| invariant.step(&run(step)).is_ok())
-        .collect()
+    steps.iter().map(run).collect()
 }

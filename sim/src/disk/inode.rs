@@ -70,6 +70,11 @@ impl Inode {
         self.synced + self.unsynced.len() as u64
     }
 
+    /// The mark behind the last change that was synced.
+    pub fn synced(&self) -> u64 {
+        self.synced
+    }
+
     /// Makes all changes before the mark durable; gives how many there were left to do.
     pub fn sync_through(&mut self, mark: u64) -> usize {
         let count = mark.saturating_sub(self.synced) as usize;

@@ -140,6 +140,20 @@ impl Platter {
         lost
     }
 
+    /// The file of this name and the number of its last change.
+    pub fn place(&self, name: &str) -> Option<(u64, u64)> {
+        let mut state = self.lock();
+        let file = *state.names.get(name)?;
+        Some((file, state.inode(file).unsynced()))
+    }
+
+    /// How many changes of the file were synced, and how many there were.
+    pub fn synced(&self, file: u64) -> (u64, u64) {
+        let state = self.lock();
+        let inode = state.inodes.get(&file);
+        inode.map_or((0, 0), |inode| (inode.synced(), inode.unsynced()))
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the platter panics")
     }

@@ -1,9 +1,9 @@
 //! The bytes of commands and proposals.
 
-use super::{Reader, put_bytes, put_i64, put_varint};
+use super::{Reader, alarm_kind, put_bytes, put_i64, put_varint};
 use crate::api::{
-    CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, LeaseId,
-    MemberId, Op, PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
+    Alarm, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange,
+    LeaseId, MemberId, Op, PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
 };
 use crate::command::{Command, Proposal};
 use crate::limits::TXN_DEPTH_MAX;
@@ -26,6 +26,8 @@ mod tag {
     pub const MEMBER_PUBLISH: u8 = 7;
     /// Only within transactions.
     pub const RANGE: u8 = 8;
+    pub const ALARM_RAISE: u8 = 10;
+    pub const ALARM_DISARM: u8 = 11;
 }
 
 /// A proposal as a log entry's payload.
@@ -92,6 +94,8 @@ pub fn encode_command(command: &Command) -> Bytes {
                 put_bytes(&mut out, url.as_bytes());
             }
         }
+        Command::AlarmRaise(alarm) => encode_alarm(&mut out, tag::ALARM_RAISE, *alarm),
+        Command::AlarmDisarm(alarm) => encode_alarm(&mut out, tag::ALARM_DISARM, *alarm),
     }
     Bytes::from(out)
 }
@@ -131,10 +135,25 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
             name: reader.string()?,
             client_urls: reader.strings()?,
         },
+        tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(&mut reader)?),
+        tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(&mut reader)?),
         _ => return Err(reader.fault("unknown command")),
     };
     reader.end()?;
     Ok(command)
+}
+
+fn encode_alarm(out: &mut Vec<u8>, tag: u8, alarm: Alarm) {
+    out.push(tag);
+    put_varint(out, alarm.member.0);
+    out.push(alarm.kind as u8);
+}
+
+fn decode_alarm(reader: &mut Reader<'_>) -> Result<Alarm, Fault> {
+    Ok(Alarm {
+        member: MemberId(reader.varint()?),
+        kind: alarm_kind(reader.byte()?).ok_or_else(|| reader.fault("unknown alarm"))?,
+    })
 }
 
 fn flags(bits: &[bool]) -> u8 {

@@ -9,6 +9,7 @@ mod command;
 mod rows;
 
 pub use command::{decode_command, decode_proposal, encode_command, encode_proposal};
+use rows::alarm_kind;
 pub use rows::*;
 
 use crate::view::Fault;

@@ -13,12 +13,13 @@
 //! Lease     id:8                       -> 01 ttl
 //! LeaseKeys id:8 key                   -> (empty)
 //! Member    id:8                       -> 01 name peer-urls client-urls learner
+//! Alarm     member:8 kind:1            -> 01
 //! Meta      "mvcc"                     -> 01 revision compacted
 //! Meta      "compacted"                -> 01 compacted            (rows are gone up to here)
 //! ```
 
 use super::{Reader, put_bytes, put_i64, put_varint, varint_len};
-use crate::api::{KeyValue, LeaseId, Member, MemberId, Revision};
+use crate::api::{Alarm, AlarmKind, KeyValue, LeaseId, Member, MemberId, Revision};
 use crate::view::Fault;
 use alloc::format;
 use alloc::vec::Vec;
@@ -359,6 +360,35 @@ pub fn decode_member(key: &[u8], row: &Bytes) -> Result<Member, Fault> {
     };
     reader.end()?;
     Ok(member)
+}
+
+pub fn alarm_key(alarm: Alarm) -> [u8; 9] {
+    let mut key = [alarm.kind as u8; 9];
+    key[..8].copy_from_slice(&alarm.member.0.to_be_bytes());
+    key
+}
+
+/// The value of an alarm's row, which says nothing but that it is raised.
+pub const ALARM_RAISED: Bytes = Bytes::from_static(&[TAG_ROW]);
+
+pub fn decode_alarm(key: &[u8], row: &Bytes) -> Result<Alarm, Fault> {
+    row_reader("alarm", row)?.end()?;
+    let alarm = match key {
+        [member @ .., kind] => member.try_into().ok().zip(alarm_kind(*kind)),
+        [] => None,
+    };
+    let (member, kind) = alarm.ok_or_else(|| Fault(format!("not an alarm's key: {key:02x?}")))?;
+    Ok(Alarm {
+        member: MemberId(u64::from_be_bytes(member)),
+        kind,
+    })
+}
+
+/// The kind of alarm with this number in rows and commands.
+pub(super) fn alarm_kind(number: u8) -> Option<AlarmKind> {
+    [AlarmKind::NoSpace, AlarmKind::Corrupt]
+        .into_iter()
+        .find(|kind| *kind as u8 == number)
 }
 
 /// Where the key space stands.

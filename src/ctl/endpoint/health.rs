@@ -107,9 +107,9 @@ async fn probe(client: &mut Client) -> Result<(), String> {
     let names: Vec<_> = alarms
         .alarms
         .iter()
-        .map(|member| member.alarm().as_str_name())
+        .map(|member| format!("{} ", member.alarm().as_str_name()))
         .collect();
-    Err(format!("Active Alarm(s): {}", names.join(", ")))
+    Err(format!("Active Alarm(s): {}", names.concat()))
 }
 
 pub struct Health {

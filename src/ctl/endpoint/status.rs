@@ -97,12 +97,7 @@ impl Show for Answer {
             line!(out, "\"RaftIndex\" : {}", status.raft_index);
             line!(out, "\"RaftTerm\" : {}", status.raft_term);
             line!(out, "\"RaftAppliedIndex\" : {}", status.raft_applied_index);
-            let errors: Vec<_> = status
-                .errors
-                .iter()
-                .map(|error| go::quote(error.as_bytes()))
-                .collect();
-            line!(out, "\"Errors\" : [{}]", errors.join(" "));
+            line!(out, "\"Errors\" : [{}]", status.errors.join(" "));
             line!(out, "\"Endpoint\" : {}", go::quote(endpoint.as_bytes()));
             line!(out, "");
         }

@@ -89,7 +89,6 @@ impl pb::kv_server::Kv for Kv {
         request: Request<pb::PutRequest>,
     ) -> Result<Response<pb::PutResponse>, Status> {
         let request = request.into_inner().into();
-        self.context.quota.check().map_err(|error| fail(&error))?;
         let (header, reply) = self.settle(self.context.handle.put(request).await)?;
         ok(header, reply)
     }
@@ -110,10 +109,6 @@ impl pb::kv_server::Kv for Kv {
         let request: api::TxnRequest = request
             .into_inner()
             .try_into()
-            .map_err(|error| fail(&error))?;
-        self.context
-            .quota
-            .check_txn(&request)
             .map_err(|error| fail(&error))?;
         let (header, reply) = self.settle(self.context.handle.txn(request).await)?;
         ok(header, reply)

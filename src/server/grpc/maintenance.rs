@@ -2,13 +2,18 @@
 
 use super::{fail, ok, unsupported};
 use crate::server::Context;
+use detcd_core::api::{Alarm, AlarmKind};
 use detcd_core::error::Error;
+use detcd_driver::Header;
+use detcd_wire::alarm::{AlarmRequest, alarm_text};
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::status::status;
 use futures::stream::BoxStream;
-use pb::alarm_request::AlarmAction;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
+
+/// The alarms that an answer names.
+type Answer = Result<(Header, Vec<Alarm>), Error>;
 
 pub(super) struct Upkeep {
     context: Arc<Context>,
@@ -18,29 +23,45 @@ impl Upkeep {
     pub fn new(context: Arc<Context>) -> Upkeep {
         Upkeep { context }
     }
+
+    async fn list_alarms(&self, kind: Option<AlarmKind>) -> Answer {
+        let (header, mut alarms) = self.context.handle.alarms().await?;
+        alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
+        Ok((header, alarms))
+    }
+
+    async fn raise(&self, alarm: Alarm) -> Answer {
+        let header = self.context.handle.raise(alarm).await?;
+        Ok((header, vec![alarm]))
+    }
+
+    async fn disarm(&self, alarm: Alarm) -> Answer {
+        let (header, was_raised) = self.context.handle.disarm(alarm).await?;
+        Ok((header, was_raised.then_some(alarm).into_iter().collect()))
+    }
 }
 
 #[tonic::async_trait]
 impl pb::maintenance_server::Maintenance for Upkeep {
     type SnapshotStream = BoxStream<'static, Result<pb::SnapshotResponse, Status>>;
 
-    /// No alarm can be raised yet, so the answer to "which" is none; it is as fresh as any read.
     async fn alarm(
         &self,
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
-        if request.into_inner().action != i32::from(AlarmAction::Get) {
-            return unsupported("raising and disarming alarms");
-        }
-        self.context
-            .handle
-            .linearize()
-            .await
-            .map_err(|error| fail(&error))?;
-        ok(
-            self.context.handle.header_now(),
-            pb::AlarmResponse::default(),
-        )
+        let request = AlarmRequest::try_from(request.into_inner());
+        let answered = match request.map_err(|error| fail(&error))? {
+            AlarmRequest::List(kind) => self.list_alarms(kind).await,
+            AlarmRequest::Raise(alarm) => self.raise(alarm).await,
+            AlarmRequest::Disarm(alarm) => self.disarm(alarm).await,
+            AlarmRequest::Nothing => Ok((self.context.handle.header_now(), Vec::new())),
+        };
+        let (header, alarms) = answered.map_err(|error| fail(&error))?;
+        let response = pb::AlarmResponse {
+            header: None,
+            alarms: alarms.into_iter().map(Into::into).collect(),
+        };
+        ok(header, response)
     }
 
     async fn status(
@@ -54,6 +75,9 @@ impl pb::maintenance_server::Maintenance for Upkeep {
         let mut errors = Vec::new();
         if leader.is_none() {
             errors.push(status(&Error::NoLeader).1.to_owned());
+        }
+        for alarm in handle.alarms_known().map_err(|error| fail(&error))? {
+            errors.push(alarm_text(&alarm.into()));
         }
         let response = pb::StatusResponse {
             header: None,

@@ -6,7 +6,7 @@ use crate::server::Context;
 use crate::server::listen::Reply;
 use ::http::StatusCode;
 use bytes::Bytes;
-use detcd_core::api::{KeyRange, RangeRequest};
+use detcd_core::api::{AlarmKind, KeyRange, RangeRequest};
 use detcd_core::error::Error;
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -23,12 +23,9 @@ struct Health {
 /// One bad finding is a 503 with its reason.
 pub(super) async fn health(context: &Context, query: Query<'_>) -> Reply {
     let serializable = query.values("serializable").any(|value| value == "true");
-    let reason = match no_leader(context) && !serializable {
-        true => Some("RAFT NO LEADER".to_owned()),
-        false => read(context, serializable)
-            .await
-            .err()
-            .map(|error| format!("RANGE ERROR:{}", detcd_wire::status::status(&error).1)),
+    let reason = match alarm(context, query) {
+        Some(kind) => Some(format!("ALARM {kind}")),
+        None => leader_and_read(context, serializable).await,
     };
     let well = reason.is_none();
     let counter = match well {
@@ -45,6 +42,30 @@ pub(super) async fn health(context: &Context, query: Query<'_>) -> Reply {
         true => respond(StatusCode::OK, TEXT, body),
         false => problem(StatusCode::SERVICE_UNAVAILABLE, &body),
     }
+}
+
+/// The first alarm that is raised by any member and not excluded.
+fn alarm(context: &Context, query: Query<'_>) -> Option<AlarmKind> {
+    // Rows that cannot be read halt the member, and the read that follows fails.
+    let alarms = context.handle.alarms_known().unwrap_or_default();
+    let is_excluded =
+        |kind: AlarmKind| query.values("exclude").any(|name| name == kind.to_string());
+    alarms
+        .iter()
+        .map(|alarm| alarm.kind)
+        .find(|kind| !is_excluded(*kind))
+}
+
+/// Why the member cannot serve reads, if it cannot.
+async fn leader_and_read(context: &Context, serializable: bool) -> Option<String> {
+    if no_leader(context) && !serializable {
+        return Some("RAFT NO LEADER".to_owned());
+    }
+    let error = read(context, serializable).await.err()?;
+    Some(format!(
+        "RANGE ERROR:{}",
+        detcd_wire::status::status(&error).1
+    ))
 }
 
 #[derive(Clone, Copy)]
@@ -105,15 +126,23 @@ async fn run(context: &Context, check: Check) -> Result<(), String> {
     match check {
         Check::SerializableRead => read(context, true).await.map_err(told),
         Check::LinearizableRead => read(context, false).await.map_err(told),
-        // A member that finds its data damaged halts, and then nobody answers here.
-        Check::DataCorruption => match &*context.handle.fatal().borrow() {
-            Some(reason) => Err(reason.clone()),
-            None => Ok(()),
-        },
+        Check::DataCorruption => data_corruption(context),
         Check::NonLearner => match context.handle.status().raft.is_learner {
             true => Err("learner member is not ready to serve linearizable requests".to_owned()),
             false => Ok(()),
         },
+    }
+}
+
+fn data_corruption(context: &Context) -> Result<(), String> {
+    // A member that finds its own data damaged halts, and soon nobody answers here.
+    if let Some(reason) = &*context.handle.fatal().borrow() {
+        return Err(reason.clone());
+    }
+    let alarms = context.handle.alarms_known().unwrap_or_default();
+    match alarms.iter().any(|alarm| alarm.kind == AlarmKind::Corrupt) {
+        true => Err("alarm activated: CORRUPT".to_owned()),
+        false => Ok(()),
     }
 }
 

@@ -27,11 +27,35 @@ pub async fn suite<H: Harness>(harness: &mut H) {
     sizes_follow_the_state(&harness.fresh().await).await;
     keys_that_no_row_has_are_asked_for(&harness.fresh().await).await;
     snapshots_stand_still(&harness.fresh().await).await;
+    reclaiming_changes_nothing(&harness.fresh().await).await;
     stage_replaces_everything_at_once(&harness.fresh().await).await;
     dropped_stage_leaves_no_trace(&harness.fresh().await).await;
     derived_writes_end_with_their_state(&harness.fresh().await).await;
     persisted_rows_survive(harness).await;
     committed_stage_survives(harness).await;
+}
+
+/// Neither the store nor a snapshot shows that space was given back, and it can be done again.
+pub async fn reclaiming_changes_nothing(store: &impl Store) {
+    store.reclaim().await.expect("an empty store");
+    let kept = [
+        (Table::Events, "a", Some("1")),
+        (Table::Lease, "b", Some("2")),
+    ];
+    write(store, &kept).await;
+    let before = store.snapshot().expect("a snapshot");
+    write(
+        store,
+        &[(Table::Events, "a", None), (Table::Lease, "b", Some("3"))],
+    )
+    .await;
+    for _ in 0..2 {
+        store.reclaim().await.expect("space given back");
+        assert_eq!(rows(store, Table::Events), []);
+        assert_eq!(get(store, Table::Lease, "b"), Some(bytes("3")));
+        assert_eq!(get(&before, Table::Events, "a"), Some(bytes("1")));
+        assert_eq!(get(&before, Table::Lease, "b"), Some(bytes("2")));
+    }
 }
 
 /// All rows of a table in order.

@@ -45,6 +45,7 @@ mod index;
 mod reader;
 mod recovery;
 mod segments;
+mod steps;
 mod vote;
 mod writer;
 

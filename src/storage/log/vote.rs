@@ -7,6 +7,7 @@
 
 use super::LogError;
 use super::format::{PAGE, VERSION, u32_at, u64_at};
+use super::steps;
 use crate::disk::{Disk, DiskFile};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
@@ -117,6 +118,7 @@ impl<D: Disk> VoteFile<D> {
             .write_at(offset, encode_slot(sequence, vote))
             .await
             .map_err(io("write"))?;
+        steps::vote_written(vote, VOTE_FILE);
         if !detcd_core::mutant!(VoteNotDurable) {
             self.file.sync_data().await.map_err(io("sync"))?;
         }

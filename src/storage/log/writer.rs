@@ -5,7 +5,8 @@ use super::format::{decode_record, frame_bytes};
 use super::handle::{Entries, Shared, Work};
 use super::index::{Index, Location};
 use super::recovery::Recovery;
-use super::segments::{FRAMES_START, Segments};
+use super::segments::{FRAMES_START, Segments, segment_name};
+use super::steps;
 use super::vote::VoteFile;
 use super::{LogEntry, LogError, LogOptions, Position};
 use crate::disk::{Disk, DiskFile};
@@ -174,6 +175,7 @@ impl<D: Disk> LogWriter<D> {
             .write_at(start, data)
             .await
             .map_err(|error| io("write", error))?;
+        self.tell_written(segment.id);
         if !detcd_core::mutant!(AckBeforeSave) {
             let synced = segment.file.sync_data().await;
             synced.map_err(|error| io("sync", error))?;
@@ -181,6 +183,22 @@ impl<D: Disk> LogWriter<D> {
         self.end = end;
         self.sequence += 1;
         Ok(())
+    }
+
+    fn tell_written(&self, segment: u64) {
+        let entries = self.works.iter().filter_map(|work| match work {
+            Work::Append { entries, .. } => Some(entries),
+            _ => None,
+        });
+        let positions = entries.flatten().map(LogEntry::position);
+        // A truncation among the works may have the indexes begin anew.
+        let span = positions.fold(None, |span: Option<(u64, Position)>, next| {
+            let first = span.map_or(next.index, |(first, _)| first.min(next.index));
+            Some((first, next))
+        });
+        if let Some((first, last)) = span {
+            steps::written(first, last, || segment_name(segment));
+        }
     }
 
     /// Rolls over to the next segment if a frame of this length and blank space for the header of

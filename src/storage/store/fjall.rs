@@ -17,16 +17,16 @@
 //! process held 86 MB; after 200 000 random reads, which fill the cache, 132 MB. Opening that state
 //! again took 0.6 s (two cores shared with other builds).
 
+use super::blocking::Blocking;
 use super::{Size, Stage, Store};
 use ::fjall::config::{BlockSizePolicy, PinningPolicy};
 use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
 use bytes::Bytes;
 use detcd_core::limits::STORE_KEY_BYTES_MAX;
 use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Row, Rows, Table, View};
-use futures::channel::oneshot;
 use std::ops::Bound;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, RwLock, mpsc};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 const ROOT: &str = "root";
 const FORMAT_KEY: &[u8] = b"format";
@@ -100,6 +100,8 @@ struct Shared {
     /// The number of the next generation.
     next: Mutex<u64>,
     blocking: Blocking,
+    /// A thread of its own: it is busy for long.
+    reclaiming: Blocking,
 }
 
 /// The keyspaces of one generation, in the order of [`Table::ALL`].
@@ -143,7 +145,8 @@ impl FjallStore {
         if generation.is_none() {
             make_active(&database, &root, number).map_err(failed)?;
         }
-        let blocking = Blocking::start().map_err(|error| failed(error.into()))?;
+        let thread = |name| Blocking::start(name).map_err(|error| failed(error.into()));
+        let (blocking, reclaiming) = (thread("store-sync")?, thread("store-reclaim")?);
         let active = RwLock::new(Arc::new(active));
         let next = Mutex::new(number + 1);
         let shared = Shared {
@@ -153,6 +156,7 @@ impl FjallStore {
             active,
             next,
             blocking,
+            reclaiming,
         };
         Ok(FjallStore {
             shared: Arc::new(shared),
@@ -423,6 +427,25 @@ impl Store for FjallStore {
         self.shared.blocking.run(create).await?
     }
 
+    /// Merges the files of each table into new ones, table by table. Reading and writing go on
+    /// meanwhile; the disk needs room for the largest table once more.
+    async fn reclaim(&self) -> Result<(), Fault> {
+        let generation = self.shared.active();
+        let merge = move || {
+            // Turning the buffers over is also what makes fjall look which snapshots are left.
+            generation
+                .tables
+                .iter()
+                .try_for_each(Keyspace::rotate_memtable_and_wait)?;
+            generation
+                .tables
+                .iter()
+                .try_for_each(Keyspace::major_compact)
+        };
+        let done: ::fjall::Result<()> = self.shared.reclaiming.run(merge).await?;
+        done.map_err(|error| fault("give back space", &error))
+    }
+
     fn size(&self) -> Size {
         let database = &self.shared.database;
         let active = self.shared.active();
@@ -546,33 +569,5 @@ impl Drop for FjallStage {
         {
             tracing::warn!(error = %describe(&error), "an unfinished state was not removed");
         }
-    }
-}
-
-/// A thread for what waits for the disk.
-struct Blocking {
-    jobs: mpsc::Sender<Box<dyn FnOnce() + Send>>,
-}
-
-impl Blocking {
-    fn start() -> std::io::Result<Blocking> {
-        let (jobs, queue) = mpsc::channel::<Box<dyn FnOnce() + Send>>();
-        let thread = std::thread::Builder::new().name("store-sync".to_string());
-        // It ends with the store, when the sender goes.
-        thread.spawn(move || queue.into_iter().for_each(|job| job()))?;
-        Ok(Blocking { jobs })
-    }
-
-    async fn run<T: Send + 'static>(
-        &self,
-        job: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, Fault> {
-        let (done, result) = oneshot::channel();
-        let job = Box::new(move || {
-            let _ = done.send(job()); // whoever asked may have gone
-        });
-        let gone = || Fault("the store's thread has ended".to_string());
-        self.jobs.send(job).map_err(|_| gone())?;
-        result.await.map_err(|_| gone())
     }
 }

@@ -1,6 +1,8 @@
 //! The seam under the applied state: ordered tables with atomic batches.
 
 #[cfg(feature = "fjall")]
+mod blocking;
+#[cfg(feature = "fjall")]
 mod fjall;
 
 #[cfg(feature = "fjall")]
@@ -34,6 +36,9 @@ pub trait Store: View + Send + Sync + 'static {
     /// Starts a replacement of the whole state. Until it is committed nobody sees it; a crash or
     /// a drop leaves the old state.
     fn stage(&self) -> impl Future<Output = Result<Self::Stage, Fault>> + Send;
+    /// Gives back the space of rows that were deleted or written over, as far as no snapshot
+    /// shows them any more. Beside reads and writes; changes nothing that can be read.
+    fn reclaim(&self) -> impl Future<Output = Result<(), Fault>> + Send;
     fn size(&self) -> Size;
 }
 

@@ -41,6 +41,47 @@ fn fjall_passes_the_suite() {
     block_on(suite(&mut Folders::default()));
 }
 
+#[test]
+fn the_space_of_deleted_rows_is_given_back() {
+    let mut folders = Folders::default();
+    let store = block_on(folders.fresh());
+    let write = |value: Option<Vec<u8>>| {
+        let mut batch = Batch::default();
+        for row in 0..64u8 {
+            match &value {
+                Some(value) => batch.put(Table::Events, vec![row], value.clone()),
+                None => batch.delete(Table::Events, vec![row]),
+            }
+        }
+        block_on(store.write(batch)).unwrap();
+    };
+    // What does not compress: the files are compressed.
+    let noise = |salt: u32| -> Vec<u8> {
+        let spread = |n: u32| {
+            n.wrapping_add(salt)
+                .wrapping_mul(2_654_435_761)
+                .rotate_left(n % 31)
+        };
+        (0..32 * 1024u32).map(|n| (spread(n) >> 13) as u8).collect()
+    };
+    for salt in 0..4 {
+        write(Some(noise(salt)));
+    }
+    let shown = store.snapshot().unwrap();
+    write(None);
+    let full = store.size().total_bytes;
+    block_on(store.reclaim()).unwrap();
+    assert!(
+        store.size().total_bytes > 64 * 32 * 1024,
+        "a snapshot shows one version of each row"
+    );
+    drop(shown);
+    write(None);
+    block_on(store.reclaim()).unwrap();
+    let empty = store.size().total_bytes;
+    assert!(empty < full / 20, "{empty} bytes of {full} are left");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// Rows to put (`Some`) or delete; the batch is written to the store.

@@ -140,6 +140,13 @@ fn commands_have_these_bytes() {
         name: "n".into(),
         client_urls: vec!["u".into()],
     };
+    let alarm = Alarm {
+        member: MemberId(5),
+        kind: AlarmKind::NoSpace,
+    };
+    assert_eq!(hex(&alarm_key(alarm)), "000000000000000501");
+    assert_eq!(decode_alarm(&alarm_key(alarm), &ALARM_RAISED), Ok(alarm));
+    assert!(decode_alarm(b"12345678\x03", &ALARM_RAISED).is_err());
     let golden = [
         (Command::Put(put), "01010503016b0176"),
         (Command::DeleteRange(delete), "0102010101610162"),
@@ -168,6 +175,8 @@ fn commands_have_these_bytes() {
             "0106ffffffffffffffffff01",
         ),
         (publish, "010705016e010175"),
+        (Command::AlarmRaise(alarm), "010a0501"),
+        (Command::AlarmDisarm(alarm), "010b0501"),
     ];
     for (command, bytes) in golden {
         let encoded = encode_command(&command);

@@ -201,6 +201,20 @@ pub fn txn() -> impl Strategy<Value = TxnRequest> {
     })
 }
 
+fn alarm() -> impl Strategy<Value = Command> {
+    let kind = prop_oneof![Just(AlarmKind::NoSpace), Just(AlarmKind::Corrupt)];
+    (0u8..13, 1u64..3, kind).prop_map(|(raise, member, kind)| {
+        let alarm = Alarm {
+            member: MemberId(member),
+            kind,
+        };
+        match raise {
+            0 => Command::AlarmRaise(alarm),
+            _ => Command::AlarmDisarm(alarm),
+        }
+    })
+}
+
 pub fn command() -> impl Strategy<Value = Command> {
     let some_lease = || lease().prop_filter("zero is no lease", |lease| *lease != LeaseId::NONE);
     let publish = ("[a-z]{0,3}", prop::collection::vec("[a-z]{0,3}", 0..3)).prop_map(
@@ -219,5 +233,7 @@ pub fn command() -> impl Strategy<Value = Command> {
         3 => (some_lease(), 1i64..99).prop_map(|(id, ttl)| Command::LeaseGrant { id, ttl }),
         1 => some_lease().prop_map(|id| Command::LeaseRevoke { id }),
         1 => publish,
+        // Seldom raised, or nothing else would ever be applied.
+        1 => alarm(),
     ]
 }

@@ -5,7 +5,7 @@ use detcd_core::api::*;
 use detcd_core::command::Command;
 use detcd_core::error::Error;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 type Keys = BTreeMap<Bytes, KeyValue>;
 
@@ -14,6 +14,7 @@ pub struct Model {
     /// `snapshots[r]` is the key space at revision `r`; the first is never read.
     snapshots: Vec<Keys>,
     pub leases: BTreeMap<LeaseId, i64>,
+    pub alarms: BTreeSet<Alarm>,
     pub compact_revision: i64,
     /// `changes[r]` made revision `r`.
     changes: Vec<Vec<Change>>,
@@ -24,6 +25,7 @@ impl Model {
         Model {
             snapshots: vec![Keys::new(); 2],
             leases: BTreeMap::new(),
+            alarms: BTreeSet::new(),
             compact_revision: -1,
             changes: vec![Vec::new(); 2],
         }
@@ -71,6 +73,7 @@ impl Model {
     }
 
     fn run(&mut self, command: &Command, draft: &mut Draft) -> Result<Reply, Error> {
+        self.check_alarms(command)?;
         match command {
             Command::Put(put) => {
                 self.check_lease(put.lease)?;
@@ -108,6 +111,34 @@ impl Model {
                 Ok(Reply::LeaseRevoke)
             }
             Command::MemberPublish { .. } => Err(Error::MemberNotFound),
+            Command::AlarmRaise(alarm) => {
+                self.alarms.insert(*alarm);
+                Ok(Reply::AlarmRaise(*alarm))
+            }
+            Command::AlarmDisarm(alarm) => {
+                let was_raised = self.alarms.remove(alarm);
+                Ok(Reply::AlarmDisarm(was_raised.then_some(*alarm)))
+            }
+        }
+    }
+
+    fn check_alarms(&self, command: &Command) -> Result<(), Error> {
+        let raised = |kind| self.alarms.iter().any(|alarm| alarm.kind == kind);
+        let passes = matches!(
+            command,
+            Command::MemberPublish { .. } | Command::AlarmRaise(_) | Command::AlarmDisarm(_)
+        );
+        if raised(AlarmKind::Corrupt) && !passes {
+            return Err(Error::Corrupt);
+        }
+        let adds = match command {
+            Command::Put(_) | Command::LeaseGrant { .. } => true,
+            Command::Txn(txn) => puts(txn),
+            _ => false,
+        };
+        match raised(AlarmKind::NoSpace) && adds {
+            true => Err(Error::NoSpace),
+            false => Ok(()),
         }
     }
 
@@ -367,4 +398,13 @@ fn read(keys: &Keys, range: &RangeRequest) -> RangeReply {
         kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
     }
     RangeReply { kvs, more, count }
+}
+
+fn puts(txn: &TxnRequest) -> bool {
+    let mut ops = txn.success.iter().chain(&txn.failure);
+    ops.any(|op| match op {
+        Op::Put(_) => true,
+        Op::Txn(nested) => puts(nested),
+        _ => false,
+    })
 }

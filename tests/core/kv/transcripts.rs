@@ -73,6 +73,13 @@ fn run(store: &mut Store, line: &Line) -> Result<String, Error> {
                 id: LeaseId(line.word(0)),
             },
         )?,
+        "raise" => apply(store, &mut out, Command::AlarmRaise(parse_alarm(line)))?,
+        "disarm" => apply(store, &mut out, Command::AlarmDisarm(parse_alarm(line)))?,
+        "alarms" => {
+            for Alarm { member, kind } in query::alarms(&store.tables).unwrap() {
+                writeln!(out, "member={} {kind}", member.0).unwrap();
+            }
+        }
         "lease" => {
             let id = LeaseId(line.word(0));
             let ttl = query::lease_ttl(&store.tables, id).unwrap().unwrap_or(0);
@@ -109,6 +116,18 @@ fn run(store: &mut Store, line: &Line) -> Result<String, Error> {
         other => panic!("{}: {other}?", line.at),
     }
     Ok(out)
+}
+
+fn parse_alarm(line: &Line) -> Alarm {
+    let kind = match line.words()[1].as_str() {
+        "NOSPACE" => AlarmKind::NoSpace,
+        "CORRUPT" => AlarmKind::Corrupt,
+        other => panic!("{}: alarm {other}?", line.at),
+    };
+    Alarm {
+        member: MemberId(line.word(0)),
+        kind,
+    }
 }
 
 /// The history that is stored, which is listed twice.
@@ -150,6 +169,10 @@ fn apply(store: &mut Store, out: &mut String, command: Command) -> Result<(), Er
         Reply::LeaseGrant { id, ttl } => {
             writeln!(out, "revision={revision} id={} ttl={ttl}", id.0).unwrap();
         }
+        Reply::AlarmRaise(_) | Reply::AlarmDisarm(Some(_)) => {
+            writeln!(out, "revision={revision}").unwrap();
+        }
+        Reply::AlarmDisarm(None) => writeln!(out, "not raised").unwrap(),
         Reply::Compact | Reply::LeaseRevoke | Reply::Done => {
             writeln!(out, "revision={revision}").unwrap();
         }

@@ -1,0 +1,164 @@
+//! What each member's raft log holds, as the steps tell: common ground of the invariants.
+
+use super::steps::{Step, What};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+/// The logs of all members.
+#[derive(Debug, Default)]
+pub struct Logs {
+    members: BTreeMap<usize, Log>,
+}
+
+/// One member's log, in memory and not necessarily on disk.
+#[derive(Debug, Default)]
+pub struct Log {
+    /// Entries before this one are gone: a snapshot covers them.
+    floor: u64,
+    /// From `floor` on.
+    entries: VecDeque<Entry>,
+    /// The configurations that entries of the log (or its snapshot) brought.
+    configs: BTreeMap<u64, Voters>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Entry {
+    pub term: u64,
+    pub hash: u64,
+}
+
+/// Groups of members; a quorum is a majority of each group.
+pub type Voters = Vec<BTreeSet<usize>>;
+
+impl Logs {
+    pub fn of(&self, member: usize) -> Option<&Log> {
+        self.members.get(&member)
+    }
+
+    /// To be called after the invariants have looked at the step.
+    pub fn follow(&mut self, step: &Step) {
+        let log = self.members.entry(step.member).or_default();
+        match &step.what {
+            What::Recovered { end, .. } => log.truncate(*end),
+            What::Appended { index, term, hash } => {
+                let (term, hash) = (*term, *hash);
+                log.append(*index, Entry { term, hash });
+            }
+            What::Truncated { last } => log.truncate(last + 1),
+            What::Purged { through } | What::Restored { index: through } => log.purge(*through),
+            What::Configured { index, voters } => {
+                log.configs.insert(*index, voters.clone());
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Log {
+    /// The first entry that is there.
+    pub fn floor(&self) -> u64 {
+        self.floor
+    }
+
+    /// The index after the last entry.
+    pub fn end(&self) -> u64 {
+        self.floor + self.entries.len() as u64
+    }
+
+    pub fn get(&self, index: u64) -> Option<Entry> {
+        let at = usize::try_from(index.checked_sub(self.floor)?).ok()?;
+        self.entries.get(at).copied()
+    }
+
+    /// The configurations that may have counted when the entry was committed: that of the newest
+    /// entry, and the one before it, whose turn may have come to an end just now.
+    pub fn configs(&self) -> impl Iterator<Item = &Voters> {
+        self.configs.values().rev().take(2)
+    }
+
+    fn append(&mut self, index: u64, entry: Entry) {
+        if index > self.end() {
+            // What came before is not in the log: it begins anew behind a snapshot.
+            self.entries.clear();
+            self.floor = index;
+        }
+        self.truncate(index);
+        self.entries.push_back(entry);
+    }
+
+    fn truncate(&mut self, end: u64) {
+        if end < self.floor {
+            self.entries.clear();
+            self.floor = end;
+        }
+        let left = usize::try_from(end - self.floor).expect("a log fits into memory");
+        self.entries.truncate(left);
+        self.configs.retain(|index, _| *index < end);
+    }
+
+    fn purge(&mut self, through: u64) {
+        while self.floor <= through && self.entries.pop_front().is_some() {
+            self.floor += 1;
+        }
+        self.floor = self.floor.max(through + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn appended(index: u64, term: u64) -> What {
+        What::Appended {
+            index,
+            term,
+            hash: index,
+        }
+    }
+
+    fn log(steps: Vec<What>) -> Logs {
+        let mut logs = Logs::default();
+        for what in steps {
+            logs.follow(&Step { member: 0, what });
+        }
+        logs
+    }
+
+    #[test]
+    fn follows_appends_cuts_purges_and_restarts() {
+        let all = log(vec![
+            appended(0, 1),
+            appended(1, 1),
+            appended(2, 1),
+            What::Truncated { last: 1 },
+            appended(2, 2),
+            appended(3, 2),
+            What::Purged { through: 0 },
+            What::Recovered {
+                end: 3,
+                committed: 1,
+            },
+        ]);
+        let log = all.of(0).expect("it told of steps");
+        assert_eq!((log.floor(), log.end()), (1, 3));
+        assert_eq!(log.get(2).map(|entry| entry.term), Some(2));
+        assert_eq!((log.get(0), log.get(3)), (None, None));
+    }
+
+    #[test]
+    fn a_snapshot_replaces_the_log_and_keeps_its_configuration() {
+        let voters: Voters = vec![BTreeSet::from([0, 1, 2])];
+        let all = log(vec![
+            appended(0, 1),
+            appended(1, 1),
+            What::Restored { index: 9 },
+            What::Configured {
+                index: 7,
+                voters: voters.clone(),
+            },
+            appended(10, 3),
+        ]);
+        let log = all.of(0).expect("it told of steps");
+        assert_eq!((log.floor(), log.end()), (10, 11));
+        assert_eq!(log.configs().collect::<Vec<_>>(), [&voters]);
+    }
+}
