@@ -5,12 +5,14 @@
 //! match on.
 
 use super::Context;
+use super::deadline::{Deadline, exceeded};
 use super::grpc::{self, Services};
 use super::http::Pages;
 use super::listen::Reply;
 use super::metrics;
 use ::http::{HeaderMap, HeaderValue, Request};
 use futures::future::BoxFuture;
+use http_body::Body as _;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::future::Future;
@@ -55,6 +57,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         if !is_grpc(request.headers()) {
             return Answer {
                 reply: inner.pages.answer(request),
+                deadline: None,
                 counted: None,
             };
         }
@@ -63,6 +66,10 @@ impl hyper::service::Service<Request<Incoming>> for Door {
         if let Err(status) = counters.count_client(method, request.headers()) {
             return Answer::ready(status.into_http());
         }
+        let deadline = match Deadline::of(request.headers()) {
+            Ok(deadline) => deadline,
+            Err(status) => return Answer::ready(status.into_http()),
+        };
         let counted = method.map(|method| {
             counters.started(method);
             Counted {
@@ -75,7 +82,11 @@ impl hyper::service::Service<Request<Incoming>> for Door {
             Ok(()) => inner.services.call(request),
             Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
         };
-        Answer { reply, counted }
+        Answer {
+            reply,
+            deadline,
+            counted,
+        }
     }
 }
 
@@ -88,6 +99,8 @@ fn is_grpc(headers: &HeaderMap) -> bool {
 /// A reply on its way out.
 pub(crate) struct Answer {
     reply: BoxFuture<'static, Result<Reply, Infallible>>,
+    /// Taken by the reply's body.
+    deadline: Option<Deadline>,
     counted: Option<Counted>,
 }
 
@@ -101,6 +114,7 @@ impl Answer {
     fn ready(reply: Reply) -> Answer {
         Answer {
             reply: Box::pin(std::future::ready(Ok(reply))),
+            deadline: None,
             counted: None,
         }
     }
@@ -110,7 +124,18 @@ impl Future for Answer {
     type Output = Result<Reply, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, task: &mut TaskContext<'_>) -> Poll<Self::Output> {
-        let Ok(mut reply) = ready!(self.reply.as_mut().poll(task));
+        let mut reply = match self.reply.as_mut().poll(task) {
+            Poll::Ready(Ok(reply)) => reply,
+            Poll::Pending => {
+                let Some(deadline) = &mut self.deadline else {
+                    return Poll::Pending;
+                };
+                ready!(deadline.poll(task));
+                // What the call waits for goes with it.
+                self.reply = Box::pin(std::future::pending());
+                exceeded().into_http()
+            }
+        };
         // A reply without messages carries its status in the headers: those are the errors.
         let code = match reply.headers().get("grpc-status") {
             Some(value) => {
@@ -126,7 +151,12 @@ impl Future for Answer {
                 .metrics
                 .handled(counted.method, code, counted.started);
         }
-        Poll::Ready(Ok(reply))
+        // Only the messages of a stream can come later than the reply itself.
+        let is_stream = code == Code::Ok && !reply.body().is_end_stream();
+        Poll::Ready(Ok(match self.deadline.take() {
+            Some(deadline) if is_stream => deadline.limit(reply),
+            _ => reply,
+        }))
     }
 }
 

@@ -5,6 +5,7 @@
 //! a file for each service, [`http`] the paths for people and probes, [`peer`] the port of the
 //! other members. Nothing here knows of raft or of storage.
 
+mod deadline;
 mod door;
 mod grpc;
 mod http;
