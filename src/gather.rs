@@ -6,12 +6,14 @@
 //! the connection writes is gathered here, and goes out at the end of its poll, after the other
 //! tasks that are ready had their turn to add to it.
 
+use futures::future::BoxFuture;
 use prometheus::IntCounter;
 use std::future::Future;
 use std::io;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
+use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -33,6 +35,26 @@ pub(crate) struct Traffic {
 pub(crate) struct Gathered {
     incoming: OwnedReadHalf,
     outgoing: Outgoing,
+    greeting: Option<Greeting>,
+}
+
+/// What a client must have said by when. Without it a connection that says nothing, or half of
+/// HTTP/2's preface, would be held for ever: nothing above knows yet what it is.
+struct Greeting {
+    missing: usize,
+    deadline: BoxFuture<'static, ()>,
+}
+
+impl Greeting {
+    /// HTTP/2's preface has 24 bytes, and no HTTP/1 request that could be mistaken for it less.
+    const BYTES: usize = 24;
+
+    fn within(patience: Duration) -> Greeting {
+        Greeting {
+            missing: Greeting::BYTES,
+            deadline: Box::pin(detcd_rt::sleep(patience)),
+        }
+    }
 }
 
 /// What was written and is not sent.
@@ -51,7 +73,12 @@ struct Pending {
     yielded: bool,
 }
 
-pub(crate) fn gather(stream: TcpStream, traffic: Option<Traffic>) -> (Gathered, Outgoing) {
+/// `patience`: what the other side may take to greet, if it is the one to speak first.
+pub(crate) fn gather(
+    stream: TcpStream,
+    traffic: Option<Traffic>,
+    patience: Option<Duration>,
+) -> (Gathered, Outgoing) {
     let (incoming, socket) = stream.into_split();
     let pending = Pending {
         socket,
@@ -66,6 +93,7 @@ pub(crate) fn gather(stream: TcpStream, traffic: Option<Traffic>) -> (Gathered, 
     let gathered = Gathered {
         incoming,
         outgoing: outgoing.clone(),
+        greeting: patience.map(Greeting::within),
     };
     (gathered, outgoing)
 }
@@ -135,9 +163,22 @@ impl AsyncRead for Gathered {
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let result = ready!(Pin::new(&mut self.incoming).poll_read(context, buffer));
+        let result = match Pin::new(&mut self.incoming).poll_read(context, buffer) {
+            Poll::Ready(result) => result,
+            Poll::Pending => {
+                if let Some(greeting) = &mut self.greeting {
+                    ready!(greeting.deadline.as_mut().poll(context));
+                    return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
+                }
+                return Poll::Pending;
+            }
+        };
+        let received = buffer.filled().len() - before;
+        if let Some(greeting) = &mut self.greeting {
+            greeting.missing = greeting.missing.saturating_sub(received);
+            self.greeting.take_if(|greeting| greeting.missing == 0);
+        }
         if let Some(traffic) = &self.outgoing.traffic {
-            let received = buffer.filled().len() - before;
             traffic.received.inc_by(received as u64);
         }
         Poll::Ready(result)
@@ -209,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_written_arrives_in_order_whatever_its_length() {
         let (client, server) = pair().await;
-        let (mut gathered, outgoing) = gather(server, None);
+        let (mut gathered, outgoing) = gather(server, None, None);
         let lengths = [1, 100, LARGE - 1, LARGE, GATHERED_MAX, 3, 1 << 20, 7];
         let all: Vec<u8> = lengths
             .iter()
@@ -241,7 +282,7 @@ mod tests {
     #[tokio::test]
     async fn several_writes_arrive_together_and_without_a_flush() {
         let (mut client, server) = pair().await;
-        let (mut gathered, outgoing) = gather(server, None);
+        let (mut gathered, outgoing) = gather(server, None, None);
         let silent = async move {
             for part in [b"a", b"b", b"c"] {
                 gathered.write_all(part).await.expect("it is gathered");

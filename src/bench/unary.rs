@@ -76,7 +76,7 @@ impl Connection {
             .to_string();
         let socket = TcpStream::connect(&authority).await?;
         socket.set_nodelay(true)?;
-        let (io, outgoing) = gather(socket, None);
+        let (io, outgoing) = gather(socket, None, None);
         let (requests, connection) = h2::client::Builder::new()
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)

@@ -28,8 +28,12 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Bytes that a response stream may buffer before its producer waits.
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
-/// What an HTTP/1 client may take to send the head of a request.
+/// What an HTTP/1 client may take to send the head of a request, and any client to say which
+/// version of HTTP it speaks.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// How often the kernel probes a connection on which nothing is said (as Go's listeners do).
+const PROBE_PERIOD: Duration = Duration::from_secs(15);
 
 /// The answer of every service here.
 pub type Reply = ::http::Response<tonic::body::Body>;
@@ -106,6 +110,8 @@ impl Listening {
 /// How connections behave.
 #[derive(Clone, Debug)]
 pub(crate) struct Tuning {
+    /// What a client may take to say anything.
+    greeting: Duration,
     max_concurrent_streams: u32,
     keepalive_interval: Option<Duration>,
     keepalive_timeout: Duration,
@@ -114,6 +120,7 @@ pub(crate) struct Tuning {
 impl Tuning {
     pub fn of(options: &ServerOptions) -> Tuning {
         Tuning {
+            greeting: HEAD_TIMEOUT,
             max_concurrent_streams: options.max_concurrent_streams,
             keepalive_interval: options.keepalive_interval,
             keepalive_timeout: options.keepalive_timeout,
@@ -160,9 +167,19 @@ fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
         socket.set_reuseport(true)?;
     }
     socket.bind(address)?;
+    probe(&socket)?;
     let socket = socket.listen(BACKLOG)?;
     let address = socket.local_addr()?;
     Ok(Listener { socket, address })
+}
+
+/// Lets the kernel find out which clients have vanished without a word; connections inherit it.
+fn probe(socket: &TcpSocket) -> io::Result<()> {
+    use rustix::net::sockopt;
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, PROBE_PERIOD)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_PERIOD)?;
+    Ok(())
 }
 
 async fn accept<S>(
@@ -187,7 +204,7 @@ async fn accept<S>(
             Ok((stream, _)) => {
                 // Small replies must not wait for a peer's acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let io = gather(stream, traffic.clone());
+                let io = gather(stream, traffic.clone(), Some(tuning.greeting));
                 let serve = connection(builder.clone(), io, service.clone(), stopping.clone());
                 detcd_rt::spawn(serve);
             }
@@ -229,4 +246,47 @@ async fn connection<S>(
     // What has not ended by then is cut off with the connection.
     let rest = poll_fn(|context| outgoing.poll(connection.as_mut(), context));
     let _ = detcd_rt::timeout(DRAIN, rest).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpStream;
+
+    /// What a client that says `words` is told before the server hangs up.
+    async fn hung_up_on(address: SocketAddr, words: &[u8]) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(words).await.unwrap();
+        let mut answer = Vec::new();
+        let read = stream.read_to_end(&mut answer);
+        let read = detcd_rt::timeout(Duration::from_secs(40), read).await;
+        // A reset hangs up, too.
+        let _ = read.expect("the server hangs up");
+        String::from_utf8_lossy(&answer).into_owned()
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_says_what_it_speaks_is_hung_up_on() {
+        let url = Url::parse("http://127.0.0.1:0").unwrap();
+        let tuning = Tuning {
+            greeting: Duration::from_millis(50),
+            max_concurrent_streams: 8,
+            keepalive_interval: None,
+            keepalive_timeout: Duration::from_secs(20),
+        };
+        let service = hyper::service::service_fn(|_| async {
+            Ok::<_, Infallible>(::http::Response::new(tonic::body::Body::empty()))
+        });
+        let listening = Listener::bind(&url, false)
+            .unwrap()
+            .serve(service, tuning, None);
+        let address = listening.address();
+        assert_eq!(hung_up_on(address, b"").await, "");
+        assert_eq!(hung_up_on(address, b"PRI * HTTP/2.0\r\n").await, "");
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answer = hung_up_on(address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        listening.stop().await;
+    }
 }
