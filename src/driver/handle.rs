@@ -208,9 +208,11 @@ impl Handle {
     pub async fn hash_kv(&self, revision: i64) -> Result<(Header, HashKv), Error> {
         let published = self.shared.engine.published();
         let at = at(&published);
+        let begun = detcd_rt::Instant::now();
         let hash = self
             .query_aside(move || query::hash_kv(&*published.view, at, revision))
             .await?;
+        self.shared.stats.hashes.observe_seconds(begun.elapsed());
         Ok((self.header(at.revision), hash))
     }
 

@@ -157,6 +157,8 @@ const TRANSFER: Buckets = Buckets::new(0.1, 10);
 const LEASE_TTL: Buckets = Buckets::new(1.0, 24);
 /// In milliseconds: from one to 4 seconds.
 const PAUSE_MS: Buckets = Buckets::new(1.0, 13);
+/// Of hashes of everything: from a hundredth of a second to 3 minutes.
+const HASH: Buckets = Buckets::new(0.01, 15);
 /// In milliseconds: from a tenth of a second to 14 minutes.
 const COMPACTION_MS: Buckets = Buckets::new(100.0, 14);
 
@@ -198,6 +200,8 @@ pub struct Stats {
     pub compaction_steps: Histogram,
     /// Whole compactions, in milliseconds.
     pub compactions: Histogram,
+    /// Hashes of the key space, in seconds.
+    pub hashes: Histogram,
     pub heartbeats_lost: Counter,
     /// Snapshots of the leader that are being received or installed.
     pub snapshots_incoming: Gauge,
@@ -232,6 +236,7 @@ impl Default for Stats {
             compacted_at: Gauge::default(),
             compaction_steps: Histogram::new(PAUSE_MS),
             compactions: Histogram::new(COMPACTION_MS),
+            hashes: Histogram::new(HASH),
             heartbeats_lost: Counter::default(),
             snapshots_incoming: Gauge::default(),
             peers: ArcSwap::default(),

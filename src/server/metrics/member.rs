@@ -75,6 +75,11 @@ fn requests(page: &mut Page, stats: &Stats) {
         "Bytes of the keys and values that were put.",
         stats.put_bytes.get(),
     );
+    page.histogram(
+        "etcd_mvcc_hash_rev_duration_seconds",
+        "Seconds that a hash of the key space at a revision takes.",
+        &stats.hashes,
+    );
 }
 
 fn watches_and_leases(page: &mut Page, stats: &Stats) {
