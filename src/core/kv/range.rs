@@ -12,12 +12,16 @@ use bytes::Bytes;
 use core::cmp::Ordering;
 use core::ops::Bound;
 
+/// Fewer keys than this are sorted only once.
+const SORTED_MIN: usize = 1024;
+
 /// Answers a range request as of `at`.
 pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeReply, QueryError> {
     let revision = effective_revision(at, request.revision)?;
     let plan = Plan::new(request);
     let found = candidates(view, at, &request.range, revision, plan.direction)?;
     let mut reply = RangeReply::default();
+    let mut matching = 0;
     for candidate in found {
         let candidate = candidate?;
         reply.count += 1;
@@ -28,12 +32,19 @@ pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeRep
         let kv = candidate.load(view)?;
         if within_filters(request, &kv) {
             reply.kvs.push(plan.strip(kv));
+            matching += 1;
+        }
+        // What cannot be among the first any more is let go, so that memory is bounded by the
+        // limit and not by the range. The sort is stable: of equals those that came first stay.
+        if plan.sorts && request.limit > 0 && reply.kvs.len() >= plan.keep_max {
+            reply.kvs.sort_by(|a, b| compare(request, a, b));
+            reply.kvs.truncate(plan.keep_max / 2);
         }
     }
     if plan.sorts {
         reply.kvs.sort_by(|a, b| compare(request, a, b));
     }
-    if request.limit > 0 && reply.kvs.len() as u64 > request.limit as u64 {
+    if request.limit > 0 && matching > request.limit as u64 {
         reply.kvs.truncate(request.limit as usize);
         reply.more = true;
     }
@@ -197,6 +208,8 @@ struct Plan {
     /// How many keys are loaded at most. One more than the limit, to know whether there is more.
     take: usize,
     sorts: bool,
+    /// While sorting with a limit: when the half that is known to come last is let go.
+    keep_max: usize,
     /// Values are not wanted, not even to sort by them.
     drops_values: bool,
 }
@@ -219,6 +232,9 @@ impl Plan {
                 _ => usize::MAX,
             },
             sorts: !by_key,
+            keep_max: (request.limit.max(0) as usize)
+                .saturating_mul(2)
+                .max(SORTED_MIN),
             drops_values: request.keys_only && request.sort_target != SortTarget::Value,
         }
     }
