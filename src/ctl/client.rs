@@ -20,7 +20,7 @@ pub type Service = InterceptedService<Channel, Token>;
 pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
 /// How often a read is tried when members answer that they are unavailable.
 const READ_ATTEMPTS_MAX: u32 = 100;
-const READ_PAUSE: Duration = Duration::from_millis(25);
+pub const READ_PAUSE: Duration = Duration::from_millis(25);
 const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(20);
 const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
 const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
@@ -64,6 +64,11 @@ impl Interceptor for Token {
 impl Client {
     /// A client of the endpoints that the command names. Nothing is connected yet.
     pub fn new(context: &mut Context) -> Result<Client, Failure> {
+        if !context.flags.text("discovery-srv").is_empty() {
+            let why = "this version of detcdctl does not look up SRV records: leave out the flag \
+                       --discovery-srv, and name the servers with --endpoints";
+            return Err(Failure::new(code::BAD_FEATURE, why));
+        }
         let endpoints = context.flags.list("endpoints");
         Client::of(context, endpoints)
     }

@@ -109,3 +109,38 @@ async fn a_watch_goes_on_at_the_next_endpoint() {
     values.dedup();
     assert_eq!(values, ["0", "1", "2", "3"]);
 }
+
+/// However long it goes on, a lease is kept alive on one stream.
+#[tokio::test]
+async fn a_lease_is_kept_alive_on_one_stream() {
+    let cluster = Cluster::started(1, &[]).await;
+    let granted = detcdctl(&cluster, "lease grant 2").output().await;
+    let granted = String::from_utf8(granted.expect("detcdctl starts").stdout).expect("text");
+    let id = granted.split(' ').nth(1).expect("an id");
+    let line = format!("lease keep-alive {id}");
+    let mut keeping = detcdctl(&cluster, &line).spawn().expect("detcdctl starts");
+    let mut lines = BufReader::new(keeping.stdout.take().expect("a pipe")).lines();
+    for _ in 0..3 {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let line = line.expect("a renewal in time").expect("text");
+        assert_eq!(line, Some(format!("lease {id} keepalived with TTL(2)")));
+    }
+    let (_, page) = cluster.nodes[0].get("/metrics").await.expect("the page");
+    let started = page
+        .lines()
+        .find(|line| {
+            line.starts_with("grpc_server_started_total{") && line.contains("\"LeaseKeepAlive\"")
+        })
+        .expect("streams are counted");
+    assert!(started.ends_with("} 1"), "{started}");
+}
+
+#[tokio::test]
+async fn what_is_not_offered_is_refused_and_not_left_out() {
+    let cluster = Cluster::new(1, &[]);
+    let output = detcdctl(&cluster, "--discovery-srv example.com get k").output();
+    let output = output.await.expect("detcdctl starts");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(err.contains("does not look up SRV records"), "{err}");
+    assert_eq!(output.status.code(), Some(4));
+}

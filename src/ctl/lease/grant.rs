@@ -1,12 +1,12 @@
 //! `lease grant`: makes a lease.
 
+use super::{id_and_ttl_fields, id_and_ttl_json};
 use crate::ctl::client::{Client, Repeat};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
 use crate::ctl::failure::Failure;
 use crate::ctl::go;
 use crate::ctl::output::json::Json;
-use crate::ctl::output::messages::{header_fields, header_fields_json};
 use crate::ctl::output::{Show, Style, line};
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::lease_client::LeaseClient;
@@ -52,16 +52,11 @@ impl Show for Answer {
     }
 
     fn fields(&self, out: &mut Vec<u8>) {
-        header_fields(&self.0.header, out);
-        line!(out, "\"ID\" : {}", self.0.id);
-        line!(out, "\"TTL\" : {}", self.0.ttl);
+        id_and_ttl_fields(&self.0.header, self.0.id, self.0.ttl, out);
     }
 
     fn json(&self, _: Style) -> Json {
-        header_fields_json(&self.0.header.unwrap_or_default(), Json::object())
-            .with("ID", self.0.id)
-            .with("TTL", self.0.ttl)
-            .with("Error", &self.0.error[..])
+        id_and_ttl_json(&self.0.header, self.0.id, self.0.ttl).with("Error", &self.0.error[..])
     }
 
     /// etcdctl writes the header alone for leases.

@@ -1,20 +1,20 @@
 //! `lease keep-alive`: renews a lease, once or until somebody stops it.
 
-use super::{as_connection, parse_id};
-use crate::ctl::client::{Client, Repeat};
+use super::{as_connection, id_and_ttl_fields, id_and_ttl_json, parse_id};
+use crate::ctl::client::{Client, READ_PAUSE, Repeat, Service};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
-use crate::ctl::failure::{Failure, code};
+use crate::ctl::failure::{Failure, code, words};
 use crate::ctl::flags::Flag;
 use crate::ctl::output::json::Json;
-use crate::ctl::output::messages::{header_fields, header_fields_json};
 use crate::ctl::output::{Show, Style, line};
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::lease_client::LeaseClient;
+use futures::future::BoxFuture;
 use prost::Message as _;
 use std::time::Duration;
-use tonic::{Response, Status};
+use tonic::{Code, Response, Status, Streaming};
 
 pub const COMMAND: Command = Command {
     name: "keep-alive",
@@ -49,7 +49,8 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         return context.show(&Answer(response));
     }
     let mut deadline = client.deadline();
-    while let Ok(response) = renew(&mut client, id, deadline).await
+    let mut stream = None;
+    while let Ok(Ok(response)) = rt::timeout_at(deadline, go_on(&mut client, &mut stream, id)).await
         && response.ttl > 0
     {
         let ttl = Duration::from_secs(response.ttl.unsigned_abs());
@@ -60,6 +61,72 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     context
         .terminal
         .say(&format!("lease {id:016x} expired or revoked."))
+}
+
+/// Renews on the stream that is there, or opens one at the next endpoint that takes it.
+async fn go_on(
+    client: &mut Client,
+    stream: &mut Option<Renewals>,
+    id: i64,
+) -> Result<pb::LeaseKeepAliveResponse, Failure> {
+    loop {
+        if stream.is_none() {
+            let opened = Renewals::open(client.service().await?);
+            *stream = Some(opened);
+        }
+        let renewals = stream.as_mut().expect("it was opened");
+        match renewals.renew(id).await {
+            Ok(response) => return Ok(response),
+            Err(status) if status.code() == Code::Unavailable => {
+                *stream = None;
+                client.leave();
+                rt::sleep(READ_PAUSE).await;
+            }
+            Err(status) => return Err(Failure::error(words(&status))),
+        }
+    }
+}
+
+/// A stream of requests and answers, an answer for each request.
+struct Renewals {
+    requests: tokio::sync::mpsc::Sender<pb::LeaseKeepAliveRequest>,
+    answers: Answers,
+}
+
+/// A server may wait for the first request before it answers at all.
+enum Answers {
+    Opening(BoxFuture<'static, Result<Streaming<pb::LeaseKeepAliveResponse>, Status>>),
+    Open(Streaming<pb::LeaseKeepAliveResponse>),
+}
+
+impl Renewals {
+    fn open(service: Service) -> Renewals {
+        let (requests, stream) = tokio::sync::mpsc::channel(1);
+        let stream = tokio_stream::wrappers::ReceiverStream::new(stream);
+        let opening = async move {
+            let answers = LeaseClient::new(service).lease_keep_alive(stream).await?;
+            Ok(answers.into_inner())
+        };
+        Renewals {
+            requests,
+            answers: Answers::Opening(Box::pin(opening)),
+        }
+    }
+
+    async fn renew(&mut self, id: i64) -> Result<pb::LeaseKeepAliveResponse, Status> {
+        let ended = || Status::unavailable("the stream ended");
+        // There is room: no request is sent before the one before it is answered.
+        self.requests
+            .try_send(pb::LeaseKeepAliveRequest { id })
+            .map_err(|_| ended())?;
+        if let Answers::Opening(opening) = &mut self.answers {
+            self.answers = Answers::Open(opening.await?);
+        }
+        let Answers::Open(answers) = &mut self.answers else {
+            return Err(ended());
+        };
+        answers.message().await?.ok_or_else(ended)
+    }
 }
 
 /// One renewal: a stream of one request and its answer.
@@ -102,15 +169,11 @@ impl Show for Answer {
     }
 
     fn fields(&self, out: &mut Vec<u8>) {
-        header_fields(&self.0.header, out);
-        line!(out, "\"ID\" : {}", self.0.id);
-        line!(out, "\"TTL\" : {}", self.0.ttl);
+        id_and_ttl_fields(&self.0.header, self.0.id, self.0.ttl, out);
     }
 
     fn json(&self, _: Style) -> Json {
-        header_fields_json(&self.0.header.unwrap_or_default(), Json::object())
-            .with("ID", self.0.id)
-            .with("TTL", self.0.ttl)
+        id_and_ttl_json(&self.0.header, self.0.id, self.0.ttl)
     }
 
     fn protobuf(&self) -> Option<Vec<u8>> {

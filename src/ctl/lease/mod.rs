@@ -9,6 +9,10 @@ pub mod timetolive;
 use super::commands::{Action, Command};
 use super::failure::{Failure, code};
 use super::go;
+use super::output::json::Json;
+use super::output::line;
+use super::output::messages::{header_fields, header_fields_json};
+use detcd_wire::etcdserverpb as pb;
 
 pub const COMMAND: Command = Command {
     name: "lease",
@@ -29,6 +33,19 @@ pub const COMMAND: Command = Command {
 fn parse_id(text: &str) -> Result<i64, Failure> {
     go::parse_int(text, 16)
         .map_err(|why| Failure::args(format!("bad lease ID arg ({why}), expecting ID in Hex")))
+}
+
+/// The fields that the answers to a grant and to a renewal share.
+fn id_and_ttl_fields(header: &Option<pb::ResponseHeader>, id: i64, ttl: i64, out: &mut Vec<u8>) {
+    header_fields(header, out);
+    line!(out, "\"ID\" : {id}");
+    line!(out, "\"TTL\" : {ttl}");
+}
+
+fn id_and_ttl_json(header: &Option<pb::ResponseHeader>, id: i64, ttl: i64) -> Json {
+    header_fields_json(&header.unwrap_or_default(), Json::object())
+        .with("ID", id)
+        .with("TTL", ttl)
 }
 
 /// etcdctl counts what goes wrong in these commands as a bad connection.
