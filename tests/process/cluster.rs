@@ -9,6 +9,7 @@ use std::future::Future;
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
@@ -20,8 +21,11 @@ pub const PATIENCE: Duration = Duration::from_secs(40);
 pub const STOP_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
 
-/// A port that nobody listens on, another one each time. Not one of those that the system takes for
-/// outgoing connections: a member that was down must find its port free when it returns.
+/// A port that nobody listens on, another one each time, and held until this test program ends: no
+/// other test program on this machine is given it meanwhile. (Nobody listens on the port of a
+/// member that is still starting, or down: programs that only looked for a listener gave a port to
+/// two members, one of which then ended at once and was never healthy.) Not one of those that the
+/// system takes for outgoing connections: a member that was down must find its port free.
 pub fn free_port() -> u16 {
     const FIRST: u32 = 10_000;
     const COUNT: u32 = 20_000;
@@ -31,8 +35,24 @@ pub fn free_port() -> u16 {
     (0..COUNT)
         .map(|_| FIRST + (begin + TAKEN.fetch_add(1, Relaxed)) % COUNT)
         .map(|port| u16::try_from(port).expect("it is below 30000"))
-        .find(|port| TcpListener::bind(("127.0.0.1", *port)).is_ok())
+        .find(|port| hold(*port) && TcpListener::bind(("127.0.0.1", *port)).is_ok())
         .expect("a free port")
+}
+
+/// Takes the machine-wide lock of a port, which ends with this process.
+fn hold(port: u16) -> bool {
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let folder = std::env::temp_dir().join("detcd-test-ports");
+    fs::create_dir_all(&folder).expect("a folder for locks");
+    // A file of another user's cannot be opened: then the port is not ours to take.
+    let lock = File::create(folder.join(port.to_string()));
+    match lock {
+        Ok(lock) if lock.try_lock().is_ok() => {
+            HELD.lock().expect("no panic").push(lock);
+            true
+        }
+        _ => false,
+    }
 }
 
 /// Waits until `condition` gives something.
@@ -101,11 +121,7 @@ impl Node {
 
     pub fn spawn(&mut self, flags: &[String]) {
         assert!(self.child.is_none(), "{} runs already", self.name);
-        let log = File::options()
-            .create(true)
-            .append(true)
-            .open(&self.log)
-            .expect("a log file");
+        let log = self.open_log();
         let child = Command::new(&self.program)
             .args(flags)
             .stdin(Stdio::null())
@@ -114,6 +130,15 @@ impl Node {
             .spawn()
             .expect("the program starts");
         self.child = Some(child);
+    }
+
+    /// Where the process is to tell what it does.
+    pub fn open_log(&self) -> File {
+        File::options()
+            .create(true)
+            .append(true)
+            .open(&self.log)
+            .expect("a log file")
     }
 
     fn child(&mut self) -> &mut Child {
