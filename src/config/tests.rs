@@ -275,6 +275,18 @@ fn listeners_without_certificates_cannot_be_tls() {
 }
 
 #[test]
+fn unix_sockets_are_refused_in_plain_words() {
+    for line in [
+        "--listen-client-urls unix://a:1 --advertise-client-urls unix://a:1",
+        "--listen-peer-urls unix://a:1",
+    ] {
+        let refused = read(&args(line), &[]).expect_err(line).to_string();
+        let words = "unix://a:1: unix sockets are not supported by this version of detcd";
+        assert!(refused.contains(words), "{line}: {refused}");
+    }
+}
+
+#[test]
 fn what_is_not_offered_is_refused_and_not_ignored() {
     for flag in flags::all().filter(|flag| flag.status == Status::DefaultOnly) {
         let with_default = format!("--{}={}", flag.name, flag.default);

@@ -2,6 +2,7 @@
 //! for the server that replays.
 
 use bytes::{Buf as _, BufMut as _, Bytes};
+use detcd_wire::etcdserverpb as pb;
 use std::convert::Infallible;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -12,6 +13,7 @@ use tokio_stream::Stream;
 use tonic::body::Body;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::server::StreamingService;
+use tonic::transport::Channel;
 use tonic::{Request, Response, Status, Streaming};
 
 /// One call: where to, and what was said.
@@ -138,4 +140,16 @@ impl StreamingService<Bytes> for One {
             .clone()
             .answer(self.path.clone(), request.into_inner())
     }
+}
+
+/// Raises an alarm for a member.
+pub async fn raise(channel: Channel, member_id: u64, kind: &str) {
+    let kind = pb::AlarmType::from_str_name(kind).expect("a kind of alarm");
+    let request = pb::AlarmRequest {
+        action: pb::alarm_request::AlarmAction::Activate.into(),
+        member_id,
+        alarm: kind.into(),
+    };
+    let mut client = pb::maintenance_client::MaintenanceClient::new(channel);
+    client.alarm(request).await.expect("an alarm is raised");
 }

@@ -1,10 +1,9 @@
 //! Runs etcdctl against etcd through a proxy that writes down what they say.
 
-use crate::call::{Answers, Backend, Call, Raw, Step, serve};
+use crate::call::{Answers, Backend, Call, Raw, Step, raise, serve};
 use crate::case::{Before, Script, split};
 use crate::cluster::eventually;
 use crate::replay;
-use crate::server::raise;
 use bytes::Bytes;
 use std::future::Future;
 use std::net::SocketAddr;

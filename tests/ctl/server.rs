@@ -1,7 +1,7 @@
 //! The recordings the other way round: what etcdctl once asked etcd is asked of detcd, and the
 //! answers must be etcd's. Left out is what no two clusters share: ids, terms and sizes.
 
-use crate::call::{Call, Raw, Step};
+use crate::call::{Call, Raw, Step, raise};
 use crate::case::{Before, Script, split};
 use crate::cluster::{Cluster, Node, PATIENCE};
 use bytes::Bytes;
@@ -44,18 +44,6 @@ pub async fn compare(script: &Script) -> Vec<String> {
         }
     }
     differences
-}
-
-/// Raises an alarm for a member.
-pub async fn raise(channel: Channel, member_id: u64, kind: &str) {
-    let kind = pb::AlarmType::from_str_name(kind).expect("a kind of alarm");
-    let request = pb::AlarmRequest {
-        action: pb::alarm_request::AlarmAction::Activate.into(),
-        member_id,
-        alarm: kind.into(),
-    };
-    let mut client = pb::maintenance_client::MaintenanceClient::new(channel);
-    client.alarm(request).await.expect("an alarm is raised");
 }
 
 async fn prepare(member: &Node, line: &str) {

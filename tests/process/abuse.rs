@@ -1,12 +1,12 @@
 //! Clients that do not behave: garbage, silence, crowds. The member must not notice.
 
-use crate::cluster::{Cluster, STOP_MAX, eventually, get, http_get, put};
+use crate::cluster::{Cluster, get, http_get, put};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
 /// Things that neither port understands.
-fn garbage() -> Vec<Vec<u8>> {
+pub fn garbage() -> Vec<Vec<u8>> {
     let preface = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
     vec![
         vec![0; 4096],
@@ -75,63 +75,4 @@ async fn connections_that_say_nothing_or_vanish_cost_nobody_else() {
     assert_eq!(get(&mut kv, "a").await.unwrap().as_deref(), Some("99"));
     drop(silent);
     node.wait_healthy().await;
-}
-
-/// 10 000 connections, or as many as this machine lets one process have.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn ten_thousand_connections_are_served() {
-    let wanted = usize::try_from(raise_open_files())
-        .unwrap_or(usize::MAX)
-        .saturating_sub(500);
-    let crowd = wanted.min(10_000);
-    assert!(
-        crowd >= 500,
-        "this machine allows too few open files for this test"
-    );
-    eprintln!("{crowd} connections");
-    let mut cluster = Cluster::started(1, &[]).await;
-    let node = &cluster.nodes[0];
-    let mut connections = Vec::with_capacity(crowd);
-    for _ in 0..crowd {
-        let stream = eventually("a connection", || async {
-            TcpStream::connect(("127.0.0.1", node.client_port))
-                .await
-                .ok()
-        });
-        connections.push(stream.await);
-    }
-    // Each of them is served, not only held.
-    for stream in &mut connections {
-        stream
-            .write_all(b"GET /version HTTP/1.1\r\nHost: x\r\n\r\n")
-            .await
-            .unwrap();
-    }
-    for stream in &mut connections {
-        let mut head = [0; 15];
-        stream.read_exact(&mut head).await.unwrap();
-        assert_eq!(&head, b"HTTP/1.1 200 OK");
-    }
-    put(&mut node.kv(), "a", "1").await.unwrap();
-    node.wait_healthy().await;
-    let (status, took) = cluster.nodes[0].stop().await;
-    assert!(
-        status.success() && took < STOP_MAX,
-        "{status} after {took:?}"
-    );
-}
-
-/// The limit of open files, raised as far as it goes.
-fn raise_open_files() -> u64 {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    setrlimit(
-        Resource::Nofile,
-        Rlimit {
-            current: maximum,
-            maximum,
-        },
-    )
-    .expect("within the limit");
-    maximum.unwrap_or(u64::MAX)
 }

@@ -6,6 +6,9 @@ mod cluster;
 mod tools;
 
 mod abuse;
+mod crowd;
+mod deadline;
+mod disaster;
 mod errors;
 mod identity;
 mod lifecycle;

@@ -84,7 +84,7 @@ fn words() {
     assert_fires("src/server/x.rs", "tokio::spawn(f)", "1: tokio::spawn");
     assert_quiet("src/storage/store/fjall.rs", "std::thread::spawn(f)");
     assert_fires("sim/src/x.rs", "std::thread::spawn(f)", "1: std::thread");
-    assert_quiet("sim/src/series.rs", "std::thread::scope(f)");
+    assert_quiet("sim/src/series/run.rs", "std::thread::scope(f)");
     assert_quiet("src/storage/tests/log.rs", "std::thread::spawn(f)");
     assert_quiet("src/storage/examples/measure.rs", "println!()");
     assert_fires("src/driver/x.rs", "std::env::var(a)", "1: std::env");

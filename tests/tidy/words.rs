@@ -107,6 +107,8 @@ const RULES: &[Rule] = &[
         rooms: SIMULATED,
         but: &[
             "src/storage/store/fjall.rs",
+            // The real store's thread, which no simulation has.
+            "src/storage/store/blocking.rs",
             // Starts the processes that simulate, and simulates nothing itself.
             "sim/src/series/",
         ],
