@@ -12,7 +12,6 @@ use super::listen::Reply;
 use super::metrics;
 use ::http::{HeaderMap, HeaderValue, Request};
 use futures::future::BoxFuture;
-use http_body::Body as _;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::future::Future;
@@ -145,16 +144,17 @@ impl Future for Answer {
             }
             None => Code::Ok,
         };
+        let mut streams = false;
         if let Some(counted) = self.counted.take() {
+            streams = metrics::METHODS[counted.method].streams();
             counted
                 .context
                 .metrics
                 .handled(counted.method, code, counted.started);
         }
-        // Only the messages of a stream can come later than the reply itself.
-        let is_stream = code == Code::Ok && !reply.body().is_end_stream();
+        // Only the messages of a stream come later than the reply itself.
         Poll::Ready(Ok(match self.deadline.take() {
-            Some(deadline) if is_stream => deadline.limit(reply),
+            Some(deadline) if streams => deadline.limit(reply),
             _ => reply,
         }))
     }

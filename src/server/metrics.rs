@@ -43,6 +43,11 @@ pub(crate) struct Method {
 }
 
 impl Method {
+    /// Whether its messages may go on coming after the head of the reply.
+    pub fn streams(&self) -> bool {
+        !matches!(self.shape, Shape::Unary)
+    }
+
     /// Service and method.
     fn names(&self) -> (&'static str, &'static str) {
         self.path[1..]
