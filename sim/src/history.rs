@@ -1,6 +1,7 @@
 //! What clients did and saw: the evidence that the history checks judge.
 
 use crate::evidence::{Bank, Informer, ListTxn, Listing, Observer, Ring, Turn};
+use crate::insight::Insight;
 use bytes::Bytes;
 use detcd_core::api::{
     Change, CompactRequest, DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply,
@@ -110,6 +111,8 @@ pub struct History {
     pub operations: Vec<Operation>,
     /// Filled in when the run is over, once all members told of the same.
     pub revisions: Revisions,
+    /// What the run itself saw.
+    pub insight: Insight,
     pub watchers: Vec<Watched>,
     pub leases: Vec<LeaseLife>,
     pub list_txns: Vec<ListTxn>,
@@ -171,6 +174,9 @@ pub struct Watched {
     pub name: String,
     pub range: KeyRange,
     pub prev_kv: bool,
+    /// Kinds of changes that it does not want to see.
+    pub no_put: bool,
+    pub no_delete: bool,
     /// The first revision that was asked for.
     pub start: i64,
     /// Every response with events: its header's revision and the events.
@@ -178,9 +184,36 @@ pub struct Watched {
     /// The header's revision of each response without events, and how many with events came
     /// before it.
     pub progress: Vec<(usize, i64)>,
+    /// What it was refused because of compactions, and went on behind.
+    pub gaps: Vec<Gap>,
+}
+
+/// A watch that was canceled because what it asked for is compacted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The first revision that was asked for.
+    pub asked: i64,
+    /// The first one that can be had, as the watcher was told.
+    pub compacted: i64,
+    pub at: Duration,
 }
 
 impl Watched {
+    /// Nothing seen yet, of all changes from `start` on.
+    pub fn new(name: &str, range: KeyRange, start: i64) -> Watched {
+        Watched {
+            name: name.to_owned(),
+            range,
+            prev_kv: false,
+            no_put: false,
+            no_delete: false,
+            start,
+            responses: Vec::new(),
+            progress: Vec::new(),
+            gaps: Vec::new(),
+        }
+    }
+
     /// Drops what came after the end of the history: a write of unknown outcome may take effect
     /// even then.
     pub fn forget_after(&mut self, last: i64) {

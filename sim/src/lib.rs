@@ -5,6 +5,9 @@
 //! and clocks are simulated here. Everything that happens is a function of the binary, the
 //! scenario and the seed.
 
+pub mod audit;
+#[cfg(madsim)]
+pub mod bench;
 pub mod check;
 pub mod client;
 #[cfg(madsim)]
@@ -13,6 +16,7 @@ pub mod disk;
 pub mod evidence;
 pub mod fault;
 pub mod history;
+pub mod insight;
 pub mod ledger;
 #[cfg(madsim)]
 pub mod look;
@@ -21,6 +25,7 @@ pub mod net;
 pub mod observer;
 #[cfg(madsim)]
 pub mod one;
+pub mod profile;
 pub mod protocol;
 pub mod rng;
 #[cfg(madsim)]

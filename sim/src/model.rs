@@ -12,6 +12,7 @@ use detcd_core::api::{
 };
 use imbl::OrdMap;
 use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 /// The key space at one revision. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -48,15 +49,8 @@ impl State {
     }
 
     pub fn apply(&self, request: &Request) -> Step {
-        let mut draft = Draft {
-            before: self.clone(),
-            state: self.clone(),
-            changes: Vec::new(),
-        };
+        let mut draft = Draft::of(self, &[]);
         let result = draft.run(request);
-        let Draft {
-            mut state, changes, ..
-        } = draft;
         if result.is_err() {
             return Step {
                 state: self.clone(),
@@ -64,7 +58,19 @@ impl State {
                 result,
             };
         }
-        state.revision += i64::from(!changes.is_empty());
+        let Draft {
+            leases, changes, ..
+        } = draft;
+        let mut state = self.clone();
+        for (lease, ttl) in leases {
+            match ttl {
+                Some(ttl) => drop(state.leases.insert(lease, ttl)),
+                None => drop(state.leases.remove(&lease)),
+            }
+        }
+        if !changes.is_empty() {
+            state.advance(&changes);
+        }
         Step {
             state,
             changes,
@@ -72,43 +78,99 @@ impl State {
         }
     }
 
+    /// What a request would change and answer, if these leases existed, too. Costs no more than
+    /// what it touches.
+    pub fn outcome(
+        &self,
+        request: &Request,
+        leases: &[LeaseId],
+    ) -> (Vec<Change>, Result<Reply, Refusal>) {
+        let mut draft = Draft::of(self, leases);
+        match draft.run(request) {
+            Ok(reply) => (draft.changes, Ok(reply)),
+            Err(refusal) => (Vec::new(), Err(refusal)),
+        }
+    }
+
+    /// Takes the changes of the next revision as given.
+    pub fn advance(&mut self, changes: &[Change]) {
+        self.revision += 1;
+        for change in changes {
+            let key = &change.kv.key;
+            match change.kind {
+                ChangeKind::Put => drop(self.keys.insert(key.clone(), change.kv.clone())),
+                ChangeKind::Delete => drop(self.keys.remove(key)),
+            }
+        }
+    }
+
     /// The state after changes that are taken as given.
     pub fn follow(&self, changes: &[Change]) -> State {
         let mut state = self.clone();
-        state.revision += 1;
-        for change in changes {
-            match change.kind {
-                ChangeKind::Put => {
-                    drop(state.keys.insert(change.kv.key.clone(), change.kv.clone()))
-                }
-                ChangeKind::Delete => drop(state.keys.remove(&change.kv.key)),
-            }
-        }
+        state.advance(changes);
         state
     }
 
     /// The changes that the end of a lease makes: its keys go, in order.
     pub fn lease_end(&self, lease: LeaseId) -> Vec<Change> {
-        let mut draft = Draft {
-            before: self.clone(),
-            state: self.clone(),
-            changes: Vec::new(),
-        };
+        let mut draft = Draft::of(self, &[]);
         draft.end_lease(lease);
         draft.changes
     }
 }
 
 /// A state in the middle of a request: its changes all get the next revision.
-struct Draft {
+struct Draft<'a> {
     /// What comparisons look at: those of nested transactions too see nothing that the request
     /// itself wrote.
-    before: State,
-    state: State,
+    before: &'a State,
+    /// Leases that exist beside those of `before`.
+    assumed: &'a [LeaseId],
+    /// What the request wrote so far; `None` is deleted.
+    written: BTreeMap<Bytes, Option<KeyValue>>,
+    leases: BTreeMap<i64, Option<i64>>,
     changes: Vec<Change>,
 }
 
-impl Draft {
+impl<'a> Draft<'a> {
+    fn of(before: &'a State, assumed: &'a [LeaseId]) -> Draft<'a> {
+        Draft {
+            before,
+            assumed,
+            written: BTreeMap::new(),
+            leases: BTreeMap::new(),
+            changes: Vec::new(),
+        }
+    }
+
+    fn get(&self, key: &Bytes) -> Option<&KeyValue> {
+        match self.written.get(key) {
+            Some(written) => written.as_ref(),
+            None => self.before.keys.get(key),
+        }
+    }
+
+    fn in_range(&self, range: &KeyRange) -> Vec<KeyValue> {
+        if let KeyRange::One(key) = range {
+            return self.get(key).cloned().into_iter().collect();
+        }
+        let mut found = in_range(self.before, range);
+        if !self.written.is_empty() {
+            found.retain(|kv| !self.written.contains_key(&kv.key));
+            let written = self.written.values().flatten();
+            found.extend(written.filter(|kv| range.contains(&kv.key)).cloned());
+            found.sort_by(|a, b| a.key.cmp(&b.key));
+        }
+        found
+    }
+
+    fn has_lease(&self, lease: LeaseId) -> bool {
+        match self.leases.get(&lease.0) {
+            Some(changed) => changed.is_some(),
+            None => self.assumed.contains(&lease) || self.before.leases.contains_key(&lease.0),
+        }
+    }
+
     fn run(&mut self, request: &Request) -> Result<Reply, Refusal> {
         match request {
             Request::Range(range) => Ok(Reply::Range(self.range(range))),
@@ -116,13 +178,14 @@ impl Draft {
             Request::Delete(delete) => Ok(Reply::Delete(self.delete(delete))),
             Request::Txn(txn) => self.txn(txn).map(Reply::Txn),
             Request::LeaseGrant { id, ttl } => {
-                if self.state.leases.insert(id.0, *ttl).is_some() {
+                if self.has_lease(*id) {
                     return Err(Refusal::LeaseExists);
                 }
+                self.leases.insert(id.0, Some(*ttl));
                 Ok(Reply::LeaseGrant)
             }
             Request::LeaseRevoke { id } => {
-                if !self.state.leases.contains_key(&id.0) {
+                if !self.has_lease(*id) {
                     return Err(Refusal::LeaseNotFound);
                 }
                 self.end_lease(*id);
@@ -134,15 +197,19 @@ impl Draft {
     }
 
     fn end_lease(&mut self, lease: LeaseId) {
-        self.state.leases.remove(&lease.0);
-        let attached = self.state.keys.iter().filter(|(_, kv)| kv.lease == lease);
-        let attached: Vec<Bytes> = attached.map(|(key, _)| key.clone()).collect();
-        attached.into_iter().for_each(|key| drop(self.remove(&key)));
+        self.leases.insert(lease.0, None);
+        let everything = KeyRange::Span {
+            start: Bytes::new(),
+            end: None,
+        };
+        let mut attached = self.in_range(&everything);
+        attached.retain(|kv| kv.lease == lease);
+        attached.into_iter().for_each(|kv| self.remove(kv));
     }
 
     /// Filters and sorting look at all that is in the range; `count` is of all of it.
     fn range(&self, request: &RangeRequest) -> RangeReply {
-        let mut kvs = in_range(&self.state, &request.range);
+        let mut kvs = self.in_range(&request.range);
         let count = kvs.len() as i64;
         if request.count_only {
             return RangeReply {
@@ -174,14 +241,14 @@ impl Draft {
     }
 
     fn put(&mut self, request: &PutRequest) -> Result<PutReply, Refusal> {
-        let before = self.state.keys.get(&request.key).cloned();
+        let before = self.get(&request.key).cloned();
         if (request.ignore_value || request.ignore_lease) && before.is_none() {
             return Err(Refusal::KeyNotFound);
         }
-        if request.lease != LeaseId::NONE && !self.state.leases.contains_key(&request.lease.0) {
+        if request.lease != LeaseId::NONE && !self.has_lease(request.lease) {
             return Err(Refusal::LeaseNotFound);
         }
-        let revision = self.state.revision + 1;
+        let revision = self.before.revision + 1;
         let mut after = KeyValue {
             key: request.key.clone(),
             value: request.value.clone(),
@@ -200,7 +267,8 @@ impl Draft {
                 after.lease = before.lease;
             }
         }
-        self.state.keys.insert(request.key.clone(), after.clone());
+        let key = request.key.clone();
+        self.written.insert(key, Some(after.clone()));
         self.changes.push(Change {
             kind: ChangeKind::Put,
             kv: after,
@@ -212,8 +280,8 @@ impl Draft {
     }
 
     fn delete(&mut self, request: &DeleteRangeRequest) -> DeleteRangeReply {
-        let found = in_range(&self.state, &request.range);
-        found.iter().for_each(|kv| drop(self.remove(&kv.key)));
+        let found = self.in_range(&request.range);
+        found.iter().cloned().for_each(|kv| self.remove(kv));
         let deleted = found.len() as i64;
         DeleteRangeReply {
             deleted,
@@ -221,21 +289,18 @@ impl Draft {
         }
     }
 
-    fn remove(&mut self, key: &Bytes) -> Option<KeyValue> {
-        let before = self.state.keys.remove(key)?;
-        let mod_revision = self.state.revision + 1;
+    fn remove(&mut self, before: KeyValue) {
+        self.written.insert(before.key.clone(), None);
         let kv = KeyValue {
-            key: key.clone(),
-            mod_revision,
+            key: before.key.clone(),
+            mod_revision: self.before.revision + 1,
             ..KeyValue::default()
         };
-        let prev_kv = Some(before.clone());
         self.changes.push(Change {
             kind: ChangeKind::Delete,
             kv,
-            prev_kv,
+            prev_kv: Some(before),
         });
-        Some(before)
     }
 
     fn txn(&mut self, request: &TxnRequest) -> Result<TxnReply, Refusal> {
@@ -259,14 +324,14 @@ impl Draft {
             // etcd leaves the header of a nested transaction empty.
             reply.revisions.push(match op {
                 Op::Txn(_) => 0,
-                _ => self.state.revision + i64::from(!self.changes.is_empty()),
+                _ => self.before.revision + i64::from(!self.changes.is_empty()),
             });
         }
         Ok(reply)
     }
 
     fn holds(&self, compare: &Compare) -> bool {
-        let found = in_range(&self.before, &compare.range);
+        let found = in_range(self.before, &compare.range);
         if found.is_empty() {
             // A key that is not there has zeros everywhere, but no value to compare.
             return match compare.target {
@@ -279,8 +344,14 @@ impl Draft {
 }
 
 fn in_range(state: &State, range: &KeyRange) -> Vec<KeyValue> {
-    let found = state.keys.iter().filter(|(key, _)| range.contains(key));
-    found.map(|(_, kv)| kv.clone()).collect()
+    match range {
+        KeyRange::One(key) => state.keys.get(key).cloned().into_iter().collect(),
+        KeyRange::Span { start, .. } => {
+            let found = state.keys.range(start.clone()..);
+            let found = found.take_while(|(key, _)| range.contains(key));
+            found.map(|(_, kv)| kv.clone()).collect()
+        }
+    }
 }
 
 /// Zero is no bound.

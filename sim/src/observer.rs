@@ -9,12 +9,16 @@ use crate::check::logs::Voters;
 use crate::check::steps::{Place, Step, Steps, What};
 use crate::disk::Platter;
 use crate::history::Revisions;
+use crate::insight::Insight;
 use crate::ledger::Ledger;
+use crate::profile::{self, Part};
 use crate::store::Vault;
+use crate::time;
 use crate::trace::{self, EngineNode, Value};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::{self, Write as _};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Metadata, Subscriber};
@@ -31,6 +35,9 @@ struct Observed {
     vaults: Vec<Vault>,
     steps: Steps,
     ledger: Ledger,
+    /// When each member's process started, and when one told that it leads.
+    starts: BTreeMap<usize, Vec<Duration>>,
+    elections: Vec<Duration>,
     /// Who led last, as each member told.
     leading: BTreeMap<usize, bool>,
 }
@@ -49,6 +56,8 @@ pub fn start(checks: &[Check], vaults: Vec<Vault>) {
         vaults,
         steps: Steps::new(checks),
         ledger: Ledger::default(),
+        starts: BTreeMap::new(),
+        elections: Vec::new(),
         leading: BTreeMap::new(),
     };
     OBSERVED.set(Some(observed));
@@ -66,7 +75,10 @@ pub fn name_member(engine_node: EngineNode, member: usize, id: u64, platter: Pla
 
 /// A member's process starts.
 pub fn started(member: usize) {
-    with(|observed| observed.step(member, What::Started));
+    with(|observed| {
+        observed.starts.entry(member).or_default().push(time::now());
+        observed.step(member, What::Started);
+    });
 }
 
 /// A member's process is gone, and with it what it said of its role. Its disk has lost what it was
@@ -83,6 +95,15 @@ pub fn died(member: usize) {
 /// What the invariants found.
 pub fn violations() -> Vec<Violation> {
     with(|observed| observed.steps.violations().to_vec())
+}
+
+/// When members started and led.
+pub fn insight() -> Insight {
+    with(|observed| Insight {
+        starts: observed.starts.clone(),
+        elections: observed.elections.clone(),
+        ..Insight::default()
+    })
 }
 
 /// The changes of every revision up to `last`, as members applied them.
@@ -174,6 +195,7 @@ impl Observed {
                 node,
                 last_log_index,
             };
+            self.elections.push(time::now());
             self.step(member, what);
             trace::mark("leader.elected");
         } else if led {
@@ -274,6 +296,7 @@ fn hear_step(said: &SaidStep) {
         *field = (name, Value::Text(text));
     }
     trace::record(said.kind(), fields);
+    let _part = profile::enter(Part::Steps);
     with(|observed| {
         let member = trace::engine_node().and_then(|node| observed.members.get(&node).copied());
         if let Some(member) = member {

@@ -1,12 +1,15 @@
 //! One run: faults under load, then healing, then the verdict.
 
+use crate::audit;
 use crate::check::hash_equal::{self, HashKv};
-use crate::check::{self, Check, Clocks, Violation, durable, lease, linearizable, watch};
+use crate::check::{self, Check, Clocks, Finding, Violation};
+use crate::check::{compaction, durable, lease, linearizable, serializable, watch};
 use crate::cluster::{self, Cluster};
 use crate::fault::World;
 use crate::history::{History, Operation, Request, Revisions, Watched};
+use crate::insight::Insight;
 use crate::observer;
-use crate::protocol::Method;
+use crate::profile::{self, Part};
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::scenario::settings::Initial;
@@ -20,9 +23,8 @@ use crate::workload;
 use crate::workload::ops;
 use crate::workload::watch::follow;
 use bytes::Bytes;
-use detcd_core::api::{KeyRange, PutRequest, RangeRequest};
-use detcd_wire::etcdserverpb as pb;
-use std::collections::BTreeMap;
+use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::sync::watch as tokio_watch;
@@ -69,6 +71,8 @@ struct Run<'a> {
     /// The numbers of each workload's clients.
     of_workloads: Vec<RangeInclusive<u32>>,
     violations: Vec<Violation>,
+    /// When the last fault was over.
+    calm_since: Option<Duration>,
 }
 
 impl<'a> Run<'a> {
@@ -89,6 +93,7 @@ impl<'a> Run<'a> {
             cluster,
             of_workloads: Vec::new(),
             violations: Vec::new(),
+            calm_since: None,
         }
     }
 
@@ -114,6 +119,8 @@ impl<'a> Run<'a> {
             workload.inner().start(name, &mut self.clients);
             self.of_workloads.push(first..=self.clients.count());
         }
+        let (node, client) = self.clients.steady_client("hashes");
+        node.spawn(audit::sample_hashes(client, self.cluster.members()));
         true
     }
 
@@ -157,6 +164,7 @@ impl<'a> Run<'a> {
             }
             timeline.advance(time::now(), &mut self.cluster);
         }
+        self.calm_since = Some(time::now());
         for work in self.clients.working() {
             match madsim::time::timeout(self.left(), work).await {
                 Ok(done) => done.expect("a client's panic ends the run"),
@@ -297,8 +305,16 @@ impl<'a> Run<'a> {
                 self.violations.push(Violation::new(Check::HashEqual, what));
             }
         }
+        let mut insight = observer::insight();
+        self.compare_keys(&mut insight, last).await;
         self.finish_followers(last).await;
         let mut history = self.clients.journal().read();
+        history.insight = Insight {
+            calm_since: self.calm_since,
+            election_timeout: self.plan.cluster().election_ms.millis(),
+            hashes: history.insight.hashes,
+            ..insight
+        };
         history
             .watchers
             .iter_mut()
@@ -352,48 +368,63 @@ impl<'a> Run<'a> {
         for member in 0..self.cluster.members() {
             let (node, mut client) = self.clients.steady_client("audit");
             client.go_to(member);
-            let ask = async move {
-                let request = pb::HashKvRequest { revision };
-                client
-                    .call::<pb::HashKvResponse>(Method::HashKv, &request, SERVE_MAX)
-                    .await
-            };
-            match node
-                .spawn(ask)
-                .await
-                .expect("an auditor's panic ends the run")
-            {
-                Ok(answer) => hashes.push(HashKv {
-                    member,
-                    revision,
-                    compact_revision: answer.compact_revision,
-                    hash: answer.hash,
-                }),
-                Err(error) => {
-                    let what = format!("member {} does not tell its hash: {error:?}", member + 1);
+            let ask = async move { audit::hash(&client, member, revision, SERVE_MAX).await };
+            let answer = node.spawn(ask).await;
+            match answer.expect("an auditor's panic ends the run") {
+                Some(hash) => hashes.push(hash),
+                None => {
+                    let what = format!("member {} does not tell its hash", member + 1);
                     self.violations.push(Violation::new(Check::Serves, what));
                 }
             }
         }
-        if self.wants(Check::HashEqual) {
-            self.violations.extend(hash_equal::check(&hashes));
-        }
         let compacted = hashes.iter().map(|hash| hash.compact_revision);
-        compacted.max().unwrap_or(0).max(0)
+        let compacted = compacted.max().unwrap_or(0).max(0);
+        let journal = self.clients.journal();
+        journal.note(|history| history.insight.hashes.extend(hashes));
+        compacted
+    }
+
+    /// Has every member tell all keys at the last revision, and the cluster their leases.
+    async fn compare_keys(&mut self, insight: &mut Insight, last: i64) {
+        for member in 0..self.cluster.members() {
+            let (node, mut client) = self.clients.steady_client("audit");
+            client.go_to(member);
+            let told = node.spawn(async move { audit::keys(&client, last).await });
+            let Some(told) = told.await.expect("an auditor's panic ends the run") else {
+                let what = format!("member {} does not tell its keys", member + 1);
+                self.violations.push(Violation::new(Check::Serves, what));
+                continue;
+            };
+            match &insight.keys {
+                Some(first) if *first != told => {
+                    let what = format!("member {} tells of other keys than another", member + 1);
+                    let finding = Finding::new(what).member(member).revision(last);
+                    self.violations.push(finding.of(Check::HashEqual));
+                }
+                _ => insight.keys = Some(told),
+            }
+        }
+        let keys = insight.keys.iter().flat_map(BTreeMap::values);
+        let mut leases: BTreeSet<LeaseId> = keys.map(|kv| kv.lease).collect();
+        leases.remove(&LeaseId::NONE);
+        for id in leases {
+            let (node, client) = self.clients.steady_client("audit");
+            let told = node.spawn(async move { audit::lease(&client, id, last).await });
+            let Some(told) = told.await.expect("an auditor's panic ends the run") else {
+                // Leases end while they are asked for: what was told so far says nothing then.
+                insight.leases.clear();
+                return;
+            };
+            insight.leases.push(told);
+        }
     }
 
     /// The changes that a member holds, from revision `start` on, by watching.
     async fn tell_revisions(&mut self, member: usize, start: i64, last: i64) -> Option<Revisions> {
         let (node, mut client) = self.clients.steady_client("audit");
         client.go_to(member);
-        let seen = Watched {
-            name: client.name().to_owned(),
-            range: ops::prefix(""),
-            prev_kv: false,
-            start,
-            responses: Vec::new(),
-            progress: Vec::new(),
-        };
+        let seen = Watched::new(client.name(), ops::prefix(""), start);
         let (_, until) = tokio_watch::channel(Some(last));
         let work = async move { follow(client, seen, Times::initial("5s"), until).await };
         let seen = madsim::time::timeout(SERVE_MAX, node.spawn(work))
@@ -428,6 +459,7 @@ impl<'a> Run<'a> {
         if history.revisions.is_empty() {
             return;
         }
+        let _part = profile::enter(Part::History);
         let clocks = self.clocks();
         for (check, judge) in check::OF_WORKLOADS {
             if self.wants(*check) {
@@ -437,8 +469,20 @@ impl<'a> Run<'a> {
         if self.wants(Check::Durable) {
             self.violations.extend(durable::check(history));
         }
-        if self.wants(Check::Linearizable) {
-            self.violations.extend(linearizable::check(history));
+        if self.wants(Check::Linearizable) || self.wants(Check::CheckersAgree) {
+            let found = linearizable::check(history).into_iter();
+            let wanted: Vec<Violation> = found.filter(|it| self.wants(it.check)).collect();
+            self.violations.extend(wanted);
+        }
+        if self.wants(Check::Serializable) {
+            self.violations.extend(serializable::check(history));
+        }
+        if self.wants(Check::Compaction) {
+            self.violations.extend(compaction::check(history));
+        }
+        if self.wants(Check::HashEqual) {
+            self.violations
+                .extend(hash_equal::check(&history.insight.hashes));
         }
         if self.wants(Check::Watch) {
             self.violations.extend(watch::check(history));

@@ -5,7 +5,8 @@
 //! persist is kept: a crash goes back to one of them.
 
 use crate::disk::Loss;
-use crate::rng::{Rng, fnv_on};
+use crate::profile::{self, Part};
+use crate::rng::Rng;
 use crate::time;
 use crate::trace;
 use bytes::Bytes;
@@ -45,11 +46,8 @@ fn is_replicated(table: Table) -> bool {
 }
 
 fn row_hash(table: Table, key: &[u8], value: &[u8]) -> u64 {
-    let hash = fnv_on(fnv_on(0, &[table as u8]), &(key.len() as u64).to_le_bytes());
-    // The sum of FNV hashes alone would be weak: neighbouring rows differ in few bits.
-    fnv_on(fnv_on(hash, key), value)
-        .wrapping_mul(0x9e37_79b9_7f4a_7c15)
-        .rotate_left(29)
+    let hash = trace::mix_bytes(trace::mix(0, table as u64), key);
+    trace::mix_bytes(hash, value)
 }
 
 impl Tables {
@@ -82,6 +80,7 @@ impl Tables {
     }
 
     fn apply_all(&mut self, batch: Batch) {
+        let _part = profile::enter(Part::Storage);
         batch.writes.into_iter().for_each(|write| self.apply(write));
     }
 }
@@ -247,9 +246,9 @@ impl Store for SimStore {
         let mut state = self.state()?;
         let mut hash = 0;
         for Write { table, key, value } in &batch.writes {
-            let tag = [*table as u8, u8::from(value.is_some())];
-            hash = fnv_on(fnv_on(hash, &tag), key);
-            hash = fnv_on(hash, value.as_deref().unwrap_or_default());
+            let tag = u64::from(*table as u8) * 2 + u64::from(value.is_some());
+            hash = trace::mix(trace::mix_bytes(hash, key), tag);
+            hash = trace::mix_bytes(hash, value.as_deref().unwrap_or_default());
         }
         trace::event(
             "store.write",

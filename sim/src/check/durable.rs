@@ -4,20 +4,32 @@ use super::{Check, Finding, Violation};
 use crate::history::{History, Operation, Reply, Request, text};
 use crate::model::State;
 use bytes::Bytes;
-use detcd_core::api::{Op, OpReply, TxnReply, TxnRequest};
+use detcd_core::api::{KeyValue, Op, OpReply, TxnReply, TxnRequest};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// How many keys that differ are told; a lost tail of the log takes many with it.
+const DIFFERENCES_MAX: usize = 5;
 
 pub fn check(history: &History) -> Vec<Violation> {
-    let last = history
-        .revisions
-        .values()
-        .fold(State::empty(), |state, changes| state.follow(changes));
+    let mut applied = State::empty();
+    for changes in history.revisions.values() {
+        applied.advance(changes);
+    }
     let mut violations = Vec::new();
+    let told = history.insight.keys.as_ref();
+    if let Some(told) = told {
+        violations.extend(differences(&applied, told).take(DIFFERENCES_MAX));
+    }
+    let last = |key: &Bytes| match told {
+        Some(told) => told.get(key),
+        None => applied.keys.get(key),
+    };
     for operation in &history.operations {
         let Some((revision, reply)) = operation.done() else {
             continue;
         };
         for (key, value) in put(&operation.request, reply) {
-            if let Some(why) = missing(&last, history, &key, &value, revision) {
+            if let Some(why) = missing(last(&key), history, &key, &value, revision) {
                 violations.push(lost(&why, operation));
             }
         }
@@ -31,16 +43,43 @@ pub fn check(history: &History) -> Vec<Violation> {
     violations
 }
 
+/// Where the healed cluster's keys are not those that its members had applied.
+fn differences<'a>(
+    applied: &'a State,
+    told: &'a BTreeMap<Bytes, KeyValue>,
+) -> impl Iterator<Item = Violation> + 'a {
+    let keys: BTreeSet<&Bytes> = applied.keys.keys().chain(told.keys()).collect();
+    let different = keys
+        .into_iter()
+        .filter(|key| applied.keys.get(*key) != told.get(*key));
+    let told_of = |kv: Option<&KeyValue>| match kv {
+        Some(kv) => format!("{} at revision {}", text(&kv.value), kv.mod_revision),
+        None => "nothing".to_owned(),
+    };
+    different.map(move |key| {
+        let (was, is) = (applied.keys.get(key), told.get(key));
+        let what = format!(
+            "{} was last applied as {}, and in the end the cluster tells of {}",
+            text(key),
+            told_of(was),
+            told_of(is)
+        );
+        let revisions = was.into_iter().chain(is).map(|kv| kv.mod_revision);
+        let finding = revisions.fold(Finding::new(what), Finding::revision);
+        finding.of(Check::Durable)
+    })
+}
+
 /// Why an acknowledged value is neither there nor replaced.
 fn missing(
-    last: &State,
+    last: Option<&KeyValue>,
     history: &History,
     key: &Bytes,
     value: &Bytes,
     revision: i64,
 ) -> Option<String> {
     let key_text = text(key);
-    match last.keys.get(key) {
+    match last {
         Some(kv) if kv.mod_revision > revision => None,
         Some(kv) if kv.mod_revision == revision && kv.value == *value => None,
         Some(kv) if kv.mod_revision == revision => Some(format!(

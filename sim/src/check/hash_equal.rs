@@ -1,6 +1,8 @@
-//! Members that are equally far have equal hashes of their key spaces (etcd's HashKV).
+//! Hashes of the key space (etcd's HashKV) at equal revisions and compactions are equal, whichever
+//! member tells of them, and whenever.
 
 use super::{Check, Finding, Violation};
+use std::collections::BTreeMap;
 
 /// One member's answer to HashKV.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,27 +14,18 @@ pub struct HashKv {
 }
 
 pub fn check(hashes: &[HashKv]) -> Vec<Violation> {
-    let Some(first) = hashes.first() else {
-        return Vec::new();
-    };
-    let same = |other: &&HashKv| {
-        let HashKv {
-            revision,
-            compact_revision,
-            hash,
-            ..
-        } = other;
-        (*revision, *compact_revision, *hash)
-            != (first.revision, first.compact_revision, first.hash)
-    };
-    let different = hashes.iter().filter(same);
-    different
-        .map(|other| {
-            let finding = Finding::new(format!("{first} and {other} differ"));
-            let finding = finding.member(first.member).member(other.member);
-            finding.revision(first.revision).of(Check::HashEqual)
-        })
-        .collect()
+    let mut first_of: BTreeMap<(i64, i64), &HashKv> = BTreeMap::new();
+    let mut violations = Vec::new();
+    for hash in hashes {
+        let key = (hash.revision, hash.compact_revision);
+        let first = *first_of.entry(key).or_insert(hash);
+        if first.hash != hash.hash {
+            let finding = Finding::new(format!("{first} and {hash} differ"));
+            let finding = finding.member(first.member).member(hash.member);
+            violations.push(finding.revision(hash.revision).of(Check::HashEqual));
+        }
+    }
+    violations
 }
 
 impl std::fmt::Display for HashKv {
@@ -55,15 +48,34 @@ impl std::fmt::Display for HashKv {
 mod tests {
     use super::*;
 
+    fn of(member: usize, revision: i64, compact_revision: i64, hash: u32) -> HashKv {
+        HashKv {
+            member,
+            revision,
+            compact_revision,
+            hash,
+        }
+    }
+
+    #[test]
+    fn different_revisions_and_compactions_have_different_hashes() {
+        let hashes = [
+            of(0, 9, -1, 1),
+            of(1, 9, -1, 1),
+            of(1, 9, 5, 2),
+            of(2, 8, -1, 3),
+        ];
+        assert!(check(&hashes).is_empty());
+    }
+
     #[test]
     fn one_that_differs_is_seen() {
-        let of = |member, hash| HashKv {
-            member,
-            revision: 9,
-            compact_revision: 0,
-            hash,
-        };
-        assert!(check(&[of(0, 1), of(1, 1), of(2, 1)]).is_empty());
-        assert_eq!(check(&[of(0, 1), of(1, 2), of(2, 1)]).len(), 1);
+        assert_eq!(
+            check(&[of(0, 9, -1, 1), of(1, 9, -1, 2), of(2, 9, -1, 1)]).len(),
+            1
+        );
+        // Long after another told of it, and under a compaction.
+        let hashes = [of(0, 9, 5, 1), of(0, 12, 5, 4), of(0, 9, 5, 2)];
+        assert_eq!(check(&hashes).len(), 1);
     }
 }

@@ -1,13 +1,21 @@
 //! Leases, as their clients see them:
 //! - none ends before its time-to-live is over, counted from the call of the last keepalive that
 //!   was answered with one, by the fastest clock of the run;
-//! - none lasts for ever once nobody keeps it alive;
-//! - none that has ended can be kept alive, and a lease that the cluster does not know any more
-//!   has no keys.
+//! - none lasts for ever once nobody keeps it alive, and once no fault is under way none lasts
+//!   longer than its time-to-live, an election timeout and [`LATE_MAX`], counted from its last
+//!   renewal or from the last election, which gives every lease its whole time anew;
+//! - none that has ended or was revoked can be kept alive, and a lease that the cluster does not
+//!   know any more has no keys;
+//! - in the end keys and leases agree on which is attached to which.
 
 use super::{Check, Finding, Violation};
-use crate::history::{History, LeaseLife};
+use crate::history::{History, LeaseLife, Request, text};
+use detcd_core::api::{LeaseId, Millis};
+use detcd_core::lease::ttl_min;
 use std::time::Duration;
+
+/// What a revoke may take beyond its time, in calm.
+pub const LATE_MAX: Duration = Duration::from_secs(2);
 
 /// What the run's clocks did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -20,8 +28,13 @@ pub struct Clocks {
 
 pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
     let lives = history.leases.iter();
-    lives
-        .filter_map(|life| problem(life, clocks).map(|what| (life, what)))
+    let problems = lives.filter_map(|life| {
+        let what = problem(life, clocks)
+            .or_else(|| late(history, life))
+            .or_else(|| kept_after_revoke(history, life))?;
+        Some((life, what))
+    });
+    let mut violations: Vec<Violation> = problems
         .map(|(life, what)| {
             let (client, id) = (life.client, life.id.0);
             let what = format!("lease {id:x} of client {client}: {what}");
@@ -31,7 +44,92 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
                 None => finding.of(Check::Lease),
             }
         })
-        .collect()
+        .collect();
+    violations.extend(detached(history));
+    violations
+}
+
+/// When the client knows that the log had this request; `None` if it was not answered.
+fn answered(history: &History, request: &Request) -> Option<Duration> {
+    let mut operations = history.operations.iter();
+    let done = operations.find(|it| it.request == *request && it.done().is_some())?;
+    Some(done.ended)
+}
+
+/// A key that was seen long after its lease was over.
+fn late(history: &History, life: &LeaseLife) -> Option<String> {
+    let insight = &history.insight;
+    let calm_since = insight.calm_since.filter(|_| !life.revoked)?;
+    let grant = Request::LeaseGrant {
+        id: life.id,
+        ttl: life.ttl,
+    };
+    let granted = answered(history, &grant)?;
+    let renewals = life.keep_alives.iter().filter(|it| it.ttl > 0);
+    let renewed = renewals.map(|it| it.ended).max().unwrap_or(granted);
+    let election_timeout = insight.election_timeout;
+    let ttl = life
+        .ttl
+        .max(ttl_min(Millis(election_timeout.as_millis() as u64)));
+    let seen = *life.seen.last()?;
+    let elections = insight.elections.iter().filter(|at| **at <= seen);
+    let elected = elections.max().copied().unwrap_or_default();
+    let since = granted.max(renewed).max(calm_since).max(elected);
+    let end = since + Duration::from_secs(ttl as u64) + election_timeout + LATE_MAX;
+    (seen > end).then(|| {
+        format!("its {ttl} s began at {since:?} at the latest, and its key was there at {seen:?}")
+    })
+}
+
+/// A keepalive that was answered with time although the lease had been revoked.
+fn kept_after_revoke(history: &History, life: &LeaseLife) -> Option<String> {
+    let revoked = answered(history, &Request::LeaseRevoke { id: life.id })?;
+    let mut renewals = life.keep_alives.iter().filter(|it| it.ttl > 0);
+    let late = renewals.find(|it| it.called > revoked)?;
+    let called = late.called;
+    Some(format!(
+        "it was revoked at {revoked:?} and kept alive at {called:?}"
+    ))
+}
+
+/// Keys and leases that do not agree in the end.
+fn detached(history: &History) -> Vec<Violation> {
+    let insight = &history.insight;
+    let Some(keys) = &insight.keys else {
+        return Vec::new();
+    };
+    let mut violations = Vec::new();
+    let mut wrong = |what: String| violations.push(Finding::new(what).of(Check::Lease));
+    for told in &insight.leases {
+        let id = told.id.0;
+        let attached = keys.values().filter(|kv| kv.lease == told.id);
+        for kv in attached {
+            if !told.exists || !told.keys.contains(&kv.key) {
+                let key = text(&kv.key);
+                wrong(format!(
+                    "key {key} is attached to lease {id:x}, which does not know it"
+                ));
+            }
+        }
+        for key in &told.keys {
+            if keys.get(key).is_none_or(|kv| kv.lease != told.id) {
+                let key = text(key);
+                wrong(format!(
+                    "lease {id:x} says it has the key {key}, which does not know it"
+                ));
+            }
+        }
+    }
+    let asked = |lease: LeaseId| insight.leases.iter().any(|told| told.id == lease);
+    for kv in keys.values() {
+        if kv.lease != LeaseId::NONE && !insight.leases.is_empty() && !asked(kv.lease) {
+            let (key, id) = (text(&kv.key), kv.lease.0);
+            wrong(format!(
+                "key {key} is attached to lease {id:x}, of which nobody told"
+            ));
+        }
+    }
+    violations
 }
 
 fn problem(life: &LeaseLife, clocks: Clocks) -> Option<String> {
@@ -72,9 +170,10 @@ fn problem(life: &LeaseLife, clocks: Clocks) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::KeepAlive;
+    use crate::history::{KeepAlive, Operation, Outcome, Reply};
+    use crate::insight::Attached;
     use bytes::Bytes;
-    use detcd_core::api::LeaseId;
+    use detcd_core::api::KeyValue;
 
     const TRUE: Clocks = Clocks {
         fastest: 1.0,
@@ -113,6 +212,93 @@ mod tests {
             ..History::default()
         };
         !check(&history, clocks).is_empty()
+    }
+
+    fn operation(called: f64, request: Request, reply: Reply) -> Operation {
+        let (called, ended) = (at(called), at(called + 0.1));
+        Operation {
+            client: 1,
+            member: 0,
+            called,
+            ended,
+            request,
+            outcome: Outcome::Done { revision: 2, reply },
+        }
+    }
+
+    /// Whether a key that is seen this late is found, with the last fault and the last election
+    /// at these times.
+    fn is_late(seen: f64, calm_since: f64, elected: f64) -> bool {
+        let mut life = plain();
+        life.seen.push(at(seen));
+        life.gone = Some(at(seen + 0.1));
+        life.keep_alives.pop();
+        let (id, ttl) = (life.id, life.ttl);
+        let mut history = History {
+            operations: vec![operation(
+                0.0,
+                Request::LeaseGrant { id, ttl },
+                Reply::LeaseGrant,
+            )],
+            leases: vec![life],
+            ..History::default()
+        };
+        history.insight.calm_since = Some(at(calm_since));
+        history.insight.elections = vec![at(elected)];
+        history.insight.election_timeout = at(1.0);
+        !check(&history, TRUE).is_empty()
+    }
+
+    #[test]
+    fn a_key_may_stay_for_its_time_an_election_and_a_little() {
+        assert!(!is_late(8.0, 0.0, 0.0));
+        assert!(is_late(8.2, 0.0, 0.0));
+        assert!(!is_late(8.2, 3.0, 0.0));
+        assert!(!is_late(8.2, 0.0, 3.0));
+        assert!(is_late(9.2, 3.0, 3.0));
+    }
+
+    #[test]
+    fn a_revoked_lease_cannot_be_kept_alive() {
+        let kept = |revoked: f64| {
+            let mut life = plain();
+            life.revoked = true;
+            let revoke = Request::LeaseRevoke { id: life.id };
+            let history = History {
+                operations: vec![operation(revoked, revoke, Reply::LeaseRevoke)],
+                leases: vec![life],
+                ..History::default()
+            };
+            !check(&history, TRUE).is_empty()
+        };
+        assert!(!kept(4.0));
+        assert!(kept(1.0));
+    }
+
+    #[test]
+    fn keys_and_leases_agree_on_what_is_attached() {
+        let key = Bytes::from_static(b"l/1");
+        let kv = KeyValue {
+            key: key.clone(),
+            lease: LeaseId(7),
+            ..KeyValue::default()
+        };
+        let told = |exists, keys: &[&Bytes], kvs: &[&KeyValue]| {
+            let mut history = History::default();
+            let kvs = kvs.iter().map(|kv| (kv.key.clone(), (*kv).clone()));
+            history.insight.keys = Some(kvs.collect());
+            history.insight.leases.push(Attached {
+                id: LeaseId(7),
+                exists,
+                keys: keys.iter().map(|key| (*key).clone()).collect(),
+            });
+            !check(&history, TRUE).is_empty()
+        };
+        assert!(!told(true, &[&key], &[&kv]));
+        assert!(!told(false, &[], &[]));
+        assert!(told(false, &[], &[&kv]));
+        assert!(told(true, &[], &[&kv]));
+        assert!(told(true, &[&key], &[]));
     }
 
     #[test]

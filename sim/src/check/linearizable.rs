@@ -1,6 +1,8 @@
 //! Linearizability, judged twice: by replay in revision order and by a search that knows nothing
-//! of revisions. Both must find the history in order.
+//! of revisions. Both must find the history in order, and what the search cannot explain the
+//! replay must not explain either: it sees all that the search sees, and more.
 
+use super::wing_gong::Searched;
 use super::{Check, Finding, Violation, replay, wing_gong};
 use crate::history::History;
 
@@ -8,14 +10,67 @@ use crate::history::History;
 const TOLD_MAX: usize = 5;
 
 pub fn check(history: &History) -> Vec<Violation> {
-    let replayed = replay::check(history).into_iter().take(TOLD_MAX);
-    let searched = wing_gong::check(history).into_iter().take(TOLD_MAX);
-    let replayed = replayed.map(|finding| by("replay", finding));
-    let searched = searched.map(|finding| by("search", finding));
-    replayed.chain(searched).collect()
+    judge(replay::check(history), wing_gong::check(history))
+}
+
+/// What both judges together come to.
+fn judge(replayed: Vec<Finding>, searched: Searched) -> Vec<Violation> {
+    let mut violations = disagreements(&replayed, &searched);
+    let replayed = replayed.into_iter().take(TOLD_MAX);
+    let searched = searched.unexplained.into_iter().take(TOLD_MAX);
+    violations.extend(replayed.map(|finding| by("replay", finding)));
+    violations.extend(searched.map(|finding| by("search", finding)));
+    violations
 }
 
 fn by(judge: &str, finding: Finding) -> Violation {
     let what = format!("by {judge}: {}", finding.what);
     Finding { what, ..finding }.of(Check::Linearizable)
+}
+
+fn disagreements(replayed: &[Finding], searched: &Searched) -> Vec<Violation> {
+    let mut found: Vec<Finding> = searched.too_wide.clone();
+    if let Some(unexplained) = searched.unexplained.first()
+        && replayed.is_empty()
+    {
+        let what = format!(
+            "the replay explains every answer, but the search does not: {}",
+            unexplained.what
+        );
+        let about = unexplained.about.clone();
+        found.push(Finding { what, about });
+    }
+    let violations = found.into_iter().take(TOLD_MAX);
+    violations
+        .map(|finding| finding.of(Check::CheckersAgree))
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(replayed: usize, unexplained: usize, too_wide: usize) -> Vec<Check> {
+        let findings = |count| vec![Finding::new("wrong"); count];
+        let searched = Searched {
+            unexplained: findings(unexplained),
+            too_wide: findings(too_wide),
+        };
+        let violations = judge(findings(replayed), searched);
+        violations.into_iter().map(|found| found.check).collect()
+    }
+
+    #[test]
+    fn judges_that_agree_are_fine() {
+        assert_eq!(judged(0, 0, 0), []);
+        assert_eq!(judged(1, 1, 0), [Check::Linearizable; 2]);
+        // Revisions tell the replay more than values tell the search.
+        assert_eq!(judged(1, 0, 0), [Check::Linearizable]);
+    }
+
+    #[test]
+    fn a_disagreement_is_a_failure_of_its_own() {
+        assert_eq!(judged(0, 1, 0), [Check::CheckersAgree, Check::Linearizable]);
+        assert_eq!(judged(0, 0, 1), [Check::CheckersAgree]);
+    }
 }

@@ -9,6 +9,7 @@ pub mod ack_after_sync;
 pub mod append;
 pub mod bank;
 pub mod commit_monotonic;
+pub mod compaction;
 pub mod cycle;
 pub mod durable;
 pub mod election_safety;
@@ -23,10 +24,12 @@ pub mod log_matching;
 pub mod logs;
 pub mod replay;
 pub mod revision_monotonic;
+pub mod serializable;
 pub mod state_machine_safety;
 pub mod steps;
 #[cfg(test)]
 mod tests;
+pub mod timeline;
 pub mod turns;
 pub mod violation;
 pub mod vote_durable;
@@ -54,6 +57,9 @@ pub enum Check {
     AckAfterSync,
     RevisionMonotonic,
     Linearizable,
+    CheckersAgree,
+    Serializable,
+    Compaction,
     Watch,
     Lease,
     Durable,
@@ -99,6 +105,9 @@ const ALL: &[(&str, Check, Phase)] = &[
         Phase::Always,
     ),
     ("linearizable", Check::Linearizable, Phase::History),
+    ("checkers-agree", Check::CheckersAgree, Phase::History),
+    ("serializable", Check::Serializable, Phase::History),
+    ("compaction", Check::Compaction, Phase::History),
     ("watch", Check::Watch, Phase::History),
     ("lease", Check::Lease, Phase::History),
     ("durable", Check::Durable, Phase::History),

@@ -7,76 +7,111 @@
 //!   a lease that ended), each of which is used at most once;
 //! - every read shows the model's state at its revision;
 //! - the order respects real time: what returned before another began comes before it.
+//!
+//! Serializable reads are [`super::serializable`]'s.
 
 use super::Finding;
+use super::timeline::Timeline;
 use crate::history::{History, Operation, Reply, Request};
-use crate::model::{Refusal, State};
-use detcd_core::api::{Change, LeaseId};
+use crate::model::Refusal;
+use detcd_core::api::{Change, ChangeKind, LeaseId, Op};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
-/// What is wrong with the history, in words; nothing if it is linearizable.
+/// What is wrong with the history; nothing if it is linearizable.
 pub fn check(history: &History) -> Vec<Finding> {
-    let mut replay = Replay::new(history);
-    replay.attribute_revisions();
+    let mut replay = Replay::of(history);
     if replay.problems.is_empty() {
-        replay.check_replies();
-        replay.check_real_time();
+        let is_linearizable = |operation: &&Operation| !operation.request.is_serializable();
+        let answered: Vec<&Operation> = history.operations.iter().filter(is_linearizable).collect();
+        replay.problems.extend(wrong_answers(history, &answered));
+        replay.problems.extend(stale(&answered));
+        replay.problems.extend(replay.early(&answered));
     }
     replay.problems
 }
 
-struct Replay<'a> {
+/// Which operation made which revision.
+pub(super) struct Replay<'a> {
     history: &'a History,
-    /// The state at revision 1, 2, ...
-    states: Vec<State>,
+    /// The last revision of the store.
+    last: i64,
     /// When the write of each revision was called, where that is known.
     called: BTreeMap<i64, Duration>,
     problems: Vec<Finding>,
 }
 
 impl<'a> Replay<'a> {
-    fn new(history: &'a History) -> Replay<'a> {
-        let mut states = vec![State::empty()];
-        let mut problems = Vec::new();
-        for (revision, changes) in &history.revisions {
-            let last = states.last().expect("there is a first state");
-            if *revision != last.revision + 1 {
-                let last = last.revision;
+    pub(super) fn of(history: &'a History) -> Replay<'a> {
+        let mut replay = Replay {
+            history,
+            last: 1,
+            called: BTreeMap::new(),
+            problems: Vec::new(),
+        };
+        for revision in history.revisions.keys() {
+            if *revision != replay.last + 1 {
+                let last = replay.last;
                 let what = format!("after revision {last} comes {revision} in the final state");
-                problems.push(Finding::new(what).revision(*revision));
+                replay.problems.push(Finding::new(what).revision(*revision));
                 break;
             }
-            states.push(last.follow(changes));
+            replay.last = *revision;
         }
-        Replay {
-            history,
-            states,
-            called: BTreeMap::new(),
-            problems,
-        }
+        replay.attribute_revisions();
+        replay
     }
 
-    fn last_revision(&self) -> i64 {
-        self.states.len() as i64
-    }
-
-    fn state(&self, revision: i64) -> Option<&State> {
-        self.states.get(usize::try_from(revision - 1).ok()?)
-    }
-
-    /// The state just before `revision`, with the leases that `request` needs: leases make no
-    /// revisions, so whether one existed at that moment is the lease check's business.
-    fn state_before(&self, revision: i64, request: &Request) -> Option<State> {
-        let mut state = self.state(revision - 1)?.clone();
-        for lease in leases_of(request) {
-            state.leases.insert(lease.0, 0);
-        }
-        Some(state)
-    }
-
-    /// Finds out which operation made each revision.
     fn attribute_revisions(&mut self) {
+        let makers = self.makers();
+        let mut timeline = Timeline::of(self.history);
+        let mut unexplained: Vec<Unexplained<'a>> = Vec::new();
+        let unknown = self.unknown_writes();
+        let bounds = self.bounds();
+        for (revision, changes) in self.history.revisions.range(..=self.last) {
+            let before = timeline.at(revision - 1).expect("there are no gaps");
+            if let Some(operation) = makers.get(revision) {
+                self.called.insert(*revision, operation.called);
+                let (made, _) = before.outcome(&operation.request, &leases_of(&operation.request));
+                if !same_changes(&made, changes) {
+                    let stored = listed(changes);
+                    let what = format!(
+                        "an acknowledged write is not what revision {revision} has: [{stored}]"
+                    );
+                    self.problems.push(Finding::new(what).operation(operation));
+                }
+                continue;
+            }
+            // Who observed this revision or a later one, observed it after its write was called.
+            let bound = bounds.range(revision..).next().map(|(_, bound)| *bound);
+            let could = |operation: &&(usize, &Operation)| {
+                bound.is_none_or(|bound| operation.1.called <= bound)
+                    && may_make(&operation.1.request, changes)
+                    && same_changes(
+                        &before
+                            .outcome(&operation.1.request, &leases_of(&operation.1.request))
+                            .0,
+                        changes,
+                    )
+            };
+            let candidates = unknown.iter().filter(could);
+            let lease = changes
+                .first()
+                .and_then(|first| before.keys.get(&first.kv.key));
+            let lease = lease.map_or(LeaseId::NONE, |kv| kv.lease);
+            unexplained.push(Unexplained {
+                revision: *revision,
+                changes,
+                candidates: candidates.map(|(index, _)| *index).collect(),
+                is_end_of_lease: lease != LeaseId::NONE
+                    && same_changes(&before.lease_end(lease), changes),
+            });
+        }
+        self.attribute_to_unknown(&unexplained);
+    }
+
+    /// The answered writes by the revisions that they say they made.
+    fn makers(&mut self) -> BTreeMap<i64, &'a Operation> {
         let mut makers: BTreeMap<i64, &Operation> = BTreeMap::new();
         for operation in &self.history.operations {
             let Some((revision, reply)) = operation.done() else {
@@ -85,30 +120,29 @@ impl<'a> Replay<'a> {
             if !changes_something(&operation.request, reply) {
                 continue;
             }
-            if revision > self.last_revision() {
-                let last = self.last_revision();
-                let problem = format!("an acknowledged write is lost, the store ends at {last}");
-                self.problem(problem, operation);
+            if revision > self.last {
+                let last = self.last;
+                let what = format!("an acknowledged write is lost, the store ends at {last}");
+                self.problems.push(Finding::new(what).operation(operation));
             } else if let Some(other) = makers.insert(revision, operation) {
                 let what = format!("two writes claim revision {revision}");
                 let finding = Finding::new(what).operation(other).operation(operation);
                 self.problems.push(finding);
             }
         }
-        let mut unexplained: Vec<(i64, &[Change])> = Vec::new();
-        for (revision, changes) in &self.history.revisions {
-            match makers.get(revision) {
-                Some(operation) => {
-                    self.called.insert(*revision, operation.called);
-                    self.check_changes(*revision, operation, changes);
-                }
-                None => unexplained.push((*revision, changes)),
-            }
-        }
-        self.attribute_to_unknown(&unexplained);
+        makers
     }
 
-    /// For each revision, when it was first known to be reached: its write was called before.
+    fn unknown_writes(&self) -> Vec<(usize, &'a Operation)> {
+        let operations = self.history.operations.iter().enumerate();
+        let is_unknown =
+            |operation: &Operation| operation.request.is_write() && operation.returned().is_none();
+        operations
+            .filter(|(_, operation)| is_unknown(operation))
+            .collect()
+    }
+
+    /// For each revision that was seen, when it or a later one was first known to be reached.
     fn bounds(&self) -> BTreeMap<i64, Duration> {
         let mut bounds: BTreeMap<i64, Duration> = BTreeMap::new();
         for operation in &self.history.operations {
@@ -117,150 +151,37 @@ impl<'a> Replay<'a> {
                 *bound = operation.ended.min(*bound);
             }
         }
-        bounds
-    }
-
-    fn check_changes(&mut self, revision: i64, operation: &Operation, changes: &[Change]) {
-        let Some(before) = self.state_before(revision, &operation.request) else {
-            return;
-        };
-        let made = before.apply(&operation.request).changes;
-        if !same_changes(&made, changes) {
-            let stored: Vec<String> = changes.iter().map(ToString::to_string).collect();
-            let stored = stored.join(", ");
-            let problem =
-                format!("an acknowledged write is not what revision {revision} has: [{stored}]");
-            self.problem(problem, operation);
+        let mut earliest = Duration::MAX;
+        for bound in bounds.values_mut().rev() {
+            earliest = earliest.min(*bound);
+            *bound = earliest;
         }
+        bounds
     }
 
     /// Finds a write of unknown outcome for each revision that no answered write made, each
     /// write for one revision at most.
-    fn attribute_to_unknown(&mut self, revisions: &[(i64, &[Change])]) {
-        let bounds = self.bounds();
+    fn attribute_to_unknown(&mut self, revisions: &[Unexplained<'_>]) {
         let candidates: Vec<Vec<usize>> = revisions
             .iter()
-            .map(|(revision, changes)| self.candidates(*revision, changes, &bounds))
+            .map(|unexplained| unexplained.candidates.clone())
             .collect();
         let makers = assign(&candidates);
-        for ((revision, changes), maker) in revisions.iter().zip(makers) {
+        for (unexplained, maker) in revisions.iter().zip(makers) {
+            let revision = unexplained.revision;
             if let Some(maker) = maker {
-                self.called
-                    .insert(*revision, self.history.operations[maker].called);
-            } else if !self.is_end_of_lease(*revision, changes) {
-                let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
-                let changes = changes.join(", ");
+                let called = self.history.operations[maker].called;
+                self.called.insert(revision, called);
+            } else if !unexplained.is_end_of_lease {
+                let changes = listed(unexplained.changes);
                 let what = format!("nobody asked for revision {revision}: [{changes}]");
-                self.problems.push(Finding::new(what).revision(*revision));
+                self.problems.push(Finding::new(what).revision(revision));
             }
         }
     }
 
-    /// The writes of unknown outcome that may have made this revision.
-    fn candidates(
-        &self,
-        revision: i64,
-        changes: &[Change],
-        bounds: &BTreeMap<i64, Duration>,
-    ) -> Vec<usize> {
-        // Who observed this revision or a later one, observed it after its write was called.
-        let bound = bounds.range(revision..).map(|(_, bound)| *bound).min();
-        let operations = self.history.operations.iter().enumerate();
-        operations
-            .filter(|(_, operation)| operation.request.is_write() && operation.returned().is_none())
-            .filter(|(_, operation)| bound.is_none_or(|bound| operation.called <= bound))
-            .filter(|(_, operation)| {
-                let before = self.state_before(revision, &operation.request);
-                before.is_some_and(|before| {
-                    same_changes(&before.apply(&operation.request).changes, changes)
-                })
-            })
-            .map(|(index, _)| index)
-            .collect()
-    }
-
-    fn is_end_of_lease(&self, revision: i64, changes: &[Change]) -> bool {
-        let Some(before) = self.state(revision - 1) else {
-            return false;
-        };
-        let lease = changes
-            .first()
-            .and_then(|change| before.keys.get(&change.kv.key));
-        let lease = lease.map_or(LeaseId::NONE, |kv| kv.lease);
-        lease != LeaseId::NONE && same_changes(&before.lease_end(lease), changes)
-    }
-
-    /// Every answer is the model's.
-    fn check_replies(&mut self) {
-        for operation in &self.history.operations {
-            let Some((revision, reply)) = operation.done() else {
-                continue;
-            };
-            let wrote = changes_something(&operation.request, reply);
-            let before = revision - i64::from(wrote);
-            let request = &operation.request;
-            let mut state = match self.state(at_revision(request).unwrap_or(before)) {
-                Some(state) => state.clone(),
-                None => {
-                    let last = self.last_revision();
-                    let problem =
-                        format!("it shows a revision that the store, at {last}, never had");
-                    self.problem(problem, operation);
-                    continue;
-                }
-            };
-            if !matches!(request, Request::LeaseGrant { .. }) {
-                for lease in leases_of(request) {
-                    state.leases.insert(lease.0, 0);
-                }
-            }
-            let expected = state.apply(request).result;
-            if expected.as_ref() != Ok(reply) {
-                let expected = match expected {
-                    Ok(expected) => expected.to_string(),
-                    Err(refusal) => describe(refusal).to_owned(),
-                };
-                let problem = format!("at revision {before} the answer would be: {expected}");
-                self.problem(problem, operation);
-            }
-        }
-    }
-
-    /// No answer is older than what was known before it was asked for, and none newer than what
-    /// was asked for before it was given.
-    fn check_real_time(&mut self) {
-        let mut by_call: Vec<(&Operation, i64, bool)> = Vec::new();
-        for operation in &self.history.operations {
-            if let Some((revision, reply)) = operation.done() {
-                by_call.push((
-                    operation,
-                    revision,
-                    changes_something(&operation.request, reply),
-                ));
-            }
-        }
-        let mut by_end = by_call.clone();
-        by_call.sort_by_key(|(operation, ..)| operation.called);
-        by_end.sort_by_key(|(operation, ..)| operation.ended);
-        let mut ended = by_end.iter().peekable();
-        let mut newest: Option<(i64, &Operation)> = None;
-        for (operation, revision, wrote) in &by_call {
-            while let Some((before, seen, _)) = ended.next_if(|(o, ..)| o.ended < operation.called)
-            {
-                if newest.is_none_or(|(newest, _)| newest < *seen) {
-                    newest = Some((*seen, before));
-                }
-            }
-            let Some((seen, before)) = newest else {
-                continue;
-            };
-            let stale = *revision < seen || (*wrote && *revision == seen);
-            if stale && !operation.request.is_serializable() {
-                let what = "the second is older than what the first had seen before it";
-                let finding = Finding::new(what).operation(before).operation(operation);
-                self.problems.push(finding);
-            }
-        }
+    /// Answers that show a write which was not yet asked for when they were given.
+    pub(super) fn early(&self, operations: &[&Operation]) -> Vec<Finding> {
         let mut latest_call = Duration::ZERO;
         let calls: BTreeMap<i64, Duration> = self
             .called
@@ -270,20 +191,139 @@ impl<'a> Replay<'a> {
                 (*revision, latest_call)
             })
             .collect();
-        for (operation, revision, _) in &by_call {
-            let needed = calls.range(..=*revision).next_back();
-            if needed.is_some_and(|(_, called)| *called > operation.ended) {
-                self.problem(
-                    "it shows a write that was not yet asked for".to_owned(),
-                    operation,
-                );
-            }
+        let is_early = |operation: &&&Operation| {
+            let Some((revision, _)) = operation.done() else {
+                return false;
+            };
+            let needed = calls.range(..=revision).next_back();
+            needed.is_some_and(|(_, called)| *called > operation.ended)
+        };
+        let found = operations.iter().filter(is_early).map(|operation| {
+            Finding::new("it shows a write that was not yet asked for").operation(operation)
+        });
+        found.collect()
+    }
+}
+
+/// A revision that no answered write made.
+struct Unexplained<'a> {
+    revision: i64,
+    changes: &'a [Change],
+    /// The writes of unknown outcome that may have made it.
+    candidates: Vec<usize>,
+    is_end_of_lease: bool,
+}
+
+/// Answers that are not the model's.
+///
+/// Leases make no revisions, so whether one existed at a moment is the lease check's business:
+/// here all that a request needs are there.
+pub(super) fn wrong_answers(history: &History, operations: &[&Operation]) -> Vec<Finding> {
+    let mut by_revision: Vec<(i64, &Operation, &Reply)> = Vec::new();
+    for operation in operations {
+        if let Some((revision, reply)) = operation.done() {
+            let wrote = changes_something(&operation.request, reply);
+            let before = revision - i64::from(wrote);
+            let at = at_revision(&operation.request).unwrap_or(before);
+            by_revision.push((at, operation, reply));
         }
     }
-
-    fn problem(&mut self, what: String, operation: &Operation) {
-        self.problems.push(Finding::new(what).operation(operation));
+    by_revision.sort_by_key(|(at, ..)| *at);
+    let mut timeline = Timeline::of(history);
+    let mut found = Vec::new();
+    for (at, operation, reply) in by_revision {
+        let request = &operation.request;
+        let Some(state) = timeline.at(at) else {
+            let last = timeline.last();
+            let what = format!("it shows a revision that the store, at {last}, never had");
+            found.push(Finding::new(what).operation(operation));
+            continue;
+        };
+        let leases = match request {
+            Request::LeaseGrant { .. } => Vec::new(),
+            _ => leases_of(request),
+        };
+        let (_, expected) = state.outcome(request, &leases);
+        if expected.as_ref() != Ok(reply) {
+            let expected = match expected {
+                Ok(expected) => expected.to_string(),
+                Err(refusal) => describe(refusal).to_owned(),
+            };
+            let what = format!("at revision {at} the answer would be: {expected}");
+            found.push(Finding::new(what).operation(operation));
+        }
     }
+    found
+}
+
+/// Answers that are older than what was known before they were asked for.
+fn stale(operations: &[&Operation]) -> Vec<Finding> {
+    let mut by_call: Vec<(&Operation, i64, bool)> = Vec::new();
+    for operation in operations {
+        if let Some((revision, reply)) = operation.done() {
+            let wrote = changes_something(&operation.request, reply);
+            by_call.push((operation, revision, wrote));
+        }
+    }
+    let mut by_end = by_call.clone();
+    by_call.sort_by_key(|(operation, ..)| operation.called);
+    by_end.sort_by_key(|(operation, ..)| operation.ended);
+    let mut ended = by_end.iter().peekable();
+    let mut newest: Option<(i64, &Operation)> = None;
+    let mut found = Vec::new();
+    for (operation, revision, wrote) in &by_call {
+        while let Some((before, seen, _)) = ended.next_if(|(o, ..)| o.ended < operation.called) {
+            if newest.is_none_or(|(newest, _)| newest < *seen) {
+                newest = Some((*seen, before));
+            }
+        }
+        let Some((seen, before)) = newest else {
+            continue;
+        };
+        if *revision < seen || (*wrote && *revision == seen) {
+            let what = "the second is older than what the first had seen before it";
+            let finding = Finding::new(what).operation(before).operation(operation);
+            found.push(finding);
+        }
+    }
+    found
+}
+
+/// Whether a request may make changes like these at all: quickly said, and never wrongly no.
+fn may_make(request: &Request, changes: &[Change]) -> bool {
+    fn op_may(op: &Op, change: &Change) -> bool {
+        match (op, change.kind) {
+            (Op::Put(put), ChangeKind::Put) => {
+                put.key == change.kv.key && (put.ignore_value || put.value == change.kv.value)
+            }
+            (Op::DeleteRange(delete), ChangeKind::Delete) => delete.range.contains(&change.kv.key),
+            (Op::Txn(txn), _) => {
+                let mut ops = txn.success.iter().chain(&txn.failure);
+                ops.any(|op| op_may(op, change))
+            }
+            _ => false,
+        }
+    }
+    let Some(first) = changes.first() else {
+        return false;
+    };
+    match (request, first.kind) {
+        (Request::Put(put), ChangeKind::Put) => {
+            put.key == first.kv.key && (put.ignore_value || put.value == first.kv.value)
+        }
+        (Request::Delete(delete), ChangeKind::Delete) => delete.range.contains(&first.kv.key),
+        (Request::Txn(txn), _) => {
+            let mut ops = txn.success.iter().chain(&txn.failure);
+            ops.any(|op| op_may(op, first))
+        }
+        (Request::LeaseRevoke { .. }, ChangeKind::Delete) => true,
+        _ => false,
+    }
+}
+
+fn listed(changes: &[Change]) -> String {
+    let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
+    changes.join(", ")
 }
 
 /// A greatest assignment of one candidate to each place, none used twice (Kuhn's augmenting

@@ -1,10 +1,12 @@
 //! Watches: every watcher sees, from its first revision to the end of the run, each change of its
-//! range exactly once, in order, and all of a revision together.
+//! range and of the kinds that it wants exactly once, in order, and all of a revision together, over
+//! all its reconnects. Progress never runs ahead of events. What a compaction took is left out;
+//! whether it did is the business of [`super::compaction`].
 
 use super::{Check, Finding, Violation};
-use crate::history::{History, Watched};
+use crate::history::{History, Request, Watched};
 use crate::model::State;
-use detcd_core::api::Change;
+use detcd_core::api::{Change, ChangeKind};
 
 pub fn check(history: &History) -> Vec<Violation> {
     let told = |watcher: &Watched| {
@@ -17,6 +19,7 @@ pub fn check(history: &History) -> Vec<Violation> {
 /// The first thing that is wrong with what a watcher saw.
 fn problem(history: &History, watcher: &Watched) -> Option<String> {
     let name = &watcher.name;
+    let prev_kv_from = compacted(history);
     let mut expected = expected(history, watcher).into_iter().peekable();
     let mut last = 0;
     for (header, events) in &watcher.responses {
@@ -40,6 +43,7 @@ fn problem(history: &History, watcher: &Watched) -> Option<String> {
         while let Some(changes) = expected.next_if(|changes| changes[0].kv.mod_revision <= end) {
             wanted.extend(changes);
         }
+        excuse(&mut wanted, events, prev_kv_from);
         if wanted != *events {
             let (wanted, events) = (list(&wanted), list(events));
             return Some(format!("{name} got [{events}] where [{wanted}] was due"));
@@ -55,6 +59,27 @@ fn problem(history: &History, watcher: &Watched) -> Option<String> {
     ahead(history, watcher)
 }
 
+/// The highest revision that anybody asked to compact to.
+fn compacted(history: &History) -> i64 {
+    let asked = history
+        .operations
+        .iter()
+        .map(|operation| match &operation.request {
+            Request::Compact(compact) => compact.revision,
+            _ => 0,
+        });
+    asked.max().unwrap_or(0)
+}
+
+/// What an event replaced may be compacted, and then is not told.
+fn excuse(wanted: &mut [Change], events: &[Change], prev_kv_from: i64) {
+    for (wanted, event) in wanted.iter_mut().zip(events) {
+        if event.prev_kv.is_none() && event.kv.mod_revision <= prev_kv_from {
+            wanted.prev_kv = None;
+        }
+    }
+}
+
 /// Progress that claims more than the watcher had been sent.
 fn ahead(history: &History, watcher: &Watched) -> Option<String> {
     for (after, progress) in &watcher.progress {
@@ -66,11 +91,8 @@ fn ahead(history: &History, watcher: &Watched) -> Option<String> {
         let owed = history
             .revisions
             .range(from..(*progress + 1).max(from))
-            .find(|(_, changes)| {
-                changes
-                    .iter()
-                    .any(|change| watcher.range.contains(&change.kv.key))
-            });
+            .filter(|(revision, _)| !is_in_gap(watcher, **revision))
+            .find(|(_, changes)| changes.iter().any(|change| wants(watcher, change)));
         if let Some((owed, _)) = owed {
             let name = &watcher.name;
             return Some(format!(
@@ -87,10 +109,8 @@ fn expected(history: &History, watcher: &Watched) -> Vec<Vec<Change>> {
     let mut expected = Vec::new();
     for (revision, changes) in &history.revisions {
         let mut of_range: Vec<Change> = Vec::new();
-        for change in changes
-            .iter()
-            .filter(|change| watcher.range.contains(&change.kv.key))
-        {
+        let in_range = |change: &&Change| watcher.range.contains(&change.kv.key);
+        for change in changes.iter().filter(in_range) {
             let before = of_range
                 .iter()
                 .rev()
@@ -106,12 +126,27 @@ fn expected(history: &History, watcher: &Watched) -> Vec<Vec<Change>> {
                 prev_kv,
             });
         }
-        if *revision >= watcher.start && !of_range.is_empty() {
+        of_range.retain(|change| wants(watcher, change));
+        let is_due = *revision >= watcher.start && !is_in_gap(watcher, *revision);
+        if is_due && !of_range.is_empty() {
             expected.push(of_range);
         }
-        state = state.follow(changes);
+        state.advance(changes);
     }
     expected
+}
+
+fn wants(watcher: &Watched, change: &Change) -> bool {
+    let is_wanted = match change.kind {
+        ChangeKind::Put => !watcher.no_put,
+        ChangeKind::Delete => !watcher.no_delete,
+    };
+    is_wanted && watcher.range.contains(&change.kv.key)
+}
+
+fn is_in_gap(watcher: &Watched, revision: i64) -> bool {
+    let mut gaps = watcher.gaps.iter();
+    gaps.any(|gap| (gap.asked..gap.compacted).contains(&revision))
 }
 
 fn list(changes: &[Change]) -> String {

@@ -1,5 +1,6 @@
 //! The commands of `cargo sim`, a file each.
 
+mod bench;
 mod one;
 mod plan;
 mod run;
@@ -38,6 +39,8 @@ enum Command {
     Plan(plan::Plan),
     /// Prints the reference of scenario files, as Markdown.
     Schema,
+    /// Prints how fast the simulator is, and where the time goes.
+    Bench(bench::Bench),
     /// One run in this very process, as `run` starts it.
     #[command(hide = true)]
     One(one::One),
@@ -60,6 +63,7 @@ pub fn main() -> ExitCode {
             print!("{}", scenario::schema::reference());
             Ok(Verdict::Pass)
         }
+        Command::Bench(bench) => bench.run(),
         Command::One(one) => one.run(),
     };
     match verdict {

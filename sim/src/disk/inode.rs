@@ -1,6 +1,7 @@
 //! A file as the process sees it and as the platter holds it.
 
 use super::bytes::SparseBytes;
+use crate::profile;
 use crate::rng::Rng;
 use bytes::Bytes;
 use std::collections::VecDeque;
@@ -53,6 +54,7 @@ impl Inode {
     }
 
     pub fn write_at(&mut self, offset: u64, data: Bytes) {
+        let _part = profile::enter(profile::Part::Storage);
         self.change(Change::Write { offset, data });
     }
 
@@ -77,6 +79,7 @@ impl Inode {
 
     /// Makes all changes before the mark durable; gives how many there were left to do.
     pub fn sync_through(&mut self, mark: u64) -> usize {
+        let _part = profile::enter(profile::Part::Storage);
         let count = mark.saturating_sub(self.synced) as usize;
         for change in self.unsynced.drain(..count) {
             change.apply(&mut self.durable);

@@ -315,7 +315,7 @@ impl DiskFile for SimFile {
 
     async fn write_at(&self, offset: u64, data: Bytes) -> io::Result<()> {
         let mut state = self.disk.state()?;
-        let hash = crate::rng::fnv(&data);
+        let hash = trace::hash(&data);
         trace::event(
             "disk.write",
             format_args!("f{} {offset}+{} {hash:x}", self.inode, data.len()),

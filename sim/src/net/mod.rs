@@ -20,6 +20,7 @@ pub mod stream;
 mod tests;
 pub mod transport;
 
+use crate::profile::{self, Part};
 use crate::rng::Rng;
 use crate::time;
 use bytes::Bytes;
@@ -249,6 +250,7 @@ impl Net {
 
     pub(crate) fn with<T>(&self, act: impl FnOnce(&mut Inner) -> T) -> T {
         let (result, alarms, garbage) = {
+            let _part = profile::enter(Part::Network);
             let mut inner: MutexGuard<'_, Inner> = self.inner.lock().expect("no holder panics");
             let result = act(&mut inner);
             (

@@ -10,6 +10,7 @@
 pub mod difference;
 pub mod lines;
 
+use crate::profile::{self, Part};
 use crate::rng::fnv;
 #[cfg(not(madsim))]
 use crate::time;
@@ -193,6 +194,7 @@ macro_rules! record {
 
 /// See [`record!`](crate::record).
 pub fn record(kind: &str, fields: &[(&'static str, Value<'_>)]) {
+    let _part = profile::enter(Part::Trace);
     let (at, node) = here();
     TRACE.with_borrow_mut(|trace| trace.record(at, node, kind, fields));
 }
@@ -271,12 +273,12 @@ pub fn hash(bytes: &[u8]) -> u64 {
 }
 
 /// Mixes a word into a hash; the algorithm is fixed here, so that builds can be compared.
-fn mix(hash: u64, word: u64) -> u64 {
+pub(crate) fn mix(hash: u64, word: u64) -> u64 {
     let product = u128::from(hash ^ word) * 0x9e37_79b9_7f4a_7c15;
     ((product as u64) ^ ((product >> 64) as u64)).wrapping_add(hash.rotate_left(23))
 }
 
-fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
+pub(crate) fn mix_bytes(hash: u64, bytes: &[u8]) -> u64 {
     let (words, rest) = bytes.as_chunks::<8>();
     let hash = words
         .iter()

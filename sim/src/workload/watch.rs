@@ -1,7 +1,7 @@
 //! Watchers of a prefix that lose their connections and resume where they were.
 
 use crate::client::Client;
-use crate::history::Watched;
+use crate::history::{Gap, Watched};
 use crate::net::{NetError, stream::Stream};
 use crate::protocol::Method;
 use crate::scenario::settings::settings;
@@ -36,18 +36,19 @@ impl Watch {
     /// Watches until it has seen everything up to the revision that `until` says in the end.
     async fn run(&self, client: Client, until: Until) -> Watched {
         let mut rng = client.rng("watch");
+        let prev_kv = rng.chance(0.5);
+        // From the first revision, or from some one that is perhaps yet to come.
+        let start = if rng.chance(0.5) {
+            1
+        } else {
+            rng.range(2..=200) as i64
+        };
+        let no_put = rng.chance(0.15);
         let seen = Watched {
-            name: client.name().to_owned(),
-            range: ops::prefix(&self.prefix),
-            prev_kv: rng.chance(0.5),
-            // From the first revision, or from some one that is perhaps yet to come.
-            start: if rng.chance(0.5) {
-                1
-            } else {
-                rng.range(2..=200) as i64
-            },
-            responses: Vec::new(),
-            progress: Vec::new(),
+            prev_kv,
+            no_put,
+            no_delete: !no_put && rng.chance(0.15),
+            ..Watched::new(client.name(), ops::prefix(&self.prefix), start)
         };
         follow(client, seen, self.patience, until).await
     }
@@ -151,8 +152,8 @@ impl Session {
             range: self.seen.range.clone(),
             start_revision: self.next,
             progress_notify: false,
-            no_put: false,
-            no_delete: false,
+            no_put: self.seen.no_put,
+            no_delete: self.seen.no_delete,
             prev_kv: self.seen.prev_kv,
             fragment: false,
         });
@@ -175,6 +176,9 @@ impl Session {
             };
             silent_since = time::now();
             if response.canceled {
+                if response.compact_revision > 0 {
+                    self.skip(response.compact_revision);
+                }
                 return Ended::Broken(format!("canceled: {}", response.cancel_reason));
             }
             self.note(response);
@@ -182,6 +186,16 @@ impl Session {
                 return Ended::Complete;
             }
         }
+    }
+
+    /// What comes before this revision is gone.
+    fn skip(&mut self, compacted: i64) {
+        self.seen.gaps.push(Gap {
+            asked: self.next,
+            compacted,
+            at: time::now(),
+        });
+        self.next = self.next.max(compacted);
     }
 
     fn note(&mut self, response: WatchResponse) {

@@ -19,7 +19,7 @@ mod project;
 use super::Finding;
 use crate::history::{History, Operation, text};
 use bytes::Bytes;
-use project::{Act, OnKey, Value, keys, project, run};
+use project::{Act, OnKey, Value, by_key, project, run};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::time::Duration;
 
@@ -27,11 +27,20 @@ use std::time::Duration;
 /// judged, and its scenario is to be changed.
 const STEPS_MAX: u64 = 20_000_000;
 
-/// What is wrong with the history, in words; nothing if every key is linearizable.
-pub fn check(history: &History) -> Vec<Finding> {
-    let mut problems = Vec::new();
-    for key in keys(history) {
-        let projected = history.operations.iter();
+/// What the search found.
+#[derive(Debug, Default)]
+pub struct Searched {
+    /// Keys whose operations no order explains.
+    pub unexplained: Vec<Finding>,
+    /// Keys that were given up.
+    pub too_wide: Vec<Finding>,
+}
+
+/// Searches every key of the history.
+pub fn check(history: &History) -> Searched {
+    let mut searched = Searched::default();
+    for (key, named) in by_key(history) {
+        let projected = named.into_iter();
         let mut operations: Vec<OnKey> = projected
             .filter_map(|operation| project(operation, &key))
             .collect();
@@ -39,12 +48,12 @@ pub fn check(history: &History) -> Vec<Finding> {
         readers.forget_unseen(&mut operations);
         match search(&operations, &readers) {
             Verdict::Linearizable => {}
-            Verdict::TooWide => problems.push(Finding::new(format!(
+            Verdict::TooWide => searched.too_wide.push(Finding::new(format!(
                 "key {}: {} operations are too wide for the search",
                 text(&key),
                 operations.len()
             ))),
-            Verdict::Not { stuck_at } => problems.push(
+            Verdict::Not { stuck_at } => searched.unexplained.push(
                 Finding::new(format!(
                     "key {}: no order of its operations explains their answers; the search got \
                      no further than",
@@ -54,7 +63,7 @@ pub fn check(history: &History) -> Vec<Finding> {
             ),
         }
     }
-    problems
+    searched
 }
 
 /// Who saw which value.

@@ -6,7 +6,7 @@ use detcd_core::api::{
     CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest, KeyRange, Op, OpReply,
     PutReply, PutRequest, RangeReply, RangeRequest, SortOrder, SortTarget, TxnReply, TxnRequest,
 };
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// A key's value, as far as this check cares.
@@ -47,59 +47,82 @@ pub fn run(acts: &[Act], state: &Value) -> Option<Value> {
     Some(state)
 }
 
-/// Every key that a history names by itself.
-pub fn keys(history: &History) -> BTreeSet<Bytes> {
-    fn of_range(range: &KeyRange, keys: &mut BTreeSet<Bytes>) {
-        if let KeyRange::One(key) = range {
-            keys.insert(key.clone());
+/// Every key that a history names by itself, with the operations that may say something of it, in
+/// their order.
+pub fn by_key(history: &History) -> BTreeMap<Bytes, Vec<&Operation>> {
+    let mut names = Names::default();
+    let mut named: BTreeMap<Bytes, Vec<usize>> = BTreeMap::new();
+    let mut ranged: Vec<usize> = Vec::new();
+    for (index, operation) in history.operations.iter().enumerate() {
+        names.keys.clear();
+        names.has_span = false;
+        names.of_request(&operation.request);
+        for key in &names.keys {
+            named.entry(key.clone()).or_default().push(index);
         }
-    }
-    fn of_txn(txn: &TxnRequest, keys: &mut BTreeSet<Bytes>) {
-        txn.compare
-            .iter()
-            .for_each(|compare| of_range(&compare.range, keys));
-        for op in txn.success.iter().chain(&txn.failure) {
-            match op {
-                Op::Range(range) => of_range(&range.range, keys),
-                Op::Put(put) => drop(keys.insert(put.key.clone())),
-                Op::DeleteRange(delete) => of_range(&delete.range, keys),
-                Op::Txn(txn) => of_txn(txn, keys),
-            }
-        }
-    }
-    let mut keys = BTreeSet::new();
-    for operation in &history.operations {
-        match &operation.request {
-            Request::Range(range) => of_range(&range.range, &mut keys),
-            Request::Put(put) => drop(keys.insert(put.key.clone())),
-            Request::Delete(delete) => of_range(&delete.range, &mut keys),
-            Request::Txn(txn) => of_txn(txn, &mut keys),
-            Request::LeaseGrant { .. } | Request::LeaseRevoke { .. } | Request::Compact(_) => {}
+        if names.has_span {
+            ranged.push(index);
         }
     }
     // What a lease deletes is nobody's operation here: its keys cannot be judged.
-    keys.retain(|key| {
-        !history
-            .operations
-            .iter()
-            .any(|operation| leases(&operation.request, key))
+    named.retain(|key, _| !names.leased.contains(key));
+    let operations = named.into_iter().map(|(key, mut indexes)| {
+        indexes.extend(&ranged);
+        indexes.sort_unstable();
+        indexes.dedup();
+        let operations = indexes.into_iter().map(|index| &history.operations[index]);
+        (key, operations.collect())
     });
-    keys
+    operations.collect()
 }
 
-/// Whether the request attaches the key to a lease.
-fn leases(request: &Request, key: &Bytes) -> bool {
-    fn in_ops(ops: &[Op], key: &Bytes) -> bool {
-        ops.iter().any(|op| match op {
-            Op::Put(put) => put.key == *key && put.lease.0 != 0,
-            Op::Txn(txn) => in_ops(&txn.success, key) || in_ops(&txn.failure, key),
-            Op::Range(_) | Op::DeleteRange(_) => false,
-        })
+/// The keys that requests name.
+#[derive(Default)]
+struct Names {
+    keys: BTreeSet<Bytes>,
+    /// A range of several keys was named.
+    has_span: bool,
+    /// Keys that any request attaches to a lease.
+    leased: BTreeSet<Bytes>,
+}
+
+impl Names {
+    fn of_request(&mut self, request: &Request) {
+        match request {
+            Request::Range(range) => self.of_range(&range.range),
+            Request::Put(put) => self.of_put(put),
+            Request::Delete(delete) => self.of_range(&delete.range),
+            Request::Txn(txn) => self.of_txn(txn),
+            Request::LeaseGrant { .. } | Request::LeaseRevoke { .. } | Request::Compact(_) => {}
+        }
     }
-    match request {
-        Request::Put(put) => put.key == *key && put.lease.0 != 0,
-        Request::Txn(txn) => in_ops(&txn.success, key) || in_ops(&txn.failure, key),
-        _ => false,
+
+    fn of_range(&mut self, range: &KeyRange) {
+        match range {
+            KeyRange::One(key) => drop(self.keys.insert(key.clone())),
+            KeyRange::Span { .. } => self.has_span = true,
+        }
+    }
+
+    fn of_put(&mut self, put: &PutRequest) {
+        self.keys.insert(put.key.clone());
+        if put.lease.0 != 0 {
+            self.leased.insert(put.key.clone());
+        }
+    }
+
+    fn of_txn(&mut self, txn: &TxnRequest) {
+        txn.compare
+            .iter()
+            .for_each(|compare| self.of_range(&compare.range));
+        for op in txn.success.iter().chain(&txn.failure) {
+            match op {
+                Op::Range(range) => self.of_range(&range.range),
+                Op::Put(put) => self.of_put(put),
+                Op::DeleteRange(delete) => self.of_range(&delete.range),
+                Op::Txn(txn) => self.of_txn(txn),
+            }
+        }
     }
 }
 

@@ -1,0 +1,88 @@
+//! Clients of the run itself: they ask members what they hold.
+
+use crate::check::hash_equal::HashKv;
+use crate::client::Client;
+use crate::insight::Attached;
+use crate::protocol::Method;
+use crate::time;
+use bytes::Bytes;
+use detcd_core::api::{KeyValue, LeaseId, RangeReply};
+use detcd_wire::etcdserverpb as pb;
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+/// How often the hashes of the key space are compared while the run goes on.
+const HASH_EVERY: Duration = Duration::from_secs(2);
+/// A member that does not answer the auditor in time is passed over.
+const ASK_MAX: Duration = Duration::from_secs(1);
+/// A healed member answers within this time.
+const HEALED_MAX: Duration = Duration::from_secs(10);
+
+/// Asks all members for the hash of one revision, again and again, and writes down the answers.
+pub async fn sample_hashes(mut client: Client, members: usize) {
+    loop {
+        time::sleep(HASH_EVERY).await;
+        // The first that answers says at which revision.
+        let mut revision = 0;
+        for member in 0..members {
+            client.go_to(member);
+            if let Some(hash) = hash(&client, member, revision, ASK_MAX).await {
+                revision = hash.revision;
+                client.note(|history| history.insight.hashes.push(hash));
+            }
+        }
+    }
+}
+
+/// A member's hash at a revision, or at its own last one if that is 0.
+pub async fn hash(
+    client: &Client,
+    member: usize,
+    revision: i64,
+    timeout: Duration,
+) -> Option<HashKv> {
+    let request = pb::HashKvRequest { revision };
+    let answer = client.call::<pb::HashKvResponse>(Method::HashKv, &request, timeout);
+    let answer = answer.await.ok()?;
+    Some(HashKv {
+        member,
+        revision: match revision {
+            0 => answer.header.as_ref()?.revision,
+            asked => asked,
+        },
+        compact_revision: answer.compact_revision,
+        hash: answer.hash,
+    })
+}
+
+/// All keys of a member at a revision.
+pub async fn keys(client: &Client, revision: i64) -> Option<BTreeMap<Bytes, KeyValue>> {
+    let request = pb::RangeRequest {
+        key: Bytes::from_static(&[0]),
+        range_end: Bytes::from_static(&[0]),
+        revision,
+        serializable: true,
+        ..Default::default()
+    };
+    let answer = client.call::<pb::RangeResponse>(Method::Range, &request, HEALED_MAX);
+    let reply = RangeReply::from(answer.await.ok()?);
+    let kvs = reply.kvs.into_iter().map(|kv| (kv.key.clone(), kv));
+    Some(kvs.collect())
+}
+
+/// What the cluster knows of a lease; `None` if it has moved on from this revision.
+pub async fn lease(client: &Client, id: LeaseId, revision: i64) -> Option<Attached> {
+    let request = pb::LeaseTimeToLiveRequest {
+        id: id.0,
+        keys: true,
+    };
+    let method = Method::LeaseTimeToLive;
+    let answer = client.call::<pb::LeaseTimeToLiveResponse>(method, &request, HEALED_MAX);
+    let answer = answer.await.ok()?;
+    let is_same = answer.header.as_ref()?.revision == revision;
+    is_same.then(|| Attached {
+        id,
+        exists: answer.granted_ttl > 0,
+        keys: answer.keys.into_iter().collect(),
+    })
+}

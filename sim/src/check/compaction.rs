@@ -1,0 +1,269 @@
+//! Compactions: what is below one cannot be read any more, and everything above it can. That what
+//! is read is right is the business of [`super::replay`].
+//!
+//! A compaction that was answered is a fact from its answer on; one that was called, whatever
+//! became of it, is a possible fact from its call on.
+
+use super::{Check, Finding, Violation};
+use crate::history::{History, Operation, Outcome, Request};
+use std::time::Duration;
+
+/// How many problems are told; the rest follows from them.
+const TOLD_MAX: usize = 5;
+
+/// How members say that what is asked for is not there any more, and not there yet.
+const COMPACTED: &str = "required revision has been compacted";
+const FUTURE: &str = "required revision is a future revision";
+
+pub fn check(history: &History) -> Vec<Violation> {
+    let compactions = Compactions::of(history);
+    let mut found: Vec<Finding> = Vec::new();
+    for operation in &history.operations {
+        let wrong = match &operation.request {
+            Request::Range(range) if range.revision > 0 => {
+                compactions.wrong_read(history, operation, range.revision)
+            }
+            Request::Compact(compact) => compactions.wrong(operation, compact.revision),
+            _ => None,
+        };
+        found.extend(wrong);
+    }
+    for watched in &history.watchers {
+        for gap in &watched.gaps {
+            let name = &watched.name;
+            let what = if gap.compacted <= gap.asked {
+                format!(
+                    "{name} was refused revision {} because of a compaction to {}, which leaves it",
+                    gap.asked, gap.compacted
+                )
+            } else if compactions
+                .called_before(gap.at)
+                .any(|(_, to)| to == gap.compacted)
+            {
+                continue;
+            } else {
+                format!(
+                    "{name} was told of a compaction to {} that nobody had asked for",
+                    gap.compacted
+                )
+            };
+            found.push(Finding::new(what).client(name).time(gap.at));
+        }
+    }
+    let told = found.into_iter().take(TOLD_MAX);
+    told.map(|finding| finding.of(Check::Compaction)).collect()
+}
+
+/// All compactions of a history, by their revision.
+struct Compactions<'a> {
+    called: Vec<(&'a Operation, i64)>,
+}
+
+impl<'a> Compactions<'a> {
+    fn of(history: &'a History) -> Compactions<'a> {
+        let operations = history.operations.iter();
+        let called = operations.filter_map(|operation| match &operation.request {
+            Request::Compact(compact) => Some((operation, compact.revision)),
+            _ => None,
+        });
+        Compactions {
+            called: called.collect(),
+        }
+    }
+
+    fn called_before(&self, time: Duration) -> impl Iterator<Item = (&'a Operation, i64)> {
+        let called = self.called.iter().copied();
+        called.filter(move |(operation, _)| operation.called <= time)
+    }
+
+    fn answered_before(&self, time: Duration) -> impl Iterator<Item = (&'a Operation, i64)> {
+        let called = self.called.iter().copied();
+        called.filter(move |(operation, _)| operation.done().is_some() && operation.ended < time)
+    }
+
+    /// What is wrong with a read of a past revision.
+    fn wrong_read(&self, history: &History, read: &Operation, at: i64) -> Option<Finding> {
+        match &read.outcome {
+            Outcome::Done { .. } if !read.request.is_serializable() => {
+                let mut before = self.answered_before(read.called);
+                let (compaction, _) = before.find(|(_, to)| *to > at)?;
+                let what = format!("revision {at} was read after it had been compacted");
+                Some(Finding::new(what).operation(compaction).operation(read))
+            }
+            Outcome::Refused(why) if why.contains(COMPACTED) => {
+                let mut called = self.called_before(read.ended);
+                if called.any(|(operation, to)| to > at && !is_refused(operation)) {
+                    return None;
+                }
+                let what = format!("revision {at} is said to be compacted, and was not");
+                Some(Finding::new(what).operation(read))
+            }
+            Outcome::Refused(why) if why.contains(FUTURE) && !read.request.is_serializable() => {
+                let seen = |before: &&Operation| {
+                    let shows = before.done().is_some_and(|(revision, _)| revision >= at);
+                    shows && before.ended < read.called
+                };
+                let before = history.operations.iter().find(seen)?;
+                let what = format!("revision {at} is said to be still to come, and was seen");
+                Some(Finding::new(what).operation(before).operation(read))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is wrong with a compaction.
+    fn wrong(&self, compaction: &Operation, to: i64) -> Option<Finding> {
+        match &compaction.outcome {
+            Outcome::Done { revision, .. } if *revision < to => {
+                let what = "a compaction went beyond the store's last revision";
+                Some(Finding::new(what).operation(compaction))
+            }
+            Outcome::Done { .. } => {
+                let mut before = self.answered_before(compaction.called);
+                let (earlier, _) = before.find(|(_, earlier)| *earlier >= to)?;
+                let what = "a compaction succeeded behind an earlier one";
+                let finding = Finding::new(what).operation(earlier);
+                Some(finding.operation(compaction))
+            }
+            Outcome::Refused(why) if why.contains(COMPACTED) => {
+                let mut called = self.called_before(compaction.ended);
+                let explained = called.any(|(other, earlier)| {
+                    !std::ptr::eq(other, compaction) && earlier >= to && !is_refused(other)
+                });
+                if explained {
+                    return None;
+                }
+                let what = "a compaction is said to be behind an earlier one, and is not";
+                Some(Finding::new(what).operation(compaction))
+            }
+            _ => None,
+        }
+    }
+}
+
+fn is_refused(operation: &Operation) -> bool {
+    matches!(operation.outcome, Outcome::Refused(_))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Gap, Reply, Watched};
+    use bytes::Bytes;
+    use detcd_core::api::{CompactRequest, KeyRange, RangeReply, RangeRequest};
+
+    fn operation(from: u64, request: Request, outcome: Outcome) -> Operation {
+        Operation {
+            client: 1,
+            member: 0,
+            called: Duration::from_secs(from),
+            ended: Duration::from_millis(from * 1000 + 500),
+            request,
+            outcome,
+        }
+    }
+
+    fn range() -> KeyRange {
+        KeyRange::One(Bytes::from_static(b"a"))
+    }
+
+    fn done(revision: i64, reply: Reply) -> Outcome {
+        Outcome::Done { revision, reply }
+    }
+
+    fn refused(why: &str) -> Outcome {
+        Outcome::Refused(format!("etcdserver: mvcc: {why}"))
+    }
+
+    fn read(from: u64, at: i64, outcome: Outcome) -> Operation {
+        let mut request = RangeRequest::of(range());
+        request.revision = at;
+        operation(from, Request::Range(request), outcome)
+    }
+
+    fn was_read() -> Outcome {
+        done(9, Reply::Range(RangeReply::default()))
+    }
+
+    fn compact(from: u64, revision: i64, outcome: Outcome) -> Operation {
+        let physical = false;
+        let request = Request::Compact(CompactRequest { revision, physical });
+        operation(from, request, outcome)
+    }
+
+    fn is_wrong(operations: Vec<Operation>) -> bool {
+        let history = History {
+            operations,
+            ..History::default()
+        };
+        !check(&history).is_empty()
+    }
+
+    #[test]
+    fn reads_above_and_refusals_below_are_fine() {
+        let unknown = Outcome::Unknown("timed out".to_owned());
+        let operations = vec![
+            read(0, 3, was_read()),
+            compact(1, 5, done(9, Reply::Compact)),
+            read(2, 5, was_read()),
+            read(3, 4, refused(COMPACTED)),
+            compact(4, 5, refused(COMPACTED)),
+            read(4, 10, refused(FUTURE)),
+            compact(5, 7, unknown),
+            read(6, 6, refused(COMPACTED)),
+            read(7, 6, was_read()),
+        ];
+        assert!(!is_wrong(operations));
+    }
+
+    #[test]
+    fn a_read_of_what_is_gone_is_found() {
+        let compaction = compact(1, 5, done(9, Reply::Compact));
+        assert!(is_wrong(vec![compaction, read(2, 4, was_read())]));
+    }
+
+    #[test]
+    fn refusals_without_a_reason_are_found() {
+        let compaction = || compact(1, 5, done(9, Reply::Compact));
+        assert!(is_wrong(vec![read(0, 4, refused(COMPACTED)), compaction()]));
+        assert!(is_wrong(vec![compaction(), read(2, 5, refused(COMPACTED))]));
+        assert!(is_wrong(vec![
+            compaction(),
+            compact(2, 6, refused(COMPACTED))
+        ]));
+        let late = read(3, 9, refused(FUTURE));
+        assert!(is_wrong(vec![read(1, 2, was_read()), late]));
+    }
+
+    #[test]
+    fn compactions_that_go_back_or_too_far_are_found() {
+        let first = compact(1, 5, done(9, Reply::Compact));
+        assert!(is_wrong(vec![
+            first,
+            compact(2, 5, done(9, Reply::Compact))
+        ]));
+        assert!(is_wrong(vec![compact(1, 10, done(9, Reply::Compact))]));
+    }
+
+    #[test]
+    fn watchers_that_are_refused_too_much_are_found() {
+        let refused = |asked, compacted| {
+            let mut watched = Watched::new("watcher", range(), 1);
+            let at = Duration::from_secs(2);
+            watched.gaps.push(Gap {
+                asked,
+                compacted,
+                at,
+            });
+            let history = History {
+                operations: vec![compact(1, 5, done(9, Reply::Compact))],
+                watchers: vec![watched],
+                ..History::default()
+            };
+            !check(&history).is_empty()
+        };
+        assert!(!refused(4, 5));
+        assert!(refused(5, 5));
+        assert!(refused(4, 6));
+    }
+}

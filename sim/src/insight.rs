@@ -1,0 +1,33 @@
+//! What the run itself sees, beside its clients: further evidence for the history checks.
+
+use crate::check::hash_equal::HashKv;
+use bytes::Bytes;
+use detcd_core::api::{KeyValue, LeaseId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+
+#[derive(Clone, Debug, Default)]
+pub struct Insight {
+    /// When each member's process started, every time.
+    pub starts: BTreeMap<usize, Vec<Duration>>,
+    /// When a member told that it leads.
+    pub elections: Vec<Duration>,
+    /// From here on no fault is under way. `None` if that is not known.
+    pub calm_since: Option<Duration>,
+    pub election_timeout: Duration,
+    /// Hashes of the key space, asked for during the run and at its end.
+    pub hashes: Vec<HashKv>,
+    /// All keys, as the healed cluster tells of them. `None` if nobody was asked.
+    pub keys: Option<BTreeMap<Bytes, KeyValue>>,
+    /// Leases, as the healed cluster tells of them at the revision of `keys`.
+    pub leases: Vec<Attached>,
+}
+
+/// A lease and the keys that the cluster says are attached to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attached {
+    pub id: LeaseId,
+    /// The cluster knows it.
+    pub exists: bool,
+    pub keys: BTreeSet<Bytes>,
+}

@@ -1,0 +1,122 @@
+//! Where a run's time goes, by sampling: the run says which part of the simulator works, and a
+//! thread of the bench looks at it a thousand times a second. Costs two stores a part, so it is
+//! always there.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+/// A part of the simulator.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Part {
+    /// The members' own code, clients, and the engine that lets them take turns.
+    Nodes,
+    /// Packets on their way.
+    Network,
+    /// Disks and stores.
+    Storage,
+    /// The trace and its hash.
+    Trace,
+    /// Invariants at every step.
+    Steps,
+    /// The history, once the run is over.
+    History,
+}
+
+impl Part {
+    pub const ALL: [Part; 6] = [
+        Part::Nodes,
+        Part::Network,
+        Part::Storage,
+        Part::Trace,
+        Part::Steps,
+        Part::History,
+    ];
+
+    pub fn name(self) -> &'static str {
+        match self {
+            Part::Nodes => "members, clients and the engine",
+            Part::Network => "network",
+            Part::Storage => "disks and stores",
+            Part::Trace => "trace",
+            Part::Steps => "checks at every step",
+            Part::History => "checks of the history",
+        }
+    }
+}
+
+/// The part that works now. One run is one process.
+static WORKING: AtomicU8 = AtomicU8::new(Part::Nodes as u8);
+
+/// The part works as long as this lives; then the one before goes on.
+#[must_use]
+pub struct Working {
+    before: u8,
+}
+
+pub fn enter(part: Part) -> Working {
+    let before = WORKING.load(Ordering::Relaxed);
+    WORKING.store(part as u8, Ordering::Relaxed);
+    Working { before }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        WORKING.store(self.before, Ordering::Relaxed);
+    }
+}
+
+/// Looks which part works, from its start to its end.
+pub struct Sampler {
+    over: Arc<AtomicBool>,
+    thread: JoinHandle<BTreeMap<u8, u64>>,
+}
+
+impl Sampler {
+    /// Must be called before the engine runs, which allows no threads.
+    pub fn start() -> Sampler {
+        let over = Arc::new(AtomicBool::new(false));
+        let thread = std::thread::spawn({
+            let over = over.clone();
+            move || {
+                let mut seen: BTreeMap<u8, u64> = BTreeMap::new();
+                while !over.load(Ordering::Relaxed) {
+                    std::thread::sleep(Duration::from_millis(1));
+                    *seen.entry(WORKING.load(Ordering::Relaxed)).or_default() += 1;
+                }
+                seen
+            }
+        });
+        Sampler { over, thread }
+    }
+
+    /// The share of each part.
+    pub fn finish(self) -> Vec<(Part, f64)> {
+        self.over.store(true, Ordering::Relaxed);
+        let seen = self.thread.join().expect("the sampler does not panic");
+        let all = seen.values().sum::<u64>().max(1) as f64;
+        let share = |part: Part| seen.get(&(part as u8)).copied().unwrap_or(0) as f64 / all;
+        let shares = Part::ALL.into_iter().map(|part| (part, share(part)));
+        shares.collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_nest() {
+        let working = || WORKING.load(Ordering::Relaxed);
+        let outer = enter(Part::Network);
+        let inner = enter(Part::Trace);
+        assert_eq!(working(), Part::Trace as u8);
+        drop(inner);
+        assert_eq!(working(), Part::Network as u8);
+        drop(outer);
+        assert_eq!(working(), Part::Nodes as u8);
+    }
+}
