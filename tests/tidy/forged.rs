@@ -89,6 +89,7 @@ fn words() {
     assert_quiet("src/storage/examples/measure.rs", "println!()");
     assert_fires("src/driver/x.rs", "std::env::var(a)", "1: std::env");
     assert_fires("src/raft/x.rs", "use std::{fs::File, io};", "1: std::fs");
+    assert_fires("src/storage/x.rs", "std::env::var(a)", "1: std::env");
     assert_fires("src/raft/x.rs", "#[cfg(madsim)] fn f() {}", "1: madsim");
     assert_fires("tests/x.rs", "if cfg!(not(madsim)) {}", "1: madsim");
     assert_quiet("src/rt/x.rs", "#[cfg(madsim)] fn f() {}");

@@ -131,6 +131,13 @@ const RULES: &[Rule] = &[
                   peer's Transport, settings come in as values",
     },
     Rule {
+        words: &[Path("std::env")],
+        rooms: &["src/storage/", "src/server/", "src/rt/"],
+        but: &[],
+        in_tests: Some(false),
+        instead: "a setting from nowhere: settings come in as values, which config reads",
+    },
+    Rule {
         words: &[Name("madsim")],
         rooms: EVERYWHERE,
         but: &["src/rt/", "sim/"],

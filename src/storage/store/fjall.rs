@@ -56,12 +56,7 @@ impl Default for StoreOptions {
     fn default() -> StoreOptions {
         StoreOptions {
             cache_bytes: 48 * 1024 * 1024,
-            write_buffer_bytes: std::env::var("WB")
-                .ok()
-                .and_then(|v| v.parse().ok())
-                .unwrap_or(8u64)
-                * 1024
-                * 1024,
+            write_buffer_bytes: 16 * 1024 * 1024,
             journal_bytes: 64 * 1024 * 1024,
             files_max: 256,
             // fjall 3.1 keeps the first of several workers for files to be written: while another
