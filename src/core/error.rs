@@ -39,6 +39,26 @@ pub enum Error {
     LeaseExists,
     #[error("member not found")]
     MemberNotFound,
+    #[error("member ID already exists")]
+    MemberExists,
+    #[error("peer URLs already exist")]
+    PeerUrlExists,
+    #[error("not enough members have started")]
+    MemberNotEnoughStarted,
+    #[error("the peer URLs make no sense")]
+    MemberBadUrls,
+    #[error("not a learner")]
+    MemberNotLearner,
+    #[error("the learner lags behind the leader")]
+    LearnerNotReady,
+    #[error("too many learners")]
+    TooManyLearners,
+    #[error("not served by a learner")]
+    LearnerUnsupported,
+    #[error("leadership cannot be handed to this member")]
+    BadTransferee,
+    #[error("unhealthy cluster")]
+    Unhealthy,
     #[error("too many requests")]
     TooManyRequests,
     #[error("no leader")]

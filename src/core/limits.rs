@@ -54,6 +54,15 @@ pub const WATCHERS_PER_STREAM_MAX: usize = 1_000_000;
 /// What a client waits for an outcome before it is told that it is unknown, beyond two election
 /// timeouts (etcd: 5 s + 2 x election timeout).
 pub const REQUEST_TIMEOUT_BASE: Millis = Millis(5_000);
+/// Learners that a cluster may have at once (etcd: `--max-learners`).
+pub const LEARNERS_MAX: usize = 1;
+/// How much of the leader's log, in percent, a learner must have to be promoted.
+pub const LEARNER_READY_PERCENT: u64 = 90;
+/// How many entries a member that was added may lag and still become a voter.
+pub const VOTER_LAG_MAX: u64 = 500;
+/// How long a member that was removed lives on once it knows: so long can it tell the others what
+/// is committed.
+pub const REMOVED_LINGER: Millis = Millis(1_000);
 /// The longest key of a row in a store. Rows hold more than the client's key (a revision, a lease
 /// id), so what clients may send is less.
 pub const STORE_KEY_BYTES_MAX: usize = 65_535;
@@ -68,4 +77,5 @@ const _: () = assert!(PENDING_WRITES_MAX > APPLY_LAG_MAX as usize);
 const _: () = assert!(PENDING_WRITE_BYTES_MAX > 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(RETRY_PAUSE_MIN.0 > 0 && RETRY_PAUSE_MIN.0 <= RETRY_PAUSE_MAX.0);
 const _: () = assert!(READ_ROUND_TIMEOUT.0 < REQUEST_TIMEOUT_BASE.0);
+const _: () = assert!(LEARNER_READY_PERCENT <= 100);
 const _: () = assert!(LEASE_REVOKES_PER_SECOND as u64 * LEASE_REVOKE_WINDOW.0 >= 1_000);

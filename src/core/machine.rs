@@ -4,7 +4,7 @@ use crate::alarm::{self, Alarms};
 use crate::api::{Alarm, CompactRequest, LeaseId, Member, MemberId, Outcome, PutRequest, Reply};
 use crate::codec::{
     ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_command, decode_member, encode_lease,
-    encode_member, encode_meta, lease_key, member_key,
+    encode_member, encode_meta, lease_key, member_key, removed_key,
 };
 use crate::command::{Command, Proposal};
 use crate::error::Error;
@@ -77,7 +77,7 @@ impl Machine {
     }
 
     /// Makes the member rows those of a membership that raft committed. What a member published of
-    /// itself is kept; who is not in `members` any more is removed.
+    /// itself is kept; who is not in `members` any more is removed, for good.
     pub fn apply_membership(
         &mut self,
         members: &[Member],
@@ -89,11 +89,12 @@ impl Machine {
             .filter(|old| members.iter().all(|new| new.id != old.id))
         {
             overlay.delete(Table::Member, Bytes::copy_from_slice(&member_key(gone.id)));
+            overlay.put(Table::Meta, removed_key(gone.id), Bytes::new());
         }
         for member in members {
             let mut member = member.clone();
             if let Some(old) = known.iter().find(|old| old.id == member.id) {
-                if member.name.is_empty() {
+                if !old.name.is_empty() {
                     member.name.clone_from(&old.name);
                 }
                 if member.client_urls.is_empty() {

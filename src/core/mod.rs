@@ -36,6 +36,7 @@ pub mod lease;
 pub mod limits;
 pub mod machine;
 pub mod member;
+pub mod membership;
 pub mod mutants;
 pub mod node;
 pub mod overlay;

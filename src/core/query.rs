@@ -1,15 +1,16 @@
 //! Reads, as pure functions of a view and a request: they run on any thread, beside apply.
 
-use crate::api::{LeaseId, Member, RangeReply, RangeRequest, TxnReply, TxnRequest};
+use crate::api::{LeaseId, Member, MemberId, RangeReply, RangeRequest, TxnReply, TxnRequest};
 use crate::codec::{
-    META_MVCC, decode_lease, decode_lease_key, decode_member, decode_meta, decode_revision,
-    lease_key,
+    META_MVCC, REMOVED_END, REMOVED_PREFIX, decode_lease, decode_lease_key, decode_member,
+    decode_meta, decode_removed_key, decode_revision, lease_key,
 };
 use crate::error::Error;
 use crate::event::{CaughtUp, CompactedAt};
 use crate::kv::{history, range as ranges, txn as txns, write};
 use crate::limits::RANGE_CHUNK_BYTES;
 use crate::view::{Direction, Fault, Table, View};
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -140,6 +141,20 @@ pub fn lease_ttl(view: &dyn View, lease: LeaseId) -> Result<Option<i64>, Fault> 
 /// The keys that a lease holds, in order; none if there is no such lease.
 pub fn lease_keys(view: &dyn View, lease: LeaseId) -> Result<Vec<Bytes>, Fault> {
     write::lease_keys(view, lease)
+}
+
+/// The members that were ever removed.
+pub fn removed(view: &dyn View) -> Result<BTreeSet<MemberId>, Fault> {
+    view.scan(
+        Table::Meta,
+        (
+            Bound::Included(REMOVED_PREFIX),
+            Bound::Excluded(REMOVED_END),
+        ),
+        Direction::Forward,
+    )
+    .map(|row| decode_removed_key(&row?.0))
+    .collect()
 }
 
 /// The members, by id.

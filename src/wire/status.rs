@@ -56,6 +56,31 @@ pub fn status(error: &Error) -> (Code, &'static str) {
         Error::LeaseNotFound => (NotFound, "etcdserver: requested lease not found"),
         Error::LeaseExists => (FailedPrecondition, "etcdserver: lease already exists"),
         Error::MemberNotFound => (NotFound, "etcdserver: member not found"),
+        Error::MemberExists => (FailedPrecondition, "etcdserver: member ID already exist"),
+        Error::PeerUrlExists => (FailedPrecondition, "etcdserver: Peer URLs already exists"),
+        Error::MemberNotEnoughStarted => (
+            FailedPrecondition,
+            "etcdserver: re-configuration failed due to not enough started members",
+        ),
+        Error::MemberBadUrls => (InvalidArgument, "etcdserver: given member URLs are invalid"),
+        Error::MemberNotLearner => (
+            FailedPrecondition,
+            "etcdserver: can only promote a learner member",
+        ),
+        Error::LearnerNotReady => (
+            FailedPrecondition,
+            "etcdserver: can only promote a learner member which is in sync with leader",
+        ),
+        Error::TooManyLearners => (
+            FailedPrecondition,
+            "etcdserver: too many learner members in cluster",
+        ),
+        Error::LearnerUnsupported => (
+            FailedPrecondition,
+            "etcdserver: rpc not supported for learner",
+        ),
+        Error::BadTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
+        Error::Unhealthy => (Unavailable, "etcdserver: unhealthy cluster"),
         Error::TooManyRequests => (ResourceExhausted, "etcdserver: too many requests"),
         Error::NoLeader => (Unavailable, "etcdserver: no leader"),
         Error::NotLeader => (FailedPrecondition, "etcdserver: not leader"),

@@ -332,6 +332,26 @@ pub fn member_key(id: MemberId) -> [u8; 8] {
     id.0.to_be_bytes()
 }
 
+/// The key in `Meta` of a member that was removed; the row is empty. It stays for ever: whoever was
+/// removed never comes back under its id.
+pub fn removed_key(id: MemberId) -> Bytes {
+    let mut out = Vec::with_capacity(REMOVED_PREFIX.len() + 8);
+    out.extend_from_slice(REMOVED_PREFIX);
+    out.extend_from_slice(&member_key(id));
+    Bytes::from(out)
+}
+
+/// Where the rows of removed members begin, and where they end.
+pub const REMOVED_PREFIX: &[u8] = b"removed/";
+pub const REMOVED_END: &[u8] = b"removed0";
+
+pub fn decode_removed_key(key: &[u8]) -> Result<MemberId, Fault> {
+    let id = key.strip_prefix(REMOVED_PREFIX);
+    let id = id.and_then(|id| id.try_into().ok());
+    let id = id.ok_or_else(|| Fault(format!("not a removed member's key: {key:02x?}")))?;
+    Ok(MemberId(u64::from_be_bytes(id)))
+}
+
 pub fn encode_member(member: &Member) -> Bytes {
     let mut out = Vec::new();
     out.push(TAG_ROW);

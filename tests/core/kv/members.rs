@@ -8,6 +8,7 @@ use detcd_core::error::Error;
 use detcd_core::machine::Machine;
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
+use std::collections::BTreeSet;
 
 fn member(id: u64) -> Member {
     let peer_urls = vec![format!("http://peer{id}")];
@@ -66,6 +67,17 @@ fn a_membership_keeps_what_its_members_published() {
         ..moved
     };
     assert_eq!(query::members(&store.tables), Ok(vec![kept, member(3)]));
+}
+
+#[test]
+fn who_was_removed_is_remembered_for_ever() {
+    let mut store = Store::new();
+    set(&mut store, &[member(1), member(2), member(3)]);
+    assert_eq!(query::removed(&store.tables), Ok(BTreeSet::new()));
+    set(&mut store, &[member(1), member(3)]);
+    set(&mut store, &[member(1)]);
+    let removed = BTreeSet::from([MemberId(2), MemberId(3)]);
+    assert_eq!(query::removed(&store.tables), Ok(removed));
 }
 
 #[test]
