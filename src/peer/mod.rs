@@ -27,11 +27,15 @@ pub enum Kind {
     ReadIndex = 7,
     /// Keepalive or time-to-live, asked of the leader.
     Lease = 8,
+    /// A change of the membership, asked of the leader.
+    Members = 9,
+    /// A member that starts asks whether it is known.
+    Hello = 10,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 8] = [
+    pub const ALL: [Kind; 10] = [
         Kind::AppendEntries,
         Kind::Vote,
         Kind::PreVote,
@@ -40,6 +44,8 @@ impl Kind {
         Kind::Propose,
         Kind::ReadIndex,
         Kind::Lease,
+        Kind::Members,
+        Kind::Hello,
     ];
 
     /// The kind with this tag, or `None` for a tag that no version knows.
@@ -65,6 +71,8 @@ pub enum TransportError {
 pub trait Transport: Send + Sync + 'static {
     /// Where a member listens (peer URLs). Unknown members are unreachable.
     fn set_peer(&self, id: u64, peer_urls: Vec<String>);
+    /// Forgets a member: from now on it is unknown.
+    fn remove_peer(&self, id: u64);
     fn call(
         &self,
         to: u64,

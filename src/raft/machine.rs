@@ -6,7 +6,7 @@
 
 use crate::log::Persist;
 use crate::meta::{self, RaftRows};
-use crate::node::{Published, Sink};
+use crate::node::{Published, Roster, Sink};
 use crate::payload;
 use crate::steps;
 use crate::transfers::Transfers;
@@ -18,6 +18,7 @@ use detcd_core::machine::Machine;
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
 use detcd_core::view::{Batch, Fault, Table};
+use detcd_peer::Transport;
 use detcd_storage::store::{Stage, Store};
 use futures::future::FutureExt;
 use futures::stream::{Stream, StreamExt};
@@ -43,6 +44,10 @@ pub(crate) struct MachineAdapter<S: Store> {
     persisted: Arc<Persisted<S>>,
     transfers: Transfers,
     sink: Sink,
+    /// This member, and the way to the others, which follows the membership.
+    own_id: MemberId,
+    transport: Arc<dyn Transport>,
+    roster: Arc<Roster>,
 }
 
 /// A whole state on its way out (a frozen view) or in (a stage that was received whole).
@@ -120,10 +125,11 @@ impl<S: Store> MachineAdapter<S> {
         published: Arc<ArcSwap<Published>>,
         transfers: Transfers,
         sink: Sink,
+        (own_id, transport): (MemberId, Arc<dyn Transport>),
     ) -> Result<MachineAdapter<S>, Fault> {
         let machine = Machine::load(&*store)?;
         let rows = RaftRows::load(&*store)?;
-        let adapter = MachineAdapter {
+        let mut adapter = MachineAdapter {
             store,
             machine,
             rows,
@@ -131,9 +137,38 @@ impl<S: Store> MachineAdapter<S> {
             persisted,
             transfers,
             sink,
+            own_id,
+            transport,
+            roster: Arc::default(),
         };
+        adapter.follow_membership()?;
         adapter.publish()?;
         Ok(adapter)
+    }
+
+    /// Takes up the membership that was applied last: who belongs to the cluster, who was removed,
+    /// and where each is reached.
+    fn follow_membership(&mut self) -> Result<(), Fault> {
+        let membership = self.rows.membership.membership();
+        let members = members_of(membership);
+        let removed = query::removed(&*self.store)?;
+        for member in members.iter().filter(|member| member.id != self.own_id) {
+            self.transport
+                .set_peer(member.id.0, member.peer_urls.clone());
+        }
+        let gone = |old: &&Member| members.iter().all(|member| member.id != old.id);
+        for old in self.roster.members.iter().filter(gone) {
+            self.transport.remove_peer(old.id.0);
+        }
+        if !members.is_empty() {
+            steps::membership(self.own_id, &self.rows.membership, &removed);
+        }
+        self.roster = Arc::new(Roster {
+            own_id: self.own_id,
+            members,
+            removed,
+        });
+        Ok(())
     }
 
     fn publish(&self) -> Result<(), Fault> {
@@ -143,6 +178,7 @@ impl<S: Store> MachineAdapter<S> {
             term: self.rows.applied.as_ref().map_or(0, term_of),
             revision: self.machine.revision(),
             compact_revision: self.machine.compact_revision(),
+            roster: self.roster.clone(),
         }));
         Ok(())
     }
@@ -151,6 +187,7 @@ impl<S: Store> MachineAdapter<S> {
         let Some(last) = entries.last().map(RaftEntry::log_id) else {
             return Ok(());
         };
+        let before = *self.rows.membership.log_id();
         let (mut batch, applied) = self.apply_to_overlay(&entries)?;
         if detcd_core::mutant!(AppliedIndexFirst) {
             self.store.write(self.index_row()).await?;
@@ -163,6 +200,9 @@ impl<S: Store> MachineAdapter<S> {
             batch.writes.extend(self.index_row().writes);
         }
         self.store.write(batch).await?;
+        if *self.rows.membership.log_id() != before {
+            self.follow_membership()?;
+        }
         self.publish()?;
         steps::applied(&entries, self.machine.revision());
         (self.sink)(Event::Applied {
@@ -248,6 +288,7 @@ impl<S: Store> MachineAdapter<S> {
             self.rows.applied = before.applied;
             self.store.write(self.index_row()).await?;
         }
+        self.follow_membership()?;
         self.publish()?;
         let published = self.published.load_full();
         let membership = &self.rows.membership;
@@ -264,9 +305,8 @@ impl<S: Store> MachineAdapter<S> {
     }
 }
 
-/// The members of a membership, as far as raft knows them.
+/// The members of a membership as clients see them, as far as raft knows them.
 pub(crate) fn members_of(membership: &Membership) -> Vec<Member> {
-    let learners: Vec<u64> = membership.learner_ids().collect();
     membership
         .nodes()
         .map(|(id, peer)| Member {
@@ -274,7 +314,7 @@ pub(crate) fn members_of(membership: &Membership) -> Vec<Member> {
             name: peer.name.clone(),
             peer_urls: peer.peer_urls.clone(),
             client_urls: Vec::new(),
-            is_learner: learners.contains(id),
+            is_learner: peer.learner,
         })
         .collect()
 }

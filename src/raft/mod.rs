@@ -16,6 +16,7 @@
 mod bytes_codec;
 mod log;
 mod machine;
+mod members;
 mod message;
 mod meta;
 mod network;
@@ -34,6 +35,9 @@ mod types;
 mod tests;
 
 pub use machine::refresh;
+pub use members::ChangeError;
 pub use message::is_heartbeat;
-pub use node::{NoReadIndex, Published, RaftNode, RaftOptions, RaftStatus, Sink, StartError};
+pub use node::{
+    NoReadIndex, Published, RaftNode, RaftOptions, RaftStatus, Roster, Sink, StartError,
+};
 pub use receiver::RaftReceiver;

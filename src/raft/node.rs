@@ -2,6 +2,7 @@
 
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
+use crate::members;
 use crate::network::Network;
 use crate::observe;
 use crate::proposer::Proposer;
@@ -21,7 +22,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{InitializeError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::{Config, Raft, SnapshotPolicy};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
@@ -65,6 +66,31 @@ pub struct Published {
     pub term: u64,
     pub revision: i64,
     pub compact_revision: i64,
+    pub roster: Arc<Roster>,
+}
+
+/// Who belongs to the cluster, by the membership that was applied last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Roster {
+    pub own_id: MemberId,
+    /// As clients see them, but without what the members publish themselves. Empty on a member
+    /// that has yet to hear of its cluster.
+    pub members: Vec<Member>,
+    /// Everybody who was ever removed.
+    pub removed: BTreeSet<MemberId>,
+}
+
+impl Roster {
+    /// Whether this member is one of those that were removed.
+    pub fn is_removed(&self) -> bool {
+        self.removed.contains(&self.own_id)
+    }
+
+    /// Whether this member was added as a learner, and not promoted since.
+    pub fn is_learner(&self) -> bool {
+        let mut learners = self.members.iter().filter(|member| member.is_learner);
+        learners.any(|member| member.id == self.own_id)
+    }
 }
 
 /// What the engine says of itself. Indexes are zero where there is none.
@@ -113,13 +139,14 @@ pub struct NoReadIndex(String);
 /// misses nothing.
 pub struct RaftNode<S: Store> {
     id: MemberId,
-    raft: Raft<Types, MachineAdapter<S>>,
+    pub(crate) raft: Raft<Types, MachineAdapter<S>>,
     proposer: Proposer,
     published: Arc<ArcSwap<Published>>,
     receiver: RaftReceiver<S>,
     sink: Sink,
     fatal: watch::Sender<Option<String>>,
     heartbeat: Duration,
+    pub(crate) election: Duration,
 }
 
 impl<S: Store> Clone for RaftNode<S> {
@@ -133,6 +160,7 @@ impl<S: Store> Clone for RaftNode<S> {
             sink: self.sink.clone(),
             fatal: self.fatal.clone(),
             heartbeat: self.heartbeat,
+            election: self.election,
         }
     }
 }
@@ -157,6 +185,7 @@ impl<S: Store> RaftNode<S> {
             term: 0,
             revision: 0,
             compact_revision: 0,
+            roster: Arc::default(),
         }));
         let persisted = Arc::new(Persisted::new(store.clone()));
         let log = LogAdapter::new(options.id.0, log, recovered, persisted.clone())?;
@@ -167,6 +196,7 @@ impl<S: Store> RaftNode<S> {
             published.clone(),
             transfers.clone(),
             gated.clone(),
+            (options.id, transport.clone()),
         )?;
         let network = Network::new(
             transport,
@@ -190,6 +220,7 @@ impl<S: Store> RaftNode<S> {
             sink: gated,
             fatal,
             heartbeat: Duration::from_millis(options.heartbeat_ms),
+            election: patience,
         })
     }
 
@@ -203,6 +234,7 @@ impl<S: Store> RaftNode<S> {
             self.fatal.clone(),
             self.heartbeat,
         ));
+        detcd_rt::spawn(members::steward(self.clone(), self.heartbeat));
     }
 
     /// Founds the cluster. Every founding member does this with the same members, once; where a
@@ -214,6 +246,7 @@ impl<S: Store> RaftNode<S> {
                 let peer = Peer {
                     name: member.name.clone(),
                     peer_urls: member.peer_urls.clone(),
+                    learner: false,
                 };
                 (member.id.0, peer)
             })

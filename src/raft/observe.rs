@@ -52,11 +52,14 @@ pub(crate) async fn observe(
 }
 
 pub(crate) fn status(metrics: &RaftMetrics<Types>) -> RaftStatus {
+    let members = crate::machine::members_of(metrics.membership_config.membership());
     RaftStatus {
         term: metrics.current_term,
         leader: metrics.current_leader.map(MemberId),
         is_leader: metrics.state == ServerState::Leader,
-        is_learner: metrics.state == ServerState::Learner,
+        is_learner: members
+            .iter()
+            .any(|member| member.id.0 == metrics.id && member.is_learner),
         last_log_index: metrics.last_log_index.unwrap_or(0),
         committed: metrics.local_committed.map_or(0, |log_id| log_id.index()),
         applied: metrics.last_applied.map_or(0, |log_id| log_id.index()),
@@ -64,7 +67,7 @@ pub(crate) fn status(metrics: &RaftMetrics<Types>) -> RaftStatus {
         snapshot: metrics.snapshot.map_or(0, |log_id| log_id.index()),
         purged: metrics.purged.map(|log_id| log_id.index()),
         last_quorum_acked: last_quorum_acked(metrics),
-        members: crate::machine::members_of(metrics.membership_config.membership()),
+        members,
     }
 }
 

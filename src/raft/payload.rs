@@ -1,7 +1,7 @@
 //! What stands in a log entry: the payload bytes, the same in the log files, on the wire and in
 //! memory. The first byte names kind and format; its values are never reused.
 
-use crate::bytes_codec::{DecodeError, Reader, put_bytes, put_count};
+use crate::bytes_codec::{DecodeError, Reader, put_bytes, put_count, put_flag};
 use crate::types::{Command, Entry, Membership, Payload, Peer, log_id};
 use bytes::{BufMut, Bytes, BytesMut};
 use detcd_core::codec;
@@ -65,9 +65,20 @@ pub(crate) fn decode_entry(term: u64, index: u64, bytes: Bytes) -> Result<Entry,
     })
 }
 
+/// Set in the first word of a membership, beside the count of its configs, if each node carries a
+/// flag that says whether it is to be a learner. A membership without learners has no flags, and
+/// the format of the days before there were any.
+const WITH_LEARNERS: u32 = 1 << 31;
+
 pub(crate) fn put_membership(out: &mut BytesMut, membership: &Membership) {
     let configs = membership.get_joint_config();
-    put_count(out, configs.len());
+    let with_learners = membership.nodes().any(|(_, peer)| peer.learner);
+    let count = u32::try_from(configs.len()).expect("a membership has one or two configs");
+    out.put_u32(if with_learners {
+        count | WITH_LEARNERS
+    } else {
+        count
+    });
     for config in configs {
         put_count(out, config.len());
         for id in config {
@@ -83,12 +94,21 @@ pub(crate) fn put_membership(out: &mut BytesMut, membership: &Membership) {
         for url in &peer.peer_urls {
             put_bytes(out, url.as_bytes());
         }
+        if with_learners {
+            put_flag(out, peer.learner);
+        }
     }
 }
 
 pub(crate) fn read_membership(reader: &mut Reader) -> Result<Membership, DecodeError> {
     let mut configs = Vec::new();
-    for _ in 0..reader.count(4)? {
+    let first = reader.u32()?;
+    let with_learners = first & WITH_LEARNERS != 0;
+    let count = first & !WITH_LEARNERS;
+    if count > 2 {
+        return Err(reader.error(format!("a membership of {count} configs")));
+    }
+    for _ in 0..count {
         let mut config = BTreeSet::new();
         for _ in 0..reader.count(8)? {
             config.insert(reader.u64()?);
@@ -103,7 +123,13 @@ pub(crate) fn read_membership(reader: &mut Reader) -> Result<Membership, DecodeE
         for _ in 0..reader.count(4)? {
             peer_urls.push(reader.string()?);
         }
-        nodes.insert(id, Peer { name, peer_urls });
+        let learner = with_learners && reader.flag()?;
+        let peer = Peer {
+            name,
+            peer_urls,
+            learner,
+        };
+        nodes.insert(id, peer);
     }
     if configs.is_empty() && nodes.is_empty() {
         // The membership of a member that knows of none yet; `new` takes only usable ones.

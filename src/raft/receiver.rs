@@ -94,9 +94,12 @@ impl<S: Store> RaftReceiver<S> {
                     .map_err(text)?;
                 Ok(message::encode_transfer_response(&response))
             }
-            Kind::Snapshot | Kind::Propose | Kind::ReadIndex | Kind::Lease => {
-                Err(format!("{kind:?} is not a call to raft"))
-            }
+            Kind::Snapshot
+            | Kind::Propose
+            | Kind::ReadIndex
+            | Kind::Lease
+            | Kind::Members
+            | Kind::Hello => Err(format!("{kind:?} is not a call to raft")),
         }
     }
 

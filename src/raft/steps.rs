@@ -4,10 +4,12 @@
 //! listens they cost a load and a branch.
 
 use crate::payload;
-use crate::types::{Entry, LogId, Membership, Vote, term_of};
+use crate::types::{Entry, LogId, Membership, StoredMembership, Vote, term_of};
+use detcd_core::api::MemberId;
 use detcd_storage::log::{LogEntry, Recovered};
 use openraft::EntryPayload;
 use openraft::entry::RaftEntry;
+use std::collections::BTreeSet;
 use tracing::{Level, enabled, trace};
 
 /// The target of all events of this kind.
@@ -107,6 +109,34 @@ pub(crate) fn applied(entries: &[Entry], revision: i64) {
 /// A snapshot replaced the whole state.
 pub(crate) fn restored(index: u64, revision: i64) {
     trace!(target: TARGET, index, revision, "restored");
+}
+
+/// A membership was applied (or found in the state): its configs of voters, its learners inside,
+/// and everybody who was ever removed.
+pub(crate) fn membership(
+    own: MemberId,
+    membership: &StoredMembership,
+    removed: &BTreeSet<MemberId>,
+) {
+    if !enabled!(target: TARGET, Level::TRACE) {
+        return;
+    }
+    let index = membership.log_id().as_ref().map_or(0, |at| at.index());
+    let term = membership.log_id().as_ref().map_or(0, term_of);
+    let configs = membership.membership().get_joint_config().iter();
+    let voters: Vec<String> = configs
+        .map(|config| hexadecimals(config.iter().copied()))
+        .collect();
+    let voters = voters.join("|");
+    let learners = hexadecimals(membership.membership().learner_ids());
+    let removed = hexadecimals(removed.iter().map(|id| id.0));
+    let own = own.to_string();
+    trace!(target: TARGET, index, term, own, voters, learners, removed, "membership");
+}
+
+fn hexadecimals(ids: impl Iterator<Item = u64>) -> String {
+    let ids: Vec<String> = ids.map(|id| format!("{id:x}")).collect();
+    ids.join(",")
 }
 
 /// A snapshot was frozen.

@@ -66,6 +66,9 @@ impl fmt::Display for Command {
 pub(crate) struct Peer {
     pub(crate) name: String,
     pub(crate) peer_urls: Vec<String>,
+    /// Whether it was asked for as a learner, and is to stay one until it is promoted. Raft's own
+    /// learners are also those members that have yet to catch up.
+    pub(crate) learner: bool,
 }
 
 pub(crate) fn log_id(term: u64, index: u64) -> LogId {

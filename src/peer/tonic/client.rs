@@ -87,6 +87,12 @@ impl Transport for TonicTransport {
         peers.insert(id, Arc::new(Peer { link, task }));
     }
 
+    fn remove_peer(&self, id: u64) {
+        let removed = self.peers().remove(&id);
+        // Its destructor ends the connection, and must not do so under the lock.
+        drop(removed);
+    }
+
     fn call(
         &self,
         to: u64,

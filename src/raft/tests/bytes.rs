@@ -35,6 +35,7 @@ fn membership() -> Membership {
     let peer = |name: &str, urls: &[&str]| Peer {
         name: name.to_owned(),
         peer_urls: urls.iter().map(|url| (*url).to_owned()).collect(),
+        learner: false,
     };
     let nodes = BTreeMap::from([
         (1, peer("a", &["http://a", "http://b"])),
@@ -78,6 +79,22 @@ fn golden_payloads() {
          00000000000000010000000161\
          0000000200000008687474703a2f2f6100000008687474703a2f2f62\
          00000000000000020000000000000000"
+    );
+    let learner = Peer {
+        learner: true,
+        ..Peer::default()
+    };
+    let voter = Peer::default();
+    let nodes = BTreeMap::from([(1, voter), (2, learner)]);
+    let membership = Membership::new(vec![BTreeSet::from([1])], nodes).unwrap();
+    assert_eq!(
+        hex(&payload::encode(&EntryPayload::Membership(membership))),
+        "f1\
+         80000001\
+         000000010000000000000001\
+         00000002\
+         0000000000000001000000000000000000\
+         0000000000000002000000000000000001"
     );
 }
 
@@ -211,8 +228,12 @@ fn any_vote() -> impl Strategy<Value = Vote> {
 }
 
 fn any_membership() -> impl Strategy<Value = Membership> {
-    let peer = (".{0,8}", proptest::collection::vec(".{0,16}", 0..3))
-        .prop_map(|(name, peer_urls)| Peer { name, peer_urls });
+    let urls = proptest::collection::vec(".{0,16}", 0..3);
+    let peer = (".{0,8}", urls, any::<bool>()).prop_map(|(name, peer_urls, learner)| Peer {
+        name,
+        peer_urls,
+        learner,
+    });
     proptest::collection::btree_map(any::<u64>(), peer, 1..6).prop_flat_map(|nodes| {
         let ids: Vec<u64> = nodes.keys().copied().collect();
         let voters = proptest::sample::subsequence(ids.clone(), 1..=ids.len())

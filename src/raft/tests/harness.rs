@@ -56,6 +56,8 @@ pub(super) struct Loopback {
 impl Transport for Loopback {
     fn set_peer(&self, _id: u64, _peer_urls: Vec<String>) {}
 
+    fn remove_peer(&self, _id: u64) {}
+
     fn call(
         &self,
         to: u64,

@@ -1,0 +1,274 @@
+//! Changes of the membership, as the leader makes them.
+//!
+//! A change is judged by core on what the leader knows, and proposed only while the membership is
+//! the one that was judged; raft takes one change at a time. Whoever is added joins as a learner
+//! inside; the [`steward`] makes it a voter once it has caught up, and ends what a leader that
+//! fell left half done.
+
+use crate::node::RaftNode;
+use crate::types::{LogId, Membership, Peer, Types};
+use crate::{machine, meta};
+use detcd_core::api::{Member, MemberId};
+use detcd_core::error::Error;
+use detcd_core::limits::VOTER_LAG_MAX;
+use detcd_core::membership::{Change, Standing};
+use detcd_core::query;
+use detcd_core::view::Fault;
+use detcd_rt::Instant;
+use detcd_storage::store::Store;
+use openraft::async_runtime::WatchReceiver;
+use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardReason, RaftError};
+use openraft::raft::Precondition;
+use openraft::{ChangeMembers, RaftMetrics, ServerState};
+use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
+use thiserror::Error;
+
+/// The pause before a change that met another one under way is tried again.
+const BUSY_PAUSE: Duration = Duration::from_millis(10);
+
+type Changes = ChangeMembers<u64, Peer>;
+
+/// Why a change of the membership was not made, or is not known to be made.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum ChangeError {
+    /// Nothing was proposed: the cluster will not have it.
+    #[error("{0}")]
+    Refused(Error),
+    /// Nothing was proposed: another member leads, or none.
+    #[error("this member does not lead")]
+    NotLeader,
+    /// Nothing was proposed: other changes were under way all the time.
+    #[error("another change of the membership is under way")]
+    Busy,
+    /// The change may come to pass, or not.
+    #[error("the outcome is unknown")]
+    Unknown,
+    #[error("{0}")]
+    Fault(Fault),
+}
+
+impl From<Fault> for ChangeError {
+    fn from(fault: Fault) -> ChangeError {
+        ChangeError::Fault(fault)
+    }
+}
+
+impl<S: Store> RaftNode<S> {
+    /// Makes a change and gives the members after it, as clients see them. A change that meets
+    /// another one waits for it, as long as `patience` lasts.
+    pub async fn change_members(
+        &self,
+        change: &Change,
+        strict: bool,
+        patience: Duration,
+    ) -> Result<Vec<Member>, ChangeError> {
+        let deadline = Instant::now() + patience;
+        loop {
+            match self.try_change(change, strict).await {
+                Err(ChangeError::Busy) if Instant::now() < deadline => {
+                    detcd_rt::sleep(BUSY_PAUSE).await;
+                }
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(query::members(&*self.published().load_full().view)?),
+            }
+        }
+    }
+
+    /// Who votes, by the membership that this member goes by.
+    pub fn voters(&self) -> Vec<MemberId> {
+        let metrics = self.metrics();
+        let voters = metrics.membership_config.membership().voter_ids();
+        voters.map(MemberId).collect()
+    }
+
+    /// The voter that is best prepared to lead instead of this member, which leads now.
+    pub fn successor(&self) -> Option<MemberId> {
+        let metrics = self.metrics();
+        let active = self.active(&metrics);
+        let matched = matched(&metrics);
+        let voters = metrics.membership_config.membership().voter_ids();
+        voters
+            .map(MemberId)
+            .filter(|id| *id != self.id() && active.contains(id))
+            .max_by_key(|id| (matched.get(id).copied(), *id))
+    }
+
+    async fn try_change(&self, change: &Change, strict: bool) -> Result<(), ChangeError> {
+        // A leader that was deposed would judge by what no longer holds.
+        let index = self.read_index().await;
+        let index = index.map_err(|_| ChangeError::NotLeader)?;
+        if self.published().load().applied < index {
+            return Err(ChangeError::Busy);
+        }
+        let metrics = self.metrics();
+        if metrics.state != ServerState::Leader {
+            return Err(ChangeError::NotLeader);
+        }
+        let published = self.published().load_full();
+        let rows = meta::RaftRows::load(&*published.view)?;
+        let membership = rows.membership.membership();
+        if membership.get_joint_config().len() != 1 {
+            return Err(ChangeError::Busy);
+        }
+        let standing = Standing {
+            leader: self.id(),
+            members: query::members(&*published.view)?,
+            removed: query::removed(&*published.view)?,
+            active: self.active(&metrics),
+            matched: matched(&metrics),
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            strict,
+        };
+        standing.check(change).map_err(ChangeError::Refused)?;
+        let changes = changes(change, membership);
+        self.propose_change(changes, *rows.membership.log_id())
+            .await
+    }
+
+    /// Proposes, if the membership is still the one at `judged`.
+    async fn propose_change(
+        &self,
+        changes: Changes,
+        judged: Option<LogId>,
+    ) -> Result<(), ChangeError> {
+        let condition = Precondition::LastMembershipLogId {
+            last_membership_log_id: judged,
+        };
+        let outcome = self
+            .raft
+            .change_membership_if(changes, false, [condition])
+            .await;
+        let error = match outcome {
+            Ok(_) => return Ok(()),
+            Err(RaftError::Fatal(_)) => return Err(ChangeError::Unknown),
+            Err(RaftError::APIError(error)) => error,
+        };
+        // A change of two steps that fails in the second one has left the first in the log.
+        let untouched = *self.metrics().membership_config.log_id() == judged;
+        Err(match error {
+            _ if !untouched && !is_precondition(&error) => ChangeError::Unknown,
+            ClientWriteError::ForwardToLeader(forward)
+                if forward.reason == ForwardReason::LeaseExpired =>
+            {
+                ChangeError::Busy
+            }
+            ClientWriteError::ForwardToLeader(_) => ChangeError::NotLeader,
+            ClientWriteError::LogEntryDiscarded(_) => ChangeError::Unknown,
+            ClientWriteError::PreconditionFailed(_) => ChangeError::Busy,
+            ClientWriteError::ChangeMembershipError(ChangeMembershipError::EmptyMembership(_)) => {
+                ChangeError::Refused(Error::MemberNotEnoughStarted)
+            }
+            ClientWriteError::ChangeMembershipError(_) => ChangeError::Busy,
+        })
+    }
+
+    fn metrics(&self) -> RaftMetrics<Types> {
+        self.raft.metrics().borrow_watched().clone()
+    }
+
+    /// Who answered this leader within the last election timeout.
+    fn active(&self, metrics: &RaftMetrics<Types>) -> BTreeSet<MemberId> {
+        let heartbeats = metrics.heartbeat.iter().flatten();
+        let lately = heartbeats.filter(|(_, acked)| {
+            let acked = acked.as_ref().map(|acked| acked.into_inner());
+            acked.is_some_and(|acked| acked.0.elapsed() < self.election)
+        });
+        lately.map(|(id, _)| MemberId(*id)).collect()
+    }
+}
+
+/// A second step that meets a failed condition was not this change's own.
+fn is_precondition(error: &ClientWriteError<Types>) -> bool {
+    matches!(error, ClientWriteError::PreconditionFailed(_))
+}
+
+fn matched(metrics: &RaftMetrics<Types>) -> BTreeMap<MemberId, u64> {
+    let replication = metrics.replication.iter().flatten();
+    let known = replication.filter_map(|(id, matched)| Some((MemberId(*id), (*matched)?.index())));
+    known.collect()
+}
+
+/// What a change means to raft.
+fn changes(change: &Change, membership: &Membership) -> Changes {
+    let node = |id: MemberId| membership.get_node(&id.0).cloned().unwrap_or_default();
+    match change {
+        Change::Add(member) => {
+            let peer = Peer {
+                name: member.name.clone(),
+                peer_urls: member.peer_urls.clone(),
+                learner: member.is_learner,
+            };
+            ChangeMembers::AddNodes(BTreeMap::from([(member.id.0, peer)]))
+        }
+        Change::Update { id, peer_urls } => {
+            let peer = Peer {
+                peer_urls: peer_urls.clone(),
+                ..node(*id)
+            };
+            ChangeMembers::SetNodes(BTreeMap::from([(id.0, peer)]))
+        }
+        Change::Promote(id) => {
+            let peer = Peer {
+                learner: false,
+                ..node(*id)
+            };
+            ChangeMembers::Batch(vec![
+                ChangeMembers::SetNodes(BTreeMap::from([(id.0, peer)])),
+                ChangeMembers::AddVoterIds(BTreeSet::from([id.0])),
+            ])
+        }
+        Change::Remove(id) if membership.voter_ids().any(|voter| voter == id.0) => {
+            ChangeMembers::RemoveVoters(BTreeSet::from([id.0]))
+        }
+        Change::Remove(id) => ChangeMembers::RemoveNodes(BTreeSet::from([id.0])),
+    }
+}
+
+/// Looks after the membership while this member leads, once in a `pace`.
+pub(crate) async fn steward<S: Store>(node: RaftNode<S>, pace: Duration) {
+    loop {
+        detcd_rt::sleep(pace).await;
+        let metrics = node.raft.metrics();
+        let work = {
+            let metrics = metrics.borrow_watched();
+            if metrics.running_state.is_err() {
+                return;
+            }
+            let active = node.active(&metrics);
+            work(&metrics, &active).map(|changes| (changes, *metrics.membership_config.log_id()))
+        };
+        if let Some((changes, judged)) = work {
+            tracing::info!(?changes, "the membership is brought forward");
+            // What fails is tried again, by whoever leads then.
+            if let Err(error) = node.propose_change(changes, judged).await {
+                tracing::info!(%error, "the membership could not be brought forward");
+            }
+        }
+    }
+}
+
+/// What a leader has to do to the membership by itself.
+fn work(metrics: &RaftMetrics<Types>, active: &BTreeSet<MemberId>) -> Option<Changes> {
+    let stored = &metrics.membership_config;
+    let is_settled = stored.log_id() == metrics.committed_membership_config.log_id();
+    if metrics.state != ServerState::Leader || !is_settled {
+        return None;
+    }
+    let membership = stored.membership();
+    if membership.get_joint_config().len() > 1 {
+        return Some(ChangeMembers::AddVoterIds(BTreeSet::new()));
+    }
+    let last = metrics.last_log_index.unwrap_or(0);
+    let matched = matched(metrics);
+    let members = machine::members_of(membership);
+    let mut waiting = members.iter().filter(|member| {
+        let is_voter = membership.voter_ids().any(|voter| voter == member.id.0);
+        let caught_up = matched
+            .get(&member.id)
+            .is_some_and(|has| has + VOTER_LAG_MAX >= last);
+        !member.is_learner && !is_voter && caught_up && active.contains(&member.id)
+    });
+    let next = waiting.next()?;
+    Some(ChangeMembers::AddVoterIds(BTreeSet::from([next.id.0])))
+}

@@ -1,0 +1,163 @@
+//! Members that come and go.
+
+use super::harness::{Cluster, Member, put, wait_for};
+use crate::ChangeError;
+use detcd_core::api::{Member as ApiMember, MemberId};
+use detcd_core::error::Error;
+use detcd_core::membership::Change;
+use std::time::Duration;
+use tempfile::TempDir;
+
+const ALL: [usize; 3] = [0, 1, 2];
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn newcomer(id: u64, is_learner: bool) -> ApiMember {
+    ApiMember {
+        id: MemberId(id),
+        peer_urls: vec![format!("http://m{id}:2380")],
+        is_learner,
+        ..ApiMember::default()
+    }
+}
+
+/// Asks whoever leads among `cluster`'s members; a refusal is what the caller wants to see.
+async fn change(cluster: &Cluster, change: &Change) -> Result<Vec<ApiMember>, Error> {
+    loop {
+        let leader = cluster
+            .members
+            .iter()
+            .find(|member| member.node.status().is_leader);
+        let made = match leader {
+            Some(leader) => leader.node.change_members(change, true, PATIENCE).await,
+            None => Err(ChangeError::NotLeader),
+        };
+        match made {
+            Ok(members) => return Ok(members),
+            // A leader is healthy only once it has heard from everybody.
+            Err(ChangeError::NotLeader | ChangeError::Refused(Error::Unhealthy)) => {
+                detcd_rt::sleep(Duration::from_millis(5)).await;
+            }
+            Err(ChangeError::Refused(error)) => return Err(error),
+            Err(other) => panic!("{change}: {other}"),
+        }
+    }
+}
+
+/// The voters by the applied membership of the member at this position.
+fn voters(cluster: &Cluster, position: usize) -> Vec<u64> {
+    let metrics = cluster.members[position].node.voters();
+    metrics.into_iter().map(|id| id.0).collect()
+}
+
+async fn start(cluster: &mut Cluster, id: u64) {
+    let folder = TempDir::new().unwrap();
+    let member = Member::start(id, &folder, &cluster.net, 100_000).await;
+    member.node.run();
+    cluster.folders.push(folder);
+    cluster.members.push(member);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_added_is_shown_at_once_and_votes_once_it_has_caught_up() {
+    let mut cluster = Cluster::found(3, 100_000).await;
+    let leader = cluster.leader(&ALL).await;
+    cluster.members[leader].put(0..100);
+    cluster.converged(101).await;
+    let members = change(&cluster, &Change::Add(newcomer(4, false)))
+        .await
+        .unwrap();
+    assert_eq!(members.last(), Some(&newcomer(4, false)));
+    assert_eq!(voters(&cluster, leader), [1, 2, 3]);
+    start(&mut cluster, 4).await;
+    wait_for("the newcomer to vote", || {
+        voters(&cluster, 3) == [1, 2, 3, 4]
+    })
+    .await;
+    cluster.converged(101).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_learner_stays_one_until_it_is_promoted() {
+    let mut cluster = Cluster::found(3, 100_000).await;
+    cluster.leader(&ALL).await;
+    change(&cluster, &Change::Add(newcomer(4, true)))
+        .await
+        .unwrap();
+    let promote = Change::Promote(MemberId(4));
+    assert_eq!(
+        change(&cluster, &promote).await,
+        Err(Error::LearnerNotReady)
+    );
+    start(&mut cluster, 4).await;
+    wait_for("the learner to hear of its cluster", || {
+        cluster.members[3].published().roster.members.len() == 4
+    })
+    .await;
+    assert!(cluster.members[3].published().roster.is_learner());
+    assert!(cluster.members[3].node.status().is_learner);
+    while change(&cluster, &promote).await == Err(Error::LearnerNotReady) {
+        detcd_rt::sleep(Duration::from_millis(5)).await;
+    }
+    wait_for("the learner to vote", || {
+        voters(&cluster, 3) == [1, 2, 3, 4]
+    })
+    .await;
+    assert_eq!(
+        change(&cluster, &promote).await,
+        Err(Error::MemberNotLearner)
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_leader_may_be_removed_and_knows_it() {
+    let cluster = Cluster::found(3, 100_000).await;
+    let leader = cluster.leader(&ALL).await;
+    let id = MemberId(leader as u64 + 1);
+    let members = change(&cluster, &Change::Remove(id)).await.unwrap();
+    assert_eq!(members.len(), 2);
+    let rest: Vec<usize> = ALL
+        .into_iter()
+        .filter(|position| *position != leader)
+        .collect();
+    assert!(cluster.members[leader].published().roster.is_removed());
+    let next = cluster.leader(&rest).await;
+    cluster.members[next].node.propose(vec![put(1, 7)]);
+    wait_for("the rest to go on", || {
+        rest.iter()
+            .all(|position| cluster.members[*position].published().revision == 2)
+    })
+    .await;
+    let again = Change::Add(newcomer(id.0, false));
+    assert_eq!(change(&cluster, &again).await, Err(Error::MemberNotFound));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn changes_that_meet_are_made_one_after_the_other() {
+    let cluster = Cluster::found(3, 100_000).await;
+    let leader = cluster.leader(&ALL).await;
+    let moved = |id: u64| Change::Update {
+        id: MemberId(id),
+        peer_urls: vec![format!("http://moved{id}:2380")],
+    };
+    let node = &cluster.members[leader].node;
+    let changes = [moved(1), moved(2), moved(3)];
+    let made = changes
+        .iter()
+        .map(|change| node.change_members(change, true, PATIENCE));
+    for made in futures::future::join_all(made).await {
+        assert_eq!(made.unwrap().len(), 3);
+    }
+    let members = cluster.members[leader].node.status().members;
+    let urls: Vec<&str> = members
+        .iter()
+        .map(|member| &member.peer_urls[0][..])
+        .collect();
+    assert_eq!(
+        urls,
+        [
+            "http://moved1:2380",
+            "http://moved2:2380",
+            "http://moved3:2380"
+        ]
+    );
+}
