@@ -1,14 +1,17 @@
 //! The raft engine without the type of its store, so that handles need not carry it.
 
 use arc_swap::ArcSwap;
+use detcd_core::api::{Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::event::Seq;
+use detcd_core::membership::Change;
 use detcd_core::view::Fault;
-use detcd_raft::{NoReadIndex, Published, RaftNode, RaftStatus};
+use detcd_raft::{ChangeError, NoReadIndex, Published, RaftNode, RaftStatus};
 use detcd_storage::store::{Size, Store};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::watch;
 
 /// What the driver asks of [`RaftNode`]; see there.
@@ -21,6 +24,15 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn refresh(&self) -> Result<(), Fault>;
     fn status(&self) -> RaftStatus;
     fn size(&self) -> Size;
+    fn change_members(
+        &self,
+        change: Change,
+        strict: bool,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>>;
+    fn successor(&self) -> Option<MemberId>;
+    /// Asks the engine to hand over; whether it comes to pass is seen in who leads.
+    fn transfer_leader(&self, to: MemberId);
     fn fatal(&self) -> watch::Receiver<Option<String>>;
     fn shutdown(&self) -> BoxFuture<'static, ()>;
 }
@@ -76,6 +88,28 @@ impl<S: Store> Engine for StoredEngine<S> {
 
     fn size(&self) -> Size {
         self.store.size()
+    }
+
+    fn change_members(
+        &self,
+        change: Change,
+        strict: bool,
+        patience: Duration,
+    ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>> {
+        let raft = self.raft.clone();
+        async move { raft.change_members(&change, strict, patience).await }.boxed()
+    }
+
+    fn successor(&self) -> Option<MemberId> {
+        self.raft.successor()
+    }
+
+    fn transfer_leader(&self, to: MemberId) {
+        let raft = self.raft.clone();
+        detcd_rt::spawn(async move {
+            // An engine that has ended hands nothing over, and its end is told elsewhere.
+            let _ = raft.transfer_leader(to).await;
+        });
     }
 
     fn fatal(&self) -> watch::Receiver<Option<String>> {

@@ -1,5 +1,6 @@
 //! The door through which every protocol serves: requests and replies in core's types.
 
+use crate::belonging::Farewell;
 use crate::inbox::{Answer, Input, Requests};
 use crate::run::Shared;
 use crate::stats::Stats;
@@ -192,6 +193,7 @@ impl Handle {
 
     /// Opens a watch stream.
     pub async fn watch(&self) -> Result<Watch, Error> {
+        self.full_member()?;
         let stream = StreamId(self.shared.next_seq.fetch_add(1, Ordering::Relaxed));
         Watch::open(stream, self.requests.clone(), self.shared.stats.clone())
             .await
@@ -224,7 +226,7 @@ impl Handle {
     /// Tells the cluster this member's name and client URLs.
     pub async fn publish(&self, name: String, client_urls: Vec<String>) -> Result<(), Error> {
         let id = self.shared.member_id;
-        self.write(Command::MemberPublish {
+        self.propose(Command::MemberPublish {
             id,
             name,
             client_urls,
@@ -280,6 +282,11 @@ impl Handle {
         self.shared.fatal.subscribe()
     }
 
+    /// Why this member goes for good, once it does: the process is to end.
+    pub fn farewell(&self) -> tokio::sync::watch::Receiver<Option<Farewell>> {
+        self.shared.farewell.subscribe()
+    }
+
     /// What this member has applied and published.
     pub fn published(&self) -> Arc<Published> {
         self.shared.engine.published()
@@ -303,6 +310,7 @@ impl Handle {
     /// A member at its quota refuses what would add to its store, and says so to all the others
     /// before it answers.
     async fn write(&self, command: Command) -> Result<(Header, Reply), Error> {
+        self.full_member()?;
         let shared = &self.shared;
         let (growth, size) = (quota::growth(&command), || shared.engine.size().total_bytes);
         if growth > 0 && !shared.quota.admit(detcd_rt::now_ms(), growth, size) {
@@ -327,14 +335,24 @@ impl Handle {
         Ok((self.header(outcome.revision), outcome.result?))
     }
 
+    /// Learners answer only what any member can tell by itself.
+    pub(crate) fn full_member(&self) -> Result<(), Error> {
+        match self.shared.engine.published().roster.is_learner() {
+            true => Err(Error::LearnerUnsupported),
+            false => Ok(()),
+        }
+    }
+
     async fn view_for(&self, serializable: bool) -> Result<Arc<Published>, Error> {
         if !serializable {
+            self.full_member()?;
             self.ask(|seq, answer| Input::Read { seq, answer }).await?;
         }
         Ok(self.shared.engine.published())
     }
 
     async fn ask_lease(&self, event: impl FnOnce(Seq) -> Event) -> Result<LeaseInfo, Error> {
+        self.full_member()?;
         self.ask(|seq, answer| Input::Lease {
             seq,
             event: event(seq),

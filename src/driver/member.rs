@@ -1,5 +1,6 @@
 //! A member, assembled from its seams.
 
+use crate::belonging::{self, REMOVED, SensingTransport};
 use crate::compactor::Compactor;
 use crate::engine::StoredEngine;
 use crate::handle::Handle;
@@ -17,10 +18,11 @@ use detcd_core::query;
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
 use detcd_peer::{Receiver, Transport};
-use detcd_raft::{RaftNode, RaftOptions};
+use detcd_raft::{RaftNode, RaftOptions, Roster};
 use detcd_storage::disk::Disk;
 use detcd_storage::log::{Log, LogOptions};
 use detcd_storage::store::Store;
+use futures::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -32,9 +34,13 @@ use tokio::sync::watch;
 pub struct MemberOptions {
     pub cluster_id: ClusterId,
     pub member_id: MemberId,
-    /// The members of a static bootstrap, this one among them; the same on every member. Ignored
-    /// by a member that has started before.
+    /// The members of a static bootstrap, this one among them; the same on every member. Or the
+    /// members of the cluster that this one joins. Ignored by a member that has started before.
     pub members: Vec<api::Member>,
+    /// Whether this member was added to a cluster that exists, and founds none.
+    pub joins: bool,
+    /// Whether changes of the membership that would cost the quorum are refused.
+    pub strict_reconfig: bool,
     pub heartbeat: Millis,
     pub election_timeout: Millis,
     /// Applied entries between snapshots.
@@ -56,6 +62,8 @@ pub enum StartError {
     State(#[from] Fault),
     #[error("cannot start the raft engine: {0}")]
     Raft(#[from] detcd_raft::StartError),
+    #[error("{REMOVED}; the data-dir used by this member must be removed")]
+    Removed,
 }
 
 /// A running member. Dropping it does not stop it; [`Member::stop`] does.
@@ -80,8 +88,9 @@ impl Member {
         let stats = Arc::new(Stats::default());
         let disk = MeteredDisk::new(disk, stats.clone());
         let store = Arc::new(MeteredStore::new(store, stats.clone()));
-        let transport: Arc<dyn Transport> =
-            Arc::new(MeteredTransport::new(transport, stats.clone()));
+        let transport = Arc::new(MeteredTransport::new(transport, stats.clone()));
+        let (transport, told_removed) = SensingTransport::new(transport);
+        let transport: Arc<dyn Transport> = Arc::new(transport);
         for member in options
             .members
             .iter()
@@ -116,6 +125,9 @@ impl Member {
         .await?;
 
         let published = raft.published().load_full();
+        if published.roster.is_removed() {
+            return Err(StartError::Removed);
+        }
         let leases = query::leases(&*published.view)?;
         let shared = Arc::new(Shared {
             cluster_id: options.cluster_id,
@@ -132,8 +144,13 @@ impl Member {
             leader: watch::Sender::new(None),
             compacted: watch::Sender::new(0),
             fatal: watch::Sender::new(None),
+            takes_part: watch::Sender::new(false),
+            removed: watch::Sender::new(false),
+            farewell: watch::Sender::new(None),
+            strict_reconfig: options.strict_reconfig,
         });
         watch_engine(&shared);
+        detcd_rt::spawn(belonging::await_removal(shared.clone(), told_removed));
         let node = Node::new(
             NodeConfig {
                 id: options.member_id,
@@ -166,9 +183,7 @@ impl Member {
             stats,
         ));
         raft.run();
-        if !raft.is_initialized().await? {
-            raft.initialize(&options.members).await?;
-        }
+        take_part(&shared, &raft, options, &published.roster).await?;
         Ok(Member {
             handle: Handle { shared, requests },
             completions,
@@ -213,6 +228,42 @@ fn raft_options(options: &MemberOptions) -> RaftOptions {
         snapshot_count: options.snapshot_count,
         catch_up_entries: options.catch_up_entries,
     }
+}
+
+/// Lets the member take part: at once if it has before, else when the others have let it in.
+async fn take_part<S: Store>(
+    shared: &Arc<Shared>,
+    raft: &RaftNode<S>,
+    options: MemberOptions,
+    roster: &Roster,
+) -> Result<(), StartError> {
+    let (shared, raft) = (shared.clone(), raft.clone());
+    if raft.is_initialized().await? {
+        shared.takes_part.send_replace(true);
+        let others = belonging::others(roster);
+        // Whoever was removed while it was down is told so, even if it would never ask to lead.
+        detcd_rt::spawn(async move {
+            join_all(others.iter().map(|other| belonging::hello(&shared, *other))).await;
+        });
+        return Ok(());
+    }
+    let ids = options.members.iter().map(|member| member.id);
+    let others: Vec<MemberId> = ids.filter(|id| *id != options.member_id).collect();
+    let enter = async move {
+        if let Err(farewell) = belonging::introduce(&shared, &others).await {
+            return shared.part(farewell);
+        }
+        shared.takes_part.send_replace(true);
+        if options.joins {
+            return;
+        }
+        if let Err(error) = raft.initialize(&options.members).await {
+            shared.halt(&error.to_string());
+        }
+    };
+    // The others can answer only once this member answers them: nobody waits for it here.
+    detcd_rt::spawn(enter);
+    Ok(())
 }
 
 /// A fatal error of the engine halts the member.

@@ -187,6 +187,10 @@ impl Transport for MeteredTransport {
         self.transport.set_peer(id, peer_urls);
     }
 
+    fn remove_peer(&self, id: u64) {
+        self.transport.remove_peer(id);
+    }
+
     fn call(
         &self,
         to: u64,

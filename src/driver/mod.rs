@@ -9,11 +9,13 @@
 //! [`Member::start`] assembles a member from its seams (disk, store, transport) and gives the
 //! [`Handle`] through which every protocol serves.
 
+mod belonging;
 mod compactor;
 mod engine;
 mod handle;
 mod inbox;
 mod member;
+mod members;
 mod meter;
 mod peers;
 mod quota;
@@ -21,6 +23,7 @@ mod run;
 pub mod stats;
 mod watch;
 
+pub use belonging::Farewell;
 pub use handle::{Handle, Header, MemberStatus, RangeStream};
 pub use member::{Member, MemberOptions, StartError};
 pub use watch::{Watch, WatchSender};

@@ -3,6 +3,7 @@
 
 use crate::inbox::{Input, Requests};
 use crate::run::Shared;
+use crate::{belonging, members};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::api::{LeaseId, LeaseInfo, MemberId};
 use detcd_core::command::Proposal;
@@ -10,7 +11,7 @@ use detcd_core::error::Error;
 use detcd_core::event::{Asker, Event, Seq};
 use detcd_peer::{Kind, Receiver};
 use futures::FutureExt;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -34,7 +35,12 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
         let shared = self.shared.clone();
+        if let Err(refusal) = belonging::admit(&shared, from, kind) {
+            return ready(Err(refusal)).boxed();
+        }
         match kind {
+            Kind::Hello => ready(belonging::answer_hello(&shared, from)).boxed(),
+            Kind::Members => async move { members::serve(&shared, body).await }.boxed(),
             Kind::Propose => async move {
                 let proposals = decode_proposals(body).ok_or("malformed proposals")?;
                 Ok(encode_refused(
@@ -70,7 +76,10 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
         kind: Kind,
         chunks: BoxStream<'static, Result<Bytes, String>>,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
-        self.raft.stream(from, kind, chunks)
+        match belonging::admit(&self.shared, from, kind) {
+            Ok(()) => self.raft.stream(from, kind, chunks),
+            Err(refusal) => ready(Err(refusal)).boxed(),
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The loop: input -> event -> node -> effect -> IO.
 
+use crate::belonging::Farewell;
 use crate::compactor::Compactor;
 use crate::engine::Engine;
 use crate::inbox::{Answer, Completions, Inbox, Input};
@@ -51,6 +52,14 @@ pub(crate) struct Shared {
     /// The compaction revision up to which rows are removed here.
     pub compacted: watch::Sender<i64>,
     pub fatal: watch::Sender<Option<String>>,
+    /// Whether this member was let in, so that it may vote and take entries.
+    pub takes_part: watch::Sender<bool>,
+    /// Set once this member has applied its own removal.
+    pub removed: watch::Sender<bool>,
+    /// Why this member goes for good, once it does.
+    pub farewell: watch::Sender<Option<Farewell>>,
+    /// Whether changes of the membership that would cost the quorum are refused.
+    pub strict_reconfig: bool,
 }
 
 impl Shared {
@@ -65,6 +74,23 @@ impl Shared {
     /// Whether this member has said that it has no space.
     pub fn no_space_is_raised(&self) -> Result<bool, Fault> {
         alarm::is_raised(&*self.engine.published().view, self.no_space())
+    }
+
+    /// Says that this member goes for good. The first reason stands.
+    pub fn part(&self, farewell: Farewell) {
+        self.farewell.send_if_modified(|known| {
+            let is_news = known.is_none();
+            *known = known.or(Some(farewell));
+            is_news
+        });
+    }
+
+    /// Takes notice of what was applied: it may be this member's own removal.
+    fn look_for_removal(&self) {
+        if self.engine.published().roster.is_removed() {
+            self.removed
+                .send_if_modified(|removed| !std::mem::replace(removed, true));
+        }
     }
 
     /// Says why this member can go no further. The first reason stands.
@@ -205,11 +231,15 @@ impl Run {
                 self.shared.stats.applied(entries);
                 log_alarms(entries);
                 self.watch_quota();
+                self.shared.look_for_removal();
                 return entries.iter().filter_map(|entry| entry.compacted).max();
             }
             Event::Restored {
                 compact_revision, ..
-            } => return Some(*compact_revision),
+            } => {
+                self.shared.look_for_removal();
+                return Some(*compact_revision);
+            }
             Event::ReadFailed { .. } => self.shared.stats.read_rounds_failed.add(1),
             Event::Forget { seq } => {
                 self.writes.remove(seq);

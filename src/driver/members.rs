@@ -1,0 +1,368 @@
+//! Changes of the membership, asked of whoever leads. Their encodings are little-endian, led by a
+//! version byte, and private to this file.
+
+use crate::handle::{Handle, Header};
+use crate::run::Shared;
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use detcd_core::api::{Member, MemberId};
+use detcd_core::codec;
+use detcd_core::error::Error;
+use detcd_core::member::member_id;
+use detcd_core::membership::{self, Change};
+use detcd_peer::{Kind, TransportError};
+use detcd_raft::ChangeError;
+use detcd_rt::Instant;
+use std::time::Duration;
+
+const VERSION: u8 = 1;
+
+/// The pause before a leader is looked for again.
+const LEADER_PAUSE: Duration = Duration::from_millis(20);
+
+impl Handle {
+    /// Adds a member; gives it and the members after the change.
+    pub async fn member_add(
+        &self,
+        peer_urls: &[String],
+        is_learner: bool,
+    ) -> Result<(Header, Member, Vec<Member>), Error> {
+        let peer_urls = membership::peer_urls(peer_urls)?;
+        let seconds = detcd_rt::wall_unix_ms() / 1000;
+        let member = Member {
+            id: member_id(&peer_urls, "", Some(seconds)),
+            peer_urls,
+            is_learner,
+            ..Member::default()
+        };
+        let (header, members) = self.change_members(Change::Add(member.clone())).await?;
+        Ok((header, member, members))
+    }
+
+    pub async fn member_remove(&self, id: MemberId) -> Result<(Header, Vec<Member>), Error> {
+        self.change_members(Change::Remove(id)).await
+    }
+
+    pub async fn member_update(
+        &self,
+        id: MemberId,
+        peer_urls: &[String],
+    ) -> Result<(Header, Vec<Member>), Error> {
+        let peer_urls = membership::peer_urls(peer_urls)?;
+        self.change_members(Change::Update { id, peer_urls }).await
+    }
+
+    pub async fn member_promote(&self, id: MemberId) -> Result<(Header, Vec<Member>), Error> {
+        self.change_members(Change::Promote(id)).await
+    }
+
+    /// Hands leadership to `to`; only the leader does that. `Timeout` if it did not come to pass.
+    pub async fn move_leader(&self, to: MemberId) -> Result<Header, Error> {
+        let own_id = self.shared.member_id;
+        let mut leader = self.leader();
+        if *leader.borrow() != Some(own_id) {
+            return Err(Error::NotLeader);
+        }
+        let (header, members) = self.member_list(false).await?;
+        membership::check_transferee(&members, to)?;
+        self.transfer(&mut leader, to, self.shared.call_timeout)
+            .await?;
+        Ok(self.header(header.revision))
+    }
+
+    /// Before this member stops: if it leads, it has another one lead, so that nobody has to wait
+    /// for an election. It takes at most an election timeout, and may fail.
+    pub async fn hand_over(&self) {
+        let mut leader = self.leader();
+        if *leader.borrow() != Some(self.shared.member_id) {
+            return;
+        }
+        let Some(to) = self.shared.engine.successor() else {
+            return;
+        };
+        let patience = Duration::from_millis(self.shared.election_timeout.0);
+        match self.transfer(&mut leader, to, patience).await {
+            Ok(()) => tracing::info!(new_leader = %to, "leadership was handed over"),
+            Err(error) => tracing::warn!(%error, "leadership could not be handed over"),
+        }
+    }
+
+    async fn transfer(
+        &self,
+        leader: &mut tokio::sync::watch::Receiver<Option<MemberId>>,
+        to: MemberId,
+        patience: Duration,
+    ) -> Result<(), Error> {
+        let own_id = self.shared.member_id;
+        let deadline = Instant::now() + patience;
+        while Instant::now() < deadline {
+            let now = *leader.borrow_and_update();
+            if now == Some(to) {
+                return Ok(());
+            }
+            // The message may be lost, or its receiver lag: it is sent again while this one leads.
+            if now == Some(own_id) {
+                self.shared.engine.transfer_leader(to);
+            }
+            let pause = Duration::from_millis(self.shared.election_timeout.0 / 2);
+            // Without news the loop looks again.
+            if let Ok(Err(_)) = detcd_rt::timeout(pause, leader.changed()).await {
+                return Err(Error::Stopped);
+            }
+        }
+        Err(Error::Timeout)
+    }
+
+    async fn change_members(&self, change: Change) -> Result<(Header, Vec<Member>), Error> {
+        self.full_member()?;
+        tracing::info!(%change, "a change of the membership is asked for");
+        let members = ask_leader(&self.shared, &change).await?;
+        tracing::info!(%change, "the membership has changed");
+        Ok((self.header_now(), members))
+    }
+}
+
+/// Has the leader make a change, whoever leads. Only what was surely not proposed is asked again.
+async fn ask_leader(shared: &Shared, change: &Change) -> Result<Vec<Member>, Error> {
+    let deadline = Instant::now() + shared.call_timeout;
+    let mut leader = shared.leader.subscribe();
+    loop {
+        let known = *leader.borrow_and_update();
+        let answer = match known {
+            None => Answer::NotLeader,
+            Some(id) if id == shared.member_id => change_here(shared, change).await,
+            Some(id) => {
+                let body = encode_change(change);
+                // The leader itself may wait for its whole patience.
+                let patience = shared.call_timeout + shared.call_timeout;
+                let call = shared.transport.call(id.0, Kind::Members, body, patience);
+                match call.await {
+                    Ok(body) => decode_answer(&body).unwrap_or(Answer::Failed(Error::Timeout)),
+                    Err(TransportError::Lost(..)) => Answer::Failed(Error::TimeoutConnectionLost),
+                    Err(TransportError::Unreachable(..) | TransportError::Refused(..)) => {
+                        Answer::NotLeader
+                    }
+                }
+            }
+        };
+        match answer {
+            Answer::Done(members) => return Ok(members),
+            Answer::Failed(error) => return Err(error),
+            Answer::NotLeader if Instant::now() < deadline => {
+                let _ = detcd_rt::timeout(LEADER_PAUSE, leader.changed()).await;
+            }
+            Answer::NotLeader => return Err(Error::Timeout),
+        }
+    }
+}
+
+/// Makes a change that another member asks for.
+pub(crate) async fn serve(shared: &Shared, body: Bytes) -> Result<Bytes, String> {
+    let change = decode_change(body).ok_or("malformed change of the membership")?;
+    Ok(encode_answer(&change_here(shared, &change).await))
+}
+
+async fn change_here(shared: &Shared, change: &Change) -> Answer {
+    let strict = shared.strict_reconfig;
+    let made = shared
+        .engine
+        .change_members(change.clone(), strict, shared.call_timeout);
+    match made.await {
+        Ok(members) => Answer::Done(members),
+        Err(ChangeError::Refused(error)) => Answer::Failed(error),
+        Err(ChangeError::NotLeader) => Answer::NotLeader,
+        Err(ChangeError::Busy) => Answer::Failed(Error::Timeout),
+        Err(ChangeError::Unknown) => Answer::Failed(Error::TimeoutLeaderLost),
+        Err(ChangeError::Fault(fault)) => {
+            shared.halt(&fault.to_string());
+            Answer::Failed(Error::Corrupt)
+        }
+    }
+}
+
+/// What the leader makes of a change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Answer {
+    Done(Vec<Member>),
+    /// Nothing was proposed, and another member may be asked.
+    NotLeader,
+    Failed(Error),
+}
+
+/// The errors that travel. Any other becomes an unknown outcome.
+const ERRORS: [(u8, Error); 10] = [
+    (1, Error::MemberNotFound),
+    (2, Error::MemberExists),
+    (3, Error::PeerUrlExists),
+    (4, Error::MemberNotEnoughStarted),
+    (5, Error::MemberNotLearner),
+    (6, Error::LearnerNotReady),
+    (7, Error::TooManyLearners),
+    (8, Error::Unhealthy),
+    (9, Error::TimeoutLeaderLost),
+    (10, Error::Timeout),
+];
+
+const DONE: u8 = 0;
+const NOT_LEADER: u8 = 255;
+
+const ADD: u8 = 1;
+const REMOVE: u8 = 2;
+const UPDATE: u8 = 3;
+const PROMOTE: u8 = 4;
+
+fn encode_change(change: &Change) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(VERSION);
+    match change {
+        Change::Add(member) => {
+            out.put_u8(ADD);
+            put_member(&mut out, member);
+        }
+        Change::Remove(id) => {
+            out.put_u8(REMOVE);
+            out.put_u64_le(id.0);
+        }
+        Change::Update { id, peer_urls } => {
+            out.put_u8(UPDATE);
+            let member = Member {
+                id: *id,
+                peer_urls: peer_urls.clone(),
+                ..Member::default()
+            };
+            put_member(&mut out, &member);
+        }
+        Change::Promote(id) => {
+            out.put_u8(PROMOTE);
+            out.put_u64_le(id.0);
+        }
+    }
+    out.freeze()
+}
+
+fn decode_change(mut body: Bytes) -> Option<Change> {
+    if body.len() < 2 || body.get_u8() != VERSION {
+        return None;
+    }
+    let change = match body.get_u8() {
+        ADD => Change::Add(read_member(&mut body)?),
+        REMOVE => Change::Remove(MemberId(read_u64(&mut body)?)),
+        UPDATE => {
+            let Member { id, peer_urls, .. } = read_member(&mut body)?;
+            Change::Update { id, peer_urls }
+        }
+        PROMOTE => Change::Promote(MemberId(read_u64(&mut body)?)),
+        _ => return None,
+    };
+    body.is_empty().then_some(change)
+}
+
+fn encode_answer(answer: &Answer) -> Bytes {
+    let mut out = BytesMut::new();
+    out.put_u8(VERSION);
+    match answer {
+        Answer::Done(members) => {
+            out.put_u8(DONE);
+            for member in members {
+                put_member(&mut out, member);
+            }
+        }
+        Answer::NotLeader => out.put_u8(NOT_LEADER),
+        Answer::Failed(error) => {
+            let known = ERRORS.iter().find(|(_, known)| known == error);
+            out.put_u8(known.map_or(10, |(tag, _)| *tag));
+        }
+    }
+    out.freeze()
+}
+
+fn decode_answer(body: &Bytes) -> Option<Answer> {
+    let mut body = body.clone();
+    if body.len() < 2 || body.get_u8() != VERSION {
+        return None;
+    }
+    match body.get_u8() {
+        DONE => {
+            let mut members = Vec::new();
+            while !body.is_empty() {
+                members.push(read_member(&mut body)?);
+            }
+            Some(Answer::Done(members))
+        }
+        NOT_LEADER => body.is_empty().then_some(Answer::NotLeader),
+        tag => {
+            let (_, error) = ERRORS.iter().find(|(known, _)| *known == tag)?;
+            body.is_empty().then(|| Answer::Failed(error.clone()))
+        }
+    }
+}
+
+/// A member is written as its row is, under its id.
+fn put_member(out: &mut BytesMut, member: &Member) {
+    let row = codec::encode_member(member);
+    out.put_u64_le(member.id.0);
+    out.put_u32_le(row.len() as u32);
+    out.put_slice(&row);
+}
+
+fn read_member(body: &mut Bytes) -> Option<Member> {
+    let id = MemberId(read_u64(body)?);
+    if body.len() < 4 {
+        return None;
+    }
+    let len = body.get_u32_le() as usize;
+    if body.len() < len {
+        return None;
+    }
+    codec::decode_member(&codec::member_key(id), &body.split_to(len)).ok()
+}
+
+fn read_u64(body: &mut Bytes) -> Option<u64> {
+    (body.len() >= 8).then(|| body.get_u64_le())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn member(id: u64) -> Member {
+        Member {
+            id: MemberId(id),
+            name: "n".to_owned(),
+            peer_urls: vec!["http://a:1".to_owned(), "http://b:1".to_owned()],
+            client_urls: vec!["http://a:2".to_owned()],
+            is_learner: true,
+        }
+    }
+
+    #[test]
+    fn changes_round_trip_and_every_cut_is_refused() {
+        let changes = [
+            Change::Add(member(7)),
+            Change::Remove(MemberId(u64::MAX)),
+            Change::Update {
+                id: MemberId(3),
+                peer_urls: member(3).peer_urls,
+            },
+            Change::Promote(MemberId(1)),
+        ];
+        for change in changes {
+            let bytes = encode_change(&change);
+            assert_eq!(decode_change(bytes.clone()), Some(change));
+            for len in 0..bytes.len() {
+                assert_eq!(decode_change(bytes.slice(..len)), None, "cut at {len}");
+            }
+        }
+    }
+
+    #[test]
+    fn answers_round_trip() {
+        let errors = ERRORS.map(|(_, error)| Answer::Failed(error));
+        let done = [Answer::Done(vec![member(1), member(2)]), Answer::NotLeader];
+        for answer in errors.into_iter().chain(done) {
+            assert_eq!(decode_answer(&encode_answer(&answer)), Some(answer));
+        }
+        let other = encode_answer(&Answer::Failed(Error::Corrupt));
+        assert_eq!(decode_answer(&other), Some(Answer::Failed(Error::Timeout)));
+        assert_eq!(decode_answer(&Bytes::from_static(b"\x01\x63")), None);
+    }
+}
