@@ -1,11 +1,12 @@
 //! The members of a new cluster, from `--initial-cluster`, with etcd's checks and texts.
 
+use super::Config;
 use super::url::{self, Url, UrlError};
-use super::{ClusterState, Config};
 use std::collections::BTreeMap;
 use thiserror::Error;
 
-/// The members that start a cluster together, by name. The same on every member.
+/// The members that start a cluster together, by name, the same on every member. For a member that
+/// joins a cluster: the members that it believes to be there, itself among them.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bootstrap {
     pub members: BTreeMap<String, Vec<Url>>,
@@ -32,12 +33,6 @@ pub enum BootstrapError {
         "--initial-advertise-peer-urls has {missing} but missing from --initial-cluster={cluster}"
     )]
     NotInCluster { missing: String, cluster: String },
-    #[error(
-        "joining a running cluster (--initial-cluster-state=existing) is not supported by this \
-         version of detcd; a member that has started before finds its cluster in its data-dir, \
-         and there is none in {0:?}"
-    )]
-    CannotJoin(String),
     #[error(
         "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS scheme"
     )]
@@ -70,11 +65,6 @@ impl Config {
             return Err(BootstrapError::DuplicateUrl(render(&members)));
         }
         self.check_advertised(own)?;
-        if self.initial_cluster_state == ClusterState::Existing {
-            return Err(BootstrapError::CannotJoin(
-                self.data_dir.display().to_string(),
-            ));
-        }
         Ok(Bootstrap {
             members,
             token: self.initial_cluster_token.clone(),

@@ -154,7 +154,7 @@ pub const SECTIONS: &[Section] = &[
         flag("initial-cluster-token", Text, "etcd-cluster", Works, "Keeps clusters of equal members apart."),
         flag("advertise-client-urls", Urls, "http://localhost:2379", Works, "URLs of this member that clients are told."),
         flag("pre-vote", Bool, "true", DefaultOnly, "Ask before starting an election."),
-        flag("strict-reconfig-check", Bool, "true", DefaultOnly, "Refuse changes of membership that cost the quorum."),
+        flag("strict-reconfig-check", Bool, "true", Works, "Refuse changes of membership that cost the quorum."),
         flag("discovery", Text, "", DefaultOnly, "Discovery URL."),
         flag("discovery-token", Text, "", DefaultOnly, "Discovery token in a v3 cluster."),
         flag("discovery-endpoints", Text, "", DefaultOnly, "Endpoints of the discovery cluster."),

@@ -58,6 +58,8 @@ pub struct Config {
     pub worker_threads: usize,
     /// The version of etcd that clients are told.
     pub etcd_version: String,
+    /// Whether changes of the membership that would cost the quorum are refused.
+    pub strict_reconfig_check: bool,
     pub cors: Vec<String>,
     pub extensive_metrics: bool,
     pub log: LogConfig,

@@ -67,6 +67,7 @@ pub(super) fn resolve(given: &Given, notices: &mut Vec<Notice>) -> Result<Config
         store_cache_bytes: uint(given, "store-cache-bytes"),
         worker_threads: usize::try_from(uint(given, "worker-threads")).unwrap_or(usize::MAX),
         etcd_version: etcd_version(given)?,
+        strict_reconfig_check: boolean(given, "strict-reconfig-check"),
         cors: given
             .text("cors")
             .split(',')

@@ -23,7 +23,10 @@ pub struct Identity {
     /// Whether log and store have been there: from then on they must be.
     pub started: bool,
     /// The members that started the cluster, this one among them.
+    /// For one that joined a cluster, the members that it found there.
     pub members: Vec<Member>,
+    /// Whether this member was added to a cluster that there was already.
+    pub joined: bool,
 }
 
 #[derive(Debug, Error)]
@@ -106,6 +109,9 @@ struct Stored {
     name: String,
     started: bool,
     members: Vec<StoredMember>,
+    /// The first versions of the file had members that founded their clusters only.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    joined: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -132,6 +138,7 @@ impl From<&Identity> for Stored {
                     peer_urls: member.peer_urls.clone(),
                 })
                 .collect(),
+            joined: identity.joined,
         }
     }
 }
@@ -162,6 +169,7 @@ impl TryFrom<Stored> for Identity {
             name: stored.name,
             started: stored.started,
             members,
+            joined: stored.joined,
         })
     }
 }
@@ -186,6 +194,7 @@ mod tests {
                 peer_urls: vec!["http://192.168.10.10:2380".into()],
                 ..Member::default()
             }],
+            joined: false,
         }
     }
 
@@ -216,6 +225,12 @@ mod tests {
             GOLDEN
         );
         assert_eq!(Identity::read(folder.path()).unwrap(), Some(identity()));
+        let joined = Identity {
+            joined: true,
+            ..identity()
+        };
+        joined.write(folder.path()).unwrap();
+        assert_eq!(Identity::read(folder.path()).unwrap(), Some(joined));
     }
 
     #[test]

@@ -5,22 +5,24 @@ pub mod identity;
 pub mod logging;
 
 mod advertise;
+mod join;
 mod limits;
 
 use crate::config::url::Url;
 use crate::config::{BootstrapError, ClusterState, Config, Notice};
 use crate::server::{BindError, Listener, ServerOptions, Servers};
-use detcd_core::api::{Member as Peer, Millis};
+use detcd_core::api::{Member as Peer, MemberId, Millis};
 use detcd_core::member::{cluster_id, member_id};
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
-use detcd_driver::{Handle, Member, MemberOptions};
+use detcd_driver::{Farewell, Handle, Member, MemberOptions};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
 use detcd_storage::disk::{DataDirLock, LockError, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use identity::{Identity, IdentityError};
+use join::JoinError;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -39,6 +41,8 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 pub enum DaemonError {
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
+    #[error(transparent)]
+    Join(#[from] JoinError),
     #[error(transparent)]
     Lock(#[from] LockError),
     #[error(transparent)]
@@ -69,6 +73,12 @@ pub enum DaemonError {
          cluster and add a new one"
     )]
     Amnesia { path: PathBuf, part: &'static str },
+    #[error(
+        "member {0} has already been bootstrapped, but its data-dir is empty: what it has promised \
+         is lost, and it must not vote again; remove it from the cluster (detcdctl member remove \
+         {0}), add it anew (detcdctl member add), and start it with --initial-cluster-state=existing"
+    )]
+    Forgetful(MemberId),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("the member halted: {0}")]
@@ -85,7 +95,7 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
     config.check_listeners()?;
     let folder = config.data_dir.join("member");
     let _lock = DataDirLock::take(&folder)?;
-    let identity = identify(&config, &folder)?;
+    let identity = identify(&config, &folder).await?;
     let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
     let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
     let (disk, store) = open(&config, &folder, &identity)?;
@@ -130,14 +140,21 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
 /// Waits for a signal or for the member to halt.
 async fn until_the_end(handle: &Handle, mut signals: Signals) -> Result<(), DaemonError> {
     let mut fatal = handle.fatal();
+    let mut farewell = handle.farewell();
     tokio::select! {
         biased;
+        farewell = farewell.wait_for(Option::is_some) => match farewell.ok().and_then(|why| *why) {
+            Some(Farewell::Forgetful) => Err(DaemonError::Forgetful(handle.header(0).member_id)),
+            // It has said so, and ends as it should.
+            Some(Farewell::Removed) | None => Ok(()),
+        },
         reason = fatal.wait_for(Option::is_some) => {
             let reason = reason.ok().and_then(|reason| reason.clone());
             Err(DaemonError::Halted(reason.unwrap_or_else(|| "for no known reason".to_owned())))
         }
         name = signals.next() => {
             tracing::info!(signal = name, "received signal; shutting down");
+            handle.hand_over().await;
             Ok(())
         }
     }
@@ -232,9 +249,12 @@ fn tell(config: &Config, notices: &[Notice]) {
 }
 
 /// Who this member is: by its data-dir if it has started before, else by its flags.
-fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonError> {
+async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonError> {
     let Some(stored) = Identity::read(folder)? else {
-        let identity = found(config)?;
+        let identity = match config.initial_cluster_state {
+            ClusterState::New => found(config)?,
+            ClusterState::Existing => join(config).await?,
+        };
         tracing::info!(
             local_member_id = %identity.member_id,
             cluster_id = %identity.cluster_id,
@@ -290,6 +310,21 @@ fn found(config: &Config) -> Result<Identity, DaemonError> {
         name: config.name.clone(),
         started: false,
         members,
+        joined: false,
+    })
+}
+
+/// The identity of a member that was added to a running cluster, as that cluster tells it.
+async fn join(config: &Config) -> Result<Identity, DaemonError> {
+    let bootstrap = config.bootstrap()?;
+    let found = join::find(config, &bootstrap).await?;
+    Ok(Identity {
+        cluster_id: found.cluster_id,
+        member_id: join::own_id(config, &bootstrap, &found)?,
+        name: config.name.clone(),
+        started: false,
+        members: found.members,
+        joined: true,
     })
 }
 
@@ -333,6 +368,8 @@ fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
         cluster_id: identity.cluster_id,
         member_id: identity.member_id,
         members: identity.members.clone(),
+        joins: identity.joined,
+        strict_reconfig: config.strict_reconfig_check,
         heartbeat: millis(config.heartbeat),
         election_timeout: millis(config.election_timeout),
         snapshot_count: config.snapshot_count,

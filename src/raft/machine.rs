@@ -110,6 +110,7 @@ pub fn refresh(store: &impl Store, published: &ArcSwap<Published>) -> Result<(),
     if applied.map_or(0, |applied| applied.index()) == last.applied {
         let now = Arc::new(Published {
             view: Arc::new(view),
+            roster: last.roster.clone(),
             ..*last
         });
         published.compare_and_swap(&last, now);

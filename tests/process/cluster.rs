@@ -270,7 +270,7 @@ pub struct Cluster {
     pub nodes: Vec<Node>,
     extra: Vec<String>,
     /// Holds the data until the end.
-    _root: TempDir,
+    root: TempDir,
 }
 
 impl Cluster {
@@ -289,7 +289,7 @@ impl Cluster {
         Cluster {
             nodes,
             extra,
-            _root: root,
+            root: root,
         }
     }
 
@@ -324,6 +324,21 @@ impl Cluster {
 
     pub fn start(&mut self, i: usize) {
         let flags = self.flags(i);
+        self.nodes[i].spawn(&flags);
+    }
+
+    /// A place for one more member, which the flags name from now on; it was not added yet.
+    pub fn grow(&mut self) -> usize {
+        let name = format!("n{}", self.nodes.len() + 1);
+        let program = self.nodes[0].program.clone();
+        self.nodes.push(Node::new(&self.root, &name, &program));
+        self.nodes.len() - 1
+    }
+
+    /// Starts member `i`, which was added to the running cluster.
+    pub fn join(&mut self, i: usize) {
+        let mut flags = self.flags(i);
+        flags.push("--initial-cluster-state=existing".to_owned());
         self.nodes[i].spawn(&flags);
     }
 

@@ -508,12 +508,8 @@ async fn streamed_ranges_cannot_be_sorted_or_filtered() {
 async fn what_is_not_there_yet_says_so() {
     let cluster = Cluster::started(1, &[]).await;
     for path in [
-        "/etcdserverpb.Cluster/MemberAdd",
-        "/etcdserverpb.Cluster/MemberRemove",
-        "/etcdserverpb.Cluster/MemberUpdate",
-        "/etcdserverpb.Cluster/MemberPromote",
         "/etcdserverpb.Maintenance/Defragment",
-        "/etcdserverpb.Maintenance/MoveLeader",
+        "/etcdserverpb.Maintenance/Hash",
     ] {
         let call = Call {
             path,

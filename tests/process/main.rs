@@ -12,5 +12,6 @@ mod disaster;
 mod errors;
 mod identity;
 mod lifecycle;
+mod members;
 mod metrics;
 mod quota;

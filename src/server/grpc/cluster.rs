@@ -1,7 +1,8 @@
 //! Members.
 
-use super::{fail, ok, unsupported};
+use super::{fail, ok};
 use crate::server::Context;
+use detcd_core::api::{Member, MemberId};
 use detcd_driver::Header;
 use detcd_wire::etcdserverpb as pb;
 use std::sync::Arc;
@@ -29,51 +30,87 @@ impl pb::cluster_server::Cluster for Members {
             .member_list(request.into_inner().linearizable)
             .await;
         let (header, members) = listed.map_err(|error| fail(&error))?;
-        // etcd's answers about members say no revision.
-        let header = Header {
-            revision: 0,
-            ..header
+        let response = pb::MemberListResponse {
+            header: None,
+            members: messages(members),
         };
-        let members = members.into_iter().map(Into::into).collect();
-        // Membership is no part of the store: etcd's answers about it name no revision.
-        let header = Header {
-            revision: 0,
-            ..header
-        };
-        ok(
-            header,
-            pb::MemberListResponse {
-                header: None,
-                members,
-            },
-        )
+        ok(without_revision(header), response)
     }
 
     async fn member_add(
         &self,
-        _request: Request<pb::MemberAddRequest>,
+        request: Request<pb::MemberAddRequest>,
     ) -> Result<Response<pb::MemberAddResponse>, Status> {
-        unsupported("MemberAdd")
+        let request = request.into_inner();
+        let handle = &self.context.handle;
+        let added = handle
+            .member_add(&request.peer_urls, request.is_learner)
+            .await;
+        let (header, member, members) = added.map_err(|error| fail(&error))?;
+        let response = pb::MemberAddResponse {
+            header: None,
+            member: Some(member.into()),
+            members: messages(members),
+        };
+        ok(without_revision(header), response)
     }
 
     async fn member_remove(
         &self,
-        _request: Request<pb::MemberRemoveRequest>,
+        request: Request<pb::MemberRemoveRequest>,
     ) -> Result<Response<pb::MemberRemoveResponse>, Status> {
-        unsupported("MemberRemove")
+        let id = MemberId(request.into_inner().id);
+        let removed = self.context.handle.member_remove(id).await;
+        let (header, members) = removed.map_err(|error| fail(&error))?;
+        let response = pb::MemberRemoveResponse {
+            header: None,
+            members: messages(members),
+        };
+        ok(without_revision(header), response)
     }
 
     async fn member_update(
         &self,
-        _request: Request<pb::MemberUpdateRequest>,
+        request: Request<pb::MemberUpdateRequest>,
     ) -> Result<Response<pb::MemberUpdateResponse>, Status> {
-        unsupported("MemberUpdate")
+        let request = request.into_inner();
+        let id = MemberId(request.id);
+        let updated = self
+            .context
+            .handle
+            .member_update(id, &request.peer_urls)
+            .await;
+        let (header, members) = updated.map_err(|error| fail(&error))?;
+        let response = pb::MemberUpdateResponse {
+            header: None,
+            members: messages(members),
+        };
+        ok(without_revision(header), response)
     }
 
     async fn member_promote(
         &self,
-        _request: Request<pb::MemberPromoteRequest>,
+        request: Request<pb::MemberPromoteRequest>,
     ) -> Result<Response<pb::MemberPromoteResponse>, Status> {
-        unsupported("MemberPromote")
+        let id = MemberId(request.into_inner().id);
+        let promoted = self.context.handle.member_promote(id).await;
+        let (header, members) = promoted.map_err(|error| fail(&error))?;
+        let response = pb::MemberPromoteResponse {
+            header: None,
+            members: messages(members),
+        };
+        ok(without_revision(header), response)
+    }
+}
+
+fn messages(members: Vec<Member>) -> Vec<pb::Member> {
+    members.into_iter().map(Into::into).collect()
+}
+
+/// Membership is no part of the store: etcd's answers about it name no revision.
+fn without_revision(header: Header) -> Header {
+    Header {
+        revision: 0,
+        ..header
     }
 }

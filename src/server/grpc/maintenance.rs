@@ -2,7 +2,7 @@
 
 use super::{fail, ok, unsupported};
 use crate::server::Context;
-use detcd_core::api::{Alarm, AlarmKind};
+use detcd_core::api::{Alarm, AlarmKind, MemberId};
 use detcd_core::error::Error;
 use detcd_driver::Header;
 use detcd_wire::alarm::{AlarmRequest, alarm_text};
@@ -141,9 +141,12 @@ impl pb::maintenance_server::Maintenance for Upkeep {
 
     async fn move_leader(
         &self,
-        _request: Request<pb::MoveLeaderRequest>,
+        request: Request<pb::MoveLeaderRequest>,
     ) -> Result<Response<pb::MoveLeaderResponse>, Status> {
-        unsupported("MoveLeader")
+        let to = MemberId(request.into_inner().target_id);
+        let moved = self.context.handle.move_leader(to).await;
+        let header = moved.map_err(|error| fail(&error))?;
+        ok(header, pb::MoveLeaderResponse::default())
     }
 
     async fn downgrade(

@@ -1,0 +1,277 @@
+//! A member that was added to a running cluster finds its place there: it asks the members of
+//! `--initial-cluster` who belongs to the cluster, and must be one of them.
+
+use crate::config::url::Url;
+use crate::config::{Bootstrap, Config};
+use detcd_core::api::{ClusterId, Member, MemberId};
+use futures::StreamExt as _;
+use http::{Request, StatusCode, header};
+use hyper::body::{Body as _, Incoming};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use std::pin::Pin;
+use std::time::Duration;
+use thiserror::Error;
+use tokio::net::TcpStream;
+
+/// How long one member may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(3);
+/// A list of members is small; more is no list.
+const BYTES_MAX: usize = 1024 * 1024;
+
+/// Why a member cannot join, in etcd's words.
+#[derive(Debug, Error)]
+pub enum JoinError {
+    #[error(
+        "cannot fetch cluster info from peer urls: could not retrieve cluster information from \
+         the given URLs"
+    )]
+    NobodyAnswers,
+    #[error("error validating peerURLs {cluster}: member count is unequal")]
+    Count { cluster: String },
+    #[error(
+        "error validating peerURLs {cluster}: PeerURLs: no match found for existing member \
+         ({id}, [{urls}]), last resolver error ({why})"
+    )]
+    NoMatch {
+        cluster: String,
+        id: MemberId,
+        urls: String,
+        why: String,
+    },
+}
+
+/// A running cluster, as one of its members tells it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    pub cluster_id: ClusterId,
+    pub members: Vec<Member>,
+}
+
+/// Asks the other members of `--initial-cluster`, and takes the first answer.
+pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<Found, JoinError> {
+    let others = bootstrap
+        .members
+        .iter()
+        .filter(|(name, _)| **name != config.name);
+    for url in others.flat_map(|(_, urls)| urls) {
+        match detcd_rt::timeout(ANSWER_MAX, ask(url)).await {
+            Ok(Ok(found)) => return Ok(found),
+            Ok(Err(problem)) => {
+                tracing::warn!(address = %url, problem, "failed to get cluster response");
+            }
+            Err(_) => tracing::warn!(address = %url, "no cluster response in time"),
+        }
+    }
+    Err(JoinError::NobodyAnswers)
+}
+
+/// This member's id in the cluster that was found. Its flags must name the same members.
+pub fn own_id(
+    config: &Config,
+    bootstrap: &Bootstrap,
+    found: &Found,
+) -> Result<MemberId, JoinError> {
+    if found.members.len() != bootstrap.members.len() {
+        return Err(JoinError::Count {
+            cluster: render(found),
+        });
+    }
+    let mut own = None;
+    for member in &found.members {
+        let mut why = String::new();
+        let named = bootstrap.members.iter().find(|(_, urls)| {
+            let mut urls: Vec<&str> = urls.iter().map(Url::as_str).collect();
+            let mut theirs: Vec<&str> = member.peer_urls.iter().map(String::as_str).collect();
+            urls.sort_unstable();
+            theirs.sort_unstable();
+            if urls != theirs {
+                why = difference(&theirs, &urls);
+            }
+            urls == theirs
+        });
+        match named {
+            Some((name, _)) if *name == config.name => own = Some(member.id),
+            Some(_) => {}
+            None => {
+                return Err(JoinError::NoMatch {
+                    cluster: render(found),
+                    id: member.id,
+                    urls: member.peer_urls.join(" "),
+                    why,
+                });
+            }
+        }
+    }
+    // As many members here as there, each of theirs named here, no URL twice: all are matched.
+    Ok(own.expect("a bootstrap has the local name, and every name was matched"))
+}
+
+fn difference(theirs: &[&str], ours: &[&str]) -> String {
+    if theirs.len() != ours.len() {
+        return format!("len({theirs:?}) != len({ours:?})");
+    }
+    let pair = theirs.iter().zip(ours).find(|(a, b)| a != b);
+    let (a, b) = pair.expect("lists of equal length that differ, differ somewhere");
+    format!("{a:?}(resolved from {a:?}) != {b:?}(resolved from {b:?})")
+}
+
+/// A cluster as etcd prints it in these errors.
+fn render(found: &Found) -> String {
+    let members: Vec<String> = found
+        .members
+        .iter()
+        .map(|member| {
+            format!(
+                "&{{ID:{} RaftAttributes:{{PeerURLs:[{}] IsLearner:{}}} Attributes:{{Name:{} \
+                 ClientURLs:[{}]}}}}",
+                member.id,
+                member.peer_urls.join(" "),
+                member.is_learner,
+                member.name,
+                member.client_urls.join(" ")
+            )
+        })
+        .collect();
+    format!(
+        "{{ClusterID:{} Members:[{}] RemovedMemberIDs:[]}}",
+        found.cluster_id,
+        members.join(" ")
+    )
+}
+
+/// A member on the page `/members`.
+#[derive(Deserialize)]
+struct Row {
+    id: u64,
+    #[serde(rename = "peerURLs", default)]
+    peer_urls: Vec<String>,
+    #[serde(default)]
+    name: String,
+    #[serde(rename = "clientURLs", default)]
+    client_urls: Vec<String>,
+    #[serde(rename = "isLearner", default)]
+    is_learner: bool,
+}
+
+async fn ask(url: &Url) -> Result<Found, String> {
+    let socket = TcpStream::connect(&url.address).await.map_err(text)?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+        .await
+        .map_err(text)?;
+    // It ends with its sender, at the end of this function.
+    detcd_rt::spawn(async move { drop(connection.await) });
+    let request = Request::get("/members")
+        .header(header::HOST, &url.address)
+        .body(String::new())
+        .map_err(text)?;
+    let response = sender.send_request(request).await.map_err(text)?;
+    if response.status() != StatusCode::OK {
+        return Err(format!("status {}", response.status()));
+    }
+    let cluster_id = response
+        .headers()
+        .get("x-etcd-cluster-id")
+        .and_then(|id| u64::from_str_radix(id.to_str().ok()?, 16).ok())
+        .ok_or("the answer names no cluster")?;
+    let body = read(response.into_body()).await?;
+    let rows: Vec<Row> = serde_json::from_slice(&body).map_err(text)?;
+    let members = rows.into_iter().map(|row| Member {
+        id: MemberId(row.id),
+        name: row.name,
+        peer_urls: row.peer_urls,
+        client_urls: row.client_urls,
+        is_learner: row.is_learner,
+    });
+    Ok(Found {
+        cluster_id: ClusterId(cluster_id),
+        members: members.collect(),
+    })
+}
+
+async fn read(mut body: Incoming) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    let mut frames = futures::stream::poll_fn(|context| Pin::new(&mut body).poll_frame(context));
+    while let Some(frame) = frames.next().await {
+        if let Ok(data) = frame.map_err(text)?.into_data() {
+            bytes.extend_from_slice(&data);
+        }
+        if bytes.len() > BYTES_MAX {
+            return Err("the answer is too long".to_owned());
+        }
+    }
+    Ok(bytes)
+}
+
+fn text(error: impl std::fmt::Display) -> String {
+    error.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{self, Request as Asked};
+
+    fn config(cluster: &str) -> Config {
+        let args = format!(
+            "--name n2 --initial-cluster-state existing --initial-cluster {cluster} \
+             --initial-advertise-peer-urls http://b:1"
+        );
+        let args: Vec<String> = args.split_whitespace().map(str::to_owned).collect();
+        match config::read(&args, &[]) {
+            Ok(Asked::Serve(config, _)) => *config,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn member(id: u64, url: &str) -> Member {
+        Member {
+            id: MemberId(id),
+            peer_urls: vec![url.to_owned()],
+            ..Member::default()
+        }
+    }
+
+    fn found(members: &[Member]) -> Found {
+        Found {
+            cluster_id: ClusterId(0xc),
+            members: members.to_vec(),
+        }
+    }
+
+    fn id_in(cluster: &str, members: &[Member]) -> Result<MemberId, String> {
+        let config = config(cluster);
+        let bootstrap = config.bootstrap().unwrap();
+        own_id(&config, &bootstrap, &found(members)).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn the_id_is_the_one_that_the_cluster_gave() {
+        let members = [member(0xa, "http://a:1"), member(0xb, "http://b:1")];
+        assert_eq!(
+            id_in("n1=http://a:1,n2=http://b:1", &members),
+            Ok(MemberId(0xb))
+        );
+    }
+
+    #[test]
+    fn the_flags_must_name_the_members_that_there_are() {
+        let members = [member(0xa, "http://a:1"), member(0xb, "http://c:1")];
+        let few = id_in("n1=http://a:1,n2=http://b:1", &members[..1]).unwrap_err();
+        assert_eq!(
+            few,
+            "error validating peerURLs {ClusterID:c Members:[&{ID:a \
+             RaftAttributes:{PeerURLs:[http://a:1] IsLearner:false} Attributes:{Name: \
+             ClientURLs:[]}}] RemovedMemberIDs:[]}: member count is unequal"
+        );
+        let other = id_in("n1=http://a:1,n2=http://b:1", &members).unwrap_err();
+        assert!(
+            other.ends_with(
+                "PeerURLs: no match found for existing member (b, [http://c:1]), last resolver \
+                 error (\"http://c:1\"(resolved from \"http://c:1\") != \"http://b:1\"(resolved \
+                 from \"http://b:1\"))"
+            ),
+            "{other}"
+        );
+    }
+}
