@@ -6,7 +6,8 @@ use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
 use super::words::Word;
 use super::{
-    alarm, compaction, completion, del, endpoint, get, lease, member, put, txn, version, watch,
+    alarm, compaction, completion, del, endpoint, get, lease, member, move_leader, put, txn,
+    version, watch,
 };
 
 /// One command of detcdctl, or a group of them.
@@ -38,7 +39,12 @@ pub enum Verb {
     LeaseList,
     LeaseRevoke,
     LeaseTimeToLive,
+    MemberAdd,
     MemberList,
+    MemberPromote,
+    MemberRemove,
+    MemberUpdate,
+    MoveLeader,
     AlarmList,
     AlarmDisarm,
     EndpointHashKv,
@@ -65,6 +71,7 @@ pub const ROOT: Command = Command {
         &version::COMMAND,
         &lease::COMMAND,
         &member::COMMAND,
+        &move_leader::COMMAND,
         &alarm::COMMAND,
         &completion::COMMAND,
     ]),
@@ -239,7 +246,12 @@ pub async fn run(verb: Verb, context: &mut Context) -> Result<(), Failure> {
         Verb::LeaseList => lease::list::run(context).await,
         Verb::LeaseRevoke => lease::revoke::run(context).await,
         Verb::LeaseTimeToLive => lease::timetolive::run(context).await,
+        Verb::MemberAdd => member::add::run(context).await,
         Verb::MemberList => member::list::run(context).await,
+        Verb::MemberPromote => member::promote::run(context).await,
+        Verb::MemberRemove => member::remove::run(context).await,
+        Verb::MemberUpdate => member::update::run(context).await,
+        Verb::MoveLeader => move_leader::run(context).await,
         Verb::AlarmList => alarm::list::run(context).await,
         Verb::AlarmDisarm => alarm::disarm::run(context).await,
         Verb::EndpointHashKv => endpoint::hashkv::run(context).await,

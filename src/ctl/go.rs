@@ -72,6 +72,18 @@ pub fn parse_int(text: &str, base: u32) -> Result<i64, String> {
     i64::from_str_radix(&format!("{sign}{digits}"), base).or_else(|_| fail("value out of range"))
 }
 
+/// Go's `strconv.ParseUint(text, base, 64)`, for a base that is not 0.
+pub fn parse_uint(text: &str, base: u32) -> Result<u64, String> {
+    let fail = |what: &str| {
+        let quoted = quote(text.as_bytes());
+        Err(format!("strconv.ParseUint: parsing {quoted}: {what}"))
+    };
+    if text.is_empty() || !text.chars().all(|digit| digit.is_digit(base)) {
+        return fail("invalid syntax");
+    }
+    u64::from_str_radix(text, base).or_else(|_| fail("value out of range"))
+}
+
 /// Go's `strconv.ParseBool`.
 pub fn parse_bool(text: &str) -> Result<bool, String> {
     match text {

@@ -25,6 +25,7 @@ mod help;
 mod keys;
 mod lease;
 mod member;
+mod move_leader;
 mod output;
 mod put;
 mod txn;

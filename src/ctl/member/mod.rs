@@ -1,6 +1,11 @@
 //! `member`: who belongs to the cluster.
 
+pub mod add;
+mod change;
 pub mod list;
+pub mod promote;
+pub mod remove;
+pub mod update;
 
 use super::commands::{Action, Command};
 
@@ -10,5 +15,11 @@ pub const COMMAND: Command = Command {
     about: "Commands about the members of the cluster",
     long: "",
     flags: &[],
-    action: Action::Group(&[&list::COMMAND]),
+    action: Action::Group(&[
+        &add::COMMAND,
+        &remove::COMMAND,
+        &update::COMMAND,
+        &list::COMMAND,
+        &promote::COMMAND,
+    ]),
 };

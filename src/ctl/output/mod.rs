@@ -43,8 +43,19 @@ pub struct Style {
 /// An answer, in every format that it has. Lines end with a newline; protobuf has none.
 pub trait Show {
     fn simple(&self, style: Style, out: &mut Vec<u8>);
-    fn fields(&self, out: &mut Vec<u8>);
     fn json(&self, style: Style) -> Json;
+
+    /// Whether the answer can be shown field by field.
+    fn has_fields(&self) -> bool {
+        true
+    }
+
+    fn fields(&self, _out: &mut Vec<u8>) {
+        assert!(
+            !self.has_fields(),
+            "an answer that has fields says what they are"
+        );
+    }
 
     fn protobuf(&self) -> Option<Vec<u8>> {
         None
@@ -60,6 +71,7 @@ pub fn show(out: &mut dyn Write, style: Style, answer: &impl Show) -> Result<(),
     let mut bytes = Vec::new();
     match style.format {
         Format::Simple => answer.simple(style, &mut bytes),
+        Format::Fields if !answer.has_fields() => return Err(refuse("fields")),
         Format::Fields => answer.fields(&mut bytes),
         Format::Json => {
             bytes = answer.json(style).to_string().into_bytes();
