@@ -13,6 +13,7 @@ use bytes::Bytes;
 use detcd_core::api::{DeleteRangeReply, PutReply, RangeReply, TxnReply};
 use detcd_wire::etcdserverpb as pb;
 use prost::Message;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// Codes of gRPC that say that nothing was done. Every other error leaves a write's outcome open,
@@ -59,11 +60,51 @@ pub struct Client {
     name: String,
     seed: u64,
     /// Where each member serves.
-    members: Vec<Host>,
+    members: Hosts,
     /// The member that it talks to.
     at: usize,
     rng: Rng,
     manners: Manners,
+}
+
+/// Where clients find the members. Members that come and go change it for every client.
+#[derive(Clone, Default)]
+pub struct Hosts(Arc<Mutex<Vec<Host>>>);
+
+impl Hosts {
+    pub fn add(&self, host: Host) {
+        let mut hosts = self.0.lock().expect("no holder panics");
+        if !hosts.contains(&host) {
+            hosts.push(host);
+        }
+    }
+
+    /// A member has moved.
+    pub fn replace(&self, old: Host, new: Host) {
+        let mut hosts = self.0.lock().expect("no holder panics");
+        hosts
+            .iter_mut()
+            .filter(|host| **host == old)
+            .for_each(|host| *host = new);
+    }
+
+    pub fn len(&self) -> usize {
+        self.0.lock().expect("no holder panics").len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Which of them this host is.
+    pub fn position(&self, host: Host) -> Option<usize> {
+        let hosts = self.0.lock().expect("no holder panics");
+        hosts.iter().position(|known| *known == host)
+    }
+
+    fn of(&self, index: usize) -> Host {
+        self.0.lock().expect("no holder panics")[index]
+    }
 }
 
 /// Why a call has no message as its answer.
@@ -79,7 +120,7 @@ impl Client {
         net: Net,
         journal: Journal,
         (host, number, name): (Host, u32, String),
-        members: Vec<Host>,
+        members: Hosts,
         seed: u64,
     ) -> Client {
         let mut rng = Rng::of(seed, &name);
@@ -144,7 +185,7 @@ impl Client {
     /// Opens a stream to the member that it talks to.
     pub fn open(&self, method: Method) -> Stream {
         self.net.open(
-            (self.host, self.members[self.at], Port::Client),
+            (self.host, self.members.of(self.at), Port::Client),
             method as u8,
         )
     }
@@ -292,7 +333,7 @@ impl Client {
         timeout: Duration,
     ) -> Result<A, CallError> {
         let body = Bytes::from(request.encode_to_vec());
-        let way = (self.host, self.members[self.at], Port::Client);
+        let way = (self.host, self.members.of(self.at), Port::Client);
         let call = self.net.call(way, method as u8, body, false);
         let answer = match detcd_rt::timeout(timeout, call).await {
             Err(_) => return Err(CallError::TimedOut),

@@ -1,61 +1,54 @@
-//! The cluster under test: real members on simulated machines.
+//! The cluster under test: real members on simulated machines, and those who operate it.
 
+use crate::client::{Client, Hosts};
 use crate::disk::{Latency, Loss, Platter};
+use crate::fault::members::Order;
 use crate::fault::{ClockChange, World};
+use crate::history::Journal;
+use crate::machine::{Failures, Machine, Parts, Place};
 use crate::net::link::{Links, Manners};
-use crate::net::transport::{self, Directory, SimTransport};
+use crate::net::transport::Directory;
 use crate::net::{Host, Net};
 use crate::observer;
+use crate::operator::{Newcomer, Operator};
 use crate::rng::Rng;
 use crate::scenario::Cluster as Plan;
-use crate::server;
 use crate::store::Vault;
 use crate::{time, trace};
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId, Millis};
 use detcd_core::member::{cluster_id, member_id};
 use detcd_core::validate::Limits;
-use detcd_driver::{Handle, Member, MemberOptions, MemberStatus};
+use detcd_driver::{MemberOptions, MemberStatus};
 use detcd_rt::clock;
 use detcd_storage::log::LogOptions;
-use futures::future;
 use madsim::runtime::NodeHandle;
-use madsim::task::NodeId;
-use std::sync::{Arc, Mutex, OnceLock};
+use madsim::task::JoinHandle;
+use std::future::Future;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use tokio::sync::watch;
 
 /// Segments are small, so that a short run rolls, recycles and purges them.
 const SEGMENT_BYTES: u64 = 256 * 1024;
-
-/// What members told when they stopped by themselves, which none should.
-pub type Failures = Arc<Mutex<Vec<String>>>;
+/// Operators' machines, and addresses beyond the founders', are numbered from here.
+const OPERATORS: u32 = 5000;
+const ADDRESSES: u32 = 500;
 
 pub struct Cluster {
+    plan: Plan,
+    seed: u64,
     net: Net,
+    directory: Directory,
     machines: Vec<Machine>,
     failures: Failures,
-}
-
-struct Machine {
-    node: NodeId,
-    host: Host,
-    platter: Platter,
-    vault: Vault,
-    up: bool,
-    /// The process's handle, once it serves.
-    serving: Arc<Mutex<Option<Handle>>>,
-}
-
-/// What a member's process is started with, each time.
-struct Setup {
-    index: usize,
-    options: MemberOptions,
-    net: Net,
-    host: Host,
-    directory: Directory,
-    platter: Platter,
-    vault: Vault,
-    serving: Arc<Mutex<Option<Handle>>>,
-    failures: Failures,
+    /// Where clients find the members.
+    hosts: Hosts,
+    /// A machine of nobody.
+    hands: NodeHandle,
+    /// Who changes the membership.
+    operators: Vec<JoinHandle<()>>,
+    /// How many addresses were given out.
+    addresses: u32,
 }
 
 /// The run's network, which rings its alarms on a machine of its own.
@@ -96,39 +89,70 @@ fn ring(node: &NodeHandle, net: Arc<OnceLock<Net>>, at: Duration) {
 }
 
 impl Cluster {
-    pub fn start(plan: &Plan, seed: u64, net: Net, vaults: Vec<Vault>) -> Cluster {
-        let failures = Failures::default();
-        let directory = Directory::default();
-        let members: Vec<MemberInfo> = (1..=vaults.len()).map(member).collect();
+    /// The machines of the founders; their stores are the observer's to look into.
+    pub fn start(plan: &Plan, seed: u64, net: Net) -> Cluster {
+        let size = plan.size();
+        let members: Vec<MemberInfo> = (1..=size).map(member).collect();
         let ids: Vec<MemberId> = members.iter().map(|member| member.id).collect();
-        let setups = vaults.into_iter().enumerate().map(|(index, vault)| {
-            let host = Host(index as u32 + 1);
-            directory.add(&members[index].peer_urls[0], host, ids[index].0);
-            let rng = Rng::of(seed, &format!("m{}/disk", index + 1));
-            let sync_ms = plan.disk.sync_ms.range();
-            Setup {
-                index,
-                options: options(plan, cluster_id(&ids), &members, index, seed),
-                net: net.clone(),
-                host,
-                directory: directory.clone(),
-                platter: Platter::new(rng, Latency { sync_ms }),
-                vault,
-                serving: Arc::default(),
-                failures: failures.clone(),
-            }
-        });
-        let setups: Vec<Arc<Setup>> = setups.map(Arc::new).collect();
-        let machines = setups.into_iter().map(Machine::start).collect();
-        Cluster {
+        let hands = madsim::runtime::Handle::current()
+            .create_node()
+            .name("hands")
+            .build();
+        trace::name_node(hands.id(), "hands");
+        let mut cluster = Cluster {
+            plan: plan.clone(),
+            seed,
             net,
-            machines,
-            failures,
+            directory: Directory::default(),
+            machines: Vec::new(),
+            failures: Failures::default(),
+            hosts: Hosts::default(),
+            hands,
+            operators: Vec::new(),
+            addresses: 0,
+        };
+        for member in &members {
+            let host = Host(cluster.machines.len() as u32 + 1);
+            let url = member.peer_urls[0].clone();
+            cluster.directory.add(&url, host, member.id.0);
+            let place = Place {
+                cluster_id: cluster_id(&ids),
+                id: member.id,
+                members: members.clone(),
+                joins: false,
+            };
+            let machine = cluster.build(Some(place), host, url);
+            observer::name_id(member.id.0, machine.index());
+            cluster.hosts.add(host);
         }
+        cluster
     }
 
-    pub fn hosts(&self) -> Vec<Host> {
-        self.machines.iter().map(|machine| machine.host).collect()
+    /// A machine more, which waits for its place if it has none.
+    fn build(&mut self, place: Option<Place>, host: Host, peer_url: String) -> Machine {
+        let index = self.machines.len();
+        let rng = |part: &str| Rng::of(self.seed, &format!("m{}/{part}", index + 1));
+        let vault = Vault::new(rng("store"), self.plan.disk.sync_ms.range());
+        observer::add_vault(vault.clone());
+        let sync_ms = self.plan.disk.sync_ms.range();
+        let parts = Parts {
+            index,
+            options: options(&self.plan, rng("salt").next_u64()),
+            net: self.net.clone(),
+            directory: self.directory.clone(),
+            platter: Platter::new(rng("disk"), Latency { sync_ms }),
+            vault,
+            failures: self.failures.clone(),
+            place: Arc::new(watch::Sender::new(place)),
+            hands: self.hands.clone(),
+        };
+        let machine = Machine::start(parts, host, peer_url);
+        self.machines.push(machine.clone());
+        machine
+    }
+
+    pub fn hosts(&self) -> Hosts {
+        self.hosts.clone()
     }
 
     pub fn failures(&self) -> Vec<String> {
@@ -138,7 +162,7 @@ impl Cluster {
             .clone()
     }
 
-    /// What each member says of itself; `None` for those that do not serve.
+    /// What each machine's member says of itself; `None` for those that do not serve.
     pub fn statuses(&self) -> Vec<Option<MemberStatus>> {
         self.machines
             .iter()
@@ -146,15 +170,104 @@ impl Cluster {
             .collect()
     }
 
-    /// Ends all faults: links, clocks, and members that are down.
+    /// The machines whose members belong to the cluster, as its leader sees it.
+    pub fn living(&self) -> Vec<usize> {
+        let members = self.membership();
+        let belongs = |machine: &&Machine| match (machine.id(), &members) {
+            (None, _) => false,
+            (Some(_), None) => !machine.has_departed(),
+            (Some(id), Some(members)) => members.iter().any(|member| member.id == id),
+        };
+        let known = self.machines.iter().filter(|machine| !machine.is_lost());
+        known.filter(belongs).map(Machine::index).collect()
+    }
+
+    /// Those of them that answer every request.
+    pub fn serving(&self) -> Vec<usize> {
+        let members = self.membership().unwrap_or_default();
+        let is_learner = |index: &usize| {
+            let id = self.machines[*index].id();
+            members
+                .iter()
+                .any(|member| Some(member.id) == id && member.is_learner)
+        };
+        let living = self.living().into_iter();
+        living.filter(|index| !is_learner(index)).collect()
+    }
+
+    /// Machines whose members were removed, and that have not stopped.
+    pub fn lingering(&self) -> Vec<usize> {
+        let living = self.living();
+        let others = self.machines.iter().filter(|machine| {
+            machine.id().is_some() && machine.is_up() && !living.contains(&machine.index())
+        });
+        others.map(Machine::index).collect()
+    }
+
+    fn membership(&self) -> Option<Vec<MemberInfo>> {
+        let leader = World::leader(self)?;
+        let handle = self.machines[leader].handle()?;
+        Some(handle.status().raft.members)
+    }
+
+    /// Ends all faults: links, clocks, and members that are down. Those that were removed are
+    /// started, too, as by somebody who has not heard of it.
     pub fn heal(&mut self) {
         trace::event("fault.heal", format_args!(""));
         self.net.change_links(|links| links.heal());
         for member in 0..self.machines.len() {
             self.change_clock(member, ClockChange::Heal);
-            if !self.machines[member].up {
-                World::start(self, member);
-            }
+            self.machines[member].boot();
+        }
+    }
+
+    /// The operators' work; it ends by itself once faults have ended.
+    pub fn operators(&mut self) -> Vec<JoinHandle<()>> {
+        std::mem::take(&mut self.operators)
+    }
+
+    /// Puts an operator to work, on a machine of its own.
+    fn employ<F: Future<Output = ()> + Send + 'static>(
+        &mut self,
+        work: impl FnOnce(Operator) -> F,
+    ) {
+        let number = OPERATORS + self.operators.len() as u32 + 1;
+        let name = format!("operator{}", self.addresses + number - OPERATORS);
+        let engine = madsim::runtime::Handle::current();
+        let node = engine.create_node().name(&name).build();
+        trace::name_node(node.id(), &name);
+        let identity = (Host(number), number, name);
+        let hosts = self.hosts.clone();
+        let client = Client::new(
+            self.net.clone(),
+            Journal::default(),
+            identity,
+            hosts,
+            self.seed,
+        );
+        self.operators.push(node.spawn(work(Operator::new(client))));
+    }
+
+    /// An address that nobody had before.
+    fn address(&mut self) -> (Host, String) {
+        self.addresses += 1;
+        let host = Host(ADDRESSES + self.addresses);
+        (host, format!("http://x{}:2380", self.addresses))
+    }
+
+    /// A machine that joins as soon as an operator has added it.
+    fn newcomer(&mut self, host: Host, peer_url: String) -> Newcomer {
+        let machine = self.build(None, host, peer_url.clone());
+        let (directory, hosts, url) =
+            (self.directory.clone(), self.hosts.clone(), peer_url.clone());
+        Newcomer {
+            peer_url,
+            place: machine.place(),
+            settle: Box::new(move |id| {
+                observer::name_id(id.0, machine.index());
+                directory.add(&url, host, id.0);
+                hosts.add(host);
+            }),
         }
     }
 }
@@ -170,18 +283,14 @@ fn member(number: usize) -> MemberInfo {
     }
 }
 
-fn options(
-    plan: &Plan,
-    cluster_id: ClusterId,
-    members: &[MemberInfo],
-    index: usize,
-    seed: u64,
-) -> MemberOptions {
-    let salt = Rng::of(seed, &format!("m{}/salt", index + 1)).next_u64();
+/// What a member is started with, but for its place.
+fn options(plan: &Plan, salt: u64) -> MemberOptions {
     MemberOptions {
-        cluster_id,
-        member_id: members[index].id,
-        members: members.to_vec(),
+        cluster_id: ClusterId(0),
+        member_id: MemberId(0),
+        members: Vec::new(),
+        joins: false,
+        strict_reconfig: true,
         heartbeat: Millis(plan.heartbeat_ms.value()),
         election_timeout: Millis(plan.election_ms.value()),
         snapshot_count: plan.snapshot_entries.value(),
@@ -193,79 +302,6 @@ fn options(
             segment_bytes: SEGMENT_BYTES,
             ..LogOptions::new(salt)
         },
-    }
-}
-
-impl Machine {
-    fn start(setup: Arc<Setup>) -> Machine {
-        let name = format!("m{}", setup.index + 1);
-        let process = setup.clone();
-        let engine = madsim::runtime::Handle::current();
-        let builder = engine.create_node().name(&name);
-        let node = builder.init(move || run(process.clone())).build();
-        trace::name_node(node.id(), &name);
-        observer::name_member(
-            node.id(),
-            setup.index,
-            setup.options.member_id.0,
-            setup.platter.clone(),
-        );
-        Machine {
-            node: node.id(),
-            host: setup.host,
-            platter: setup.platter.clone(),
-            vault: setup.vault.clone(),
-            up: true,
-            serving: setup.serving.clone(),
-        }
-    }
-
-    fn handle(&self) -> Option<Handle> {
-        self.serving.lock().expect("no holder panics").clone()
-    }
-}
-
-/// A member's process, from start to crash.
-async fn run(setup: Arc<Setup>) {
-    observer::started(setup.index);
-    trace::event("member.start", format_args!(""));
-    let transport = SimTransport::new(setup.net.clone(), setup.host, setup.directory.clone());
-    let disk = setup.platter.mount();
-    let store = Arc::new(setup.vault.mount());
-    let options = setup.options.clone();
-    let member = match Member::start(options, disk, store, Arc::new(transport)).await {
-        Ok(member) => member,
-        Err(error) => return setup.fail(format!("cannot start: {error}")),
-    };
-    let handle = member.handle();
-    let peers = transport::serve(
-        setup.net.clone(),
-        setup.host,
-        setup.directory.clone(),
-        member.receiver(),
-    );
-    detcd_rt::spawn(peers);
-    detcd_rt::spawn(server::serve(setup.net.clone(), setup.host, handle.clone()));
-    *setup.serving.lock().expect("no holder panics") = Some(handle.clone());
-    trace::event("member.serves", format_args!(""));
-    let mut fatal = handle.fatal();
-    let reason = match fatal.wait_for(Option::is_some).await {
-        Ok(reason) => reason.clone().unwrap_or_default(),
-        Err(_) => "its loop ended".to_owned(),
-    };
-    setup.fail(format!("halted: {reason}"));
-    // The process would exit; here it stays until the run has told of it.
-    future::pending::<()>().await;
-}
-
-impl Setup {
-    fn fail(&self, why: String) {
-        trace::event("member.failed", format_args!("{why}"));
-        let why = format!("member {} {why}", self.index + 1);
-        self.failures
-            .lock()
-            .expect("no member panics while it fails")
-            .push(why);
     }
 }
 
@@ -289,41 +325,84 @@ impl World for Cluster {
     }
 
     fn host(&self, member: usize) -> Host {
-        self.machines[member].host
+        self.machines[member].host()
     }
 
     fn crash(&mut self, member: usize, loss: Loss) -> bool {
-        let machine = &mut self.machines[member];
-        if !machine.up {
-            return false;
-        }
-        machine.up = false;
-        // All in one step: whatever the dead process's destructors try finds closed doors.
-        madsim::runtime::Handle::current().kill(machine.node);
-        self.net.process_died(machine.host);
-        machine.platter.crash(loss);
-        machine.vault.crash(loss);
-        *machine.serving.lock().expect("no holder panics") = None;
-        observer::died(member);
-        true
+        self.machines[member].crash(loss)
     }
 
     fn start(&mut self, member: usize) {
-        let machine = &mut self.machines[member];
-        if !machine.up {
-            machine.up = true;
-            trace::mark("member.restarted");
-            madsim::runtime::Handle::current().restart(machine.node);
-        }
+        self.machines[member].boot();
     }
 
     fn change_clock(&mut self, member: usize, change: ClockChange) {
-        let node = self.machines[member].node;
+        let node = self.machines[member].node();
         match change {
             ClockChange::Rate { ppm } => clock::set_rate(node, ppm),
             ClockChange::Jump(forward) => clock::jump(node, forward),
             ClockChange::StepWall { milliseconds } => clock::step_wall(node, milliseconds),
             ClockChange::Heal => clock::heal(node),
+        }
+    }
+
+    fn operate(&mut self, order: Order) {
+        match order {
+            Order::Add { learner, promote } => {
+                let (host, url) = self.address();
+                let newcomer = self.newcomer(host, url);
+                self.employ(|mut operator| async move {
+                    operator.add(newcomer, learner, promote).await;
+                });
+            }
+            Order::Remove { member } => {
+                let Some(id) = self.machines[member].id() else {
+                    return;
+                };
+                self.employ(|mut operator| async move {
+                    operator.remove(id).await;
+                });
+            }
+            Order::Replace {
+                member,
+                same_address,
+            } => {
+                let lost = self.machines[member].clone();
+                let Some(id) = lost.id() else { return };
+                lost.lose();
+                let (host, url) = match same_address {
+                    true => (lost.host(), lost.peer_url()),
+                    false => self.address(),
+                };
+                let newcomer = self.newcomer(host, url);
+                self.employ(|mut operator| async move {
+                    if operator.remove(id).await {
+                        operator.add(newcomer, false, false).await;
+                        trace::mark("fault.replace-member");
+                    }
+                });
+            }
+            Order::UpdateAddress { member } => {
+                let machine = self.machines[member].clone();
+                let Some(id) = machine.id() else { return };
+                let (host, url) = self.address();
+                let (directory, hosts) = (self.directory.clone(), self.hosts.clone());
+                directory.add(&url, host, id.0);
+                self.employ(|mut operator| async move {
+                    if operator.update(id, url.clone()).await {
+                        hosts.replace(machine.host(), host);
+                        machine.relocate(host, url);
+                    }
+                });
+            }
+            Order::MoveLeader { to } => {
+                let Some(to) = self.machines[to].id() else {
+                    return;
+                };
+                self.employ(|mut operator| async move {
+                    operator.move_leader(to).await;
+                });
+            }
         }
     }
 }

@@ -20,11 +20,15 @@ pub mod insight;
 pub mod ledger;
 #[cfg(madsim)]
 pub mod look;
+#[cfg(madsim)]
+pub mod machine;
 pub mod model;
 pub mod net;
 pub mod observer;
 #[cfg(madsim)]
 pub mod one;
+#[cfg(madsim)]
+pub mod operator;
 pub mod profile;
 pub mod protocol;
 pub mod rng;

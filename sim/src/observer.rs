@@ -6,6 +6,7 @@
 use crate::check::Check;
 use crate::check::Violation;
 use crate::check::logs::Voters;
+use crate::check::members::{self, Config};
 use crate::check::steps::{Place, Step, Steps, What};
 use crate::disk::Platter;
 use crate::history::Revisions;
@@ -46,14 +47,14 @@ thread_local! {
     static OBSERVED: RefCell<Option<Observed>> = const { RefCell::new(None) };
 }
 
-/// Starts to listen; `vaults` are the members' stores.
-pub fn start(checks: &[Check], vaults: Vec<Vault>) {
+/// Starts to listen.
+pub fn start(checks: &[Check]) {
     let observed = Observed {
         members: BTreeMap::new(),
         ids: BTreeMap::new(),
         platters: BTreeMap::new(),
         unsynced: BTreeSet::new(),
-        vaults,
+        vaults: Vec::new(),
         steps: Steps::new(checks),
         ledger: Ledger::default(),
         starts: BTreeMap::new(),
@@ -64,13 +65,22 @@ pub fn start(checks: &[Check], vaults: Vec<Vault>) {
     tracing::subscriber::set_global_default(Listener).expect("a process has one run");
 }
 
-/// Names the member that runs on a node of the engine, with its id and its disk.
-pub fn name_member(engine_node: EngineNode, member: usize, id: u64, platter: Platter) {
+/// Takes the store of the next member, to look into.
+pub fn add_vault(vault: Vault) {
+    with(|observed| observed.vaults.push(vault));
+}
+
+/// Names the member that runs on a node of the engine, with its disk.
+pub fn name_member(engine_node: EngineNode, member: usize, platter: Platter) {
     with(|observed| {
         observed.members.insert(engine_node, member);
-        observed.ids.insert(id, member);
         observed.platters.insert(member, platter);
     });
+}
+
+/// Says which id raft knows a member by, once that is settled.
+pub fn name_id(id: u64, member: usize) {
+    with(|observed| observed.ids.insert(id, member));
 }
 
 /// A member's process starts.
@@ -178,6 +188,18 @@ impl Observed {
             "purged" => {
                 self.step(member, What::Purged { through: index });
                 trace::mark("log.purged");
+            }
+            "membership" => {
+                let what = What::Membership {
+                    index,
+                    own: said.text("own").to_owned(),
+                    config: Config::told(term, said.text("voters"), said.text("learners")),
+                    removed: members::set(said.text("removed")),
+                };
+                if said.text("voters").contains('|') {
+                    trace::mark("membership.joint");
+                }
+                self.step(member, what);
             }
             "snapshot built" => trace::mark("snapshot.built"),
             other => panic!("the observer does not know the step `{other}`"),
@@ -329,7 +351,8 @@ impl SaidStep {
 
     /// The kind of the event in the trace.
     fn kind(&self) -> &'static str {
-        const KINDS: [(&str, &str); 16] = [
+        const KINDS: [(&str, &str); 17] = [
+            ("membership", "raft.membership"),
             ("recovered", "raft.recovered"),
             ("vote", "raft.vote"),
             ("vote written", "raft.vote-written"),

@@ -20,10 +20,15 @@ pub enum Method {
     MemberList = 12,
     /// A stream.
     Watch = 13,
+    MemberAdd = 14,
+    MemberRemove = 15,
+    MemberUpdate = 16,
+    MemberPromote = 17,
+    MoveLeader = 18,
 }
 
 impl Method {
-    const ALL: [Method; 13] = [
+    const ALL: [Method; 18] = [
         Method::Range,
         Method::Put,
         Method::DeleteRange,
@@ -37,6 +42,11 @@ impl Method {
         Method::Status,
         Method::MemberList,
         Method::Watch,
+        Method::MemberAdd,
+        Method::MemberRemove,
+        Method::MemberUpdate,
+        Method::MemberPromote,
+        Method::MoveLeader,
     ];
 
     pub fn from_number(number: u8) -> Option<Method> {

@@ -15,7 +15,6 @@ use crate::scenario::Scenario;
 use crate::scenario::settings::Initial;
 use crate::scenario::units::Times;
 use crate::stage::Clients;
-use crate::store::Vault;
 use crate::time;
 use crate::timeline::Timeline;
 use crate::trace::{self, Digest};
@@ -24,6 +23,7 @@ use crate::workload::ops;
 use crate::workload::watch::follow;
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
+use detcd_driver::MemberStatus;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -35,6 +35,8 @@ const ELECTIONS_MAX: u32 = 3;
 const ELECTION_SPREAD: f64 = 1.5;
 /// Members must agree within this time of healing.
 const CONVERGE_MAX: Duration = Duration::from_secs(30);
+/// Operators give up by themselves before this.
+const OPERATE_MAX: Duration = Duration::from_secs(150);
 /// A healed cluster answers within this time.
 const SERVE_MAX: Duration = Duration::from_secs(10);
 
@@ -77,15 +79,9 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(plan: &'a Scenario, seed: u64) -> Run<'a> {
-        let vaults: Vec<Vault> = (1..=plan.cluster().size())
-            .map(|number| {
-                let rng = Rng::of(seed, &format!("m{number}/store"));
-                Vault::new(rng, plan.cluster().disk.sync_ms.range())
-            })
-            .collect();
-        observer::start(&plan.checks(), vaults.clone());
+        observer::start(&plan.checks());
         let net = cluster::network(plan.cluster(), seed);
-        let cluster = Cluster::start(plan.cluster(), seed, net.clone(), vaults);
+        let cluster = Cluster::start(plan.cluster(), seed, net.clone());
         madsim::task::spawn(keep_house());
         Run {
             plan,
@@ -128,7 +124,7 @@ impl<'a> Run<'a> {
         let mut history = History::default();
         if self.start_workloads().await && self.endure().await {
             self.cluster.heal();
-            if self.recover().await {
+            if self.settle_membership().await && self.recover().await {
                 history = self.audit().await;
             }
         }
@@ -180,6 +176,31 @@ impl<'a> Run<'a> {
         self.cluster.failures().is_empty()
     }
 
+    /// The operators get done, and whoever was removed stops. False if the run cannot go on.
+    async fn settle_membership(&mut self) -> bool {
+        for operator in self.cluster.operators() {
+            let done = madsim::time::timeout(OPERATE_MAX, operator).await;
+            let Ok(done) = done else {
+                let what = "an operator is not done long after healing".to_owned();
+                self.violations.push(Violation::new(Check::Serves, what));
+                return false;
+            };
+            done.expect("an operator's panic ends the run");
+        }
+        let until = time::now() + CONVERGE_MAX;
+        let stopped = self.wait(until, |run| {
+            run.cluster.leader().is_some() && run.cluster.lingering().is_empty()
+        });
+        if !stopped.await && self.wants(Check::Members) {
+            let lingering = self.cluster.lingering();
+            for member in lingering {
+                let what = format!("member {} was removed, and has not stopped", member + 1);
+                self.violations.push(Violation::new(Check::Members, what));
+            }
+        }
+        self.cluster.failures().is_empty()
+    }
+
     /// The healed cluster comes back. False if it does not.
     async fn recover(&mut self) -> bool {
         let healed = time::now();
@@ -219,31 +240,35 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// One member leads, and all know it.
-    fn has_leader(&self) -> bool {
-        let Some(leader) = self.cluster.leader() else {
-            return false;
-        };
-        let statuses: Option<Vec<_>> = self.cluster.statuses().into_iter().collect();
-        statuses.is_some_and(|statuses| {
-            let term = statuses[leader].raft.term;
-            let knows = |told: &detcd_driver::MemberStatus| {
-                told.raft.term == term && told.raft.leader == statuses[leader].raft.leader
-            };
-            statuses.iter().all(knows)
-        })
+    /// What the members that belong to the cluster say; `None` if one does not serve.
+    fn statuses(&self) -> Option<Vec<MemberStatus>> {
+        let told = self.cluster.statuses();
+        let living = self.cluster.living().into_iter();
+        living.map(|member| told[member].clone()).collect()
     }
 
-    /// All members have applied all there is.
+    /// One member leads, and all know it.
+    fn has_leader(&self) -> bool {
+        let Some(statuses) = self.statuses() else {
+            return false;
+        };
+        let Some(leads) = statuses.iter().find(|told| told.raft.is_leader) else {
+            return false;
+        };
+        let knows = |told: &MemberStatus| {
+            (told.raft.term, told.raft.leader) == (leads.raft.term, leads.raft.leader)
+        };
+        statuses.iter().all(knows)
+    }
+
+    /// All members have applied all there is, and whoever is to vote does.
     fn agrees(&self) -> bool {
-        let statuses: Option<Vec<_>> = self.cluster.statuses().into_iter().collect();
-        self.has_leader()
-            && statuses.is_some_and(|statuses| {
-                let last = statuses[0].raft.last_log_index;
-                statuses
-                    .iter()
-                    .all(|told| (told.raft.last_log_index, told.raft.applied) == (last, last))
-            })
+        let Some(statuses) = self.statuses() else {
+            return false;
+        };
+        let last = statuses.first().map_or(0, |told| told.raft.last_log_index);
+        let mut raft = statuses.iter().map(|told| &told.raft);
+        self.has_leader() && raft.all(|raft| (raft.last_log_index, raft.applied) == (last, last))
     }
 
     /// What each member says of itself.
@@ -271,10 +296,10 @@ impl<'a> Run<'a> {
 
     /// Has every member serve, and collects what it holds.
     async fn audit(&mut self) -> History {
-        let members = self.cluster.members();
+        let members = self.cluster.serving();
         let began = time::now();
         let mut revisions: Vec<i64> = Vec::new();
-        for member in 0..members {
+        for member in members.iter().copied() {
             match self.serve(member).await {
                 Some(revision) => revisions.push(revision),
                 None => {
@@ -293,7 +318,7 @@ impl<'a> Run<'a> {
         }
         let compacted = self.compare_hashes(last).await;
         let revisions = observer::revisions(last);
-        for member in 0..members {
+        for member in members {
             let Some(told) = self.tell_revisions(member, compacted + 1, last).await else {
                 let what = format!("member {} does not tell its history", member + 1);
                 self.violations.push(Violation::new(Check::Serves, what));
@@ -328,9 +353,16 @@ impl<'a> Run<'a> {
         history
     }
 
+    /// Where clients find a member.
+    fn place(&self, member: usize) -> usize {
+        let place = self.cluster.hosts().position(self.cluster.host(member));
+        place.expect("who belongs to the cluster was told to the clients")
+    }
+
     /// A write and a linearizable read at one member; gives the revision that it shows.
     async fn serve(&mut self, member: usize) -> Option<i64> {
         let (node, mut client) = self.clients.steady_client("audit");
+        let member = self.place(member);
         client.go_to(member);
         let deadline = time::now() + SERVE_MAX;
         let work = async move {
@@ -365,9 +397,9 @@ impl<'a> Run<'a> {
     /// Compares what all members hold, and gives the revision that the history begins with.
     async fn compare_hashes(&mut self, revision: i64) -> i64 {
         let mut hashes: Vec<HashKv> = Vec::new();
-        for member in 0..self.cluster.members() {
+        for member in self.cluster.living() {
             let (node, mut client) = self.clients.steady_client("audit");
-            client.go_to(member);
+            client.go_to(self.place(member));
             let ask = async move { audit::hash(&client, member, revision, SERVE_MAX).await };
             let answer = node.spawn(ask).await;
             match answer.expect("an auditor's panic ends the run") {
@@ -387,9 +419,9 @@ impl<'a> Run<'a> {
 
     /// Has every member tell all keys at the last revision, and the cluster their leases.
     async fn compare_keys(&mut self, insight: &mut Insight, last: i64) {
-        for member in 0..self.cluster.members() {
+        for member in self.cluster.serving() {
             let (node, mut client) = self.clients.steady_client("audit");
-            client.go_to(member);
+            client.go_to(self.place(member));
             let told = node.spawn(async move { audit::keys(&client, last).await });
             let Some(told) = told.await.expect("an auditor's panic ends the run") else {
                 let what = format!("member {} does not tell its keys", member + 1);
@@ -423,6 +455,7 @@ impl<'a> Run<'a> {
     /// The changes that a member holds, from revision `start` on, by watching.
     async fn tell_revisions(&mut self, member: usize, start: i64, last: i64) -> Option<Revisions> {
         let (node, mut client) = self.clients.steady_client("audit");
+        let member = self.place(member);
         client.go_to(member);
         let seen = Watched::new(client.name(), ops::prefix(""), start);
         let (_, until) = tokio_watch::channel(Some(last));

@@ -6,7 +6,8 @@ use crate::net::{Host, Incoming, Net, Port};
 use crate::protocol::{self, Failure, Method};
 use bytes::Bytes;
 use detcd_core::api::{
-    CompactRequest, DeleteRangeRequest, LeaseId, PutRequest, RangeRequest, TxnRequest,
+    CompactRequest, DeleteRangeRequest, LeaseId, Member, MemberId, PutRequest, RangeRequest,
+    TxnRequest,
 };
 use detcd_core::error::Error;
 use detcd_driver::{Handle, Header};
@@ -107,6 +108,11 @@ async fn answer(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, F
                 },
             )
         }
+        Method::MemberAdd
+        | Method::MemberRemove
+        | Method::MemberUpdate
+        | Method::MemberPromote
+        | Method::MoveLeader => membership(handle, method, body).await,
         Method::Status => {
             let raft = handle.status().raft;
             let response = pb::StatusResponse {
@@ -123,6 +129,58 @@ async fn answer(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, F
             text: "watch is a stream".to_owned(),
         }),
     }
+}
+
+/// Changes of the membership, and of who leads.
+async fn membership(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, Failure> {
+    let header = None;
+    match method {
+        Method::MemberAdd => {
+            let request = decode::<pb::MemberAddRequest>(body)?;
+            let added = handle
+                .member_add(&request.peer_urls, request.is_learner)
+                .await;
+            let (told, member, members) = added.map_err(failure)?;
+            let (member, members) = (Some(member.into()), messages(members));
+            let response = pb::MemberAddResponse {
+                header,
+                member,
+                members,
+            };
+            done(told, response)
+        }
+        Method::MemberRemove => {
+            let request = decode::<pb::MemberRemoveRequest>(body)?;
+            let removed = handle.member_remove(MemberId(request.id)).await;
+            let (told, members) = removed.map_err(failure)?;
+            let members = messages(members);
+            done(told, pb::MemberRemoveResponse { header, members })
+        }
+        Method::MemberUpdate => {
+            let request = decode::<pb::MemberUpdateRequest>(body)?;
+            let id = MemberId(request.id);
+            let updated = handle.member_update(id, &request.peer_urls).await;
+            let (told, members) = updated.map_err(failure)?;
+            let members = messages(members);
+            done(told, pb::MemberUpdateResponse { header, members })
+        }
+        Method::MemberPromote => {
+            let request = decode::<pb::MemberPromoteRequest>(body)?;
+            let promoted = handle.member_promote(MemberId(request.id)).await;
+            let (told, members) = promoted.map_err(failure)?;
+            let members = messages(members);
+            done(told, pb::MemberPromoteResponse { header, members })
+        }
+        _ => {
+            let request = decode::<pb::MoveLeaderRequest>(body)?;
+            let moved = handle.move_leader(MemberId(request.target_id)).await;
+            done(moved.map_err(failure)?, pb::MoveLeaderResponse::default())
+        }
+    }
+}
+
+fn messages(members: Vec<Member>) -> Vec<pb::Member> {
+    members.into_iter().map(pb::Member::from).collect()
 }
 
 async fn lease(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, Failure> {

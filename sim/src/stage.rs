@@ -1,6 +1,6 @@
 //! The clients of a run: each on a machine of its own, all writing into one history.
 
-use crate::client::{Client, Manners};
+use crate::client::{Client, Hosts, Manners};
 use crate::history::Journal;
 use crate::net::{Host, Net};
 use crate::trace;
@@ -13,7 +13,7 @@ pub struct Clients {
     net: Net,
     journal: Journal,
     seed: u64,
-    members: Vec<Host>,
+    members: Hosts,
     manners: Manners,
     count: u32,
     /// Clients with a job that ends by itself.
@@ -24,7 +24,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn new(net: Net, seed: u64, members: Vec<Host>, manners: Manners) -> Clients {
+    pub fn new(net: Net, seed: u64, members: Hosts, manners: Manners) -> Clients {
         Clients {
             net,
             journal: Journal::default(),

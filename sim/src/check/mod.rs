@@ -22,6 +22,7 @@ pub mod lease;
 pub mod linearizable;
 pub mod log_matching;
 pub mod logs;
+pub mod members;
 pub mod replay;
 pub mod revision_monotonic;
 pub mod serializable;
@@ -56,6 +57,7 @@ pub enum Check {
     VoteDurable,
     AckAfterSync,
     RevisionMonotonic,
+    Members,
     Linearizable,
     CheckersAgree,
     Serializable,
@@ -104,6 +106,7 @@ const ALL: &[(&str, Check, Phase)] = &[
         Check::RevisionMonotonic,
         Phase::Always,
     ),
+    ("members", Check::Members, Phase::Always),
     ("linearizable", Check::Linearizable, Phase::History),
     ("checkers-agree", Check::CheckersAgree, Phase::History),
     ("serializable", Check::Serializable, Phase::History),

@@ -7,11 +7,13 @@ use super::leader_append_only::LeaderAppendOnly;
 use super::leader_completeness::LeaderCompleteness;
 use super::log_matching::LogMatching;
 use super::logs::{Logs, Voters};
+use super::members::{Config, Members};
 use super::revision_monotonic::RevisionMonotonic;
 use super::state_machine_safety::StateMachineSafety;
 use super::vote_durable::VoteDurable;
 use super::{Check, Finding, Violation};
 use crate::time;
+use std::collections::BTreeSet;
 
 /// Something that a member did, as it tells itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +70,13 @@ pub enum What {
     State { index: u64, hash: u64 },
     /// A snapshot replaced its state.
     Restored { index: u64 },
+    /// It applied a membership; `own` is its id.
+    Membership {
+        index: u64,
+        own: String,
+        config: Config,
+        removed: BTreeSet<String>,
+    },
     /// Its store is at this revision.
     Revision { revision: i64 },
 }
@@ -108,6 +117,7 @@ impl Steps {
             Box::new(VoteDurable::default()),
             Box::new(AckAfterSync::default()),
             Box::new(RevisionMonotonic::default()),
+            Box::new(Members::default()),
         ];
         let invariants = all
             .into_iter()

@@ -12,6 +12,7 @@ pub mod duplicate;
 pub mod half_open;
 pub mod jitter;
 pub mod loss;
+pub mod members;
 pub mod partition;
 pub mod reorder;
 pub mod reset;
@@ -27,6 +28,7 @@ use crate::net::link::{Effect, FaultId, LinkFault, Paths};
 use crate::net::{Host, Net};
 use crate::scenario::settings::{Settings, kinds};
 use crate::scenario::target::Targets;
+use members::Order;
 use std::time::Duration;
 
 kinds! {
@@ -49,6 +51,11 @@ kinds! {
         "half-open" => HalfOpen(half_open::HalfOpen),
         "crash" => Crash(crash::Crash),
         "clock" => Clock(clock::Clock),
+        "add-member" => AddMember(members::Add),
+        "remove-member" => RemoveMember(members::Remove),
+        "replace-member" => ReplaceMember(members::Replace),
+        "update-address" => UpdateAddress(members::UpdateAddress),
+        "move-leader" => MoveLeader(members::MoveLeader),
     }
 }
 
@@ -88,6 +95,8 @@ pub trait World {
     /// Changes a member's clock: its rate in parts per million, a jump of its monotonic clock, a
     /// step of its wall clock.
     fn change_clock(&mut self, member: usize, change: ClockChange);
+    /// Has an operator change the membership.
+    fn operate(&mut self, order: Order);
 }
 
 /// See [`World::change_clock`].
@@ -195,6 +204,7 @@ pub(crate) mod testing {
         pub leader: Option<usize>,
         pub down: Vec<usize>,
         pub clocks: Vec<(usize, ClockChange)>,
+        pub orders: Vec<Order>,
     }
 
     impl Paper {
@@ -211,6 +221,7 @@ pub(crate) mod testing {
                 leader,
                 down: Vec::new(),
                 clocks: Vec::new(),
+                orders: Vec::new(),
             }
         }
 
@@ -248,6 +259,9 @@ pub(crate) mod testing {
         }
         fn change_clock(&mut self, member: usize, change: ClockChange) {
             self.clocks.push((member, change));
+        }
+        fn operate(&mut self, order: Order) {
+            self.orders.push(order);
         }
     }
 }

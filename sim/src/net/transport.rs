@@ -20,8 +20,10 @@ use std::time::Duration;
 /// transport never doubles anything.
 fn is_idempotent(kind: Kind) -> bool {
     match kind {
-        Kind::AppendEntries | Kind::Vote | Kind::PreVote | Kind::ReadIndex => true,
-        Kind::TransferLeader | Kind::Snapshot | Kind::Propose | Kind::Lease => false,
+        Kind::AppendEntries | Kind::Vote | Kind::PreVote | Kind::ReadIndex | Kind::Hello => true,
+        Kind::TransferLeader | Kind::Snapshot | Kind::Propose | Kind::Lease | Kind::Members => {
+            false
+        }
     }
 }
 
@@ -83,11 +85,16 @@ impl SimTransport {
 impl Transport for SimTransport {
     fn set_peer(&self, id: u64, peer_urls: Vec<String>) {
         let host = peer_urls.iter().find_map(|url| self.directory.host(url));
-        let host = host.expect("every peer URL of a run is in its directory");
-        self.peers
-            .lock()
-            .expect("no holder panics")
-            .insert(id, host);
+        let mut peers = self.peers.lock().expect("no holder panics");
+        match host {
+            Some(host) => peers.insert(id, host),
+            // Nobody lives at these URLs (yet).
+            None => peers.remove(&id),
+        };
+    }
+
+    fn remove_peer(&self, id: u64) {
+        self.peers.lock().expect("no holder panics").remove(&id);
     }
 
     fn call(

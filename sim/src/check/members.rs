@@ -1,0 +1,256 @@
+//! One chain of memberships, and no way back into it (Raft, section 6; Ongaro's thesis, 4.3).
+//!
+//! - Entries of the log at the same place hold the same membership, on every member.
+//! - From one membership to the next, a set of voters stays: two majorities of the one and of the
+//!   other always meet. So a change of voters goes through a joint membership.
+//! - Who was removed is in no later membership, and stays removed.
+//! - A member that has applied its own removal gives its vote to nobody and leads no new term.
+
+use super::logs::Logs;
+use super::steps::{Invariant, Step, What};
+use super::{Check, Finding};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// A membership, as an entry of the log holds it. Members by their ids.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Config {
+    pub term: u64,
+    /// One set of voters, or the two of a joint membership.
+    pub voters: Vec<BTreeSet<String>>,
+    pub learners: BTreeSet<String>,
+}
+
+impl Config {
+    /// Reads what a member tells: `1,2|2,3` are two sets.
+    pub fn told(term: u64, voters: &str, learners: &str) -> Config {
+        Config {
+            term,
+            voters: voters.split('|').map(set).collect(),
+            learners: set(learners),
+        }
+    }
+
+    fn everybody(&self) -> impl Iterator<Item = &String> {
+        self.voters.iter().flatten().chain(&self.learners)
+    }
+}
+
+/// `1,2` are two members, and nothing is none.
+pub fn set(told: &str) -> BTreeSet<String> {
+    let ids = told.split(',').filter(|id| !id.is_empty());
+    ids.map(str::to_owned).collect()
+}
+
+#[derive(Default)]
+pub struct Members {
+    /// By the index of the entry.
+    chain: BTreeMap<u64, Config>,
+    /// Everybody who was removed, and by which entry at the latest that was known.
+    removed: BTreeMap<String, u64>,
+    /// The members that know that they were removed, and the term in which they led then.
+    out: BTreeMap<usize, u64>,
+    leading: BTreeMap<usize, u64>,
+}
+
+impl Invariant for Members {
+    fn check(&self) -> Check {
+        Check::Members
+    }
+
+    fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
+        match &step.what {
+            What::Membership {
+                index,
+                own,
+                config,
+                removed,
+            } => {
+                if removed.contains(own) {
+                    let led = self.leading.get(&step.member).copied().unwrap_or(0);
+                    self.out.entry(step.member).or_insert(led);
+                }
+                let taken = self.append(*index, config);
+                taken
+                    .and_then(|()| self.remove(*index, removed))
+                    .map_err(|what| Finding::new(what).index(*index))
+            }
+            What::Granted { term, .. } if self.out.contains_key(&step.member) => {
+                let what = format!("a member that was removed, and knows it, votes in term {term}");
+                Err(Finding::new(what).term(*term))
+            }
+            What::Leads { term, .. } => {
+                let led = self.leading.insert(step.member, *term).unwrap_or(0);
+                match self.out.get(&step.member) {
+                    Some(last) if term > last && *term != led => {
+                        let what =
+                            format!("a member that was removed, and knows it, leads term {term}");
+                        Err(Finding::new(what).term(*term))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Members {
+    fn append(&mut self, index: u64, config: &Config) -> Result<(), String> {
+        if let Some(known) = self.chain.get(&index) {
+            return match known == config {
+                true => Ok(()),
+                false => Err(format!(
+                    "entry {index} is the membership {config:?} here, and elsewhere {known:?}"
+                )),
+            };
+        }
+        let before = self.chain.range(..index).next_back();
+        let after = self.chain.range(index..).next();
+        if let Some((at, after)) = after {
+            return Err(format!(
+                "the membership of entry {index} is new, though that of {at} is known: {after:?}"
+            ));
+        }
+        if let Some((at, before)) = before
+            && !before
+                .voters
+                .iter()
+                .any(|voters| config.voters.contains(voters))
+        {
+            return Err(format!(
+                "the memberships of entries {at} and {index} have no voters in common that are a \
+                 whole set: {before:?}, then {config:?}"
+            ));
+        }
+        let back = config.everybody().find(|id| self.removed.contains_key(*id));
+        if let Some(back) = back {
+            return Err(format!(
+                "{back} was removed by entry {}, and is back in {index}",
+                self.removed[back]
+            ));
+        }
+        self.chain.insert(index, config.clone());
+        Ok(())
+    }
+
+    fn remove(&mut self, index: u64, removed: &BTreeSet<String>) -> Result<(), String> {
+        let forgotten = self
+            .removed
+            .iter()
+            .find(|(id, at)| **at <= index && !removed.contains(*id));
+        if let Some((id, at)) = forgotten {
+            return Err(format!(
+                "{id} was removed by entry {at}, and entry {index} does not know it any more"
+            ));
+        }
+        for id in removed {
+            let at = self.removed.entry(id.clone()).or_insert(index);
+            *at = (*at).min(index);
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::steps::verdicts;
+
+    fn told(member: usize, index: u64, voters: &str, removed: &str) -> (usize, What) {
+        let what = What::Membership {
+            index,
+            own: (member + 1).to_string(),
+            config: Config::told(1, voters, ""),
+            removed: set(removed),
+        };
+        (member, what)
+    }
+
+    fn granted(member: usize, term: u64) -> (usize, What) {
+        (member, What::Granted { term, node: 9 })
+    }
+
+    fn judge(steps: &[(usize, What)]) -> Vec<bool> {
+        verdicts(&mut Members::default(), steps)
+    }
+
+    #[test]
+    fn a_removal_in_two_steps_is_in_order() {
+        let leads = |member, term| {
+            let what = What::Leads {
+                term,
+                node: 0,
+                last_log_index: 9,
+            };
+            (member, what)
+        };
+        let history = [
+            told(0, 0, "1,2,3", ""),
+            told(1, 0, "1,2,3", ""),
+            leads(2, 1),
+            told(2, 0, "1,2,3", ""),
+            told(2, 5, "1,2,3|1,2", ""),
+            told(2, 6, "1,2", "3"),
+            // It goes on in the term in which it removed itself.
+            leads(2, 1),
+            told(0, 5, "1,2,3|1,2", ""),
+            told(0, 6, "1,2", "3"),
+            granted(0, 2),
+            leads(1, 2),
+        ];
+        assert_eq!(judge(&history), [true; 11]);
+    }
+
+    #[test]
+    fn members_that_are_swapped_in_one_step_are_seen() {
+        let history = [told(0, 0, "1,2,3", ""), told(0, 4, "3,4,5", "1,2")];
+        assert_eq!(judge(&history), [true, false]);
+    }
+
+    #[test]
+    fn two_memberships_at_one_place_are_seen() {
+        let history = [
+            told(0, 0, "1,2,3", ""),
+            told(0, 4, "1,2,3|1,2", ""),
+            told(1, 4, "1,2,3|1,3", ""),
+        ];
+        assert_eq!(judge(&history), [true, true, false]);
+    }
+
+    #[test]
+    fn who_comes_back_is_seen() {
+        let history = [
+            told(0, 0, "1,2", ""),
+            told(0, 4, "1,2|1", ""),
+            told(0, 5, "1", "2"),
+            told(0, 6, "1|1,2", "2"),
+        ];
+        assert_eq!(judge(&history), [true, true, true, false]);
+        let forgets = [
+            told(0, 0, "1,2", ""),
+            told(0, 4, "1,2|1", ""),
+            told(0, 5, "1", "2"),
+            told(0, 6, "1", ""),
+        ];
+        assert_eq!(judge(&forgets), [true, true, true, false]);
+    }
+
+    #[test]
+    fn a_vote_of_a_removed_member_is_seen() {
+        let history = [
+            told(2, 0, "1,2,3", ""),
+            told(2, 5, "1,2,3|1,2", ""),
+            granted(2, 2),
+            told(2, 6, "1,2", "3"),
+            granted(2, 3),
+        ];
+        assert_eq!(judge(&history), [true, true, true, true, false]);
+        let leads = What::Leads {
+            term: 4,
+            node: 0,
+            last_log_index: 7,
+        };
+        let history = [told(2, 5, "1,2", "3"), (2, leads)];
+        assert_eq!(judge(&history), [true, false]);
+    }
+}

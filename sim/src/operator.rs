@@ -1,0 +1,166 @@
+//! Those who run the cluster: they change its membership as people do, through some member's
+//! client port, and try again when they are not sure.
+
+use crate::client::{CallError, Client};
+use crate::machine::Place;
+use crate::protocol::Method;
+use crate::time;
+use crate::trace;
+use detcd_core::api::{ClusterId, Member, MemberId};
+use detcd_wire::etcdserverpb as pb;
+use prost::Message;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::watch;
+
+/// How long an operator tries before the cluster is left as it is.
+const TRY_MAX: Duration = Duration::from_secs(60);
+/// How long one call may take; a member's own patience is a little less.
+const CALL_MAX: Duration = Duration::from_secs(10);
+const PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
+
+/// An operator at work, with a client of its own.
+pub struct Operator {
+    client: Client,
+}
+
+/// A machine that waits to be told its place in the cluster.
+pub struct Newcomer {
+    pub peer_url: String,
+    pub place: Arc<watch::Sender<Option<Place>>>,
+    /// Called with the new id, before the machine hears of its place.
+    pub settle: Box<dyn FnOnce(MemberId) + Send>,
+}
+
+impl Operator {
+    pub fn new(client: Client) -> Operator {
+        Operator { client }
+    }
+
+    pub async fn add(&mut self, newcomer: Newcomer, learner: bool, promote: bool) {
+        let Some((cluster_id, id, members)) = self.add_url(&newcomer.peer_url, learner).await
+        else {
+            return;
+        };
+        trace::mark(if learner {
+            "fault.add-learner"
+        } else {
+            "fault.add-member"
+        });
+        (newcomer.settle)(id);
+        newcomer.place.send_replace(Some(Place {
+            cluster_id,
+            id,
+            members,
+            joins: true,
+        }));
+        if learner && promote {
+            self.promote(id).await;
+        }
+    }
+
+    pub async fn remove(&mut self, id: MemberId) -> bool {
+        let request = pb::MemberRemoveRequest { id: id.0 };
+        let removed = self
+            .insist::<pb::MemberRemoveResponse>(Method::MemberRemove, &request, "member not found")
+            .await;
+        if removed.is_some() {
+            trace::mark("fault.remove-member");
+        }
+        removed.is_some()
+    }
+
+    pub async fn promote(&mut self, id: MemberId) {
+        let request = pb::MemberPromoteRequest { id: id.0 };
+        let done = "can only promote a learner member";
+        let promoted = self
+            .insist::<pb::MemberPromoteResponse>(Method::MemberPromote, &request, done)
+            .await;
+        if promoted.is_some() {
+            trace::mark("fault.promote");
+        }
+    }
+
+    pub async fn update(&mut self, id: MemberId, peer_url: String) -> bool {
+        let request = pb::MemberUpdateRequest {
+            id: id.0,
+            peer_urls: vec![peer_url],
+        };
+        let updated = self
+            .insist::<pb::MemberUpdateResponse>(Method::MemberUpdate, &request, "member not found")
+            .await;
+        if updated.is_some() {
+            trace::mark("fault.update-address");
+        }
+        matches!(updated, Some(Some(_)))
+    }
+
+    /// Every member is asked until the one that leads does it.
+    pub async fn move_leader(&mut self, to: MemberId) {
+        let request = pb::MoveLeaderRequest { target_id: to.0 };
+        let done = "bad leader transferee";
+        let moved = self
+            .insist::<pb::MoveLeaderResponse>(Method::MoveLeader, &request, done)
+            .await;
+        if let Some(Some(_)) = moved {
+            trace::mark("fault.move-leader");
+        }
+    }
+
+    async fn add_url(
+        &mut self,
+        peer_url: &str,
+        learner: bool,
+    ) -> Option<(ClusterId, MemberId, Vec<Member>)> {
+        let request = pb::MemberAddRequest {
+            peer_urls: vec![peer_url.to_owned()],
+            is_learner: learner,
+        };
+        let done = "Peer URLs already exists";
+        let added = self
+            .insist::<pb::MemberAddResponse>(Method::MemberAdd, &request, done)
+            .await?;
+        // An earlier try of unknown outcome may have done it: then the list tells.
+        let (header, members) = match added {
+            Some(response) => (response.header, response.members),
+            None => {
+                let request = pb::MemberListRequest { linearizable: true };
+                let listed = self
+                    .insist::<pb::MemberListResponse>(Method::MemberList, &request, "no such word")
+                    .await??;
+                (listed.header, listed.members)
+            }
+        };
+        let members: Vec<Member> = members.into_iter().map(Member::from).collect();
+        let new = members
+            .iter()
+            .find(|member| member.peer_urls == [peer_url])?;
+        Some((ClusterId(header?.cluster_id), new.id, members))
+    }
+
+    /// Calls until it is answered, or refused in words that say that it is done already (that is
+    /// `Some(None)`). `None` if the operator has given up.
+    async fn insist<A: Message + Default>(
+        &mut self,
+        method: Method,
+        request: &impl Message,
+        done: &str,
+    ) -> Option<Option<A>> {
+        let mut rng = self.client.rng("operator");
+        let deadline = time::now() + TRY_MAX;
+        while time::now() < deadline {
+            match self.client.call::<A>(method, request, CALL_MAX).await {
+                Ok(answer) => return Some(Some(answer)),
+                Err(CallError::Failed(failure)) if failure.text.ends_with(done) => {
+                    return Some(None);
+                }
+                Err(error) => {
+                    trace::event("operator.fails", format_args!("{method:?}: {error:?}"));
+                }
+            }
+            self.client.go_elsewhere();
+            time::sleep(Duration::from_millis(rng.range(PAUSE_MS))).await;
+        }
+        None
+    }
+}
