@@ -17,15 +17,18 @@ pub mod graph;
 pub mod group;
 pub mod hash_equal;
 pub mod leader_append_only;
+pub mod informer;
 pub mod leader_completeness;
 pub mod lease;
 pub mod linearizable;
+pub mod listing;
 pub mod log_matching;
 pub mod logs;
 pub mod members;
 pub mod replay;
 pub mod revision_monotonic;
 pub mod serializable;
+pub mod sizes;
 pub mod state_machine_safety;
 pub mod steps;
 #[cfg(test)]
@@ -70,6 +73,9 @@ pub enum Check {
     Cycle,
     MutualExclusion,
     Election,
+    Listing,
+    Informer,
+    Sizes,
     LeaderElected,
     Converged,
     HashEqual,
@@ -119,6 +125,9 @@ const ALL: &[(&str, Check, Phase)] = &[
     ("cycle", Check::Cycle, Phase::History),
     ("mutual-exclusion", Check::MutualExclusion, Phase::History),
     ("election", Check::Election, Phase::History),
+    ("listing", Check::Listing, Phase::History),
+    ("informer", Check::Informer, Phase::History),
+    ("sizes", Check::Sizes, Phase::History),
     ("leader-elected", Check::LeaderElected, Phase::Healed),
     ("converged", Check::Converged, Phase::Healed),
     ("hash-equal", Check::HashEqual, Phase::Healed),
@@ -135,6 +144,9 @@ pub const OF_WORKLOADS: &[(Check, OfWorkload)] = &[
     (Check::Cycle, |history, _| cycle::check(history)),
     (Check::MutualExclusion, turns::exclusive),
     (Check::Election, |history, _| turns::observed(history)),
+    (Check::Listing, |history, _| listing::check(history)),
+    (Check::Informer, |history, _| informer::check(history)),
+    (Check::Sizes, |history, _| sizes::check(history)),
 ];
 
 impl Check {

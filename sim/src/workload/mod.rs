@@ -4,9 +4,13 @@
 
 pub mod append;
 pub mod bank;
+pub mod compaction;
 pub mod cycle;
 pub mod election;
+pub mod feed;
+pub mod kubernetes;
 pub mod kv;
+pub mod large;
 pub mod lease;
 pub mod lock;
 pub mod ops;
@@ -63,6 +67,9 @@ kinds! {
         "script" => Script(script::Script),
         "lock" => Lock(lock::Lock),
         "election" => Election(election::Election),
+        "compaction" => Compaction(compaction::Compaction),
+        "large" => Large(large::Large),
+        "kubernetes" => Kubernetes(kubernetes::Kubernetes),
     }
 }
 

@@ -1,11 +1,12 @@
 //! Requests as the workloads put them together.
 
 use crate::client::Client;
+use crate::evidence::{Listing, Page};
 use crate::history::{Outcome, Reply, Request};
 use bytes::Bytes;
 use detcd_core::api::{
-    Compare, CompareOp, CompareTarget, KeyRange, KeyValue, Op, OpReply, PutRequest, RangeRequest,
-    TxnReply, TxnRequest,
+    Compare, CompareOp, CompareTarget, KeyRange, KeyValue, Op, OpReply, PutRequest, RangeReply,
+    RangeRequest, TxnReply, TxnRequest,
 };
 use std::time::Duration;
 
@@ -137,4 +138,46 @@ pub async fn create_once(client: &mut Client, puts: Vec<PutRequest>, timeout: Du
     };
     let request = Request::Txn(txn);
     while client.execute(request.clone(), timeout).await.is_none() {}
+}
+
+/// Reads a range in pages, all at the revision of the first, and writes the whole down. `None` if
+/// a page cannot be had: nobody answers, or the revision was compacted meanwhile.
+pub async fn list(
+    client: &mut Client,
+    range: &KeyRange,
+    limit: i64,
+    timeout: Duration,
+) -> Option<Listing> {
+    let KeyRange::Span { start, end } = range.clone() else {
+        panic!("a listing is of a range")
+    };
+    let mut listing = Listing {
+        client: client.number(),
+        range: range.clone(),
+        revision: 0,
+        limit,
+        pages: Vec::new(),
+    };
+    let mut from = start;
+    loop {
+        let end = end.clone();
+        let mut request = RangeRequest::of(KeyRange::Span { start: from, end });
+        (request.limit, request.revision) = (limit, listing.revision);
+        let (_, revision, reply) = client.execute(Request::Range(request), timeout).await?;
+        let Reply::Range(RangeReply { kvs, more, count }) = reply else {
+            unreachable!("a read is answered as one")
+        };
+        if listing.revision == 0 {
+            listing.revision = revision;
+        }
+        let last = kvs.last().map(|kv| kv.key.clone());
+        listing.pages.push(Page { kvs, more, count });
+        match last {
+            // The first key behind the last one.
+            Some(last) if more => from = [&last[..], &[0]].concat().into(),
+            _ => break,
+        }
+    }
+    client.note(|history| history.listings.push(listing.clone()));
+    Some(listing)
 }
