@@ -11,7 +11,7 @@ mod limits;
 use crate::config::url::Url;
 use crate::config::{BootstrapError, ClusterState, Config, Notice};
 use crate::server::{BindError, Listener, ServerOptions, Servers};
-use detcd_core::api::{Member as Peer, MemberId, Millis};
+use detcd_core::api::{ClusterId, Member as Peer, MemberId, Millis};
 use detcd_core::member::{cluster_id, member_id};
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
@@ -56,16 +56,26 @@ pub enum DaemonError {
     #[error(transparent)]
     Start(#[from] detcd_driver::StartError),
     #[error(
-        "data-dir {path} belongs to member {stored_member} of cluster {stored_cluster}, but the \
-         flags start member {member} of cluster {cluster}; choose another --data-dir, or leave \
-         out --initial-cluster to go on with what the data-dir holds"
+        "data-dir {path} belongs to member {stored} of cluster {cluster}, which --initial-cluster \
+         calls \"{owner}\", and not to \"{name}\"; give each member a --data-dir of its own"
     )]
     OtherMember {
         path: PathBuf,
-        stored_member: String,
-        stored_cluster: String,
-        member: String,
-        cluster: String,
+        stored: MemberId,
+        cluster: ClusterId,
+        owner: String,
+        name: String,
+    },
+    #[error(
+        "data-dir {path} belongs to member {stored} of cluster {cluster}, which was not founded \
+         with the token \"{token}\"; choose another --data-dir, or leave out --initial-cluster and \
+         --initial-cluster-token to go on with what the data-dir holds"
+    )]
+    OtherCluster {
+        path: PathBuf,
+        stored: MemberId,
+        cluster: ClusterId,
+        token: String,
     },
     #[error(
         "data-dir {path} has lost its {part}: this member cannot know what it has promised and \
@@ -263,20 +273,7 @@ async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonErro
         );
         return Ok(identity);
     };
-    let claims = config.initial_cluster_given && config.initial_cluster_state == ClusterState::New;
-    if claims {
-        let claimed = found(config)?;
-        let same = (claimed.member_id, claimed.cluster_id) == (stored.member_id, stored.cluster_id);
-        if !same {
-            return Err(DaemonError::OtherMember {
-                path: config.data_dir.clone(),
-                stored_member: stored.member_id.to_string(),
-                stored_cluster: stored.cluster_id.to_string(),
-                member: claimed.member_id.to_string(),
-                cluster: claimed.cluster_id.to_string(),
-            });
-        }
-    }
+    check_owner(config, &stored)?;
     tracing::info!(
         local_member_id = %stored.member_id,
         cluster_id = %stored.cluster_id,
@@ -284,6 +281,49 @@ async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonErro
         "the server is already initialized as member before, starting as etcd member..."
     );
     Ok(stored)
+}
+
+/// Flags that changed since the first start are no news: members come and go, and move, while the
+/// flags of a service stay as they are, and etcd goes by its data-dir as well. But two members, or
+/// members of two clusters, must never be mixed up.
+fn check_owner(config: &Config, stored: &Identity) -> Result<(), DaemonError> {
+    if !config.initial_cluster_given || stored.joined {
+        return Ok(());
+    }
+    let Ok(bootstrap) = config.bootstrap() else {
+        // Whatever is wrong with it, nothing is started by it.
+        return Ok(());
+    };
+    let id_of = |urls: &[String]| member_id(urls, &bootstrap.token, None);
+    let owner = bootstrap
+        .members
+        .iter()
+        .find(|(_, urls)| id_of(&strings(urls)) == stored.member_id);
+    if let Some((owner, _)) = owner
+        && *owner != config.name
+    {
+        return Err(DaemonError::OtherMember {
+            path: config.data_dir.clone(),
+            stored: stored.member_id,
+            cluster: stored.cluster_id,
+            owner: owner.clone(),
+            name: config.name.clone(),
+        });
+    }
+    let founders: Vec<MemberId> = stored
+        .members
+        .iter()
+        .map(|member| id_of(&member.peer_urls))
+        .collect();
+    if cluster_id(&founders) != stored.cluster_id {
+        return Err(DaemonError::OtherCluster {
+            path: config.data_dir.clone(),
+            stored: stored.member_id,
+            cluster: stored.cluster_id,
+            token: bootstrap.token,
+        });
+    }
+    Ok(())
 }
 
 /// The identity of a member of a new cluster.

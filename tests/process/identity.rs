@@ -53,28 +53,53 @@ async fn a_second_start_on_a_data_dir_is_refused() {
 
 #[tokio::test]
 async fn the_data_dir_of_another_member_or_cluster_is_refused() {
-    let mut cluster = Cluster::started(1, &[]).await;
+    let mut cluster = Cluster::started(3, &[]).await;
     assert!(cluster.nodes[0].stop().await.0.success());
-    // Other URLs make another member, another token makes another cluster.
-    let stranger = Cluster::new(1, &[]).flags(0);
-    let mut renamed = cluster.flags(0);
-    renamed.push("--initial-cluster-token=other".to_owned());
-    for mut flags in [stranger, renamed] {
-        flags.push(format!(
-            "--data-dir={}",
-            cluster.nodes[0].data_dir.display()
-        ));
+    assert!(cluster.nodes[1].stop().await.0.success());
+    let of = |node: usize| format!("--data-dir={}", cluster.nodes[node].data_dir.display());
+    let mut mixed_up = cluster.flags(0);
+    mixed_up.push(of(1));
+    let mut other_token = cluster.flags(0);
+    other_token.push("--initial-cluster-token=other".to_owned());
+    other_token.push(of(0));
+    let refusals = [
+        (mixed_up, "give each member a --data-dir of its own"),
+        (other_token, "was not founded with the token \\\"other\\\""),
+    ];
+    for (flags, why) in refusals {
         cluster.nodes[0].spawn(&flags);
         assert_eq!(cluster.nodes[0].wait().await.code(), Some(1));
         let log = cluster.nodes[0].log();
         let last = log.lines().last().unwrap();
-        assert!(
-            last.contains("belongs to member") && last.contains("of cluster"),
-            "{last}"
-        );
+        assert!(last.contains("belongs to member"), "{last}");
+        assert!(last.contains(why), "{last}");
     }
     cluster.start(0);
     cluster.nodes[0].wait_healthy().await;
+}
+
+/// As etcd does: members come and go, and the flags of a service stay what they were.
+#[tokio::test]
+async fn a_restart_with_other_flags_keeps_the_identity() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    put(&mut cluster.nodes[0].kv(), "a", "1").await.unwrap();
+    let before = cluster.nodes[0].status().await.unwrap().header.unwrap();
+    assert!(cluster.nodes[0].stop().await.0.success());
+    let mut stranger = Cluster::new(1, &[]);
+    let mut flags = stranger.flags(0);
+    flags.push(format!(
+        "--data-dir={}",
+        cluster.nodes[0].data_dir.display()
+    ));
+    stranger.nodes[0].spawn(&flags);
+    stranger.nodes[0].wait_healthy().await;
+    let after = stranger.nodes[0].status().await.unwrap().header.unwrap();
+    assert_eq!(
+        (before.member_id, before.cluster_id),
+        (after.member_id, after.cluster_id)
+    );
+    let value = get(&mut stranger.nodes[0].kv(), "a").await.unwrap();
+    assert_eq!(value.as_deref(), Some("1"));
 }
 
 #[tokio::test]
