@@ -111,6 +111,8 @@ const RULES: &[Rule] = &[
             "src/storage/store/blocking.rs",
             // Starts the processes that simulate, and simulates nothing itself.
             "sim/src/series/",
+            // Gives a run its one thread, before there is a simulation.
+            "sim/src/one.rs",
         ],
         in_tests: Some(false),
         instead: "a thread or task that the simulator does not schedule: use detcd_rt::spawn or \
