@@ -17,6 +17,7 @@ pub mod partition;
 pub mod reorder;
 pub mod reset;
 pub mod ring;
+pub mod rolling;
 pub mod slow_link;
 pub mod timing;
 
@@ -56,6 +57,7 @@ kinds! {
         "replace-member" => ReplaceMember(members::Replace),
         "update-address" => UpdateAddress(members::UpdateAddress),
         "move-leader" => MoveLeader(members::MoveLeader),
+        "rolling-restart" => RollingRestart(rolling::RollingRestart),
     }
 }
 
@@ -121,6 +123,12 @@ pub enum Ongoing {
     Links(Vec<FaultId>),
     Down(Vec<usize>),
     Clocks(Vec<usize>),
+    /// A rolling restart: who is next, where it ends, and who is down now.
+    Rolling {
+        next: usize,
+        last: usize,
+        down: Option<usize>,
+    },
     Both(Box<(Ongoing, Ongoing)>),
 }
 
@@ -141,6 +149,9 @@ pub fn end(ongoing: Ongoing, world: &mut dyn World) {
         Ongoing::Links(faults) => world.net().change_links(|links| {
             faults.into_iter().for_each(|fault| links.end(fault));
         }),
+        Ongoing::Rolling { down, .. } => {
+            down.into_iter().for_each(|member| world.start(member));
+        }
         Ongoing::Down(members) => members.into_iter().for_each(|member| world.start(member)),
         Ongoing::Clocks(members) => {
             members
