@@ -128,6 +128,7 @@ impl Member {
         if published.roster.is_removed() {
             return Err(StartError::Removed);
         }
+        forget_strangers(&*transport, &options, &published.roster);
         let leases = query::leases(&*published.view)?;
         let shared = Arc::new(Shared {
             cluster_id: options.cluster_id,
@@ -227,6 +228,15 @@ fn raft_options(options: &MemberOptions) -> RaftOptions {
         election_ms: options.election_timeout.0,
         snapshot_count: options.snapshot_count,
         catch_up_entries: options.catch_up_entries,
+    }
+}
+
+/// Who founded the cluster and was removed since is no peer any more.
+fn forget_strangers(transport: &dyn Transport, options: &MemberOptions, roster: &Roster) {
+    let knows = |id| roster.members.iter().any(|member| member.id == id);
+    let strangers = options.members.iter().filter(|founder| !knows(founder.id));
+    if !roster.members.is_empty() {
+        strangers.for_each(|founder| transport.remove_peer(founder.id.0));
     }
 }
 

@@ -108,6 +108,10 @@ impl<S: Store> RaftNode<S> {
         let published = self.published().load_full();
         let rows = meta::RaftRows::load(&*published.view)?;
         let membership = rows.membership.membership();
+        if !is_voter(membership, self.id().0) {
+            // It has removed itself, and leads only until the others know.
+            return Err(ChangeError::NotLeader);
+        }
         if membership.get_joint_config().len() != 1 {
             return Err(ChangeError::Busy);
         }
@@ -178,6 +182,12 @@ impl<S: Store> RaftNode<S> {
     }
 }
 
+/// A leader that is no voter must change nothing any more: the engine takes for granted that who
+/// changes the membership leads, and who is no voter leads only in name.
+fn is_voter(membership: &Membership, id: u64) -> bool {
+    membership.voter_ids().any(|voter| voter == id)
+}
+
 /// A second step that meets a failed condition was not this change's own.
 fn is_precondition(error: &ClientWriteError<Types>) -> bool {
     matches!(error, ClientWriteError::PreconditionFailed(_))
@@ -218,7 +228,7 @@ fn changes(change: &Change, membership: &Membership) -> Changes {
                 ChangeMembers::AddVoterIds(BTreeSet::from([id.0])),
             ])
         }
-        Change::Remove(id) if membership.voter_ids().any(|voter| voter == id.0) => {
+        Change::Remove(id) if is_voter(membership, id.0) => {
             ChangeMembers::RemoveVoters(BTreeSet::from([id.0]))
         }
         Change::Remove(id) => ChangeMembers::RemoveNodes(BTreeSet::from([id.0])),
@@ -256,6 +266,9 @@ fn work(metrics: &RaftMetrics<Types>, active: &BTreeSet<MemberId>) -> Option<Cha
         return None;
     }
     let membership = stored.membership();
+    if !is_voter(membership, metrics.id) {
+        return None;
+    }
     if membership.get_joint_config().len() > 1 {
         return Some(ChangeMembers::AddVoterIds(BTreeSet::new()));
     }
@@ -263,7 +276,7 @@ fn work(metrics: &RaftMetrics<Types>, active: &BTreeSet<MemberId>) -> Option<Cha
     let matched = matched(metrics);
     let members = machine::members_of(membership);
     let mut waiting = members.iter().filter(|member| {
-        let is_voter = membership.voter_ids().any(|voter| voter == member.id.0);
+        let is_voter = is_voter(membership, member.id.0);
         let caught_up = matched
             .get(&member.id)
             .is_some_and(|has| has + VOTER_LAG_MAX >= last);

@@ -77,7 +77,7 @@ async fn ask(channel: Channel, call: &Call) -> Vec<String> {
     let requests: Vec<Bytes> = call.steps.iter().filter_map(request_of).collect();
     let expected = recorded(call).len();
     let path = PathAndQuery::try_from(call.path.clone()).expect("a path");
-    let mut grpc = tonic::client::Grpc::new(channel);
+    let mut grpc = tonic::client::Grpc::new(channel.clone());
     grpc.ready().await.expect("the member serves");
     if matches!(&call.path[..], WATCH | KEEP_ALIVE) {
         // A stream's client stays until it has what it wants.
@@ -100,10 +100,52 @@ async fn ask(channel: Channel, call: &Call) -> Vec<String> {
     let [request] = &requests[..] else {
         panic!("{} takes one request", call.path);
     };
-    let answer = grpc
-        .unary(tonic::Request::new(request.clone()), path, Raw)
-        .await;
+    let request = about_this_member(&channel, &call.path, request.clone()).await;
+    let answer = grpc.unary(tonic::Request::new(request), path, Raw).await;
     show(&call.path, vec![answer.map(tonic::Response::into_inner)])
+}
+
+/// The one member of the cluster that was recorded: its id comes from flags that never change.
+const ETCDS_MEMBER: u64 = 0xb71f_7532_0dc0_6a6c;
+
+/// A request about etcd's member becomes one about ours.
+async fn about_this_member(channel: &Channel, path: &str, request: Bytes) -> Bytes {
+    let status = pb::maintenance_client::MaintenanceClient::new(channel.clone())
+        .status(pb::StatusRequest {})
+        .await;
+    let header = status.expect("a status").into_inner().header;
+    let own = header.expect("a header").member_id;
+    fn put_in<M: Message + Default>(bytes: Bytes, own: u64, id: fn(&mut M) -> &mut u64) -> Bytes {
+        let mut message = M::decode(bytes).expect("a request of its kind");
+        let id = id(&mut message);
+        if *id == ETCDS_MEMBER {
+            *id = own;
+        }
+        message.encode_to_vec().into()
+    }
+    match path {
+        "/etcdserverpb.Cluster/MemberRemove" => {
+            put_in(request, own, |message: &mut pb::MemberRemoveRequest| {
+                &mut message.id
+            })
+        }
+        "/etcdserverpb.Cluster/MemberPromote" => {
+            put_in(request, own, |message: &mut pb::MemberPromoteRequest| {
+                &mut message.id
+            })
+        }
+        "/etcdserverpb.Cluster/MemberUpdate" => {
+            put_in(request, own, |message: &mut pb::MemberUpdateRequest| {
+                &mut message.id
+            })
+        }
+        "/etcdserverpb.Maintenance/MoveLeader" => {
+            put_in(request, own, |message: &mut pb::MoveLeaderRequest| {
+                &mut message.target_id
+            })
+        }
+        _ => request,
+    }
 }
 
 fn request_of(step: &Step) -> Option<Bytes> {
@@ -175,6 +217,24 @@ fn show_unary(path: &str, bytes: &[u8]) -> String {
             let names: Vec<_> = list.members.into_iter().map(|member| member.name).collect();
             format!("{:?} and {names:?}", list.header)
         }
+        "/etcdserverpb.Cluster/MemberAdd" => {
+            let added: pb::MemberAddResponse = masked(bytes);
+            let member = added.member.map(|member| pb::Member { id: 0, ..member });
+            format!(
+                "{:?}, {member:?}, {} members",
+                added.header,
+                added.members.len()
+            )
+        }
+        "/etcdserverpb.Cluster/MemberUpdate" => {
+            let updated: pb::MemberUpdateResponse = masked(bytes);
+            let members = updated.members.into_iter();
+            let shared = members.map(|member| (member.name, member.peer_urls, member.is_learner));
+            let mut shared: Vec<_> = shared.collect();
+            shared.sort();
+            format!("{:?}, {shared:?}", updated.header)
+        }
+        "/etcdserverpb.Maintenance/MoveLeader" => of::<pb::MoveLeaderResponse>(bytes),
         "/etcdserverpb.Maintenance/Status" => {
             let status: pb::StatusResponse = masked(bytes);
             format!(

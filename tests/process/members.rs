@@ -65,9 +65,9 @@ async fn a_fourth_member_joins_and_takes_part() {
     let i = cluster.grow();
     let url = format!("--peer-urls={}", cluster.nodes[i].peer_url());
     let printed = ctl_eventually(&cluster.nodes[1], &["member", "add", "n4", &url]).await;
-    let variable = format!("ETCD_INITIAL_CLUSTER_STATE=\"existing\"");
+    let variable = "ETCD_INITIAL_CLUSTER_STATE=\"existing\"";
     assert!(
-        printed.contains(&variable) && printed.contains("added to cluster"),
+        printed.contains(variable) && printed.contains("added to cluster"),
         "{printed}"
     );
     let line = printed

@@ -75,10 +75,9 @@ impl Show for Answer {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         let added = self.response.member.clone().unwrap_or_default();
         let cluster = self.response.header.unwrap_or_default().cluster_id;
-        let role = if added.is_learner { "as learner " } else { "" };
         line!(
             out,
-            "Member {:16x} added {role}to cluster {cluster:16x}",
+            "Member {:16x} added to cluster {cluster:16x}",
             added.id
         );
         let members = self.response.members.iter();

@@ -25,9 +25,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     let mut client = Client::new(context)?;
     let response = client
         .call(Repeat::Write, async |service| {
-            ClusterClient::new(service)
-                .member_remove(request.clone())
-                .await
+            ClusterClient::new(service).member_remove(request).await
         })
         .await?;
     let bytes = response.encode_to_vec();
