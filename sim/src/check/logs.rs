@@ -81,18 +81,24 @@ impl Log {
             self.entries.clear();
             self.floor = index;
         }
-        self.truncate(index);
+        self.cut(index);
+        // The configuration that this entry brings was told a moment ago.
+        self.configs.retain(|at, _| *at <= index);
         self.entries.push_back(entry);
     }
 
     fn truncate(&mut self, end: u64) {
+        self.cut(end);
+        self.configs.retain(|index, _| *index < end);
+    }
+
+    fn cut(&mut self, end: u64) {
         if end < self.floor {
             self.entries.clear();
             self.floor = end;
         }
         let left = usize::try_from(end - self.floor).expect("a log fits into memory");
         self.entries.truncate(left);
-        self.configs.retain(|index, _| *index < end);
     }
 
     fn purge(&mut self, through: u64) {
@@ -160,5 +166,27 @@ mod tests {
         let log = all.of(0).expect("it told of steps");
         assert_eq!((log.floor(), log.end()), (10, 11));
         assert_eq!(log.configs().collect::<Vec<_>>(), [&voters]);
+    }
+
+    #[test]
+    fn an_entry_keeps_the_configuration_that_it_brings() {
+        let configured = |index, voters: &[usize]| What::Configured {
+            index,
+            voters: vec![voters.iter().copied().collect()],
+        };
+        let steps = vec![
+            configured(0, &[0, 1, 2]),
+            appended(0, 1),
+            configured(1, &[0, 1]),
+            appended(1, 1),
+        ];
+        let newest = |steps: Vec<What>| {
+            let all = log(steps);
+            let log = all.of(0).expect("it told of steps");
+            log.configs().next().cloned()
+        };
+        assert_eq!(newest(steps.clone()), Some(vec![BTreeSet::from([0, 1])]));
+        let cut = [steps, vec![What::Truncated { last: 0 }]].concat();
+        assert_eq!(newest(cut), Some(vec![BTreeSet::from([0, 1, 2])]));
     }
 }
