@@ -133,7 +133,15 @@ fn scripts(report: &Report) -> Vec<Option<String>> {
 }
 
 fn is_mark(name: &str) -> bool {
-    const SUBJECTS: [&str; 6] = ["leader.", "member.", "peer.", "log.", "snapshot.", "fault."];
+    const SUBJECTS: [&str; 7] = [
+        "leader.",
+        "member.",
+        "peer.",
+        "log.",
+        "snapshot.",
+        "fault.",
+        "alarm.",
+    ];
     SUBJECTS.iter().any(|subject| name.starts_with(subject))
 }
 
