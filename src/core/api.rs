@@ -366,6 +366,17 @@ pub struct Alarm {
     pub kind: AlarmKind,
 }
 
+/// What a client wants with alarms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AlarmRequest {
+    /// The alarms that are raised, or those of one kind.
+    List(Option<AlarmKind>),
+    Raise(Alarm),
+    Disarm(Alarm),
+    /// To raise or disarm an alarm of no kind does nothing.
+    Nothing,
+}
+
 /// A watch stream: one client connection that carries many watchers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct StreamId(pub u64);

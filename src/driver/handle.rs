@@ -235,27 +235,32 @@ impl Handle {
         .map(|_| ())
     }
 
-    /// The alarms that are raised, by whatever member.
-    pub async fn alarms(&self) -> Result<(Header, Vec<Alarm>), Error> {
-        self.linearize().await?;
-        Ok((self.header_now(), self.alarms_known()?))
+    /// Answers the alarms that were asked for, raised or disarmed.
+    pub async fn alarm(&self, request: AlarmRequest) -> Result<(Header, Vec<Alarm>), Error> {
+        match request {
+            AlarmRequest::List(kind) => {
+                self.linearize().await?;
+                let mut alarms = self.alarms_known()?;
+                alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
+                Ok((self.header_now(), alarms))
+            }
+            AlarmRequest::Raise(alarm) => match self.write(Command::AlarmRaise(alarm)).await? {
+                (header, Reply::AlarmRaise(alarm)) => Ok((header, vec![alarm])),
+                (_, other) => unreachable_reply("raise", &other),
+            },
+            AlarmRequest::Disarm(alarm) => match self.write(Command::AlarmDisarm(alarm)).await? {
+                (header, Reply::AlarmDisarm(disarmed)) => {
+                    Ok((header, disarmed.into_iter().collect()))
+                }
+                (_, other) => unreachable_reply("disarm", &other),
+            },
+            AlarmRequest::Nothing => Ok((self.header_now(), Vec::new())),
+        }
     }
 
     /// The alarms that are raised as far as this member knows.
     pub fn alarms_known(&self) -> Result<Vec<Alarm>, Error> {
         self.settle_fault(query::alarms(&*self.shared.engine.published().view))
-    }
-
-    pub async fn raise(&self, alarm: Alarm) -> Result<Header, Error> {
-        Ok(self.write(Command::AlarmRaise(alarm)).await?.0)
-    }
-
-    /// Whether the alarm was raised until now.
-    pub async fn disarm(&self, alarm: Alarm) -> Result<(Header, bool), Error> {
-        match self.write(Command::AlarmDisarm(alarm)).await? {
-            (header, Reply::AlarmDisarm(disarmed)) => Ok((header, disarmed.is_some())),
-            (_, other) => unreachable_reply("disarm", &other),
-        }
     }
 
     pub fn status(&self) -> MemberStatus {

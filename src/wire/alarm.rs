@@ -1,19 +1,8 @@
 //! Alarms.
 
 use crate::etcdserverpb as pb;
-use detcd_core::api::{Alarm, AlarmKind, MemberId};
+use detcd_core::api::{Alarm, AlarmKind, AlarmRequest, MemberId};
 use detcd_core::error::Error;
-
-/// What a client wants with alarms.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AlarmRequest {
-    /// The alarms that are raised, or those of one kind.
-    List(Option<AlarmKind>),
-    Raise(Alarm),
-    Disarm(Alarm),
-    /// To raise or disarm an alarm of no kind does nothing.
-    Nothing,
-}
 
 impl TryFrom<pb::AlarmRequest> for AlarmRequest {
     type Error = Error;

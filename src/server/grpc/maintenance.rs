@@ -2,18 +2,14 @@
 
 use super::{fail, ok, unsupported};
 use crate::server::Context;
-use detcd_core::api::{Alarm, AlarmKind, MemberId};
+use detcd_core::api::{AlarmRequest, MemberId};
 use detcd_core::error::Error;
-use detcd_driver::Header;
-use detcd_wire::alarm::{AlarmRequest, alarm_text};
+use detcd_wire::alarm::alarm_text;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::status::status;
 use futures::stream::BoxStream;
 use std::sync::Arc;
 use tonic::{Request, Response, Status};
-
-/// The alarms that an answer names.
-type Answer = Result<(Header, Vec<Alarm>), Error>;
 
 pub(super) struct Upkeep {
     context: Arc<Context>,
@@ -22,22 +18,6 @@ pub(super) struct Upkeep {
 impl Upkeep {
     pub fn new(context: Arc<Context>) -> Upkeep {
         Upkeep { context }
-    }
-
-    async fn list_alarms(&self, kind: Option<AlarmKind>) -> Answer {
-        let (header, mut alarms) = self.context.handle.alarms().await?;
-        alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
-        Ok((header, alarms))
-    }
-
-    async fn raise(&self, alarm: Alarm) -> Answer {
-        let header = self.context.handle.raise(alarm).await?;
-        Ok((header, vec![alarm]))
-    }
-
-    async fn disarm(&self, alarm: Alarm) -> Answer {
-        let (header, was_raised) = self.context.handle.disarm(alarm).await?;
-        Ok((header, was_raised.then_some(alarm).into_iter().collect()))
     }
 }
 
@@ -50,12 +30,8 @@ impl pb::maintenance_server::Maintenance for Upkeep {
         request: Request<pb::AlarmRequest>,
     ) -> Result<Response<pb::AlarmResponse>, Status> {
         let request = AlarmRequest::try_from(request.into_inner());
-        let answered = match request.map_err(|error| fail(&error))? {
-            AlarmRequest::List(kind) => self.list_alarms(kind).await,
-            AlarmRequest::Raise(alarm) => self.raise(alarm).await,
-            AlarmRequest::Disarm(alarm) => self.disarm(alarm).await,
-            AlarmRequest::Nothing => Ok((self.context.handle.header_now(), Vec::new())),
-        };
+        let request = request.map_err(|error| fail(&error))?;
+        let answered = self.context.handle.alarm(request).await;
         let (header, alarms) = answered.map_err(|error| fail(&error))?;
         let response = pb::AlarmResponse {
             header: None,
