@@ -96,7 +96,7 @@ struct Renewals {
 /// A server may wait for the first request before it answers at all.
 enum Answers {
     Opening(BoxFuture<'static, Result<Streaming<pb::LeaseKeepAliveResponse>, Status>>),
-    Open(Streaming<pb::LeaseKeepAliveResponse>),
+    Open(Box<Streaming<pb::LeaseKeepAliveResponse>>),
 }
 
 impl Renewals {
@@ -120,7 +120,7 @@ impl Renewals {
             .try_send(pb::LeaseKeepAliveRequest { id })
             .map_err(|_| ended())?;
         if let Answers::Opening(opening) = &mut self.answers {
-            self.answers = Answers::Open(opening.await?);
+            self.answers = Answers::Open(Box::new(opening.await?));
         }
         let Answers::Open(answers) = &mut self.answers else {
             return Err(ended());
