@@ -296,7 +296,7 @@ fn options(plan: &Plan, salt: u64) -> MemberOptions {
         snapshot_count: plan.snapshot_entries.value(),
         catch_up_entries: plan.catch_up_entries.value(),
         limits: Limits::default(),
-        quota_bytes: None,
+        quota_bytes: Some(plan.quota_bytes.value()).filter(|bytes| *bytes > 0),
         watch_progress_interval: Millis(10_000),
         log: LogOptions {
             segment_bytes: SEGMENT_BYTES,

@@ -295,6 +295,11 @@ impl Subscriber for Listener {
         if said.message.contains("torn tail") {
             trace::mark("log.torn");
         }
+        match said.message.as_str() {
+            "alarm raised" => trace::mark("alarm.raised"),
+            "alarm disarmed" => trace::mark("alarm.disarmed"),
+            _ => {}
+        }
     }
 
     fn new_span(&self, _: &Attributes<'_>) -> Id {

@@ -25,10 +25,11 @@ pub enum Method {
     MemberUpdate = 16,
     MemberPromote = 17,
     MoveLeader = 18,
+    Alarm = 19,
 }
 
 impl Method {
-    const ALL: [Method; 18] = [
+    const ALL: [Method; 19] = [
         Method::Range,
         Method::Put,
         Method::DeleteRange,
@@ -47,6 +48,7 @@ impl Method {
         Method::MemberUpdate,
         Method::MemberPromote,
         Method::MoveLeader,
+        Method::Alarm,
     ];
 
     pub fn from_number(number: u8) -> Option<Method> {

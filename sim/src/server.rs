@@ -6,8 +6,8 @@ use crate::net::{Host, Incoming, Net, Port};
 use crate::protocol::{self, Failure, Method};
 use bytes::Bytes;
 use detcd_core::api::{
-    CompactRequest, DeleteRangeRequest, LeaseId, Member, MemberId, PutRequest, RangeRequest,
-    TxnRequest,
+    AlarmRequest, CompactRequest, DeleteRangeRequest, LeaseId, Member, MemberId, PutRequest,
+    RangeRequest, TxnRequest,
 };
 use detcd_core::error::Error;
 use detcd_driver::{Handle, Header};
@@ -123,6 +123,19 @@ async fn answer(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, F
                 ..Default::default()
             };
             done(handle.header_now(), response)
+        }
+        Method::Alarm => {
+            let request = AlarmRequest::try_from(decode::<pb::AlarmRequest>(body)?);
+            let answered = handle.alarm(request.map_err(failure)?).await;
+            let (header, alarms) = answered.map_err(failure)?;
+            let alarms = alarms.into_iter().map(pb::AlarmMember::from).collect();
+            done(
+                header,
+                pb::AlarmResponse {
+                    header: None,
+                    alarms,
+                },
+            )
         }
         Method::Watch => Err(Failure {
             code: 12,

@@ -18,6 +18,8 @@ settings! {
         pub snapshot_entries: Count [1..=10_000_000] = 10_000,
         /// Entries that are kept in the log behind a snapshot, for followers that lag.
         pub catch_up_entries: Count [0..=10_000_000] = 5_000,
+        /// The size of a member's store at which it raises the alarm NOSPACE, in bytes; 0 is none.
+        pub quota_bytes: Count [0..=1_000_000_000] = 0,
         /// How the network between all machines behaves, faults apart.
         pub network: Network,
         /// How the members' disks behave, faults apart.

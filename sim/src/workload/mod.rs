@@ -13,6 +13,7 @@ pub mod kv;
 pub mod large;
 pub mod lease;
 pub mod lock;
+pub mod operator;
 pub mod ops;
 pub mod script;
 pub mod session;
@@ -64,6 +65,7 @@ kinds! {
         "append" => Append(append::Append),
         "bank" => Bank(bank::Bank),
         "cycle" => Cycle(cycle::Cycle),
+        "operator" => Operator(operator::Operator),
         "script" => Script(script::Script),
         "lock" => Lock(lock::Lock),
         "election" => Election(election::Election),
