@@ -56,9 +56,10 @@ pub fn sim(seeds: u32) -> Vec<Step> {
             .and(&seeds),
         Step::cargo("kept seeds", &["--quiet", "sim", "seeds"])
             .and(&["scenarios/seeds.txt", "--twice"]),
-        Step::cargo("mutants that must fail", &run)
-            .and(&["scenarios/must-fail"])
-            .and(&seeds),
+        Step::cargo("bugs of history", &run)
+            .and(&["scenarios/bugs"])
+            .and(&["--seeds", "3", "--twice"]),
+        Step::cargo("planted bugs", &["--quiet", "sim", "mutants"]),
     ])
 }
 

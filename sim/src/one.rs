@@ -1,7 +1,10 @@
 //! The process of one run.
 
+use crate::check::{Check, Violation};
+use crate::observer;
 use crate::run::{self, Report};
 use crate::scenario::Scenario;
+use crate::scenario::reader::nearest;
 use crate::trace;
 use crate::trace::lines::JsonLines;
 use crate::verdict::{Told, Verdict};
@@ -65,9 +68,11 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
 
 /// Switches a planted bug on, for the life of the process.
 pub fn choose_mutant(name: &str) -> Result<(), String> {
-    let mutant = Mutant::ALL.iter().find(|(known, _)| *known == name);
-    let known: Vec<&str> = Mutant::ALL.iter().map(|(known, _)| *known).collect();
-    let (_, mutant) = mutant.ok_or_else(|| format!("no mutant `{name}`; there are {known:?}"))?;
+    let mutant = Mutant::named(name).ok_or_else(|| {
+        let known = Mutant::ALL.iter().map(|(known, _)| *known);
+        let hint = nearest(name, known);
+        format!("no mutant `{name}`{hint}")
+    })?;
     mutant.choose();
     Ok(())
 }
@@ -101,11 +106,10 @@ fn tell(plan: &Scenario, report: Report) -> Told {
         .map(|(name, count)| format!("{name} {count}"))
         .collect();
     println!("marks: {}", marks.join(", "));
-    let found_by: BTreeSet<String> = report
-        .violations
-        .iter()
-        .map(|violation| violation.check.to_string())
-        .collect();
+    let mut found_by = finders(&report.violations);
+    if !report.failures.is_empty() {
+        found_by.insert(Check::Alive.to_string());
+    }
     Told {
         verdict,
         hash: report.digest.hash,
@@ -145,12 +149,25 @@ fn is_mark(name: &str) -> bool {
     SUBJECTS.iter().any(|subject| name.starts_with(subject))
 }
 
+/// The checks that found these.
+fn finders(violations: &[Violation]) -> BTreeSet<String> {
+    let checks = violations.iter().map(|violation| violation.check);
+    checks.map(|check| check.to_string()).collect()
+}
+
 /// A panic of a node's code ended the run; the message is printed by then.
 fn crashed() -> Told {
     let digest = trace::digest();
+    let violations = observer::violations();
+    for violation in &violations {
+        println!("violated {violation}");
+    }
+    let mut found_by = finders(&violations);
+    found_by.insert(Check::Alive.to_string());
     Told {
         hash: digest.hash,
         events: digest.events,
+        found_by: found_by.into_iter().collect(),
         ..Told::nothing(Verdict::NodeCrash)
     }
 }

@@ -315,6 +315,27 @@ fn manifest_rules() {
 }
 
 #[test]
+fn planted_bugs_are_switched_on_by_the_simulator_alone() {
+    let core = "src/core/Cargo.toml";
+    let declared = format!("{MANIFEST}\n[features]\nmutants = []");
+    assert_manifest(core, &declared, &[]);
+    let always = format!("{declared}\ndefault = ['mutants']");
+    assert_manifest(
+        core,
+        &always,
+        &["/features/default switches planted bugs on"],
+    );
+    let on = "detcd-core = { workspace = true, features = ['mutants'] }";
+    let simulated = format!("{MANIFEST} [target.'cfg(madsim)'.dependencies]\n{on}");
+    assert_manifest("sim/Cargo.toml", &simulated, &[]);
+    assert_manifest("src/raft/Cargo.toml", &simulated, &["planted bugs"]);
+    let in_every_build = format!("{MANIFEST} {on}");
+    assert_manifest("sim/Cargo.toml", &in_every_build, &["planted bugs"]);
+    let passed_on = format!("{MANIFEST}\n[features]\nextra = ['detcd-core/mutants']");
+    assert_manifest("Cargo.toml", &passed_on, &["/features/extra"]);
+}
+
+#[test]
 fn pins() {
     let manifest = |openraft: &str| {
         format!(

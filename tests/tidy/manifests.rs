@@ -94,6 +94,16 @@ const ENGINES: &[(&str, &[&str])] = &[
 /// Engines of which the exact version matters.
 const PINNED: &[&str] = &["openraft", "openraft-rt", "fjall", "madsim"];
 
+/// Where the feature of the planted bugs is declared, and where it is switched on: under the cfg
+/// that no other build than the simulator's has. So no binary that anybody runs holds a mutant.
+const MUTANTS: &[(&str, &str)] = &[
+    ("src/core/Cargo.toml", "/features/mutants"),
+    (
+        "sim/Cargo.toml",
+        "/target/cfg(madsim)/dependencies/detcd-core/features",
+    ),
+];
+
 const METADATA: &[&str] = &[
     "name",
     "description",
@@ -154,6 +164,13 @@ pub fn violations(path: &str, text: &str) -> Vec<Violation> {
             ));
         }
     }
+    for place in mentions_of_mutants("", &Value::Table(manifest)) {
+        if !MUTANTS.contains(&(path, &place[..])) {
+            wrong.push(format!(
+                "{place} switches planted bugs on: only the simulator's own build may"
+            ));
+        }
+    }
     wrong
         .into_iter()
         .map(|instead| Violation {
@@ -162,6 +179,28 @@ pub fn violations(path: &str, text: &str) -> Vec<Violation> {
             instead,
         })
         .collect()
+}
+
+/// Every place of a manifest that names the feature of the planted bugs.
+fn mentions_of_mutants(place: &str, value: &Value) -> Vec<String> {
+    let is_feature = |name: &str| name == "mutants" || name.ends_with("/mutants");
+    match value {
+        Value::String(name) if is_feature(name) => vec![place.to_owned()],
+        Value::Array(values) => {
+            let within = values.iter().map(|value| mentions_of_mutants(place, value));
+            within.flatten().collect()
+        }
+        Value::Table(table) => {
+            let within = table.iter().flat_map(|(key, value)| {
+                let inner = format!("{place}/{key}");
+                let mut found = mentions_of_mutants(&inner, value);
+                found.extend(is_feature(key).then_some(inner));
+                found
+            });
+            within.collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The names of what a package is built from, on any target; what only its tests need is free.

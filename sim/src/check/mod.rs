@@ -61,6 +61,8 @@ pub enum Check {
     AckAfterSync,
     RevisionMonotonic,
     Members,
+    /// No member stops by itself; what it found wrong is its own to say.
+    Alive,
     Linearizable,
     CheckersAgree,
     Serializable,
@@ -113,6 +115,7 @@ const ALL: &[(&str, Check, Phase)] = &[
         Phase::Always,
     ),
     ("members", Check::Members, Phase::Always),
+    ("alive", Check::Alive, Phase::Always),
     ("linearizable", Check::Linearizable, Phase::History),
     ("checkers-agree", Check::CheckersAgree, Phase::History),
     ("serializable", Check::Serializable, Phase::History),

@@ -1,6 +1,7 @@
 //! The commands of `cargo sim`, a file each.
 
 mod bench;
+mod mutants;
 mod one;
 mod plan;
 mod run;
@@ -31,6 +32,8 @@ enum Command {
     Run(run::Run),
     /// Runs a list of kept seeds, a scenario and a seed on each line.
     Seeds(seeds::Seeds),
+    /// Tries whether every planted bug is caught.
+    Mutants(mutants::Mutants),
     /// Prints the events of a run, or of a file that `run --trace` wrote.
     Trace(trace::Trace),
     /// Makes a failing run small: fewer faults, operations and members, while the same check fails.
@@ -56,6 +59,7 @@ pub fn main() -> ExitCode {
     let verdict = match Arguments::parse().command {
         Command::Run(run) => run.run(),
         Command::Seeds(seeds) => seeds.run(),
+        Command::Mutants(mutants) => mutants.run(),
         Command::Trace(trace) => trace.run(),
         Command::Shrink(shrink) => shrink.run(),
         Command::Plan(plan) => plan.run(),
@@ -79,7 +83,5 @@ fn usage(problem: &str) -> ExitCode {
 
 /// Reads a scenario.
 fn load(path: &Path) -> Result<Scenario, Usage> {
-    let name = path.display().to_string();
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{name}: {error}"))?;
-    Scenario::parse(&name, &text).map_err(|problem| problem.to_string())
+    Scenario::load(path)
 }

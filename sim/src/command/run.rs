@@ -105,7 +105,7 @@ impl Run {
     }
 }
 
-fn load_all(paths: &[PathBuf], without_mutant: bool) -> Result<Vec<Named>, Usage> {
+pub fn load_all(paths: &[PathBuf], without_mutant: bool) -> Result<Vec<Named>, Usage> {
     let mut files = Vec::new();
     for path in paths {
         find(path, &mut files)?;
@@ -125,7 +125,7 @@ fn load_all(paths: &[PathBuf], without_mutant: bool) -> Result<Vec<Named>, Usage
 }
 
 /// A file itself, or the scenarios of a folder and its folders, by name.
-fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Usage> {
+pub fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Usage> {
     if !path.is_dir() {
         files.push(path.to_owned());
         return Ok(());

@@ -8,6 +8,7 @@
 
 pub mod choice;
 pub mod cluster;
+mod load;
 pub mod plan;
 pub mod reader;
 pub mod schema;

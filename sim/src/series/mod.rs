@@ -1,8 +1,10 @@
 //! Many runs: a process for each, some at a time, and what they come to.
 
+#[cfg(madsim)]
+pub mod hunt;
 pub mod job;
 mod junit;
-mod process;
+pub mod process;
 mod progress;
 pub mod seeds;
 mod table;

@@ -1,6 +1,7 @@
 //! The fresh process of one run. State that is left over in a process cannot make a second run
 //! differ from the first if there is no second run in it.
 
+use crate::check::Check;
 use crate::verdict::{Told, Verdict};
 use std::fs;
 use std::io::{self, Read};
@@ -51,7 +52,14 @@ pub fn run(order: Order<'_>) -> (Told, String) {
             (Told::nothing(Verdict::NotLive), why)
         }
         (false, Some(told)) => (told, printed),
-        (false, None) => (Told::nothing(Verdict::NodeCrash), printed),
+        (false, None) => {
+            let found_by = vec![Check::Alive.to_string()];
+            let told = Told {
+                found_by,
+                ..Told::nothing(Verdict::NodeCrash)
+            };
+            (told, printed)
+        }
     }
 }
 

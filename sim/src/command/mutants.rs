@@ -1,0 +1,58 @@
+//! `cargo sim mutants`: tries whether every planted bug is caught.
+
+use super::Usage;
+use super::run::{find, load_all};
+use clap::Args;
+use detcd_core::mutants::Mutant;
+use detcd_sim::series::hunt::{self, Table};
+use detcd_sim::verdict::Verdict;
+use std::path::{Path, PathBuf};
+
+/// Where the scenarios are that a mutant must fail.
+const MUST_FAIL: &str = "scenarios/must-fail";
+const SWARM: &str = "scenarios/swarm";
+
+#[derive(Args)]
+pub struct Mutants {
+    /// How many seeds to try at most with each scenario.
+    #[arg(long, default_value_t = 20)]
+    seeds: u64,
+    /// Only these mutants.
+    #[arg(long, value_name = "NAME")]
+    only: Vec<String>,
+    /// Tries each with the scenarios of the swarm, too, where any check may catch it.
+    #[arg(long)]
+    swarm: bool,
+    /// Processes at a time.
+    #[arg(long, default_value_t = 2)]
+    jobs: usize,
+}
+
+impl Mutants {
+    pub fn run(&self) -> Result<Verdict, Usage> {
+        let mutants = self.mutants()?;
+        let written = load_all(&[PathBuf::from(MUST_FAIL)], false)?;
+        let mut swarm = Vec::new();
+        if self.swarm {
+            find(Path::new(SWARM), &mut swarm)?;
+        }
+        let trials = hunt::trials(&mutants, &written, &swarm)?;
+        let found = hunt::hunt(trials, self.seeds, self.jobs);
+        println!("{}", Table(&found));
+        Ok(match found.iter().all(|found| found.caught.is_some()) {
+            true => Verdict::Pass,
+            false => Verdict::Unsafe,
+        })
+    }
+
+    fn mutants(&self) -> Result<Vec<Mutant>, Usage> {
+        if self.only.is_empty() {
+            return Ok(Mutant::ALL.iter().map(|(_, mutant)| *mutant).collect());
+        }
+        let unknown = |name: &String| format!("there is no mutant `{name}`");
+        let named = self.only.iter();
+        named
+            .map(|name| Mutant::named(name).ok_or_else(|| unknown(name)))
+            .collect()
+    }
+}
