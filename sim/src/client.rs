@@ -228,7 +228,13 @@ impl Client {
             "client.call",
             format_args!("{} m{} {request}", self.name, member + 1),
         );
-        let answer = self.dispatch(request, timeout).await;
+        let mut answer = self.dispatch(request, timeout).await;
+        if detcd_core::mutant!(RetryNotIdempotent)
+            && matches!((request, &answer), (Request::Txn(_), Err(_)))
+        {
+            self.go_elsewhere();
+            answer = self.dispatch(request, timeout).await;
+        }
         let is_final = answer.as_ref().map_or_else(is_refusal, |_| true);
         let outcome = match answer {
             Ok((revision, reply)) => Outcome::Done { revision, reply },

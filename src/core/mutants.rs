@@ -63,6 +63,12 @@ mod chosen {
         ConflictAfterSnapshot = "conflict-after-snapshot",
         /// A torn last write makes the log unusable.
         TornTail = "torn-tail",
+        /// A sync that failed is tried again, and believed.
+        FsyncRetried = "fsync-retried",
+        /// What rotted in the log is taken for a write that was never completed.
+        BitrotLeader = "bitrot-leader",
+        /// When the log is read back, an error counts as the end.
+        ReadErrorAsEof = "read-error-as-eof",
 
         /// A leader answers linearizable reads without asking its quorum.
         MinorityRead = "minority-read",
@@ -82,10 +88,17 @@ mod chosen {
         WatchTimeTravel = "watch-time-travel",
         /// A watcher that history is compacted away from goes on behind the gap.
         SlowWatcherLoss = "slow-watcher-loss",
-        /// A watcher that lags is told of progress to the present.
+        /// Progress is told at once, ahead of the events that are on their way.
         ProgressAhead = "progress-ahead",
         /// Of a revision with many changes watchers get some twice.
         DoubleWatchEvents = "double-watch-events",
+
+        /// A client that watches from now on watches from a later now after it reconnects.
+        WatchRevisionZero = "watch-revision-zero",
+        /// A client that waited for a lock does not look whether its lease is still there.
+        LockAfterLease = "lock-after-lease",
+        /// A client tries a transaction again whose outcome it does not know.
+        RetryNotIdempotent = "retry-not-idempotent",
     }
 
     impl Mutant {

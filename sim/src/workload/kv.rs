@@ -36,6 +36,7 @@ settings! {
             (Operation::Get, 3),
             (Operation::Txn, 1),
             (Operation::Delete, 1),
+            (Operation::Touch, 0),
         ],
     }
 }
@@ -47,6 +48,8 @@ choices! {
         Get = "get",
         Txn = "txn",
         Delete = "delete",
+        /// A put that keeps the value, and fails if there is none.
+        Touch = "touch",
     }
 }
 
@@ -113,6 +116,11 @@ impl Generator {
             Operation::Get => Request::Range(self.get()),
             Operation::Txn => Request::Txn(self.txn()),
             Operation::Delete => Request::Delete(self.delete()),
+            Operation::Touch => Request::Put(PutRequest {
+                key: self.key(),
+                ignore_value: true,
+                ..PutRequest::default()
+            }),
         }
     }
 

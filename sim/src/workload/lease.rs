@@ -5,7 +5,7 @@ use crate::history::{KeepAlive, LeaseLife, Reply, Request};
 use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
-use crate::scenario::units::{Count, Counts, Time};
+use crate::scenario::units::{Count, Counts, Ratio, Time};
 use crate::time;
 use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
@@ -28,15 +28,23 @@ settings! {
         ttl_s: Counts [1..=3600] = (2, 4),
         /// What a client waits for an answer.
         timeout: Time = "2s",
+        /// How likely a client stops to renew its lease and tries once more when the lease is just
+        /// about to end, or has ended.
+        late: Ratio = 0.0,
+        /// How likely the id of a lease is negative, which ids may be.
+        negative_ids: Ratio = 0.0,
     }
 }
 
 impl Lease {
     async fn run(&self, client: Client) {
-        let rng = client.rng("lease");
+        let (rng, manners) = (client.rng("lease"), client.rng("lease/manners"));
         let mut work = Holder {
             client,
             rng,
+            manners,
+            late: self.late.value(),
+            negative_ids: self.negative_ids.value(),
             timeout: self.timeout.duration(),
         };
         for round in 0..self.rounds.value() {
@@ -62,13 +70,20 @@ impl Work for Lease {
 struct Holder {
     client: Client,
     rng: Rng,
+    /// For what not every scenario has, so that it does not shift the other draws.
+    manners: Rng,
     timeout: Duration,
+    late: f64,
+    negative_ids: f64,
 }
 
 impl Holder {
     /// A lease and its key, if both are known to be there.
     async fn begin(&mut self, round: u64, ttl: i64) -> Option<LeaseLife> {
-        let id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);
+        let mut id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);
+        if self.manners.chance(self.negative_ids) {
+            id.0 = -id.0;
+        }
         let key = Bytes::from(format!("l/{}/{round}", self.client.name()));
         let granted = time::now();
         self.execute(Request::LeaseGrant { id, ttl }).await?;
@@ -101,6 +116,12 @@ impl Holder {
     async fn live(&mut self, life: &mut LeaseLife) {
         for _ in 0..self.rng.range(0..=6) {
             time::sleep(Duration::from_millis(life.ttl as u64 * 1000 / 3)).await;
+            self.keep_alive(life).await;
+        }
+        if self.manners.chance(self.late) {
+            let ttl = life.ttl as u64 * 1000;
+            let wait = self.manners.range(ttl - 100..=ttl + 400);
+            time::sleep(Duration::from_millis(wait)).await;
             self.keep_alive(life).await;
         }
         if self.rng.chance(0.2) {

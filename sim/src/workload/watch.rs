@@ -5,7 +5,7 @@ use crate::history::{Gap, Watched};
 use crate::net::{NetError, stream::Stream};
 use crate::protocol::Method;
 use crate::scenario::settings::settings;
-use crate::scenario::units::{Count, Times};
+use crate::scenario::units::{Count, Ratio, Time, Times};
 use crate::time;
 use crate::trace;
 use crate::workload::{Stage, Until, Work, ops};
@@ -29,6 +29,10 @@ settings! {
         /// How long a watcher waits on a silent stream before it connects elsewhere; drawn for
         /// each connection.
         patience: Times = ("1s", "5s"),
+        /// How likely a watcher begins at the present, whatever revision that is.
+        from_now: Ratio = 0.0,
+        /// How often it asks how far it is; by default only at the end of the run.
+        progress: Option<Time>,
     }
 }
 
@@ -43,6 +47,10 @@ impl Watch {
         } else {
             rng.range(2..=200) as i64
         };
+        let from_now = client
+            .rng("watch/manners")
+            .chance(self.from_now.value());
+        let start = if from_now { 0 } else { start };
         let no_put = rng.chance(0.15);
         let seen = Watched {
             prev_kv,
@@ -50,7 +58,8 @@ impl Watch {
             no_delete: !no_put && rng.chance(0.15),
             ..Watched::new(client.name(), ops::prefix(&self.prefix), start)
         };
-        follow(client, seen, self.patience, until).await
+        let progress = self.progress.map(|every| every.duration());
+        follow_with(client, seen, (self.patience, progress), until).await
     }
 }
 
@@ -71,10 +80,25 @@ impl Work for Watch {
 
 /// Watches as `seen` says, over as many connections as it takes. Connects elsewhere when one
 /// breaks or is silent for too long.
-pub async fn follow(mut client: Client, seen: Watched, patience: Times, until: Until) -> Watched {
+pub async fn follow(client: Client, seen: Watched, patience: Times, until: Until) -> Watched {
+    follow_with(client, seen, (patience, None), until).await
+}
+
+/// As [`follow`], asking for progress at such intervals.
+async fn follow_with(
+    mut client: Client,
+    seen: Watched,
+    (patience, progress): (Times, Option<Duration>),
+    until: Until,
+) -> Watched {
     let mut rng = client.rng("patience");
     let next = seen.start;
-    let mut session = Session { seen, next, until };
+    let mut session = Session {
+        seen,
+        next,
+        progress,
+        until,
+    };
     loop {
         let mut stream = client.open(Method::Watch);
         let patience = patience.pick(&mut rng);
@@ -135,8 +159,10 @@ async fn wait(client: &mut Client, range: &KeyRange, start: i64, patience: Durat
 /// A watcher over all its connections.
 struct Session {
     seen: Watched,
-    /// The first revision not yet seen.
+    /// The first revision not yet seen. Zero is the present, as long as a member has not said
+    /// which revision that is.
     next: i64,
+    progress: Option<Duration>,
     until: Until,
 }
 
@@ -161,13 +187,19 @@ impl Session {
             return Ended::Broken(format!("{error:?}"));
         }
         let mut silent_since = time::now();
+        let mut ask_at = self.ask_next();
         loop {
             let until = *self.until.borrow();
             // Near the end a watcher asks how far it is: the last change need not be its own.
-            if until.is_some() && send(stream, WatchRequest::Progress).await.is_err() {
+            let asks = until.is_some() || time::now() >= ask_at;
+            if asks && send(stream, WatchRequest::Progress).await.is_err() {
                 return Ended::Broken("cannot ask for progress".to_owned());
             }
-            let response = match detcd_rt::timeout(ASK_EVERY, stream.recv()).await {
+            if asks {
+                ask_at = self.ask_next();
+            }
+            let wait = ask_at.saturating_sub(time::now()).min(ASK_EVERY);
+            let response = match detcd_rt::timeout(wait, stream.recv()).await {
                 Err(_) if time::now() < silent_since + patience => continue,
                 Err(_) => return Ended::Broken("silence".to_owned()),
                 Ok(None) => return Ended::Broken("closed".to_owned()),
@@ -198,8 +230,20 @@ impl Session {
         self.next = self.next.max(compacted);
     }
 
+    /// When to ask for progress again, if the end has not come.
+    fn ask_next(&self) -> Duration {
+        self.progress
+            .map_or(Duration::MAX, |every| time::now() + every)
+    }
+
     fn note(&mut self, response: WatchResponse) {
         if response.created {
+            if self.seen.start == 0 {
+                self.seen.start = response.revision + 1;
+            }
+            if self.next == 0 && !detcd_core::mutant!(WatchRevisionZero) {
+                self.next = response.revision + 1;
+            }
             return;
         }
         match response.events.last() {

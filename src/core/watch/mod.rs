@@ -155,6 +155,10 @@ impl Hub {
         match request {
             WatchRequest::Create(create) => self.create(now, stream, create),
             WatchRequest::Cancel(WatchId(id)) => self.cancel(stream, id),
+            WatchRequest::Progress if crate::mutant!(ProgressAhead) => {
+                let progress = respond::progress(-1, self.revision);
+                self.stream_mut(stream).answers.push_back(progress);
+            }
             WatchRequest::Progress => self.stream_mut(stream).wants_progress = true,
         }
         if self.stream_mut(stream).answers.len() > limits::WATCH_STREAM_ANSWERS_MAX {

@@ -60,8 +60,6 @@ impl Stream {
             None
         } else if !self.answers.is_empty() {
             Some(Turn::Answer)
-        } else if crate::mutant!(ProgressAhead) && self.wants_progress {
-            Some(Turn::Progress)
         } else if !self.lagging.is_empty() {
             Some(Turn::History)
         } else if self.wants_progress {

@@ -177,7 +177,10 @@ impl<D: Disk> LogWriter<D> {
             .map_err(|error| io("write", error))?;
         self.tell_written(segment.id);
         if !detcd_core::mutant!(AckBeforeSave) {
-            let synced = segment.file.sync_data().await;
+            let mut synced = segment.file.sync_data().await;
+            if detcd_core::mutant!(FsyncRetried) && synced.is_err() {
+                synced = segment.file.sync_data().await;
+            }
             synced.map_err(|error| io("sync", error))?;
         }
         self.end = end;
