@@ -47,9 +47,7 @@ impl Watch {
         } else {
             rng.range(2..=200) as i64
         };
-        let from_now = client
-            .rng("watch/manners")
-            .chance(self.from_now.value());
+        let from_now = client.rng("watch/manners").chance(self.from_now.value());
         let start = if from_now { 0 } else { start };
         let no_put = rng.chance(0.15);
         let seen = Watched {
