@@ -14,7 +14,7 @@ use crate::operator::{Newcomer, Operator};
 use crate::rng::Rng;
 use crate::scenario::Cluster as Plan;
 use crate::store::Vault;
-use crate::{time, trace};
+use crate::{record, time, trace};
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId, Millis};
 use detcd_core::member::{cluster_id, member_id};
 use detcd_core::validate::Limits;
@@ -329,7 +329,11 @@ impl World for Cluster {
     }
 
     fn crash(&mut self, member: usize, loss: Loss) -> bool {
-        self.machines[member].crash(loss)
+        let died = self.machines[member].crash(loss);
+        if died {
+            record!("member.died", member = member);
+        }
+        died
     }
 
     fn start(&mut self, member: usize) {
@@ -338,6 +342,7 @@ impl World for Cluster {
 
     fn change_clock(&mut self, member: usize, change: ClockChange) {
         let node = self.machines[member].node();
+        record!("clock.change", member = member, what = %format_args!("{change:?}"));
         match change {
             ClockChange::Rate { ppm } => clock::set_rate(node, ppm),
             ClockChange::Jump(forward) => clock::jump(node, forward),

@@ -9,11 +9,13 @@ pub mod audit;
 #[cfg(madsim)]
 pub mod bench;
 pub mod check;
+pub mod chronicle;
 pub mod client;
 #[cfg(madsim)]
 pub mod cluster;
 pub mod disk;
 pub mod evidence;
+pub mod explain;
 pub mod fault;
 pub mod history;
 pub mod insight;
@@ -31,6 +33,7 @@ pub mod one;
 pub mod operator;
 pub mod profile;
 pub mod protocol;
+pub mod report;
 pub mod rng;
 #[cfg(madsim)]
 pub mod run;

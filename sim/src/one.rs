@@ -1,7 +1,10 @@
 //! The process of one run.
 
 use crate::check::{Check, Violation};
+use crate::chronicle::{Chronicle, Chronicler};
+use crate::explain;
 use crate::observer;
+use crate::report::{self, Head};
 use crate::run::{self, Report};
 use crate::scenario::Scenario;
 use crate::scenario::reader::nearest;
@@ -11,10 +14,12 @@ use crate::verdict::{Told, Verdict};
 use crate::workload::Workload;
 use crate::workload::script::Script;
 use detcd_core::mutants::Mutant;
+use std::any::Any;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
 use std::path::Path;
+use std::time::Duration;
 
 /// What to run, and where to tell of it.
 pub struct One<'a> {
@@ -24,6 +29,10 @@ pub struct One<'a> {
     pub trace: Option<&'a Path>,
     /// Where to write what each workload's clients did, as scripts.
     pub scripts: Option<&'a Path>,
+    /// Where to write the page of the run.
+    pub report: Option<&'a Path>,
+    /// The scenario's file.
+    pub path: &'a Path,
 }
 
 /// What a run's thread may use for its stack.
@@ -53,6 +62,8 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
         let lines = JsonLines::create(path);
         trace::listen(lines.map_err(|error| format!("{}: {error}", path.display()))?);
     }
+    let chronicle = Chronicle::new(one.report.is_some());
+    trace::listen(Chronicler(chronicle.clone()));
     let plan = one.scenario.resolve(one.seed);
     let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed)));
     trace::finish().map_err(|error| format!("the trace of the run: {error}"))?;
@@ -60,10 +71,47 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
         let json = serde_json::to_vec(&scripts(report)).expect("they are texts");
         std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(match ran {
-        Ok(report) => tell(&plan, report),
-        Err(_) => crashed(),
-    })
+    let chronicle = &*chronicle.borrow();
+    let (told, violations, operations) = match ran {
+        Ok(report) => (
+            tell(&plan, &report, chronicle),
+            report.violations,
+            report.operations,
+        ),
+        Err(panic) => {
+            let mut violations = observer::violations();
+            violations.push(broken(&*panic));
+            (crashed(chronicle), violations, Vec::new())
+        }
+    };
+    if let Some(path) = one.report {
+        let head = Head {
+            scenario: &one.path.display().to_string(),
+            seed: one.seed,
+            mutant: one.mutant,
+            verdict: told.verdict.to_string(),
+            replay: format!("cargo sim run {} --seed {}", one.path.display(), one.seed),
+            plan: plan.to_string(),
+            hash: told.hash,
+            events: told.events,
+            simulated: Duration::from_millis(told.simulated_ms),
+            members: report::members(chronicle, plan.cluster().size()),
+        };
+        let page = report::page(&head, &violations, &operations, chronicle);
+        std::fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
+    }
+    Ok(told)
+}
+
+/// A panic as something that must not be.
+fn broken(panic: &(dyn Any + Send)) -> Violation {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    let text = text.or(panic.downcast_ref::<&str>().copied());
+    let what = format!(
+        "a panic ended the run: {}",
+        text.unwrap_or("without a text")
+    );
+    Violation::new(Check::Alive, what)
 }
 
 /// Switches a planted bug on, for the life of the process.
@@ -77,7 +125,7 @@ pub fn choose_mutant(name: &str) -> Result<(), String> {
     Ok(())
 }
 
-fn tell(plan: &Scenario, report: Report) -> Told {
+fn tell(plan: &Scenario, report: &Report, chronicle: &Chronicle) -> Told {
     let reached = |mark: &&String| report.counts.contains_key(*mark);
     let missing: Vec<String> = plan
         .expect()
@@ -86,9 +134,7 @@ fn tell(plan: &Scenario, report: Report) -> Told {
         .filter(|mark| !reached(mark))
         .cloned()
         .collect();
-    for violation in &report.violations {
-        println!("violated {violation}");
-    }
+    print!("{}", explain::explain(&report.violations, chronicle));
     for failure in &report.failures {
         println!("stopped by itself: {failure}");
     }
@@ -156,12 +202,10 @@ fn finders(violations: &[Violation]) -> BTreeSet<String> {
 }
 
 /// A panic of a node's code ended the run; the message is printed by then.
-fn crashed() -> Told {
+fn crashed(chronicle: &Chronicle) -> Told {
     let digest = trace::digest();
     let violations = observer::violations();
-    for violation in &violations {
-        println!("violated {violation}");
-    }
+    print!("{}", explain::explain(&violations, chronicle));
     let mut found_by = finders(&violations);
     found_by.insert(Check::Alive.to_string());
     Told {

@@ -23,6 +23,9 @@ pub struct One {
     /// Where to write what each workload's clients did, as scripts.
     #[arg(long)]
     scripts: Option<PathBuf>,
+    /// Where to write the page of the run.
+    #[arg(long)]
+    report: Option<PathBuf>,
 }
 
 impl One {
@@ -33,6 +36,8 @@ impl One {
             mutant: self.mutant.as_deref(),
             trace: self.trace.as_deref(),
             scripts: self.scripts.as_deref(),
+            report: self.report.as_deref(),
+            path: &self.path,
         })?;
         let json = serde_json::to_vec(&told).expect("it is plain data");
         let tell = &self.tell;

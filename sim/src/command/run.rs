@@ -23,6 +23,9 @@ pub struct Run {
     /// Writes every event of the (one) run to a file, as a line of JSON.
     #[arg(long)]
     trace: Option<PathBuf>,
+    /// Writes the (one) run as a page of HTML, to be looked at in a browser.
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Writes the plan of the (one) run to a file, as a scenario that gives the same run.
     #[arg(long)]
     save_plan: Option<PathBuf>,
@@ -45,6 +48,9 @@ pub struct How {
     /// Also writes the results as JUnit XML.
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
+    /// Writes a page of HTML for each run that fails into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    reports: Option<PathBuf>,
     /// Prints a line also for runs that end as expected.
     #[arg(long, short)]
     verbose: bool,
@@ -59,6 +65,7 @@ impl How {
             workers: self.jobs,
             trace,
             junit: self.junit.clone(),
+            reports: self.reports.clone(),
             verbose: self.verbose,
         }
     }
@@ -84,13 +91,21 @@ impl Run {
         };
         match (&jobs[..], &scenarios[..]) {
             ([job], [named]) => self.show_plan(named, job.seed)?,
-            _ if self.trace.is_some() || self.save_plan.is_some() => {
-                return Err("--trace and --save-plan are for one scenario and one seed".to_owned());
+            _ if self.trace.is_some() || self.save_plan.is_some() || self.report.is_some() => {
+                let what = "--trace, --report and --save-plan are for one scenario and one seed";
+                return Err(what.to_owned());
             }
             _ => {}
         }
         let series = self.how.series(scenarios, jobs, self.trace.clone());
-        series.run()
+        let verdict = series.run()?;
+        if let (Some(page), [job], [named]) =
+            (&self.report, &series.jobs[..], &series.scenarios[..])
+        {
+            series::report(named, job, page)?;
+            println!("the report of it: {}", page.display());
+        }
+        Ok(verdict)
     }
 
     fn show_plan(&self, named: &Named, seed: u64) -> Result<(), Usage> {

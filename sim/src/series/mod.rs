@@ -19,7 +19,7 @@ use progress::Progress;
 use std::collections::VecDeque;
 use std::fs;
 use std::io::BufReader;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 use table::Table;
@@ -44,6 +44,8 @@ pub struct Series {
     /// Where the one run writes its events.
     pub trace: Option<PathBuf>,
     pub junit: Option<PathBuf>,
+    /// The folder for the pages of runs that failed.
+    pub reports: Option<PathBuf>,
     /// Prints a line also for runs that end as expected.
     pub verbose: bool,
 }
@@ -129,11 +131,8 @@ impl Series {
         let named = &self.scenarios[job.scenario];
         let started = Instant::now();
         let order = Order {
-            path: &named.path,
-            seed: job.seed,
-            mutant: job.mutant.as_deref(),
             trace: self.trace.as_deref(),
-            limit: LIMIT,
+            ..order(named, job)
         };
         let (mut told, mut output) = process::run(order);
         let took = started.elapsed();
@@ -150,13 +149,39 @@ impl Series {
                 told.verdict = Verdict::Nondeterministic;
             }
         }
+        let failed = job.is_failed_by(named, &told);
+        if let (true, Some(folder)) = (failed, &self.reports) {
+            let stem = named.path.file_stem().unwrap_or_default().to_string_lossy();
+            let page = folder.join(format!("{stem}-seed-{}.html", job.seed));
+            let written = fs::create_dir_all(folder).map_err(|error| error.to_string());
+            let written = written.and_then(|()| report(named, job, &page));
+            output.push_str(&match written {
+                Ok(()) => format!("the report of it: {}\n", page.display()),
+                Err(why) => format!("{}: {why}\n", page.display()),
+            });
+        }
         Done {
-            failed: job.is_failed_by(named, &told),
+            failed,
             job: job.clone(),
             told,
             output,
             took,
         }
+    }
+}
+
+/// Runs a job once more, for its page.
+pub fn report(named: &Named, job: &Job, page: &Path) -> Result<(), String> {
+    process::report(order(named, job), page)
+}
+
+fn order<'a>(named: &'a Named, job: &'a Job) -> Order<'a> {
+    Order {
+        path: &named.path,
+        seed: job.seed,
+        mutant: job.mutant.as_deref(),
+        trace: None,
+        limit: LIMIT,
     }
 }
 

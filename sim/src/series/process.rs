@@ -26,6 +26,22 @@ pub struct Order<'a> {
 
 /// Runs it; gives what it told and what it printed.
 pub fn run(order: Order<'_>) -> (Told, String) {
+    run_with(order, None)
+}
+
+/// Runs it once more, and has the page of it written; the first run need not pay for it.
+pub fn report(order: Order<'_>, page: &Path) -> Result<(), String> {
+    let (told, printed) = run_with(order, Some(page));
+    match page.exists() {
+        true => Ok(()),
+        false => Err(format!(
+            "no report of a run that ended with {}:\n{printed}",
+            told.verdict
+        )),
+    }
+}
+
+fn run_with(order: Order<'_>, report: Option<&Path>) -> (Told, String) {
     let told_at = scratch("json");
     let program = std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(program);
@@ -39,6 +55,9 @@ pub fn run(order: Order<'_>) -> (Told, String) {
     }
     if let Some(trace) = order.trace {
         command.arg("--trace").arg(trace);
+    }
+    if let Some(report) = report {
+        command.arg("--report").arg(report);
     }
     let (printed, killed) = output(command, order.limit).expect("this program starts");
     let told = fs::read(&told_at).ok();

@@ -1,0 +1,216 @@
+//! What a person is told of a violation: the words of the check, and what happened around it.
+
+use crate::check::Violation;
+use crate::chronicle::{Chronicle, Note};
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+/// How many violations are told; the rest follows from them, most of the time.
+const VIOLATIONS_MAX: usize = 4;
+/// Events told around one violation.
+const AROUND_MAX: usize = 14;
+/// What was before a violation is of interest for so long, what came after for less.
+const BEFORE: Duration = Duration::from_millis(1500);
+const AFTER: Duration = Duration::from_millis(300);
+
+/// Everything about the violations of a run, in lines.
+pub fn explain(violations: &[Violation], chronicle: &Chronicle) -> String {
+    let mut text = String::new();
+    let mut told: BTreeSet<String> = BTreeSet::new();
+    for violation in violations.iter().take(VIOLATIONS_MAX) {
+        writeln!(text, "violated {violation}").expect("a string takes every write");
+        let around = around(violation, chronicle);
+        // Two checks that found the same thing tell it once.
+        if !around.is_empty() && told.insert(around.join("\n")) {
+            text.push_str("  around it:\n");
+            for line in around {
+                writeln!(text, "    {line}").expect("a string takes every write");
+            }
+        }
+    }
+    if violations.len() > VIOLATIONS_MAX {
+        let more = violations.len() - VIOLATIONS_MAX;
+        writeln!(text, "and {more} more violations").expect("a string takes every write");
+    }
+    text
+}
+
+/// The events that lead to a violation: faults, roles, restarts, and the entries of the log that it
+/// is about.
+pub fn around(violation: &Violation, chronicle: &Chronicle) -> Vec<String> {
+    let about = &violation.about;
+    let (Some(first), Some(last)) = (about.times.first(), about.times.last()) else {
+        return Vec::new();
+    };
+    let window = first.saturating_sub(BEFORE)..=*last + AFTER;
+    let concerns = |member: Option<usize>| {
+        member.is_none_or(|member| about.members.is_empty() || about.members.contains(&member))
+    };
+    let mut lines: Vec<(Duration, String)> = Vec::new();
+    for span in chronicle.faults.values() {
+        let ended = span.to.unwrap_or(Duration::MAX);
+        if span.from <= *window.end() && ended >= *window.start() {
+            let until = span
+                .to
+                .map_or(String::new(), |to| format!(" until {}", seconds(to)));
+            let line = format!("fault {}{until} {}", span.name, span.settings);
+            lines.push((span.from, line));
+        }
+    }
+    let notes = chronicle.notes.iter();
+    for note in notes.filter(|note| window.contains(&note.at) && is_telling(note)) {
+        lines.push((
+            note.at,
+            format!("{} {} {}", place(note), note.kind, note.text),
+        ));
+    }
+    for role in &chronicle.roles {
+        if window.contains(&role.at) && (role.is_leader || about.terms.contains(&role.term)) {
+            let does = match (role.is_leader, role.follows) {
+                (true, _) => "leads",
+                (_, true) => "follows",
+                _ => "is in",
+            };
+            let line = format!("member {} {does} term {}", role.member + 1, role.term);
+            lines.push((role.at, line));
+        }
+    }
+    for entry in &chronicle.entries {
+        if about.indexes.contains(&entry.index) && concerns(Some(entry.member)) {
+            let does = if entry.is_append {
+                "appends"
+            } else {
+                "applies"
+            };
+            let (member, index, term) = (entry.member + 1, entry.index, entry.term);
+            let line = format!("member {member} {does} entry {index} of term {term}");
+            lines.push((entry.at, line));
+        }
+    }
+    lines.sort();
+    lines.dedup();
+    nearest(lines, (*first, *last))
+}
+
+/// What says something beside what the other lines say.
+fn is_telling(note: &Note) -> bool {
+    const SILENT: [&str; 6] = [
+        "member.start",
+        "snapshot.built",
+        "log.purged",
+        "watch.reconnect",
+        "peer.damaged",
+        "disk.crash",
+    ];
+    !SILENT.contains(&note.kind.as_str()) && !note.kind.starts_with("fault.")
+}
+
+fn place(note: &Note) -> String {
+    match note.member {
+        Some(member) => format!("member {}", member + 1),
+        None => note.node.clone(),
+    }
+}
+
+/// The lines nearest to the violation, in the order of time.
+fn nearest(mut lines: Vec<(Duration, String)>, (first, last): (Duration, Duration)) -> Vec<String> {
+    let distance = |at: Duration| {
+        let before = first.saturating_sub(at);
+        before.max(at.saturating_sub(last))
+    };
+    let left_out = lines.len().saturating_sub(AROUND_MAX);
+    if left_out > 0 {
+        lines.sort_by_key(|(at, _)| distance(*at));
+        lines.truncate(AROUND_MAX);
+        lines.sort();
+    }
+    let lines = lines.into_iter();
+    let mut lines: Vec<String> = lines
+        .map(|(at, line)| format!("{} {}", seconds(at), line.trim_end()))
+        .collect();
+    if left_out > 0 {
+        lines.push(format!("({left_out} events farther away are left out)"));
+    }
+    lines
+}
+
+fn seconds(at: Duration) -> String {
+    format!("{:.3}s", at.as_secs_f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::Check;
+    use crate::check::violation::Finding;
+    use crate::chronicle::{Entry, Role, Span};
+
+    fn at(ms: u64) -> Duration {
+        Duration::from_millis(ms)
+    }
+
+    fn chronicle() -> Chronicle {
+        let mut chronicle = Chronicle::default();
+        let span = Span {
+            from: at(4000),
+            to: Some(at(6000)),
+            name: "partition".to_owned(),
+            settings: "{ split = 1 }".to_owned(),
+        };
+        chronicle.faults.insert(0, span);
+        chronicle.roles.push(Role {
+            at: at(4900),
+            member: 1,
+            term: 3,
+            is_leader: true,
+            follows: true,
+        });
+        chronicle.entries.push(Entry {
+            at: at(4950),
+            member: 1,
+            index: 7,
+            term: 3,
+            is_append: true,
+        });
+        for ms in [100, 4990] {
+            chronicle.notes.push(Note {
+                at: at(ms),
+                node: "m2".to_owned(),
+                member: Some(1),
+                kind: "member.serves".to_owned(),
+                text: String::new(),
+            });
+        }
+        chronicle
+    }
+
+    #[test]
+    fn a_violation_is_told_with_what_led_to_it() {
+        let found = Finding::new("an entry is lost")
+            .member(1)
+            .index(7)
+            .time(at(5000));
+        let told = explain(&[found.of(Check::LogMatching)], &chronicle());
+        let expected = "violated log-matching: an entry is lost\n  around it:\n\
+            \x20   4.000s fault partition until 6.000s { split = 1 }\n\
+            \x20   4.900s member 2 leads term 3\n\
+            \x20   4.950s member 2 appends entry 7 of term 3\n\
+            \x20   4.990s member 2 member.serves\n";
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_told_has_an_end() {
+        let mut chronicle = chronicle();
+        for ms in 4000..5000 {
+            let note = chronicle.notes[1].clone();
+            chronicle.notes.push(Note { at: at(ms), ..note });
+        }
+        let found = Finding::new("lost").time(at(5000)).of(Check::Durable);
+        let told = explain(&vec![found; 9], &chronicle);
+        assert!(told.lines().count() < 30, "{told}");
+        assert!(told.ends_with("and 5 more violations\n"));
+        assert_eq!(told.matches("around it").count(), 1);
+    }
+}
