@@ -5,6 +5,8 @@
 //! and clocks are simulated here. Everything that happens is a function of the binary, the
 //! scenario and the seed.
 
+#[cfg(madsim)]
+pub mod alone;
 pub mod audit;
 #[cfg(madsim)]
 pub mod bench;
@@ -13,6 +15,7 @@ pub mod chronicle;
 pub mod client;
 #[cfg(madsim)]
 pub mod cluster;
+pub mod conditions;
 pub mod disk;
 pub mod evidence;
 pub mod explain;

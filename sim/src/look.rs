@@ -1,5 +1,6 @@
 //! `cargo sim trace`: the events of a run, for a person who looks for the reason of something.
 
+use crate::alone;
 use crate::one;
 use crate::run;
 use crate::scenario::Scenario;
@@ -55,6 +56,10 @@ impl Look {
 
     /// Runs the scenario in this process, and prints its events.
     pub fn at_scenario(&self, scenario: &Scenario) -> Result<(), String> {
+        alone::run(|| self.at_run(scenario))
+    }
+
+    fn at_run(&self, scenario: &Scenario) -> Result<(), String> {
         if let Some(mutant) = &scenario.expect().mutant {
             one::choose_mutant(mutant)?;
         }

@@ -1,5 +1,6 @@
 //! The process of one run.
 
+use crate::alone;
 use crate::check::{Check, Violation};
 use crate::chronicle::{Chronicle, Chronicler};
 use crate::explain;
@@ -35,23 +36,13 @@ pub struct One<'a> {
     pub path: &'a Path,
 }
 
-/// What a run's thread may use for its stack.
-const STACK_BYTES: usize = 16 << 20;
-
 /// Runs and prints what was found.
 ///
 /// A run has a thread of its own: the standard library seeds a thread's hash maps once, and the
 /// engine can make that a function of the seed only where nobody was before it. Whatever reads the
 /// scenario may have used a map by then.
 pub fn run(one: One<'_>) -> Result<Told, String> {
-    std::thread::scope(|scope| {
-        let thread = std::thread::Builder::new().name("run".to_owned());
-        let run = thread.stack_size(STACK_BYTES);
-        let run = run.spawn_scoped(scope, || run_here(one));
-        let run = run.map_err(|error| format!("no thread for the run: {error}"))?;
-        run.join()
-            .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    alone::run(|| run_here(one))
 }
 
 fn run_here(one: One<'_>) -> Result<Told, String> {

@@ -1,10 +1,12 @@
 //! One run: faults under load, then healing, then the verdict.
 
+use crate::alone;
 use crate::audit;
 use crate::check::hash_equal::{self, HashKv};
 use crate::check::{self, Check, Clocks, Finding, Violation};
 use crate::check::{compaction, durable, lease, linearizable, serializable, watch};
 use crate::cluster::{self, Cluster};
+use crate::conditions;
 use crate::fault::World;
 use crate::history::{History, Operation, Request, Revisions, Watched};
 use crate::insight::Insight;
@@ -81,7 +83,8 @@ impl<'a> Run<'a> {
     fn start(plan: &'a Scenario, seed: u64) -> Run<'a> {
         observer::start(&plan.checks());
         let net = cluster::network(plan.cluster(), seed);
-        let cluster = Cluster::start(plan.cluster(), seed, net.clone());
+        let mut cluster = Cluster::start(plan.cluster(), seed, net.clone());
+        conditions::set(plan.cluster(), &mut cluster);
         madsim::task::spawn(keep_house());
         Run {
             plan,
@@ -527,7 +530,9 @@ impl<'a> Run<'a> {
 
     /// What the faults do to the members' clocks.
     fn clocks(&self) -> Clocks {
+        let skewed = self.plan.cluster().clock.rate.all();
         let clocks = self.plan.faults.iter().filter_map(|fault| fault.clock());
+        let clocks = clocks.chain(skewed.map(|rate| (rate.high, false)));
         let clocks = clocks.fold((1.0, false), |(fastest, jumped), (rate, jumps)| {
             (rate.max(fastest), jumped || jumps)
         });
@@ -539,6 +544,7 @@ impl<'a> Run<'a> {
 /// Puts the engine's draws into the trace, and has the engine forget ended tasks, of which it
 /// otherwise keeps a piece each.
 async fn keep_house() {
+    trace::event("keys", format_args!("{:x}", alone::hash_keys()));
     for round in 0u64.. {
         time::sleep(Duration::from_millis(100)).await;
         trace::event("draw", format_args!("{:x}", detcd_rt::random_u64()));

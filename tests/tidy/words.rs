@@ -62,8 +62,12 @@ const RULES: &[Rule] = &[
     Rule {
         words: &[Name("HashMap"), Name("HashSet"), Name("RandomState")],
         rooms: &["sim/"],
-        // Asks only whether it has seen a state, millions of times.
-        but: &["sim/src/check/wing_gong.rs"],
+        but: &[
+            // Asks only whether it has seen a state, millions of times.
+            "sim/src/check/wing_gong/",
+            // Tells of the keys themselves.
+            "sim/src/alone.rs",
+        ],
         in_tests: None,
         instead: "its order differs from run to run, and so would the trace: use BTreeMap or \
                   BTreeSet",
@@ -111,8 +115,8 @@ const RULES: &[Rule] = &[
             "src/storage/store/blocking.rs",
             // Starts the processes that simulate, and simulates nothing itself.
             "sim/src/series/",
-            // Gives a run its one thread, before there is a simulation.
-            "sim/src/one.rs",
+            // The one thread of a run.
+            "sim/src/alone.rs",
         ],
         in_tests: Some(false),
         instead: "a thread or task that the simulator does not schedule: use detcd_rt::spawn or \

@@ -177,7 +177,7 @@ fn begin_on_links(
 }
 
 /// Every direction of every link between these members and the others.
-fn paths_of(world: &dyn World, target: &Targets) -> Vec<(Host, Host)> {
+pub(crate) fn paths_of(world: &dyn World, target: &Targets) -> Vec<(Host, Host)> {
     let named = target.members(world.members(), world.leader());
     let pairs = (0..world.members()).flat_map(|a| (0..world.members()).map(move |b| (a, b)));
     pairs

@@ -1,9 +1,10 @@
 //! The cluster under test: its size and settings, its network, disks and clocks.
 
 use super::choice::OneOf;
+use super::each::EachMember;
 use super::reader::{Problem, Reader};
-use super::settings::settings;
-use super::units::{Count, Counts, Ratio};
+use super::settings::{Draw, Setting as _, settings};
+use super::units::{Count, Counts, Ratio, Shift};
 
 settings! {
     /// The cluster under test.
@@ -24,6 +25,8 @@ settings! {
         pub network: Network,
         /// How the members' disks behave, faults apart.
         pub disk: Disk,
+        /// How the members' clocks go, faults apart, until all is healed.
+        pub clock: Clock,
     }
     verify = Cluster::verify;
 }
@@ -37,6 +40,27 @@ settings! {
         pub loss: Ratio = 0.0,
         /// How likely a packet that may be doubled is.
         pub duplicate: Ratio = 0.0,
+        /// How much longer a packet between members takes at most, in milliseconds, each another
+        /// time: they overtake each other.
+        pub jitter_ms: Count [0..=60_000] = 0,
+        /// How likely a packet between members is held back for up to `reorder_by_ms`.
+        pub reorder: Ratio = 0.0,
+        /// How long packets are held back, in milliseconds; drawn for each.
+        pub reorder_by_ms: Counts [0..=60_000] = (1, 100),
+        /// How likely a bit of a message between members is flipped.
+        pub corrupt: Ratio = 0.0,
+        /// How much gets through between two members, each way, in bytes a second.
+        pub bandwidth: Option<Count> [100..=1_000_000_000_000],
+    }
+}
+
+settings! {
+    /// How the members' clocks go, faults apart, until all is healed.
+    pub struct Clock {
+        /// Seconds of the clock per true second.
+        pub rate: EachMember<Ratio> [0.01..=100.0] = 1.0,
+        /// How far the wall clock is off.
+        pub wall: EachMember<Shift> = "0s",
     }
 }
 
@@ -55,6 +79,13 @@ impl Cluster {
             return Err(reader.problem_at("election_ms", message));
         }
         Ok(())
+    }
+
+    /// The number of members that a plan of this seed has.
+    pub fn draw_size(&self, seed: u64) -> usize {
+        let part = Draw::new(seed, 0).part("cluster").part("members");
+        let size = *self.members.draw(&part).value();
+        usize::try_from(size).expect("a cluster is small")
     }
 
     /// The number of members, in a plan.

@@ -8,6 +8,7 @@
 
 pub mod choice;
 pub mod cluster;
+pub mod each;
 mod load;
 pub mod plan;
 pub mod reader;
@@ -139,13 +140,13 @@ impl Scenario {
 
     /// Draws everything that is open from the seed.
     pub fn resolve(&self, seed: u64) -> Scenario {
-        // Who is meant depends on how many there are, so the cluster comes first.
+        // Who is meant depends on how many there are, so their number comes first.
+        let draw = Draw::new(seed, self.head.cluster.draw_size(seed));
         let head = Head {
             seed: Some(seed),
             swarm: None,
-            ..Settings::draw(&self.head, &Draw::new(seed, 0))
+            ..Settings::draw(&self.head, &draw)
         };
-        let draw = Draw::new(seed, head.cluster.size());
         let chosen = self.weights.draw(&self.head.swarm, &draw);
         let workloads = self.workloads.iter().enumerate();
         let workloads = workloads.filter(|(index, _)| chosen.workloads.contains(index));

@@ -10,6 +10,7 @@ election_ms = [800, 1200]
 snapshot_entries = 200
 network = { latency_ms = [1, 20], loss = 0.01, duplicate = [0.0, 0.1] }
 disk = { sync_ms = [1, 8] }
+clock = { rate = [0.9, 1.1], wall = "-5s" }
 
 [[workload]]
 kind = "kv"
@@ -197,6 +198,10 @@ fn mistakes_name_file_line_and_what_was_meant() {
         (
             "[swarm]\nfaults = 3\n[[workload]]\nkind = \"kv\"",
             "test.toml:1: swarm: takes up to 3 faults, and there are 0",
+        ),
+        (
+            "[cluster]\nclock = { rate = { m1 = 1.1, n2 = 1.0 } }",
+            "test.toml:2: cluster.clock.rate has no key `n2`; did you mean `m2`?",
         ),
         (
             "[cluster]\nmembers = 9",

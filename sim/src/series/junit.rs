@@ -82,7 +82,7 @@ mod tests {
         ];
         let xml = report(&[named], &runs);
         let wanted = [
-            "tests=\"2\" failures=\"1\"",
+            "tests=\"2\" skipped=\"0\" failures=\"1\"",
             "<testcase name=\"seed 1\" classname=\"a.toml\" time=\"0.250\"",
             "message=\"violated durable: &lt;lost&gt; &amp; gone\" type=\"SAFETY VIOLATED\"",
             "replay: cargo sim run a.toml --seed 2",

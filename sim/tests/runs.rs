@@ -1,0 +1,95 @@
+//! Whole runs, in processes of their own, as `cargo sim` starts them.
+#![cfg(madsim)]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn sim(arguments: &[&str]) -> Output {
+    let program = env!("CARGO_BIN_EXE_detcd-sim");
+    let output = Command::new(program).args(arguments).output();
+    output.expect("the simulator starts")
+}
+
+fn scenario(name: &str) -> String {
+    format!("{}/../scenarios/{name}", env!("CARGO_MANIFEST_DIR"))
+}
+
+fn scratch(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
+}
+
+/// What the process of a run tells: verdict, hash, number of events and more.
+fn told(file: &str, seed: &str) -> String {
+    let tell = scratch("told.json");
+    let tell = tell.to_str().expect("the path is text");
+    let output = sim(&["one", file, "--seed", seed, "--tell", tell]);
+    std::fs::read_to_string(tell).unwrap_or_else(|_| panic!("{output:?}"))
+}
+
+#[test]
+fn a_saved_plan_gives_the_same_run_and_the_command_line_agrees() {
+    let cases = [
+        ("smoke/partitions.toml", "2"),
+        ("smoke/crashes.toml", "3"),
+        ("swarm/swarm.toml", "11"),
+    ];
+    for (name, seed) in cases {
+        let original = scenario(name);
+        let plan = scratch(&name.replace('/', "-"));
+        let plan = plan.to_str().expect("the path is text");
+        let first = sim(&["run", &original, "--seed", seed, "--save-plan", plan]);
+        let first = String::from_utf8_lossy(&first.stdout).into_owned();
+        assert!(
+            first.starts_with(&format!("the plan of seed {seed}")),
+            "{first}"
+        );
+        // The plan knows its seed.
+        let second = sim(&["run", plan]);
+        let second = String::from_utf8_lossy(&second.stdout).into_owned();
+        let hash = |output: &str| output.trim_end().rsplit(' ').next().map(str::to_owned);
+        assert_eq!(hash(&first), hash(&second), "{first}\n{second}");
+        assert_eq!(told(&original, seed), told(plan, seed), "{name}");
+    }
+}
+
+const SMALL: &str = "[[workload]]\nkind = \"kv\"\nclients = 1\nops = 3\n";
+
+fn exit_code(name: &str, text: &str) -> (Option<i32>, String) {
+    let file = scratch(name);
+    std::fs::write(&file, text).expect("the folder can be written");
+    let output = sim(&["run", file.to_str().expect("the path is text")]);
+    let printed = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&printed).into_owned(),
+    )
+}
+
+#[test]
+fn a_run_that_never_gets_where_it_is_to_proves_nothing() {
+    let (code, printed) = exit_code("small.toml", SMALL);
+    assert_eq!(code, Some(0), "{printed}");
+    let vacuous = format!("{SMALL}[expect]\nreached = [\"snapshot.installed\"]\n");
+    let (code, printed) = exit_code("vacuous.toml", &vacuous);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(
+        printed.contains("never reached: snapshot.installed"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_cluster_that_does_not_come_back_is_not_live() {
+    // Nothing gets done within a budget that ends before the first answer.
+    let late = format!("budget = \"1ms\"\n{SMALL}");
+    let (code, printed) = exit_code("late.toml", &late);
+    assert_eq!(code, Some(3), "{printed}");
+}
+
+#[test]
+fn mistakes_in_a_file_are_told_with_their_place() {
+    let (code, printed) = exit_code("wrong.toml", &format!("{SMALL}opps = 4\n"));
+    assert_eq!(code, Some(2), "{printed}");
+    let expected = "wrong.toml:5: workload has no key `opps`; did you mean `ops`?";
+    assert!(printed.contains(expected), "{printed}");
+}
