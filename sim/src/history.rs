@@ -151,6 +151,8 @@ pub struct LeaseLife {
     /// When the grant was called.
     pub granted: Duration,
     pub keep_alives: Vec<KeepAlive>,
+    /// What was told of the time that it had left.
+    pub told: Vec<TimeToLive>,
     /// The client asked for its end, whatever came of it.
     pub revoked: bool,
     /// When reads that showed the key were called.
@@ -166,6 +168,14 @@ pub struct KeepAlive {
     pub ended: Duration,
     /// Seconds; zero if the lease is unknown.
     pub ttl: i64,
+}
+
+/// An answer to how long a lease has left, in seconds; of an unknown one, -1 and nothing granted.
+#[derive(Clone, Copy, Debug)]
+pub struct TimeToLive {
+    pub ended: Duration,
+    pub ttl: i64,
+    pub granted: i64,
 }
 
 /// What one watcher saw, over all its reconnects.

@@ -361,16 +361,20 @@ fn is_within(revision: i64, min: i64, max: i64) -> bool {
 
 /// By key, unless another order or another target is asked for.
 fn sort(kvs: &mut [KeyValue], order: SortOrder, target: SortTarget) {
-    kvs.sort_by(|a, b| match target {
-        SortTarget::Key => a.key.cmp(&b.key),
-        SortTarget::Version => a.version.cmp(&b.version),
-        SortTarget::Create => a.create_revision.cmp(&b.create_revision),
-        SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
-        SortTarget::Value => a.value.cmp(&b.value),
+    // A stable sort either way: of equals, the one with the smaller key comes first.
+    kvs.sort_by(|a, b| {
+        let ascending = match target {
+            SortTarget::Key => a.key.cmp(&b.key),
+            SortTarget::Version => a.version.cmp(&b.version),
+            SortTarget::Create => a.create_revision.cmp(&b.create_revision),
+            SortTarget::Mod => a.mod_revision.cmp(&b.mod_revision),
+            SortTarget::Value => a.value.cmp(&b.value),
+        };
+        match order {
+            SortOrder::None | SortOrder::Ascend => ascending,
+            SortOrder::Descend => ascending.reverse(),
+        }
     });
-    if order == SortOrder::Descend {
-        kvs.reverse();
-    }
 }
 
 fn holds_for(compare: &Compare, kv: &KeyValue) -> bool {

@@ -4,6 +4,7 @@
 //! - none lasts for ever once nobody keeps it alive, and once no fault is under way none lasts
 //!   longer than its time-to-live, an election timeout and [`LATE_MAX`], counted from its last
 //!   renewal or from the last election, which gives every lease its whole time anew;
+//! - none has more time left than it was granted, nor was granted less than was asked for;
 //! - none that has ended or was revoked can be kept alive, and a lease that the cluster does not
 //!   know any more has no keys;
 //! - in the end keys and leases agree on which is attached to which.
@@ -31,7 +32,8 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
     let problems = lives.filter_map(|life| {
         let what = problem(life, clocks)
             .or_else(|| late(history, life))
-            .or_else(|| kept_after_revoke(history, life))?;
+            .or_else(|| kept_after_revoke(history, life))
+            .or_else(|| told_wrong(life))?;
         Some((life, what))
     });
     let mut violations: Vec<Violation> = problems
@@ -89,6 +91,17 @@ fn kept_after_revoke(history: &History, life: &LeaseLife) -> Option<String> {
     let called = late.called;
     Some(format!(
         "it was revoked at {revoked:?} and kept alive at {called:?}"
+    ))
+}
+
+/// A time left that is longer than the whole, or a whole that is shorter than was asked for.
+fn told_wrong(life: &LeaseLife) -> Option<String> {
+    let mut told = life.told.iter().filter(|told| told.ttl >= 0);
+    let wrong = told.find(|told| told.ttl > told.granted || told.granted < life.ttl)?;
+    let (ttl, granted, asked) = (wrong.ttl, wrong.granted, life.ttl);
+    Some(format!(
+        "{asked} s were asked for, and it was told at {:?} to have {ttl} s of {granted} s",
+        wrong.ended
     ))
 }
 
@@ -170,7 +183,7 @@ fn problem(life: &LeaseLife, clocks: Clocks) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{KeepAlive, Operation, Outcome, Reply};
+    use crate::history::{KeepAlive, Operation, Outcome, Reply, TimeToLive};
     use crate::insight::Attached;
     use bytes::Bytes;
     use detcd_core::api::KeyValue;
@@ -189,6 +202,15 @@ mod tests {
         KeepAlive { called, ended, ttl }
     }
 
+    fn told(ttl: i64, granted: i64) -> TimeToLive {
+        let ended = at(3.0);
+        TimeToLive {
+            ended,
+            ttl,
+            granted,
+        }
+    }
+
     /// Granted for 3 s at 0, kept alive at 2, seen at 4.9 and gone at 5.2.
     fn plain() -> LeaseLife {
         LeaseLife {
@@ -198,6 +220,7 @@ mod tests {
             key: Bytes::from_static(b"l/1"),
             granted: at(0.0),
             keep_alives: vec![keep_alive(2.0, 3), keep_alive(6.0, 0)],
+            told: vec![told(2, 3), told(-1, 0)],
             revoked: false,
             seen: vec![at(4.9)],
             gone: Some(at(5.2)),
@@ -327,6 +350,8 @@ mod tests {
         };
         assert!(!is_wrong(revoked, TRUE));
         assert!(is_wrong(|life| life.gone = None, TRUE));
+        assert!(is_wrong(|life| life.told.push(told(4, 3)), TRUE));
+        assert!(is_wrong(|life| life.told.push(told(1, 2)), TRUE));
         assert!(is_wrong(
             |life| life.keep_alives.push(keep_alive(7.0, 3)),
             TRUE

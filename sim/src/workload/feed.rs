@@ -3,8 +3,10 @@
 use crate::client::Client;
 use crate::net::{NetError, stream::Stream};
 use crate::protocol::Method;
+use crate::rng::Rng;
+use crate::scenario::units::Times;
 use crate::time;
-use crate::workload::Until;
+use crate::workload::{Until, ops};
 use bytes::Bytes;
 use detcd_core::api::{Change, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
 use detcd_wire::etcdserverpb as pb;
@@ -21,6 +23,10 @@ pub struct Feed {
     until: Until,
     /// Parts of a response whose end has not come yet.
     parts: Vec<Change>,
+    /// How often it asks for progress before the end is near.
+    progress: Option<Duration>,
+    /// How long it rests after each response, until the end is near.
+    rests: Option<(Times, Rng)>,
 }
 
 /// What a watcher is told.
@@ -63,7 +69,32 @@ impl Feed {
             create,
             until,
             parts: Vec::new(),
+            progress: None,
+            rests: None,
         }
+    }
+
+    /// Makes it ask for progress now and then.
+    pub fn ask_every(&mut self, progress: Option<Duration>) {
+        self.progress = progress;
+    }
+
+    /// When to ask for progress again, if the end has not come.
+    fn ask_next(&self) -> Duration {
+        self.progress
+            .map_or(Duration::MAX, |every| time::now() + every)
+    }
+
+    /// Makes it slow.
+    pub fn rest(&mut self, rests: Times, rng: Rng) {
+        self.rests = Some((rests, rng));
+    }
+
+    /// Goes on behind what is compacted; gives the first revision that it misses.
+    pub fn skip_to(&mut self, revision: i64) -> i64 {
+        let start = self.create.start_revision;
+        self.create.start_revision = start.max(revision);
+        start
     }
 
     /// Watches at the member that the client talks to, until the connection breaks or is silent
@@ -81,13 +112,19 @@ impl Feed {
             return Ended::Broken(format!("{error:?}"));
         }
         let mut silent_since = time::now();
+        let mut ask_at = self.ask_next();
         loop {
             let until = *self.until.borrow();
             // Near the end a watcher asks how far it is: the last change need not be its own.
-            if until.is_some() && send(&stream, WatchRequest::Progress).await.is_err() {
+            let asks = until.is_some() || time::now() >= ask_at;
+            if asks && send(&stream, WatchRequest::Progress).await.is_err() {
                 return Ended::Broken("cannot ask for progress".to_owned());
             }
-            let response = match detcd_rt::timeout(ASK_EVERY, stream.recv()).await {
+            if asks {
+                ask_at = self.ask_next();
+            }
+            let wait = ask_at.saturating_sub(time::now()).min(ASK_EVERY);
+            let response = match detcd_rt::timeout(wait, stream.recv()).await {
                 Err(_) if time::now() < silent_since + patience => continue,
                 Err(_) => return Ended::Broken("silence".to_owned()),
                 Ok(None) => return Ended::Broken("closed".to_owned()),
@@ -107,6 +144,11 @@ impl Feed {
             if until.is_some_and(|until| self.create.start_revision > until) {
                 return Ended::Complete;
             }
+            if let Some((rests, rng)) = &mut self.rests
+                && until.is_none()
+            {
+                time::sleep(rests.pick(rng)).await;
+            }
         }
     }
 
@@ -114,7 +156,7 @@ impl Feed {
     fn take(&mut self, response: WatchResponse) -> Option<Told> {
         let start = &mut self.create.start_revision;
         if response.created {
-            if *start == 0 {
+            if *start == 0 && !detcd_core::mutant!(WatchRevisionZero) {
                 *start = response.revision + 1;
             }
             return Some(Told::Created(response.revision));
@@ -134,6 +176,43 @@ impl Feed {
                 Told::Progress(response.revision)
             }
         })
+    }
+}
+
+/// Watches a range from `start` on until it changes. Comes back as well when the connection breaks
+/// or nothing comes for so long: whoever waits looks again.
+pub async fn wait_for_change(
+    client: &mut Client,
+    range: &KeyRange,
+    start: i64,
+    patience: Duration,
+) {
+    wait(client, plain(range.clone(), start), patience).await;
+}
+
+/// As [`wait_for_change`], for the end of a key.
+pub async fn wait_for_delete(client: &mut Client, key: &Bytes, start: i64, patience: Duration) {
+    let create = WatchCreate {
+        no_put: true,
+        ..plain(ops::one(key), start)
+    };
+    wait(client, create, patience).await;
+}
+
+async fn wait(client: &mut Client, create: WatchCreate, patience: Duration) {
+    let mut stream = client.open(Method::Watch);
+    let seen = async {
+        send(&stream, WatchRequest::Create(create)).await?;
+        while let Some(body) = stream.recv().await {
+            let response = decode(body?);
+            if response.canceled || !response.events.is_empty() {
+                return Ok(());
+            }
+        }
+        Err(NetError::Reset)
+    };
+    if let Ok(Err(_)) = detcd_rt::timeout(patience, seen).await {
+        client.recover().await;
     }
 }
 

@@ -5,13 +5,13 @@ use crate::history::{Reply, Request};
 use crate::rng::Rng;
 use crate::scenario::choice::{Mix, choices};
 use crate::scenario::settings::settings;
-use crate::scenario::units::{Count, Counts, Time, Times};
+use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::time;
 use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{
-    Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, Op, PutRequest, RangeRequest,
-    TxnRequest,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, LeaseId, Op,
+    PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
 };
 use std::collections::BTreeMap;
 
@@ -30,6 +30,8 @@ settings! {
         pub timeout: Time = "3s",
         /// How long values are.
         pub value_bytes: Counts = (8, 64),
+        /// How likely a put of the last key attaches it to a lease.
+        leased: Ratio = 0.2,
         /// How often each operation is drawn.
         mix: Mix<Operation> = [
             (Operation::Put, 5),
@@ -89,10 +91,24 @@ struct Generator {
     mix: Mix<Operation>,
     value_bytes: Counts,
     written: u64,
-    /// The last value seen of each key.
-    seen: BTreeMap<Bytes, Bytes>,
+    leased: f64,
+    lease: Lease,
+    /// Each key as it was seen last.
+    seen: BTreeMap<Bytes, KeyValue>,
     revision: i64,
 }
+
+/// The lease that a client attaches keys to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Lease {
+    None,
+    /// It was asked for; whether it is there is not known yet.
+    Asked(LeaseId),
+    Granted(LeaseId),
+}
+
+/// Longer than any run: these leases end when they are revoked.
+const LEASE_TTL_S: i64 = 100_000;
 
 impl Generator {
     fn new(kv: &Kv, name: String, rng: Rng) -> Generator {
@@ -105,6 +121,8 @@ impl Generator {
             mix: kv.mix.clone(),
             value_bytes: kv.value_bytes,
             written: 0,
+            leased: kv.leased.value(),
+            lease: Lease::None,
             seen: BTreeMap::new(),
             revision: 0,
         }
@@ -112,7 +130,7 @@ impl Generator {
 
     fn next(&mut self) -> Request {
         match self.mix.pick(&mut self.rng) {
-            Operation::Put => Request::Put(self.put()),
+            Operation::Put => self.put_or_lease(),
             Operation::Get => Request::Range(self.get()),
             Operation::Txn => Request::Txn(self.txn()),
             Operation::Delete => Request::Delete(self.delete()),
@@ -127,13 +145,54 @@ impl Generator {
     fn learn(&mut self, request: &Request, revision: i64, reply: &Reply) {
         self.revision = self.revision.max(revision);
         match (request, reply) {
-            (Request::Range(_), Reply::Range(range)) => {
-                for kv in &range.kvs {
-                    self.seen.insert(kv.key.clone(), kv.value.clone());
+            (Request::Range(range), Reply::Range(reply)) if !range.keys_only => {
+                for kv in &reply.kvs {
+                    self.seen.insert(kv.key.clone(), kv.clone());
                 }
             }
-            (Request::Put(put), _) => drop(self.seen.insert(put.key.clone(), put.value.clone())),
+            (Request::Put(put), _) if !put.ignore_value => {
+                let kv = KeyValue {
+                    key: put.key.clone(),
+                    value: put.value.clone(),
+                    mod_revision: revision,
+                    lease: put.lease,
+                    ..KeyValue::default()
+                };
+                self.seen.insert(put.key.clone(), kv);
+            }
+            (Request::LeaseGrant { id, .. }, _) => self.lease = Lease::Granted(*id),
             _ => {}
+        }
+    }
+
+    /// The key that may be on a lease. The others are on none: the black-box search judges only
+    /// keys that nothing but their own operations changes.
+    fn leased_key(&self) -> Option<Bytes> {
+        self.keys.last().filter(|_| self.keys.len() > 1).cloned()
+    }
+
+    /// A put, or before and after one on a lease the lease itself.
+    fn put_or_lease(&mut self) -> Request {
+        let put = self.put();
+        if self.leased_key().as_ref() != Some(&put.key) || !self.rng.chance(self.leased) {
+            return Request::Put(put);
+        }
+        match self.lease {
+            Lease::Granted(id) if self.rng.chance(0.2) => {
+                self.lease = Lease::None;
+                Request::LeaseRevoke { id }
+            }
+            Lease::Granted(lease) => Request::Put(PutRequest { lease, ..put }),
+            // A lease that may be there or not is as good as any other to be refused.
+            Lease::Asked(lease) if self.rng.chance(0.5) => {
+                Request::Put(PutRequest { lease, ..put })
+            }
+            Lease::None | Lease::Asked(_) => {
+                let id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);
+                self.lease = Lease::Asked(id);
+                let ttl = LEASE_TTL_S;
+                Request::LeaseGrant { id, ttl }
+            }
         }
     }
 
@@ -161,11 +220,35 @@ impl Generator {
 
     fn put(&mut self) -> PutRequest {
         let (key, value) = (self.key(), self.value());
-        PutRequest {
+        let put = PutRequest {
             key,
             value,
             prev_kv: self.rng.chance(0.25),
             ..PutRequest::default()
+        };
+        // A put that keeps the value is refused if there is none; what is given must be empty.
+        match self.rng.range(0..=49) {
+            0 => PutRequest {
+                value: Bytes::new(),
+                ignore_value: true,
+                ..put
+            },
+            1 => PutRequest {
+                ignore_lease: true,
+                ..put
+            },
+            _ => put,
+        }
+    }
+
+    /// Some keys in a row.
+    fn some(&mut self) -> KeyRange {
+        let mut ends = [self.key(), self.key()];
+        ends.sort();
+        let [start, end] = ends;
+        KeyRange::Span {
+            start,
+            end: Some(end),
         }
     }
 
@@ -173,6 +256,8 @@ impl Generator {
         let whole = self.rng.chance(0.125);
         let range = if whole {
             self.all()
+        } else if self.rng.chance(0.1) {
+            self.some()
         } else {
             KeyRange::One(self.key())
         };
@@ -180,6 +265,9 @@ impl Generator {
         request.serializable = self.rng.chance(0.125);
         if whole && self.rng.chance(0.5) {
             request.limit = self.rng.range(1..=self.keys.len() as u64) as i64;
+        }
+        if whole && self.rng.chance(0.25) {
+            self.sort_or_filter(&mut request);
         }
         request.keys_only = self.rng.chance(0.03);
         request.count_only = self.rng.chance(0.03);
@@ -189,10 +277,32 @@ impl Generator {
         request
     }
 
+    fn sort_or_filter(&mut self, request: &mut RangeRequest) {
+        let target = self.rng.pick(&[
+            SortTarget::Key,
+            SortTarget::Version,
+            SortTarget::Create,
+            SortTarget::Mod,
+            SortTarget::Value,
+        ]);
+        let order = self.rng.pick(&[SortOrder::Ascend, SortOrder::Descend]);
+        (request.sort_target, request.sort_order) = (*target, *order);
+        let bound = self.rng.range(1..=self.revision.max(1) as u64) as i64;
+        match self.rng.range(0..=7) {
+            0 => request.min_mod_revision = bound,
+            1 => request.max_mod_revision = bound,
+            2 => request.min_create_revision = bound,
+            3 => request.max_create_revision = bound,
+            _ => {}
+        }
+    }
+
     fn delete(&mut self) -> DeleteRangeRequest {
         let whole = self.rng.chance(0.1);
         let range = if whole {
             self.all()
+        } else if self.rng.chance(0.1) {
+            self.some()
         } else {
             KeyRange::One(self.key())
         };
@@ -203,11 +313,13 @@ impl Generator {
     }
 
     fn txn(&mut self) -> TxnRequest {
-        match self.rng.range(0..=3) {
+        match self.rng.range(0..=5) {
             0 => self.create(),
             1 => self.swap(),
             2 => self.pair(),
-            _ => self.nested(),
+            3 => self.nested(),
+            4 => self.compared(),
+            _ => self.compared_all(),
         }
     }
 
@@ -226,7 +338,7 @@ impl Generator {
     fn swap(&mut self) -> TxnRequest {
         let key = self.key();
         let target = match self.seen.get(&key) {
-            Some(value) => CompareTarget::Value(value.clone()),
+            Some(kv) => CompareTarget::Value(kv.value.clone()),
             None => CompareTarget::Create(0),
         };
         self.put_or_get(Compare {
@@ -234,6 +346,48 @@ impl Generator {
             op: CompareOp::Equal,
             target,
         })
+    }
+
+    /// Puts a key if something about it compares in some way with what was seen.
+    fn compared(&mut self) -> TxnRequest {
+        let key = self.key();
+        let seen = self.seen.get(&key).cloned().unwrap_or_default();
+        let target = match self.rng.range(0..=4) {
+            0 => CompareTarget::Version(seen.version),
+            1 => CompareTarget::Create(seen.create_revision),
+            2 => CompareTarget::Mod(seen.mod_revision),
+            3 => CompareTarget::Lease(seen.lease),
+            _ => CompareTarget::Value(seen.value),
+        };
+        let op = self.compare_op();
+        self.put_or_get(Compare {
+            range: KeyRange::One(key),
+            op,
+            target,
+        })
+    }
+
+    fn compare_op(&mut self) -> CompareOp {
+        let all = [
+            CompareOp::Equal,
+            CompareOp::NotEqual,
+            CompareOp::Greater,
+            CompareOp::Less,
+        ];
+        *self.rng.pick(&all)
+    }
+
+    /// Puts a key if all keys compare in some way with a revision.
+    fn compared_all(&mut self) -> TxnRequest {
+        let revision = self.rng.range(1..=self.revision.max(1) as u64) as i64;
+        let all = Compare {
+            range: self.all(),
+            op: self.compare_op(),
+            target: CompareTarget::Mod(revision),
+        };
+        let mut txn = self.create();
+        txn.compare = vec![all];
+        txn
     }
 
     fn put_or_get(&mut self, compare: Compare) -> TxnRequest {

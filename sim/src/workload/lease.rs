@@ -1,7 +1,7 @@
 //! Clients that grant leases, attach a key, keep them alive for a while, and wait for the end.
 
 use crate::client::Client;
-use crate::history::{KeepAlive, LeaseLife, Reply, Request};
+use crate::history::{KeepAlive, LeaseLife, Reply, Request, TimeToLive};
 use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
@@ -26,6 +26,10 @@ settings! {
         rounds: Count = 4,
         /// Their time to live, in seconds; drawn for each lease.
         ttl_s: Counts [1..=3600] = (2, 4),
+        /// How many further keys a lease gets.
+        more_keys: Counts [0..=1000] = (0, 2),
+        /// How many leases a client grants beside, each time, and leaves to their end.
+        spare: Counts [0..=100_000] = (0, 2),
         /// What a client waits for an answer.
         timeout: Time = "2s",
         /// How likely a client stops to renew its lease and tries once more when the lease is just
@@ -49,7 +53,11 @@ impl Lease {
         };
         for round in 0..self.rounds.value() {
             let ttl = work.rng.range(self.ttl_s.range()) as i64;
+            let spare = work.rng.range(self.spare.range());
+            work.grant_spare(spare, ttl).await;
             if let Some(mut life) = work.begin(round, ttl).await {
+                let more = work.rng.range(self.more_keys.range());
+                work.attach_more(&life, more).await;
                 work.live(&mut life).await;
                 work.see_the_end(&mut life).await;
                 work.client.note(|history| history.leases.push(life));
@@ -101,10 +109,61 @@ impl Holder {
             key,
             granted,
             keep_alives: Vec::new(),
+            told: Vec::new(),
             revoked: false,
             seen: Vec::new(),
             gone: None,
         })
+    }
+
+    /// Attaches further keys, and takes some away again: those stay when the lease ends.
+    async fn attach_more(&mut self, life: &LeaseLife, count: u64) {
+        for number in 0..count {
+            let key = [&life.key[..], format!("/{number}").as_bytes()].concat();
+            let value = |what: &str| Bytes::from(format!("{what} {:x}-{number}", life.id.0));
+            let put = PutRequest {
+                key: key.into(),
+                value: value("attached"),
+                lease: life.id,
+                ..PutRequest::default()
+            };
+            self.execute(Request::Put(put.clone())).await;
+            if self.rng.chance(0.3) {
+                let put = PutRequest {
+                    value: value("detached"),
+                    lease: LeaseId::NONE,
+                    ..put
+                };
+                self.execute(Request::Put(put)).await;
+            }
+        }
+    }
+
+    /// Grants leases that nobody uses; they end by themselves.
+    async fn grant_spare(&mut self, count: u64, ttl: i64) {
+        for _ in 0..count {
+            let id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);
+            self.execute(Request::LeaseGrant { id, ttl }).await;
+        }
+    }
+
+    async fn ask(&mut self, life: &mut LeaseLife) {
+        let request = pb::LeaseTimeToLiveRequest {
+            id: life.id.0,
+            keys: self.rng.chance(0.5),
+        };
+        let answer = self
+            .client
+            .call::<pb::LeaseTimeToLiveResponse>(Method::LeaseTimeToLive, &request, self.timeout)
+            .await;
+        match answer {
+            Ok(answer) => life.told.push(TimeToLive {
+                ended: time::now(),
+                ttl: answer.ttl,
+                granted: answer.granted_ttl,
+            }),
+            Err(_) => self.client.go_elsewhere(),
+        }
     }
 
     async fn execute(&mut self, request: Request) -> Option<Reply> {
@@ -117,6 +176,9 @@ impl Holder {
         for _ in 0..self.rng.range(0..=6) {
             time::sleep(Duration::from_millis(life.ttl as u64 * 1000 / 3)).await;
             self.keep_alive(life).await;
+            if self.rng.chance(0.3) {
+                self.ask(life).await;
+            }
         }
         if self.manners.chance(self.late) {
             let ttl = life.ttl as u64 * 1000;

@@ -7,8 +7,8 @@ use crate::history::{Reply, Request};
 use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::time;
+use crate::workload::feed;
 use crate::workload::ops::{self, Guarded};
-use crate::workload::watch;
 use bytes::Bytes;
 use detcd_core::api::{
     KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest, RangeRequest, SortOrder, SortTarget,
@@ -161,7 +161,7 @@ impl Queue {
         let token = stand_in_line(client, session, &key, value, until).await?;
         while let Some(before) = self.before(client, session, token, until).await? {
             let (revision, before) = before;
-            watch::wait_for_delete(client, &before.key, revision + 1, PATIENCE).await;
+            feed::wait_for_delete(client, &before.key, revision + 1, PATIENCE).await;
         }
         // While it waited the lease may have ended, and the key with it: then it is not the first
         // but not there at all.

@@ -2,22 +2,15 @@
 
 use crate::client::Client;
 use crate::history::{Gap, Watched};
-use crate::net::{NetError, stream::Stream};
-use crate::protocol::Method;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
 use crate::time;
 use crate::trace;
+use crate::workload::feed::{self, Ended, Feed, Told};
 use crate::workload::{Stage, Until, Work, ops};
-use bytes::Bytes;
-use detcd_core::api::{KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
-use detcd_wire::etcdserverpb as pb;
+use detcd_core::api::WatchCreate;
 use futures::FutureExt;
-use prost::Message as _;
 use std::time::Duration;
-
-/// How often a watcher looks up whether the end has come.
-const ASK_EVERY: Duration = Duration::from_millis(500);
 
 settings! {
     /// Watchers of a prefix that lose their connections and resume where they were.
@@ -30,9 +23,13 @@ settings! {
         /// each connection.
         patience: Times = ("1s", "5s"),
         /// How likely a watcher begins at the present, whatever revision that is.
-        from_now: Ratio = 0.0,
+        from_now: Ratio = 0.2,
         /// How often it asks how far it is; by default only at the end of the run.
         progress: Option<Time>,
+        /// How likely a watcher is slow: it rests after each response.
+        slow: Ratio = 0.2,
+        /// How long a slow one rests.
+        rests: Times = ("0ms", "1500ms"),
     }
 }
 
@@ -50,14 +47,24 @@ impl Watch {
         let from_now = client.rng("watch/manners").chance(self.from_now.value());
         let start = if from_now { 0 } else { start };
         let no_put = rng.chance(0.15);
+        let no_delete = !no_put && rng.chance(0.15);
         let seen = Watched {
             prev_kv,
             no_put,
-            no_delete: !no_put && rng.chance(0.15),
+            no_delete,
             ..Watched::new(client.name(), ops::prefix(&self.prefix), start)
         };
-        let progress = self.progress.map(|every| every.duration());
-        follow_with(client, seen, (self.patience, progress), until).await
+        let create = WatchCreate {
+            fragment: rng.chance(0.3),
+            progress_notify: rng.chance(0.3),
+            ..wanted(&seen)
+        };
+        let mut feed = Feed::new(create, until);
+        feed.ask_every(self.progress.map(|every| every.duration()));
+        if rng.chance(self.slow.value()) {
+            feed.rest(self.rests, client.rng("rest"));
+        }
+        follow_on(client, seen, feed, self.patience).await
     }
 }
 
@@ -79,194 +86,58 @@ impl Work for Watch {
 /// Watches as `seen` says, over as many connections as it takes. Connects elsewhere when one
 /// breaks or is silent for too long.
 pub async fn follow(client: Client, seen: Watched, patience: Times, until: Until) -> Watched {
-    follow_with(client, seen, (patience, None), until).await
+    let feed = Feed::new(wanted(&seen), until);
+    follow_on(client, seen, feed, patience).await
 }
 
-/// As [`follow`], asking for progress at such intervals.
-async fn follow_with(
+/// The watch that `seen` is to be of.
+fn wanted(seen: &Watched) -> WatchCreate {
+    WatchCreate {
+        prev_kv: seen.prev_kv,
+        no_put: seen.no_put,
+        no_delete: seen.no_delete,
+        ..feed::plain(seen.range.clone(), seen.start)
+    }
+}
+
+async fn follow_on(
     mut client: Client,
-    seen: Watched,
-    (patience, progress): (Times, Option<Duration>),
-    until: Until,
+    mut seen: Watched,
+    mut feed: Feed,
+    patience: Times,
 ) -> Watched {
     let mut rng = client.rng("patience");
-    let next = seen.start;
-    let mut session = Session {
-        seen,
-        next,
-        progress,
-        until,
-    };
     loop {
-        let mut stream = client.open(Method::Watch);
         let patience = patience.pick(&mut rng);
-        match session.follow(&mut stream, patience).await {
-            Ended::Complete => return session.seen,
+        match feed.follow(&client, patience, |told| seen.note(told)).await {
+            Ended::Complete => return seen,
+            Ended::Compacted(compacted) => {
+                trace::mark("watch.compacted");
+                let asked = feed.skip_to(compacted);
+                let at = time::now();
+                seen.gaps.push(Gap {
+                    asked,
+                    compacted,
+                    at,
+                });
+            }
             Ended::Broken(why) => {
                 trace::event("watch.reconnect", format_args!("{} {why}", client.name()));
-                client.go_elsewhere();
-                time::sleep(Duration::from_millis(rng.range(10..=200))).await;
             }
         }
+        client.go_elsewhere();
+        time::sleep(Duration::from_millis(rng.range(10..=200))).await;
     }
 }
 
-/// Watches a range from `start` on until it changes. Comes back as well when the connection breaks
-/// or nothing comes for so long: whoever waits looks again.
-pub async fn wait_for_change(
-    client: &mut Client,
-    range: &KeyRange,
-    start: i64,
-    patience: Duration,
-) {
-    wait(client, range, start, patience, false).await;
-}
-
-/// As [`wait_for_change`], for the end of a key.
-pub async fn wait_for_delete(client: &mut Client, key: &Bytes, start: i64, patience: Duration) {
-    wait(client, &ops::one(key), start, patience, true).await;
-}
-
-async fn wait(client: &mut Client, range: &KeyRange, start: i64, patience: Duration, no_put: bool) {
-    let create = WatchRequest::Create(WatchCreate {
-        id: WatchId(0),
-        range: range.clone(),
-        start_revision: start,
-        progress_notify: false,
-        no_put,
-        no_delete: false,
-        prev_kv: false,
-        fragment: false,
-    });
-    let mut stream = client.open(Method::Watch);
-    let seen = async {
-        send(&stream, create).await?;
-        while let Some(body) = stream.recv().await {
-            let response = decode(body?);
-            if response.canceled || !response.events.is_empty() {
-                return Ok(());
-            }
-        }
-        Err(NetError::Reset)
-    };
-    if let Ok(Err(_)) = detcd_rt::timeout(patience, seen).await {
-        client.recover().await;
-    }
-}
-
-/// A watcher over all its connections.
-struct Session {
-    seen: Watched,
-    /// The first revision not yet seen. Zero is the present, as long as a member has not said
-    /// which revision that is.
-    next: i64,
-    progress: Option<Duration>,
-    until: Until,
-}
-
-enum Ended {
-    Complete,
-    Broken(String),
-}
-
-impl Session {
-    async fn follow(&mut self, stream: &mut Stream, patience: Duration) -> Ended {
-        let create = WatchRequest::Create(WatchCreate {
-            id: WatchId(0),
-            range: self.seen.range.clone(),
-            start_revision: self.next,
-            progress_notify: false,
-            no_put: self.seen.no_put,
-            no_delete: self.seen.no_delete,
-            prev_kv: self.seen.prev_kv,
-            fragment: false,
-        });
-        if let Err(error) = send(stream, create).await {
-            return Ended::Broken(format!("{error:?}"));
-        }
-        let mut silent_since = time::now();
-        let mut ask_at = self.ask_next();
-        loop {
-            let until = *self.until.borrow();
-            // Near the end a watcher asks how far it is: the last change need not be its own.
-            let asks = until.is_some() || time::now() >= ask_at;
-            if asks && send(stream, WatchRequest::Progress).await.is_err() {
-                return Ended::Broken("cannot ask for progress".to_owned());
-            }
-            if asks {
-                ask_at = self.ask_next();
-            }
-            let wait = ask_at.saturating_sub(time::now()).min(ASK_EVERY);
-            let response = match detcd_rt::timeout(wait, stream.recv()).await {
-                Err(_) if time::now() < silent_since + patience => continue,
-                Err(_) => return Ended::Broken("silence".to_owned()),
-                Ok(None) => return Ended::Broken("closed".to_owned()),
-                Ok(Some(Err(error))) => return Ended::Broken(format!("{error:?}")),
-                Ok(Some(Ok(body))) => decode(body),
-            };
-            silent_since = time::now();
-            if response.canceled {
-                if response.compact_revision > 0 {
-                    self.skip(response.compact_revision);
-                }
-                return Ended::Broken(format!("canceled: {}", response.cancel_reason));
-            }
-            self.note(response);
-            if until.is_some_and(|until| self.next > until) {
-                return Ended::Complete;
-            }
+impl Watched {
+    fn note(&mut self, told: Told) {
+        match told {
+            // Who did not say from where watches from the next revision on.
+            Told::Created(revision) if self.start == 0 => self.start = revision + 1,
+            Told::Created(_) => {}
+            Told::Events(revision, events) => self.responses.push((revision, events)),
+            Told::Progress(revision) => self.progress.push((self.responses.len(), revision)),
         }
     }
-
-    /// What comes before this revision is gone.
-    fn skip(&mut self, compacted: i64) {
-        self.seen.gaps.push(Gap {
-            asked: self.next,
-            compacted,
-            at: time::now(),
-        });
-        self.next = self.next.max(compacted);
-    }
-
-    /// When to ask for progress again, if the end has not come.
-    fn ask_next(&self) -> Duration {
-        self.progress
-            .map_or(Duration::MAX, |every| time::now() + every)
-    }
-
-    fn note(&mut self, response: WatchResponse) {
-        if response.created {
-            if self.seen.start == 0 {
-                self.seen.start = response.revision + 1;
-            }
-            if self.next == 0 && !detcd_core::mutant!(WatchRevisionZero) {
-                self.next = response.revision + 1;
-            }
-            return;
-        }
-        match response.events.last() {
-            Some(last) => {
-                self.next = self.next.max(last.kv.mod_revision + 1);
-                self.seen
-                    .responses
-                    .push((response.revision, response.events));
-            }
-            None => {
-                self.next = self.next.max(response.revision + 1);
-                self.seen
-                    .progress
-                    .push((self.seen.responses.len(), response.revision));
-            }
-        }
-    }
-}
-
-async fn send(stream: &Stream, request: WatchRequest) -> Result<(), NetError> {
-    let request = pb::WatchRequest::from(request);
-    stream.send(request.encode_to_vec().into()).await
-}
-
-fn decode(body: Bytes) -> WatchResponse {
-    let response = pb::WatchResponse::decode(body).expect("a server encodes what it sends");
-    WatchResponse::try_from(response).expect("a server's events have keys")
 }
