@@ -41,7 +41,9 @@ pub fn test(arguments: &[String]) -> Vec<Step> {
     ])
 }
 
-pub fn sim(seeds: u32) -> Vec<Step> {
+/// `reports` is the folder for a page of each run that fails.
+pub fn sim(seeds: u32, reports: Option<&str>) -> Vec<Step> {
+    let reports = to_folder(reports);
     let seeds = seeds.to_string();
     let seeds = ["--seeds", seeds.as_str(), "--twice"];
     let run = ["--quiet", "sim", "run"];
@@ -53,14 +55,31 @@ pub fn sim(seeds: u32) -> Vec<Step> {
             .and(&["--package", "detcd-sim", "--package", "detcd-rt"]),
         Step::cargo("smoke scenarios", &run)
             .and(&["scenarios/smoke"])
-            .and(&seeds),
+            .and(&seeds)
+            .with(&reports),
         Step::cargo("kept seeds", &["--quiet", "sim", "seeds"])
-            .and(&["scenarios/seeds.txt", "--twice"]),
+            .and(&["scenarios/seeds.txt", "--twice"])
+            .with(&reports),
         Step::cargo("bugs of history", &run)
             .and(&["scenarios/bugs"])
-            .and(&["--seeds", "3", "--twice"]),
+            .and(&["--seeds", "3", "--twice"])
+            .with(&reports),
         Step::cargo("planted bugs", &["--quiet", "sim", "mutants"]),
     ])
+}
+
+/// Many seeds of the scenarios in which everything is drawn, from one on.
+pub fn swarm(seeds: u32, from: u64, reports: Option<&str>) -> Vec<Step> {
+    let (seeds, from) = (seeds.to_string(), from.to_string());
+    let run = Step::cargo("swarm", &["--quiet", "sim", "run", "scenarios/swarm"])
+        .and(&["--seeds", &seeds, "--from", &from])
+        .with(&to_folder(reports));
+    Vec::from([run])
+}
+
+fn to_folder(reports: Option<&str>) -> Vec<String> {
+    let folder = reports.map(|folder| ["--reports".to_owned(), folder.to_owned()]);
+    folder.into_iter().flatten().collect()
 }
 
 pub fn bench(arguments: &[String]) -> Vec<Step> {
@@ -94,6 +113,35 @@ pub fn fix() -> Vec<Step> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn reports_of_failures_go_where_they_are_asked_for() {
+        let shown = |steps: Vec<Step>| steps.iter().map(Step::shown).collect::<Vec<_>>();
+        let swarm = shown(swarm(7, 30, Some("pages")));
+        let expected = "cargo --quiet sim run scenarios/swarm --seeds 7 --from 30 --reports pages";
+        assert_eq!(swarm, [expected]);
+        assert!(
+            !shown(sim(2, None))
+                .iter()
+                .any(|step| step.contains("--reports"))
+        );
+    }
+
+    #[test]
+    fn the_workflow_only_calls_the_gates() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../.github/workflows/ci.yml");
+        let text = std::fs::read_to_string(path).unwrap();
+        let commands = text
+            .lines()
+            .filter_map(|line| line.trim().strip_prefix("- run: "));
+        let commands: Vec<&str> = commands.collect();
+        assert!(commands.len() > 1);
+        assert!(
+            commands
+                .iter()
+                .all(|command| command.starts_with("cargo ci "))
+        );
+    }
 
     #[test]
     fn the_simulator_is_built_as_by_its_alias() {

@@ -29,6 +29,20 @@ enum Gate {
         /// Seeds of each scenario.
         #[arg(long, default_value_t = 20)]
         seeds: u32,
+        /// A folder for a page of each run that fails.
+        #[arg(long)]
+        reports: Option<String>,
+    },
+    /// The swarm: many seeds of scenarios in which everything is drawn.
+    Swarm {
+        #[arg(long, default_value_t = 200)]
+        seeds: u32,
+        /// The first of the seeds.
+        #[arg(long, default_value_t = 1)]
+        from: u64,
+        /// A folder for a page of each run that fails.
+        #[arg(long)]
+        reports: Option<String>,
     },
     /// A release build, measured: `cargo ci bench -- --against PATH-TO-ETCD`.
     Bench {
@@ -49,7 +63,12 @@ fn main() -> ExitCode {
     let steps = match arguments.gate {
         Gate::Check => gates::check(),
         Gate::Test { arguments } => gates::test(&arguments),
-        Gate::Sim { seeds } => gates::sim(seeds),
+        Gate::Sim { seeds, reports } => gates::sim(seeds, reports.as_deref()),
+        Gate::Swarm {
+            seeds,
+            from,
+            reports,
+        } => gates::swarm(seeds, from, reports.as_deref()),
         Gate::Bench { arguments } => gates::bench(&arguments),
         Gate::Fix => gates::fix(),
     };
