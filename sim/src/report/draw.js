@@ -246,7 +246,7 @@ function drawOperations(pen, run, view, layout, x, state) {
   }
 }
 
-const PACKETS_MAX = 6000;
+const PACKETS_MAX = 2500;
 
 // Draws those that are in sight, unless they would be a blur; gives which were drawn.
 function drawPackets(pen, run, view, layout, x, state) {
