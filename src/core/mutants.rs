@@ -70,6 +70,13 @@ mod chosen {
         /// When the log is read back, an error counts as the end.
         ReadErrorAsEof = "read-error-as-eof",
 
+        /// A change of voters skips the joint membership, in what is stored and sent.
+        ConfigSwap = "config-swap",
+        /// A member that learns that it was removed goes on.
+        RemovedServes = "removed-serves",
+        /// Others go on to answer a member that was removed while it was away.
+        RemovedComesBack = "removed-comes-back",
+
         /// A leader answers linearizable reads without asking its quorum.
         MinorityRead = "minority-read",
         /// A late answer to one round of reads serves the next round.

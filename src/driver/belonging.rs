@@ -55,7 +55,8 @@ pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String
         kind,
         Kind::AppendEntries | Kind::TransferLeader | Kind::Snapshot
     );
-    if !as_leader && roster.removed.contains(&MemberId(from)) {
+    let comes_back = detcd_core::mutant!(RemovedComesBack);
+    if !as_leader && roster.removed.contains(&MemberId(from)) && !comes_back {
         return Err(REMOVED.to_owned());
     }
     if matches!(kind, Kind::Vote | Kind::PreVote) && roster.is_removed() {
@@ -123,6 +124,9 @@ pub(crate) async fn await_removal(shared: Arc<Shared>, mut told: watch::Receiver
         },
     };
     tracing::error!("{REMOVED}");
+    if detcd_core::mutant!(RemovedServes) {
+        return;
+    }
     if lingers {
         // The others may not know yet that what they have is committed.
         detcd_rt::sleep(Duration::from_millis(REMOVED_LINGER.0)).await;

@@ -71,7 +71,10 @@ pub(crate) fn decode_entry(term: u64, index: u64, bytes: Bytes) -> Result<Entry,
 const WITH_LEARNERS: u32 = 1 << 31;
 
 pub(crate) fn put_membership(out: &mut BytesMut, membership: &Membership) {
-    let configs = membership.get_joint_config();
+    let mut configs = &membership.get_joint_config()[..];
+    if detcd_core::mutant!(ConfigSwap) {
+        configs = &configs[configs.len().saturating_sub(1)..];
+    }
     let with_learners = membership.nodes().any(|(_, peer)| peer.learner);
     let count = u32::try_from(configs.len()).expect("a membership has one or two configs");
     out.put_u32(if with_learners {
