@@ -12,7 +12,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// How often the hashes of the key space are compared while the run goes on.
-const HASH_EVERY: Duration = Duration::from_secs(2);
+const HASH_EVERY: Duration = Duration::from_secs(5);
 /// A member that does not answer the auditor in time is passed over.
 const ASK_MAX: Duration = Duration::from_secs(1);
 /// A healed member answers within this time.

@@ -141,10 +141,7 @@ impl Observed {
                 self.step(member, What::Recovered { end, committed });
             }
             "vote" => self.step(member, What::Vote { term, node, hash }),
-            "vote written" => {
-                let place = self.place(member, said);
-                self.step(member, What::VoteWritten { hash, place });
-            }
+            "vote written" | "written" => self.written(member, said),
             "granted" => {
                 self.ask_disks(|at| at == member);
                 self.step(member, What::Granted { term, node });
@@ -153,17 +150,6 @@ impl Observed {
             "configured" => {
                 let voters = self.voters(said);
                 self.step(member, What::Configured { index, voters });
-            }
-            "written" => {
-                let (first, last) = (number("first"), index);
-                let place = self.place(member, said);
-                let what = What::Written {
-                    first,
-                    last,
-                    term,
-                    place,
-                };
-                self.step(member, what);
             }
             "acked" => {
                 self.ask_disks(|at| at == member);
@@ -204,6 +190,24 @@ impl Observed {
             "snapshot built" => trace::mark("snapshot.built"),
             other => panic!("the observer does not know the step `{other}`"),
         }
+    }
+
+    /// Something stands in a file of the member's disk.
+    fn written(&mut self, member: usize, said: &SaidStep) {
+        let place = self.place(member, said);
+        let what = match said.message.as_str() {
+            "written" => What::Written {
+                first: said.number("first"),
+                last: said.number("index"),
+                term: said.number("term"),
+                place,
+            },
+            _ => What::VoteWritten {
+                hash: said.number("hash"),
+                place,
+            },
+        };
+        self.step(member, what);
     }
 
     fn role(&mut self, member: usize, term: u64, last_log_index: u64, leads: bool) {

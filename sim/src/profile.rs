@@ -3,10 +3,7 @@
 //! always there.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::sync::atomic::{AtomicU8, Ordering};
 
 /// A part of the simulator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -69,38 +66,24 @@ impl Drop for Working {
     }
 }
 
-/// Looks which part works, from its start to its end.
-pub struct Sampler {
-    over: Arc<AtomicBool>,
-    thread: JoinHandle<BTreeMap<u8, u64>>,
+/// The share of each part among the moments at which it was looked at.
+#[derive(Debug, Default)]
+pub struct Shares {
+    seen: BTreeMap<u8, u64>,
 }
 
-impl Sampler {
-    /// Must be called before the engine runs, which allows no threads.
-    pub fn start() -> Sampler {
-        let over = Arc::new(AtomicBool::new(false));
-        let thread = std::thread::spawn({
-            let over = over.clone();
-            move || {
-                let mut seen: BTreeMap<u8, u64> = BTreeMap::new();
-                while !over.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(1));
-                    *seen.entry(WORKING.load(Ordering::Relaxed)).or_default() += 1;
-                }
-                seen
-            }
-        });
-        Sampler { over, thread }
+impl Shares {
+    /// Looks which part works now.
+    pub fn look(&mut self) {
+        *self
+            .seen
+            .entry(WORKING.load(Ordering::Relaxed))
+            .or_default() += 1;
     }
 
-    /// The share of each part.
-    pub fn finish(self) -> Vec<(Part, f64)> {
-        self.over.store(true, Ordering::Relaxed);
-        let seen = self.thread.join().expect("the sampler does not panic");
-        let all = seen.values().sum::<u64>().max(1) as f64;
-        let share = |part: Part| seen.get(&(part as u8)).copied().unwrap_or(0) as f64 / all;
-        let shares = Part::ALL.into_iter().map(|part| (part, share(part)));
-        shares.collect()
+    pub fn of(&self, part: Part) -> f64 {
+        let all = self.seen.values().sum::<u64>().max(1);
+        self.seen.get(&(part as u8)).copied().unwrap_or(0) as f64 / all as f64
     }
 }
 
@@ -116,7 +99,14 @@ mod tests {
         assert_eq!(working(), Part::Trace as u8);
         drop(inner);
         assert_eq!(working(), Part::Network as u8);
+        let mut shares = Shares::default();
+        shares.look();
         drop(outer);
         assert_eq!(working(), Part::Nodes as u8);
+        shares.look();
+        assert_eq!(
+            (shares.of(Part::Network), shares.of(Part::Trace)),
+            (0.5, 0.0)
+        );
     }
 }

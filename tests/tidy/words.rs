@@ -82,8 +82,8 @@ const RULES: &[Rule] = &[
             Name("SystemTime"),
         ],
         rooms: SIMULATED,
-        // Measures how long processes that simulate take, and simulates nothing itself.
-        but: &["sim/src/series/"],
+        // Measure how long processes that simulate take, and simulate nothing themselves.
+        but: &["sim/src/series/", "sim/src/bench/"],
         in_tests: Some(false),
         instead: "a clock that the simulator does not own: take the time as an argument (core) or \
                   use detcd_rt's Instant, sleep and timeout",
@@ -117,6 +117,8 @@ const RULES: &[Rule] = &[
             "sim/src/series/",
             // The one thread of a run.
             "sim/src/alone.rs",
+            // Looks at the simulation from outside, and touches nothing.
+            "sim/src/bench/",
         ],
         in_tests: Some(false),
         instead: "a thread or task that the simulator does not schedule: use detcd_rt::spawn or \

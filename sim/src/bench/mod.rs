@@ -1,11 +1,13 @@
 //! How fast the simulator is, and where the time goes: `cargo sim bench`.
 
 mod history;
+mod sampler;
 
 use crate::check::{linearizable, replay, serializable, watch, wing_gong};
-use crate::profile::{Part, Sampler};
+use crate::profile::Part;
 use crate::run;
 use crate::scenario::Scenario;
+use sampler::Sampler;
 use std::time::{Duration, Instant};
 
 /// A cluster under a steady load and no faults, with every check.
@@ -66,8 +68,8 @@ impl Load {
         );
         let per_event = took.as_nanos() / u128::from(report.digest.events.max(1));
         println!("  {per_event} ns an event; of the time");
-        for (part, share) in shares {
-            println!("  {:5.1} %  {}", share * 100.0, part.name());
+        for part in Part::ALL {
+            println!("  {:5.1} %  {}", shares.of(part) * 100.0, part.name());
         }
         for violation in &report.violations {
             println!("violated {violation}");

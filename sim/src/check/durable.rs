@@ -1,7 +1,7 @@
 //! Every acknowledged write is in the final state, or was replaced by a later one.
 
 use super::{Check, Finding, Violation};
-use crate::history::{History, Operation, Reply, Request, text};
+use crate::history::{History, Operation, Reply, Request, Revisions, text};
 use crate::model::State;
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, Op, OpReply, TxnReply, TxnRequest};
@@ -41,6 +41,32 @@ pub fn check(history: &History) -> Vec<Violation> {
         }
     }
     violations
+}
+
+/// Where a healed member's history, told from revision `from` on, is not what was applied.
+pub fn retold(
+    member: usize,
+    told: &Revisions,
+    applied: &Revisions,
+    from: i64,
+) -> Option<Violation> {
+    let applied_at = applied.range(from..).map(|(at, _)| at);
+    let revisions: BTreeSet<i64> = told.keys().chain(applied_at).copied().collect();
+    let mut revisions = revisions.into_iter();
+    let at = revisions.find(|at| told.get(at) != applied.get(at))?;
+    let list = |revisions: &Revisions| {
+        let changes = revisions.get(&at).into_iter().flatten();
+        let changes: Vec<String> = changes.map(ToString::to_string).collect();
+        changes.join(", ")
+    };
+    let what = format!(
+        "of revision {at} member {} tells [{}], and [{}] was applied",
+        member + 1,
+        list(told),
+        list(applied)
+    );
+    let finding = Finding::new(what).member(member).revision(at);
+    Some(finding.of(Check::Durable))
 }
 
 /// Where the healed cluster's keys are not those that its members had applied.

@@ -97,13 +97,14 @@ pub trait Invariant {
 
 /// The invariants that a scenario asks for.
 pub struct Steps {
-    invariants: Vec<Box<dyn Invariant + Send>>,
+    /// Each with how often it was violated.
+    invariants: Vec<(Box<dyn Invariant + Send>, usize)>,
     logs: Logs,
     violations: Vec<Violation>,
 }
 
-/// After so many violations of steps the rest is noise.
-const VIOLATIONS_MAX: usize = 20;
+/// So many violations of each invariant are told; the rest follows from them.
+const TOLD_MAX: usize = 3;
 
 impl Steps {
     pub fn new(checks: &[Check]) -> Steps {
@@ -122,6 +123,7 @@ impl Steps {
         let invariants = all
             .into_iter()
             .filter(|one| checks.contains(&one.check()))
+            .map(|one| (one, 0))
             .collect();
         Steps {
             invariants,
@@ -131,10 +133,12 @@ impl Steps {
     }
 
     pub fn step(&mut self, step: &Step) {
-        for invariant in &mut self.invariants {
-            if let Err(finding) = invariant.step(step, &self.logs)
-                && self.violations.len() < VIOLATIONS_MAX
-            {
+        for (invariant, violated) in &mut self.invariants {
+            let Err(finding) = invariant.step(step, &self.logs) else {
+                continue;
+            };
+            *violated += 1;
+            if *violated <= TOLD_MAX {
                 let finding = finding.member(step.member).time(time::now());
                 self.violations.push(finding.of(invariant.check()));
             }

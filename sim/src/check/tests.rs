@@ -8,6 +8,7 @@ use detcd_core::api::{
     DeleteRangeReply, DeleteRangeRequest, KeyRange, KeyValue, PutReply, PutRequest, RangeReply,
     RangeRequest,
 };
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 fn one(key: &'static str) -> KeyRange {
@@ -468,4 +469,20 @@ fn a_final_state_that_nobody_applied_is_found() {
     // The state differs, and an acknowledged write is gone.
     assert_eq!(told(Some("2")), 2);
     assert_eq!(told(None), 2);
+}
+
+#[test]
+fn a_history_that_is_told_otherwise_is_found() {
+    let applied = history(&[put("a", "1"), put("b", "2")], Vec::new()).revisions;
+    let told = |effects: &[Request], from| {
+        let mut told = history(effects, Vec::new()).revisions;
+        told.retain(|at, _| *at >= from);
+        durable::retold(0, &told, &applied, from).map(|found| found.about.revisions)
+    };
+    let at = |revision| Some(BTreeSet::from([revision]));
+    assert_eq!(told(&[put("a", "1"), put("b", "2")], 2), None);
+    assert_eq!(told(&[put("a", "0"), put("b", "2")], 3), None);
+    assert_eq!(told(&[put("a", "1"), put("b", "3")], 2), at(3));
+    assert_eq!(told(&[put("a", "1")], 2), at(3));
+    assert_eq!(told(&[put("a", "1"), put("b", "2"), delete("a")], 2), at(4));
 }
