@@ -3,6 +3,7 @@
 mod history;
 mod sampler;
 
+use crate::alone;
 use crate::check::{linearizable, replay, serializable, watch, wing_gong};
 use crate::profile::Part;
 use crate::run;
@@ -53,7 +54,7 @@ impl Load {
         let plan = self.scenario().resolve(1);
         let sampler = Sampler::start();
         let began = Instant::now();
-        let report = run::run(&plan, 1);
+        let report = alone::run(|| run::run(&plan, 1));
         let took = began.elapsed();
         let shares = sampler.finish();
         let simulated = report.simulated.as_secs_f64();
