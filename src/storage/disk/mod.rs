@@ -4,7 +4,7 @@ mod real;
 
 pub use real::{DataDirLock, LockError, RealDisk, RealFile};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use std::future::Future;
 use std::io;
 
@@ -33,7 +33,8 @@ pub trait Disk: Clone + Send + Sync + 'static {
 #[allow(clippy::len_without_is_empty)] // nobody asks whether a file is empty
 pub trait DiskFile: Send + Sync + 'static {
     fn len(&self) -> impl Future<Output = io::Result<u64>> + Send;
-    /// Up to `len` bytes from `offset`: fewer only at the end of the file.
+    /// Up to `len` bytes from `offset`, which may be fewer than there are; none only at the end of
+    /// the file. See [`read_all`].
     fn read_at(&self, offset: u64, len: usize) -> impl Future<Output = io::Result<Bytes>> + Send;
     /// Writes all of `data` at `offset`, extending the file if it ends there.
     fn write_at(&self, offset: u64, data: Bytes) -> impl Future<Output = io::Result<()>> + Send;
@@ -43,4 +44,24 @@ pub trait DiskFile: Send + Sync + 'static {
     /// Reserves space for `len` bytes, so that later writes within need no new blocks. The file
     /// reads as zeros there.
     fn allocate(&self, len: u64) -> impl Future<Output = io::Result<()>> + Send;
+}
+
+/// All of `len` bytes from `offset`: fewer only at the end of the file. What a read did not give is
+/// asked for again, so that a short read is never taken for the end.
+pub async fn read_all(file: &impl DiskFile, offset: u64, len: usize) -> io::Result<Bytes> {
+    let first = file.read_at(offset, len).await?;
+    if first.len() == len || first.is_empty() {
+        return Ok(first);
+    }
+    let mut bytes = BytesMut::from(&first[..]);
+    while bytes.len() < len {
+        let more = file
+            .read_at(offset + bytes.len() as u64, len - bytes.len())
+            .await?;
+        if more.is_empty() {
+            break;
+        }
+        bytes.extend_from_slice(&more);
+    }
+    Ok(bytes.freeze())
 }

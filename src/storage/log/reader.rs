@@ -3,7 +3,7 @@
 use super::LogError;
 use super::format::{PAGE, Seal};
 use super::segments::segment_name;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, read_all};
 use bytes::Bytes;
 
 /// Bytes of one read while the log is read through.
@@ -49,7 +49,7 @@ impl<D: Disk> Reader<D> {
         let length = length.min(self.bytes.saturating_sub(offset) as usize);
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || offset + length as u64 > window_end {
-            let mut read = self.file.read_at(offset, length.max(READ_BYTES)).await;
+            let mut read = read_all(&self.file, offset, length.max(READ_BYTES)).await;
             if detcd_core::mutant!(ReadErrorAsEof) && read.is_err() {
                 read = Ok(Bytes::new());
             }

@@ -10,7 +10,7 @@ use super::segments::{FRAMES_START, Segment, Segments, is_spare, segment_id, seg
 use super::vote::{VOTE_FILE, VoteFile};
 use super::writer::SYNCED_FILE;
 use super::{LogEntry, LogError, LogOptions, LogState, Position, Recovered, Torn};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, read_all};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -104,7 +104,7 @@ async fn open_synced<D: Disk>(disk: &D) -> Result<(D::File, Synced), LogError> {
         move |error| LogError::io(path, operation, &error)
     };
     let file = disk.open(SYNCED_FILE, true).await.map_err(io("open"))?;
-    let bytes = file.read_at(0, SYNCED_BYTES).await.map_err(io("read"))?;
+    let bytes = read_all(&file, 0, SYNCED_BYTES).await.map_err(io("read"))?;
     if bytes.len() < SYNCED_BYTES {
         file.allocate(PAGE).await.map_err(io("allocate"))?;
         file.sync_data().await.map_err(io("sync"))?;

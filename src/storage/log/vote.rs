@@ -8,7 +8,7 @@
 use super::LogError;
 use super::format::{PAGE, VERSION, u32_at, u64_at};
 use super::steps;
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, read_all};
 use bytes::{BufMut, Bytes, BytesMut};
 use std::sync::Arc;
 
@@ -61,8 +61,7 @@ impl<D: Disk> VoteFile<D> {
             move |error| LogError::io(path, operation, &error)
         };
         let file = disk.open(VOTE_FILE, false).await.map_err(io("open"))?;
-        let bytes = file
-            .read_at(0, 2 * SLOT_BYTES as usize)
+        let bytes = read_all(&file, 0, 2 * SLOT_BYTES as usize)
             .await
             .map_err(io("read"))?;
         let mut newest: Option<(u64, Bytes)> = None;

@@ -9,7 +9,7 @@ use super::segments::{FRAMES_START, Segments, segment_name};
 use super::steps;
 use super::vote::VoteFile;
 use super::{LogEntry, LogError, LogOptions, Position};
-use crate::disk::{Disk, DiskFile};
+use crate::disk::{Disk, DiskFile, read_all};
 use bytes::{Bytes, BytesMut};
 use std::future::poll_fn;
 use std::ops::Range;
@@ -338,7 +338,7 @@ impl<D: Disk> LogWriter<D> {
                 .expect("it holds live entries");
             let seal = self.segments.seal(first.segment);
             let length = run.end as usize - first.offset as usize;
-            let chunk = segment.file.read_at(first.offset as u64, length).await;
+            let chunk = read_all(&*segment.file, first.offset as u64, length).await;
             let chunk = chunk.map_err(|error| LogError::io(path.clone(), "read", &error))?;
             for next in index..run.entries {
                 let location = self
