@@ -74,6 +74,16 @@ impl<P: Persist> LogAdapter<P> {
         })
     }
 
+    /// The index after the last entry.
+    pub(crate) fn next_index(&self) -> u64 {
+        self.log.state().last.map_or(0, |last| last.index + 1)
+    }
+
+    /// The vote that was saved last.
+    pub(crate) fn vote(&self) -> Option<Vote> {
+        self.votes().vote
+    }
+
     async fn read(&self, range: Range<u64>, bytes_max: usize) -> io::Result<Vec<Entry>> {
         if range.is_empty() {
             return Ok(Vec::new());

@@ -16,19 +16,23 @@ use openraft::raft::{
 };
 
 const VERSION: u8 = 1;
+/// Since 2 an append says what its receiver has acknowledged.
+const APPEND_VERSION: u8 = 2;
 
 /// Bytes of an entry beside its payload.
 const ENTRY_OVERHEAD: usize = 8 + 4;
 
-/// The longest append-entries request without entries: version, vote, two log ids and the count.
-const HEARTBEAT_BYTES_MAX: usize = 1 + 17 + 17 + 17 + 4;
+/// The longest append-entries request without entries: version, vote, two log ids, what was
+/// acknowledged and the count.
+const HEARTBEAT_BYTES_MAX: usize = 1 + 17 + 17 + 17 + 8 + 4;
 
 /// Whether a message carries no entries, so that its peer answers at once and not after a sync.
 pub fn is_heartbeat(kind: Kind, body: &Bytes) -> bool {
     kind == Kind::AppendEntries && body.len() <= HEARTBEAT_BYTES_MAX
 }
 
-pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> Bytes {
+/// `promised`: the index after the last entry that the receiver has acknowledged.
+pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>, promised: u64) -> Bytes {
     let payloads: Vec<Bytes> = request
         .entries
         .iter()
@@ -39,10 +43,11 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> Bytes {
         .map(|bytes| ENTRY_OVERHEAD + bytes.len())
         .sum();
     let mut out = BytesMut::with_capacity(64 + entries_bytes);
-    out.put_u8(VERSION);
+    out.put_u8(APPEND_VERSION);
     put_vote(&mut out, &request.vote);
     put_log_id(&mut out, request.prev_log_id.as_ref());
     put_log_id(&mut out, request.leader_commit.as_ref());
+    out.put_u64(promised);
     put_count(&mut out, payloads.len());
     if let Some(first) = request.entries.first() {
         out.put_u64(first.index());
@@ -54,12 +59,15 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>) -> Bytes {
     out.freeze()
 }
 
-pub(crate) fn decode_append(bytes: Bytes) -> Result<AppendEntriesRequest<Types>, DecodeError> {
+pub(crate) fn decode_append(
+    bytes: Bytes,
+) -> Result<(AppendEntriesRequest<Types>, u64), DecodeError> {
     let mut reader = Reader::new("append-entries request", bytes);
-    reader.version(VERSION)?;
+    reader.version(APPEND_VERSION)?;
     let vote = read_vote(&mut reader)?;
     let prev_log_id = read_log_id(&mut reader)?;
     let leader_commit = read_log_id(&mut reader)?;
+    let promised = reader.u64()?;
     let count = reader.count(ENTRY_OVERHEAD)?;
     let mut entries = Vec::with_capacity(count);
     let first = if count > 0 { reader.u64()? } else { 0 };
@@ -73,12 +81,13 @@ pub(crate) fn decode_append(bytes: Bytes) -> Result<AppendEntriesRequest<Types>,
         entries.push(payload::decode_entry(term, index, reader.bytes()?)?);
     }
     reader.end()?;
-    Ok(AppendEntriesRequest {
+    let request = AppendEntriesRequest {
         vote,
         prev_log_id,
         entries,
         leader_commit,
-    })
+    };
+    Ok((request, promised))
 }
 
 pub(crate) fn encode_append_response(response: &AppendEntriesResponse<Types>) -> Bytes {

@@ -23,6 +23,7 @@ mod network;
 mod node;
 mod observe;
 mod payload;
+mod promises;
 mod proposer;
 mod receiver;
 mod runtime;

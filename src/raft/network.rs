@@ -3,6 +3,7 @@
 use crate::bytes_codec::DecodeError;
 use crate::machine::SnapshotData;
 use crate::message;
+use crate::promises::Promises;
 use crate::snapshot;
 use crate::transfers::Transfers;
 use crate::types::{Peer, Types, Vote};
@@ -31,6 +32,7 @@ pub(crate) struct Network<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
     transfers: Transfers,
+    promises: Promises,
     store: PhantomData<fn() -> S>,
 }
 
@@ -45,6 +47,7 @@ impl<S> Network<S> {
             transport,
             timeout,
             transfers,
+            promises: Promises::default(),
             store: PhantomData,
         }
     }
@@ -59,6 +62,7 @@ impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
             transport: self.transport.clone(),
             timeout: self.timeout,
             transfers: self.transfers.clone(),
+            promises: self.promises.clone(),
             to: target,
             store: PhantomData,
         }
@@ -70,6 +74,7 @@ pub(crate) struct Link<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
     transfers: Transfers,
+    promises: Promises,
     to: u64,
     store: PhantomData<fn() -> S>,
 }
@@ -106,17 +111,23 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         } else {
             self.timeout
         };
-        let body = message::encode_append(&request);
-        let decode = message::decode_append_response;
-        let answer = self.call(Kind::AppendEntries, body, timeout, decode).await;
-        let lost = answer.is_err() && !request.entries.is_empty();
-        if detcd_core::mutant!(StaleAck) && lost {
-            return Ok(AppendEntriesResponse::Success);
+        let promised = self.promises.next_of(self.to, &request.vote);
+        let body = message::encode_append(&request, promised);
+        let answer = self.call(
+            Kind::AppendEntries,
+            body,
+            timeout,
+            message::decode_append_response,
+        );
+        let response = answer.await?;
+        if !self.promises.note(self.to, &request, &response) {
+            let to = self.to;
+            let what = format!("member {to:x} denies entries that it has acknowledged");
+            warn!("{what}");
+            let error = TransportError::Refused(to, what);
+            return Err(RPCError::Unreachable(Unreachable::new(&error)));
         }
-        if detcd_core::mutant!(LateConflict) && lost {
-            return Ok(AppendEntriesResponse::Conflict);
-        }
-        answer
+        Ok(response)
     }
 
     async fn vote(

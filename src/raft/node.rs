@@ -203,14 +203,14 @@ impl<S: Store> RaftNode<S> {
             Duration::from_millis(options.election_ms),
             transfers,
         );
-        let raft = Raft::build(options.id.0, config, network, log, machine)
+        let raft = Raft::build(options.id.0, config, network, log.clone(), machine)
             .await
             .map_err(|fatal| StartError::Engine(fatal.to_string()))?;
         started.send_replace(true);
         let patience = Duration::from_millis(options.election_ms);
         let proposer = Proposer::start(raft.clone(), gated.clone(), patience);
-        let receiver = RaftReceiver::new(raft.clone(), store);
         let fatal = watch::Sender::new(None);
+        let receiver = RaftReceiver::new(raft.clone(), store, log, fatal.clone());
         Ok(RaftNode {
             id: options.id,
             raft,

@@ -1,7 +1,9 @@
 //! What other members' raft messages do here.
 
-use crate::machine::{MachineAdapter, SnapshotData};
+use crate::log::LogAdapter;
+use crate::machine::{MachineAdapter, Persisted, SnapshotData};
 use crate::message;
+use crate::promises;
 use crate::snapshot::{self, Chunk, Header, Totals};
 use crate::steps;
 use crate::types::{LogId, Types, Vote, log_id};
@@ -16,12 +18,15 @@ use openraft::raft::AppendEntriesResponse;
 use openraft::storage::Snapshot;
 use std::sync::Arc;
 use tokio::sync::{Mutex, watch};
-use tracing::info;
+use tracing::{error, info};
 
 /// Answers the raft kinds; the driver answers the others.
 pub struct RaftReceiver<S: Store> {
     raft: Raft<Types, MachineAdapter<S>>,
     store: Arc<S>,
+    log: LogAdapter<Persisted<S>>,
+    /// Set once this member must halt.
+    fatal: watch::Sender<Option<String>>,
     installing: Arc<Installing>,
 }
 
@@ -37,13 +42,20 @@ impl<S: Store> Clone for RaftReceiver<S> {
         RaftReceiver {
             raft: self.raft.clone(),
             store: self.store.clone(),
+            log: self.log.clone(),
+            fatal: self.fatal.clone(),
             installing: self.installing.clone(),
         }
     }
 }
 
 impl<S: Store> RaftReceiver<S> {
-    pub(crate) fn new(raft: Raft<Types, MachineAdapter<S>>, store: Arc<S>) -> RaftReceiver<S> {
+    pub(crate) fn new(
+        raft: Raft<Types, MachineAdapter<S>>,
+        store: Arc<S>,
+        log: LogAdapter<Persisted<S>>,
+        fatal: watch::Sender<Option<String>>,
+    ) -> RaftReceiver<S> {
         let installing = Installing {
             turn: Mutex::new(()),
             newest: watch::Sender::new(0),
@@ -51,6 +63,8 @@ impl<S: Store> RaftReceiver<S> {
         RaftReceiver {
             raft,
             store,
+            log,
+            fatal,
             installing: Arc::new(installing),
         }
     }
@@ -58,7 +72,8 @@ impl<S: Store> RaftReceiver<S> {
     async fn answer(self, kind: Kind, body: Bytes) -> Result<Bytes, String> {
         match kind {
             Kind::AppendEntries => {
-                let request = message::decode_append(body).map_err(text)?;
+                let (request, promised) = message::decode_append(body).map_err(text)?;
+                self.keep_promise(&request.vote, promised)?;
                 let last = request.entries.last().map(RaftEntry::log_id);
                 let last = last.or(request.prev_log_id);
                 let response = self.raft.append_entries(request).await.map_err(text)?;
@@ -101,6 +116,22 @@ impl<S: Store> RaftReceiver<S> {
             | Kind::Members
             | Kind::Hello => Err(format!("{kind:?} is not a call to raft")),
         }
+    }
+
+    /// Halts this member if its log lacks what it has acknowledged to this leader.
+    fn keep_promise(&self, vote: &Vote, promised: u64) -> Result<(), String> {
+        if let Some(reason) = &*self.fatal.borrow() {
+            return Err(reason.clone());
+        }
+        // In this order: a leader that came later saves its vote first, and then cuts the log.
+        let held = self.log.next_index();
+        if promised <= held || self.log.vote().is_some_and(|own| own > *vote) {
+            return Ok(());
+        }
+        let reason = promises::forgotten(held, promised);
+        error!("{reason}");
+        self.fatal.send_replace(Some(reason.clone()));
+        Err(reason)
     }
 
     async fn install(

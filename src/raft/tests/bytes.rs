@@ -101,11 +101,12 @@ fn golden_payloads() {
 #[test]
 fn golden_messages() {
     assert_eq!(
-        hex(&message::encode_append(&append())),
-        "01\
+        hex(&message::encode_append(&append(), 6)),
+        "02\
          0000000000000003000000000000000a01\
          0100000000000000020000000000000006\
          0100000000000000020000000000000005\
+         0000000000000006\
          000000020000000000000007\
          000000000000000300000001f0\
          00000000000000030000001401000000000000000a0000000000000009707574"
@@ -201,7 +202,7 @@ fn answers_round_trip() {
 fn entries_that_do_not_follow_their_predecessor_are_refused() {
     let mut request = append();
     request.prev_log_id = Some(log_id(2, 7));
-    let error = message::decode_append(message::encode_append(&request)).unwrap_err();
+    let error = message::decode_append(message::encode_append(&request, 6)).unwrap_err();
     assert!(error.to_string().contains("do not follow"), "{error}");
 }
 
@@ -288,13 +289,14 @@ proptest! {
             .collect();
         let request =
             AppendEntriesRequest::<Types> { vote, prev_log_id: prev, leader_commit: commit, entries };
-        let encoded = message::encode_append(&request);
+        let encoded = message::encode_append(&request, 6);
         // The first entries of a log are told apart by no length, but they are sent once.
         if prev.is_some() && commit.is_some() {
             let is_empty = request.entries.is_empty();
             prop_assert_eq!(is_heartbeat(Kind::AppendEntries, &encoded), is_empty);
         }
-        let decoded = message::decode_append(encoded).unwrap();
+        let (decoded, promised) = message::decode_append(encoded).unwrap();
+        prop_assert_eq!(promised, 6);
         prop_assert_eq!(decoded.vote, request.vote);
         prop_assert_eq!(decoded.prev_log_id, request.prev_log_id);
         prop_assert_eq!(decoded.leader_commit, request.leader_commit);
@@ -333,7 +335,7 @@ proptest! {
     /// count makes the decoder allocate what the bytes cannot hold.
     #[test]
     fn garbage_never_panics(at in any::<prop::sample::Index>(), byte in any::<u8>()) {
-        let whole = message::encode_append(&append());
+        let whole = message::encode_append(&append(), 6);
         let at = at.index(whole.len());
         prop_assert!(message::decode_append(whole.slice(..at)).is_err());
         let mut bent = whole.to_vec();
