@@ -1,9 +1,10 @@
 //! The cluster under test: real members on simulated machines, and those who operate it.
 
 use crate::client::{Client, Hosts};
+use crate::disk::medium::{DiskFault, DiskFaultId, Part};
 use crate::disk::{Latency, Loss, Platter};
 use crate::fault::members::Order;
-use crate::fault::{ClockChange, World};
+use crate::fault::{Backup, ClockChange, Trap, World};
 use crate::history::Journal;
 use crate::machine::{Failures, Machine, Parts, Place};
 use crate::net::link::{Links, Manners};
@@ -30,6 +31,8 @@ use tokio::sync::watch;
 
 /// Segments are small, so that a short run rolls, recycles and purges them.
 const SEGMENT_BYTES: u64 = 256 * 1024;
+/// So few that what members lag behind is read back from the files.
+const CACHE_BYTES: usize = 4 * 1024;
 /// Operators' machines, and addresses beyond the founders', are numbered from here.
 const OPERATORS: u32 = 5000;
 const ADDRESSES: u32 = 500;
@@ -135,13 +138,14 @@ impl Cluster {
         let vault = Vault::new(rng("store"), self.plan.disk.sync_ms.range());
         observer::add_vault(vault.clone());
         let sync_ms = self.plan.disk.sync_ms.range();
+        let platter = Platter::new(rng("disk"), Latency { sync_ms });
         let parts = Parts {
             index,
             options: options(&self.plan, rng("salt").next_u64()),
             net: self.net.clone(),
             directory: self.directory.clone(),
-            platter: Platter::new(rng("disk"), Latency { sync_ms }),
-            vault,
+            vault: vault.on(platter.medium()),
+            platter,
             failures: self.failures.clone(),
             place: Arc::new(watch::Sender::new(place)),
             hands: self.hands.clone(),
@@ -210,14 +214,14 @@ impl Cluster {
         Some(handle.status().raft.members)
     }
 
-    /// Ends all faults: links, clocks, and members that are down. Those that were removed are
+    /// Ends all faults: links, clocks, storage, and members that are down. Those that were removed are
     /// started, too, as by somebody who has not heard of it.
     pub fn heal(&mut self) {
         trace::event("fault.heal", format_args!(""));
         self.net.change_links(|links| links.heal());
         for member in 0..self.machines.len() {
             self.change_clock(member, ClockChange::Heal);
-            self.machines[member].boot();
+            self.machines[member].heal();
         }
     }
 
@@ -300,6 +304,7 @@ fn options(plan: &Plan, salt: u64) -> MemberOptions {
         watch_progress_interval: Millis(10_000),
         log: LogOptions {
             segment_bytes: SEGMENT_BYTES,
+            cache_bytes: CACHE_BYTES,
             ..LogOptions::new(salt)
         },
     }
@@ -338,6 +343,50 @@ impl World for Cluster {
 
     fn start(&mut self, member: usize) {
         self.machines[member].boot();
+    }
+
+    fn stop(&mut self, member: usize) -> bool {
+        self.machines[member].stop()
+    }
+
+    fn pause(&mut self, member: usize) -> bool {
+        self.machines[member].pause()
+    }
+
+    fn resume(&mut self, member: usize) {
+        self.machines[member].resume();
+    }
+
+    fn arm(&mut self, member: usize, trap: Trap) {
+        self.machines[member].arm(trap);
+    }
+
+    fn disarm(&mut self, member: usize) {
+        self.machines[member].disarm();
+    }
+
+    fn wipe(&mut self, member: usize) {
+        self.machines[member].wipe();
+    }
+
+    fn backup(&mut self, member: usize) -> Backup {
+        self.machines[member].backup()
+    }
+
+    fn restore(&mut self, member: usize, backup: &Backup) {
+        self.machines[member].restore(backup);
+    }
+
+    fn begin_defect(&mut self, member: usize, fault: DiskFault) -> DiskFaultId {
+        self.machines[member].begin_defect(fault)
+    }
+
+    fn end_defect(&mut self, member: usize, defect: DiskFaultId) {
+        self.machines[member].end_defect(defect);
+    }
+
+    fn rot(&mut self, member: usize, part: Part, bits: u64) -> u64 {
+        self.machines[member].rot(part, bits)
     }
 
     fn change_clock(&mut self, member: usize, change: ClockChange) {

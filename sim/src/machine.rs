@@ -1,7 +1,9 @@
 //! One machine of the cluster: its disk, its place in the cluster, and the process that runs on
 //! it, from start to crash.
 
+use crate::disk::medium::{Defect, DiskFault, DiskFaultId, Part};
 use crate::disk::{Loss, Platter};
+use crate::fault::{Backup, Trap};
 use crate::net::transport::{self, Directory, SimTransport};
 use crate::net::{Host, Net};
 use crate::observer;
@@ -21,7 +23,12 @@ use tokio::sync::watch;
 /// The pause before a member tries again to tell the cluster its name.
 const PUBLISH_PAUSE: Duration = Duration::from_millis(200);
 
-/// What members told when they stopped by themselves, which none should.
+/// The pause before a process that stopped by itself is started again, once its storage works.
+const REVIVE_PAUSE: Duration = Duration::from_millis(200);
+/// A process whose storage failed has stopped after this time.
+const STOP_MAX: Duration = Duration::from_secs(5);
+
+/// What members told when they stopped by themselves, which none should without an excuse.
 pub type Failures = Arc<Mutex<Vec<String>>>;
 
 /// Who a machine's member is.
@@ -68,12 +75,28 @@ struct State {
     /// Where the other members reach it.
     peer_url: String,
     up: bool,
+    paused: bool,
+    /// How many processes there were.
+    life: u64,
+    excuse: Excuse,
+    /// Asks the process to stop.
+    stop: watch::Sender<bool>,
     /// Gone for good, with its disk.
     lost: bool,
     /// Its member has said farewell.
     departed: bool,
     /// The process's handle, once it serves.
     serving: Option<Handle>,
+}
+
+/// Why a process may stop by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Excuse {
+    None,
+    /// Its storage fails now and then. It is started again once that is over.
+    Failing,
+    /// What it has stored is not what it wrote. It need not come back.
+    Ruined,
 }
 
 impl Machine {
@@ -83,6 +106,10 @@ impl Machine {
             host,
             peer_url,
             up: true,
+            paused: false,
+            life: 0,
+            excuse: Excuse::None,
+            stop: watch::Sender::new(false),
             lost: false,
             departed: false,
             serving: None,
@@ -106,7 +133,7 @@ impl Machine {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.inner.state.lock().expect("no holder panics")
+        lock(&self.inner.state)
     }
 
     pub fn handle(&self) -> Option<Handle> {
@@ -156,27 +183,20 @@ impl Machine {
         self.state().lost = true;
     }
 
+    /// Kills the process. False if there is none.
     pub fn crash(&self, loss: Loss) -> bool {
-        if !std::mem::replace(&mut self.state().up, false) {
+        if !self.state().up {
             return false;
         }
-        // All in one step: whatever the dead process's destructors try finds closed doors.
-        madsim::runtime::Handle::current().kill(self.inner.node);
-        bury(&self.inner.parts, &self.inner.state, loss);
+        // What stands still is dropped only when it is next looked at.
+        self.resume();
+        bury(&self.inner.parts, &self.inner.state, self.inner.node, loss);
         true
     }
 
     /// Starts a dead machine's process, unless the machine is lost.
     pub fn boot(&self) {
-        let mut state = self.state();
-        if state.up || state.lost {
-            return;
-        }
-        state.up = true;
-        state.departed = false;
-        drop(state);
-        trace::mark("member.restarted");
-        madsim::runtime::Handle::current().restart(self.inner.node);
+        boot(&self.inner.parts, &self.inner.state, self.inner.node);
     }
 
     /// Takes the process down as by a power cut, and up again at another address.
@@ -189,15 +209,175 @@ impl Machine {
             self.boot();
         }
     }
+
+    /// Asks the process to stop in good order. False if there is none that serves.
+    pub fn stop(&self) -> bool {
+        let state = self.state();
+        let asked = state.up && state.serving.is_some();
+        if asked {
+            state.stop.send_replace(true);
+        }
+        asked
+    }
+
+    /// Lets the process stand still. False if there is none.
+    pub fn pause(&self) -> bool {
+        let mut state = self.state();
+        if state.up && !state.paused {
+            madsim::runtime::Handle::current().pause(self.inner.node);
+            state.paused = true;
+            return true;
+        }
+        false
+    }
+
+    pub fn resume(&self) {
+        if std::mem::replace(&mut self.state().paused, false) {
+            madsim::runtime::Handle::current().resume(self.inner.node);
+        }
+    }
+
+    /// Kills the process when it comes to a point, and starts it again.
+    pub fn arm(&self, trap: Trap) {
+        let machine = self.clone();
+        let medium = self.inner.parts.platter.medium();
+        medium
+            .traps()
+            .arm(trap.point, trap.side, trap.skip, move || {
+                trace::mark("fault.crash-point");
+                machine.crash(trap.loss);
+                let hands = machine.inner.parts.hands.clone();
+                hands.spawn(async move {
+                    time::sleep(trap.down).await;
+                    machine.boot();
+                });
+            });
+    }
+
+    pub fn disarm(&self) {
+        self.inner.parts.platter.medium().traps().disarm();
+    }
+
+    /// Empties the dead machine's storage.
+    pub fn wipe(&self) {
+        self.excuse(Excuse::Ruined);
+        self.inner.parts.platter.wipe();
+        self.inner.parts.vault.wipe();
+    }
+
+    pub fn backup(&self) -> Backup {
+        Backup {
+            files: self.inner.parts.platter.backup(),
+            state: self.inner.parts.vault.tables(),
+        }
+    }
+
+    pub fn restore(&self, backup: &Backup) {
+        self.excuse(Excuse::Ruined);
+        self.inner.parts.platter.restore(&backup.files);
+        self.inner.parts.vault.restore(&backup.state);
+    }
+
+    pub fn begin_defect(&self, fault: DiskFault) -> DiskFaultId {
+        let excuse = match fault.defect {
+            Defect::Slow(_) | Defect::Stall | Defect::ShortReads(_) => Excuse::None,
+            Defect::Fails { .. } | Defect::Full => Excuse::Failing,
+            Defect::LostWrites(_) | Defect::StrayWrites(_) => Excuse::Ruined,
+        };
+        self.excuse(excuse);
+        if excuse == Excuse::Failing {
+            let machine = self.clone();
+            let hands = self.inner.parts.hands.clone();
+            hands.spawn(async move { machine.watch_it_stop().await });
+        }
+        self.inner.parts.platter.medium().begin(fault)
+    }
+
+    pub fn end_defect(&self, defect: DiskFaultId) {
+        self.inner.parts.platter.medium().end(defect);
+    }
+
+    pub fn rot(&self, part: Part, bits: u64) -> u64 {
+        let rotten = match part {
+            Part::State => u64::from(self.inner.parts.vault.rot()),
+            Part::Log | Part::Vote => self.inner.parts.platter.rot(part, bits),
+        };
+        if rotten > 0 {
+            self.excuse(Excuse::Ruined);
+        }
+        rotten
+    }
+
+    /// Ends whatever is wrong with the machine, but for what is lost.
+    pub fn heal(&self) {
+        self.inner.parts.platter.medium().heal();
+        self.resume();
+        self.boot();
+    }
+
+    /// Sees to it that a process whose storage failed does not go on.
+    async fn watch_it_stop(&self) {
+        let medium = self.inner.parts.platter.medium();
+        let life = self.state().life;
+        loop {
+            time::sleep(STOP_MAX / 10).await;
+            let state = self.state();
+            if state.life != life || !state.up {
+                return;
+            }
+            let late = medium.failed_at().map(|at| time::now() - at > STOP_MAX);
+            match late {
+                Some(true) if !state.paused => {
+                    drop(state);
+                    let why = format!("goes on {STOP_MAX:?} after its storage failed");
+                    return self.inner.parts.fail(&why);
+                }
+                None if !medium.is_failing() => return,
+                _ => {}
+            }
+        }
+    }
+
+    fn excuse(&self, excuse: Excuse) {
+        let mut state = self.state();
+        state.excuse = state.excuse.max(excuse);
+    }
 }
 
-/// What is left to do once a process is gone.
-fn bury(parts: &Parts, state: &Mutex<State>, loss: Loss) {
-    let host = state.lock().expect("no holder panics").host;
+fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
+    state.lock().expect("no holder panics")
+}
+
+fn boot(parts: &Parts, state: &Mutex<State>, node: NodeId) {
+    {
+        let mut state = lock(state);
+        if state.up || state.lost {
+            return;
+        }
+        state.up = true;
+        state.departed = false;
+        state.life += 1;
+        state.stop.send_replace(false);
+        if state.excuse == Excuse::Failing && !parts.platter.medium().is_failing() {
+            state.excuse = Excuse::None;
+        }
+    }
+    trace::mark("member.restarted");
+    madsim::runtime::Handle::current().restart(node);
+}
+
+/// Ends a process, all in one step: whatever its destructors try finds closed doors.
+fn bury(parts: &Parts, state: &Mutex<State>, node: NodeId, loss: Loss) {
+    let host = {
+        let mut state = lock(state);
+        state.up = false;
+        state.host
+    };
+    madsim::runtime::Handle::current().kill(node);
     parts.net.process_died(host);
     parts.platter.crash(loss);
     parts.vault.crash(loss);
-    state.lock().expect("no holder panics").serving = None;
+    lock(state).serving = None;
     observer::died(parts.index);
 }
 
@@ -221,8 +401,8 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     };
     let member = match Member::start(options, disk, store, Arc::new(transport)).await {
         Ok(member) => member,
-        Err(StartError::Removed) => return depart(parts, state, "member.refused").await,
-        Err(error) => return parts.fail(format!("cannot start: {error}")),
+        Err(StartError::Removed) => return depart(&parts, &state, "member.refused"),
+        Err(error) => return give_up(&parts, &state, &format!("cannot start: {error}")),
     };
     let handle = member.handle();
     let (net, directory) = (parts.net.clone(), parts.directory.clone());
@@ -230,25 +410,41 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     detcd_rt::spawn(peers);
     detcd_rt::spawn(server::serve(parts.net.clone(), host, handle.clone()));
     detcd_rt::spawn(publish(handle.clone(), parts.index));
-    state.lock().expect("no holder panics").serving = Some(handle.clone());
+    let mut asked = {
+        let mut state = lock(&state);
+        state.serving = Some(handle.clone());
+        state.stop.subscribe()
+    };
     trace::event("member.serves", format_args!(""));
     let (mut fatal, mut farewell) = (handle.fatal(), handle.farewell());
     let end = tokio::select! {
         biased;
         farewell = farewell.wait_for(Option::is_some) => {
-            Ok(farewell.ok().and_then(|farewell| *farewell))
+            End::Farewell(farewell.ok().and_then(|farewell| *farewell))
         }
-        fatal = fatal.wait_for(Option::is_some) => Err(match fatal {
+        _ = asked.wait_for(|asked| *asked) => End::Asked,
+        fatal = fatal.wait_for(Option::is_some) => End::Failed(match fatal {
             Ok(reason) => reason.clone().unwrap_or_default(),
             Err(_) => "its loop ended".to_owned(),
         }),
     };
     match end {
-        Ok(Some(Farewell::Forgetful)) => depart(parts, state, "member.forgetful").await,
-        Ok(_) => depart(parts, state, "member.departed").await,
-        Err(reason) => parts.fail(format!("halted: {reason}")),
+        End::Farewell(Some(Farewell::Forgetful)) => {
+            // Its disk was taken from it; without that, nothing here ever forgets.
+            lock(&state).lost = true;
+            depart(&parts, &state, "member.forgetful");
+        }
+        End::Farewell(_) => depart(&parts, &state, "member.departed"),
+        End::Failed(reason) => give_up(&parts, &state, &format!("halted: {reason}")),
+        End::Asked => match member.stop().await {
+            Ok(()) => {
+                trace::mark("member.stopped");
+                exit(&parts, &state);
+            }
+            Err(fault) => give_up(&parts, &state, &format!("cannot stop: {fault}")),
+        },
     }
-    // The process would exit; here it stays until the run has told of it.
+    // A process that failed would exit; here it stays until the run has told of it.
     future::pending::<()>().await;
 }
 
@@ -266,22 +462,57 @@ async fn publish(handle: Handle, index: usize) {
     }
 }
 
-/// Ends a process that has said farewell. A process cannot end itself here: someone else does it.
-async fn depart(parts: Parts, state: Arc<Mutex<State>>, mark: &'static str) {
+/// How a process comes to its end by itself.
+enum End {
+    Farewell(Option<Farewell>),
+    Asked,
+    Failed(String),
+}
+
+/// Ends a process that has said farewell.
+fn depart(parts: &Parts, state: &Mutex<State>, mark: &'static str) {
     trace::mark(mark);
-    let own = madsim::plugin::node();
-    let hands = parts.hands.clone();
-    hands.spawn(async move {
-        madsim::runtime::Handle::current().kill(own);
-        bury(&parts, &state, Loss::KeepAll);
-        let mut state = state.lock().expect("no holder panics");
-        state.departed = true;
-        state.up = false;
-    });
+    lock(state).departed = true;
+    exit(parts, state);
+}
+
+/// The process has stopped by itself.
+fn give_up(parts: &Parts, state: &Arc<Mutex<State>>, why: &str) {
+    let excuse = lock(state).excuse;
+    let failed = parts.platter.medium().failed_at().is_some();
+    match excuse {
+        Excuse::Ruined => {
+            trace::event("member.gave-up", format_args!("{why}"));
+            lock(state).lost = true;
+            exit(parts, state);
+        }
+        Excuse::Failing if failed => {
+            trace::event("member.gave-up", format_args!("{why}"));
+            exit(parts, state);
+            let (life, node) = (lock(state).life, madsim::plugin::node());
+            let (parts, state) = (parts.clone(), state.clone());
+            let hands = parts.hands.clone();
+            hands.spawn(async move {
+                while parts.platter.medium().is_failing() {
+                    time::sleep(REVIVE_PAUSE).await;
+                }
+                time::sleep(REVIVE_PAUSE).await;
+                if lock(&state).life == life {
+                    boot(&parts, &state, node);
+                }
+            });
+        }
+        Excuse::Failing | Excuse::None => parts.fail(why),
+    }
+}
+
+/// The process ends; the machine does not.
+fn exit(parts: &Parts, state: &Mutex<State>) {
+    bury(parts, state, madsim::plugin::node(), Loss::KeepAll);
 }
 
 impl Parts {
-    fn fail(&self, why: String) {
+    fn fail(&self, why: &str) {
         trace::event("member.failed", format_args!("{why}"));
         let why = format!("member {} {why}", self.index + 1);
         self.failures

@@ -4,121 +4,30 @@
 //! The tables are persistent maps, so a snapshot is a clone, and every state since the last
 //! persist is kept: a crash goes back to one of them.
 
+mod tables;
+
+pub use tables::Tables;
+
 use crate::disk::Loss;
-use crate::profile::{self, Part};
+use crate::disk::medium::{Medium, Operation, Part};
+use crate::disk::trap::{Point, Side};
 use crate::rng::Rng;
 use crate::time;
 use crate::trace;
 use bytes::Bytes;
 use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View, Write};
 use detcd_storage::store::{Size, Stage, Store};
-use imbl::OrdMap;
 use std::collections::VecDeque;
-use std::ops::{Bound, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
-
-/// All tables at one moment.
-#[derive(Clone, Default)]
-pub struct Tables {
-    tables: [OrdMap<Bytes, Bytes>; Table::ALL.len()],
-    bytes: u64,
-    /// The sum of the hashes of the rows that every member must have alike at equal applied
-    /// indices. Compaction works at its own pace on each member, and `Meta` holds a member's own
-    /// rows: those tables are left out.
-    replicated_hash: u64,
-    /// How often the whole state was replaced before.
-    generation: u64,
-}
-
-fn slot(table: Table) -> usize {
-    Table::ALL
-        .iter()
-        .position(|other| *other == table)
-        .expect("every table is in ALL")
-}
-
-fn is_replicated(table: Table) -> bool {
-    match table {
-        Table::Current | Table::Lease | Table::LeaseKeys | Table::Member | Table::Alarm => true,
-        Table::Meta | Table::Events | Table::Versions => false,
-    }
-}
-
-fn row_hash(table: Table, key: &[u8], value: &[u8]) -> u64 {
-    let hash = trace::mix_bytes(trace::mix(0, table as u64), key);
-    trace::mix_bytes(hash, value)
-}
-
-impl Tables {
-    pub fn replicated_hash(&self) -> u64 {
-        self.replicated_hash
-    }
-
-    fn apply(&mut self, write: Write) {
-        let Write { table, key, value } = write;
-        let rows = &mut self.tables[slot(table)];
-        let size = |value: &Bytes| (key.len() + value.len()) as u64;
-        if let Some(old) = rows.get(&key) {
-            self.bytes -= size(old);
-            if is_replicated(table) {
-                let hash = row_hash(table, &key, old);
-                self.replicated_hash = self.replicated_hash.wrapping_sub(hash);
-            }
-        }
-        match value {
-            Some(value) => {
-                self.bytes += size(&value);
-                if is_replicated(table) {
-                    let hash = row_hash(table, &key, &value);
-                    self.replicated_hash = self.replicated_hash.wrapping_add(hash);
-                }
-                rows.insert(key, value);
-            }
-            None => drop(rows.remove(&key)),
-        }
-    }
-
-    fn apply_all(&mut self, batch: Batch) {
-        let _part = profile::enter(Part::Storage);
-        batch.writes.into_iter().for_each(|write| self.apply(write));
-    }
-}
-
-impl View for Tables {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        Ok(self.tables[slot(table)].get(key).cloned())
-    }
-
-    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
-        if is_inverted(bounds) {
-            return Box::new(std::iter::empty());
-        }
-        let rows = self.tables[slot(table)].range::<_, [u8]>(bounds);
-        let owned = |(key, value): (&Bytes, &Bytes)| Ok((key.clone(), value.clone()));
-        match direction {
-            Direction::Forward => Box::new(rows.map(owned)),
-            Direction::Reverse => Box::new(rows.rev().map(owned)),
-        }
-    }
-}
-
-/// Bounds between which there can be no key. Maps panic on some of them.
-fn is_inverted((start, end): KeyBounds<'_>) -> bool {
-    match (start, end) {
-        (Bound::Unbounded, _) | (_, Bound::Unbounded) => false,
-        (Bound::Included(start), Bound::Included(end)) => start > end,
-        (
-            Bound::Included(start) | Bound::Excluded(start),
-            Bound::Included(end) | Bound::Excluded(end),
-        ) => start >= end,
-    }
-}
+use tables::{OwnedScan, slot};
 
 /// The durable side of a simulated store; survives the processes of its machine.
 #[derive(Clone)]
 pub struct Vault {
     state: Arc<Mutex<State>>,
+    medium: Medium,
 }
 
 struct State {
@@ -136,6 +45,7 @@ struct State {
 impl Vault {
     pub fn new(rng: Rng, persist_ms: RangeInclusive<u64>) -> Vault {
         Vault {
+            medium: Medium::new(rng.fork("medium")),
             state: Arc::new(Mutex::new(State {
                 life: 0,
                 current: Tables::default(),
@@ -145,6 +55,38 @@ impl Vault {
                 rng,
             })),
         }
+    }
+
+    /// This vault, on the medium of its machine's disk.
+    pub fn on(self, medium: &Medium) -> Vault {
+        let medium = medium.clone();
+        Vault { medium, ..self }
+    }
+
+    /// The dead machine's store is empty from now on.
+    pub fn wipe(&self) {
+        self.restore(&Tables::default());
+    }
+
+    /// The dead machine's store goes back to what it was once.
+    pub fn restore(&self, tables: &Tables) {
+        let mut state = self.lock();
+        state.life += 1;
+        state.retired += state.earlier.len() as u64;
+        state.earlier.clear();
+        state.current = tables.clone();
+    }
+
+    /// Some row can be read no more. False if there is none.
+    pub fn rot(&self) -> bool {
+        let mut rng = self.medium.draws();
+        let mut state = self.lock();
+        let rotten = state.current.rot(&mut rng);
+        let row = state.current.rotten.clone();
+        for tables in &mut state.earlier {
+            tables.rotten = row.clone();
+        }
+        rotten
     }
 
     /// The store as the machine's next process sees it.
@@ -218,31 +160,47 @@ impl SimStore {
         time::sleep(duration).await;
         Ok(())
     }
-}
 
-impl View for SimStore {
-    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        self.state()?.current.get(table, key)
+    async fn check(&self, operation: Operation) -> Result<(), Fault> {
+        self.vault.medium.wait(Part::State).await;
+        let checked = self.vault.medium.check(Part::State, operation);
+        checked.map_err(|error| Fault(error.to_string()))
     }
 
-    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
-        let rows = match self.state() {
-            Ok(state) => state.current.tables[slot(table)].clone(),
-            Err(fault) => return Box::new(std::iter::once(Err(fault))),
+    /// The points that a batch is.
+    fn points(batch: &Batch) -> impl Iterator<Item = Point> + use<> {
+        let has = |wanted: &[u8]| {
+            let mut writes = batch.writes.iter();
+            writes.any(|write| write.table == Table::Meta && write.key == wanted)
         };
-        Box::new(OwnedScan::new(rows, bounds, direction))
-    }
-}
-
-impl Store for SimStore {
-    type Snapshot = Tables;
-    type Stage = SimStage;
-
-    fn snapshot(&self) -> Result<Tables, Fault> {
-        Ok(self.state()?.current.clone())
+        let apply = has(b"raft/applied").then_some(Point::Apply);
+        let membership = has(b"raft/membership").then_some(Point::Membership);
+        apply.into_iter().chain(membership)
     }
 
-    async fn write(&self, batch: Batch) -> Result<(), Fault> {
+    async fn pass(&self, side: Side, points: impl Iterator<Item = Point>) {
+        for point in points {
+            self.vault.medium.traps().pass(point, side).await;
+        }
+    }
+
+    fn replace(&self, tables: Tables) -> Result<(), Fault> {
+        let mut state = self.state()?;
+        state.retired += state.earlier.len() as u64;
+        state.earlier.clear();
+        let generation = state.current.generation + 1;
+        state.current = Tables {
+            generation,
+            ..tables
+        };
+        trace::event(
+            "store.replaced",
+            format_args!("{:x}", state.current.replicated_hash()),
+        );
+        Ok(())
+    }
+
+    fn write_now(&self, batch: Batch) -> Result<(), Fault> {
         let mut state = self.state()?;
         let mut hash = 0;
         for Write { table, key, value } in &batch.writes {
@@ -259,27 +217,75 @@ impl Store for SimStore {
         state.current.apply_all(batch);
         Ok(())
     }
+}
+
+impl View for SimStore {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        self.state()?.current.get(table, key)
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        let (rows, rotten) = match self.state() {
+            Ok(state) => {
+                let rotten = state.current.rotten.clone();
+                let rotten = rotten.filter(|(its, _)| *its == table);
+                (state.current.tables[slot(table)].clone(), rotten)
+            }
+            Err(fault) => return Box::new(std::iter::once(Err(fault))),
+        };
+        let scan = OwnedScan::new(rows, bounds, direction);
+        Box::new(scan.map(move |row| match (row, &rotten) {
+            (Ok((key, _)), Some((table, bad))) if key == *bad => Err(tables::rotten(*table)),
+            (row, _) => row,
+        }))
+    }
+}
+
+impl Store for SimStore {
+    type Snapshot = Tables;
+    type Stage = SimStage;
+
+    fn snapshot(&self) -> Result<Tables, Fault> {
+        Ok(self.state()?.current.clone())
+    }
+
+    async fn write(&self, batch: Batch) -> Result<(), Fault> {
+        let points: Vec<Point> = SimStore::points(&batch).collect();
+        self.pass(Side::Before, points.iter().copied()).await;
+        // A journal grows with every batch.
+        self.check(Operation::Grow).await?;
+        self.write_now(batch)?;
+        self.pass(Side::After, points.into_iter()).await;
+        Ok(())
+    }
 
     async fn write_unless_replaced(&self, basis: &Tables, batch: Batch) -> Result<bool, Fault> {
+        self.check(Operation::Grow).await?;
         if self.state()?.current.generation != basis.generation {
             return Ok(false);
         }
-        self.write(batch).await?;
+        self.write_now(batch)?;
         Ok(true)
     }
 
     async fn persist(&self) -> Result<(), Fault> {
         // Only what was written before the persist began is durable when it ends.
+        let points = || std::iter::once(Point::Persist);
+        self.pass(Side::Before, points()).await;
         let mark = {
             let state = self.state()?;
             state.retired + state.earlier.len() as u64
         };
         self.persist_time().await?;
-        let mut state = self.state()?;
-        let count = mark.saturating_sub(state.retired) as usize;
-        state.earlier.drain(..count);
-        state.retired += count as u64;
-        trace::event("store.persist", format_args!("{count}"));
+        self.check(Operation::Sync).await?;
+        {
+            let mut state = self.state()?;
+            let count = mark.saturating_sub(state.retired) as usize;
+            state.earlier.drain(..count);
+            state.retired += count as u64;
+            trace::event("store.persist", format_args!("{count}"));
+        }
+        self.pass(Side::After, points()).await;
         Ok(())
     }
 
@@ -317,80 +323,28 @@ pub struct SimStage {
 impl Stage for SimStage {
     async fn write(&mut self, batch: Batch) -> Result<(), Fault> {
         drop(self.store.state()?);
+        self.store.check(Operation::Grow).await?;
         self.tables.apply_all(batch);
         Ok(())
     }
 
     async fn commit(self) -> Result<(), Fault> {
+        let points = || std::iter::once(Point::SnapshotInstall);
+        self.store.pass(Side::Before, points()).await;
         self.store.persist_time().await?;
-        let mut state = self.store.state()?;
-        state.retired += state.earlier.len() as u64;
-        state.earlier.clear();
-        let generation = state.current.generation + 1;
-        state.current = Tables {
-            generation,
-            ..self.tables
-        };
-        trace::event(
-            "store.replaced",
-            format_args!("{:x}", state.current.replicated_hash),
-        );
+        self.store.check(Operation::Sync).await?;
+        self.store.check(Operation::Install).await?;
+        self.store.replace(self.tables)?;
+        self.store.pass(Side::After, points()).await;
         Ok(())
     }
-}
-
-/// A scan that owns its (persistent) table.
-struct OwnedScan {
-    rows: OrdMap<Bytes, Bytes>,
-    start: Bound<Bytes>,
-    end: Bound<Bytes>,
-    direction: Direction,
-}
-
-impl OwnedScan {
-    fn new(rows: OrdMap<Bytes, Bytes>, bounds: KeyBounds<'_>, direction: Direction) -> OwnedScan {
-        let owned = |bound: Bound<&[u8]>| bound.map(Bytes::copy_from_slice);
-        let (start, end) = bounds;
-        OwnedScan {
-            rows,
-            start: owned(start),
-            end: owned(end),
-            direction,
-        }
-    }
-}
-
-impl Iterator for OwnedScan {
-    type Item = Result<(Bytes, Bytes), Fault>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        let bounds = (as_slice(&self.start), as_slice(&self.end));
-        if is_inverted(bounds) {
-            return None;
-        }
-        let mut range = self.rows.range::<_, [u8]>(bounds);
-        let (key, value) = match self.direction {
-            Direction::Forward => range.next(),
-            Direction::Reverse => range.next_back(),
-        }?;
-        let row = (key.clone(), value.clone());
-        drop(range);
-        match self.direction {
-            Direction::Forward => self.start = Bound::Excluded(row.0.clone()),
-            Direction::Reverse => self.end = Bound::Excluded(row.0.clone()),
-        }
-        Some(Ok(row))
-    }
-}
-
-fn as_slice(bound: &Bound<Bytes>) -> Bound<&[u8]> {
-    bound.as_ref().map(|bytes| &bytes[..])
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use futures::executor::block_on;
+    use std::ops::Bound;
 
     fn vault() -> Vault {
         Vault::new(Rng::of(1, "store"), 0..=0)

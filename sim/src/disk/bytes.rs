@@ -1,5 +1,6 @@
 //! The content of a simulated file: sparse pages, so that preallocating costs nothing.
 
+use crate::rng::Rng;
 use bytes::{Bytes, BytesMut};
 use std::collections::BTreeMap;
 
@@ -47,6 +48,19 @@ impl SparseBytes {
             at += (stop - start) as u64;
         }
         self.len = self.len.max(end);
+    }
+
+    /// The offset of some byte that is not zero, each page as likely as the others.
+    pub fn draw_written(&self, rng: &mut Rng) -> Option<u64> {
+        let pages = self.pages.iter();
+        let written = pages.filter(|(_, bytes)| bytes.iter().any(|byte| *byte != 0));
+        let written: Vec<_> = written.collect();
+        if written.is_empty() {
+            return None;
+        }
+        let (page, bytes) = written[rng.index(written.len())];
+        let places: Vec<u64> = (0..PAGE).filter(|at| bytes[*at as usize] != 0).collect();
+        Some(page * PAGE + rng.pick(&places))
     }
 
     /// Cuts, or extends with zeros.

@@ -35,7 +35,7 @@ impl Change {
 }
 
 /// How much of what was unsynced is on the platter after a crash.
-pub enum Part {
+pub enum Kept {
     All,
     /// The first `changes`, and of the write after them the first `bytes`.
     First {
@@ -45,6 +45,53 @@ pub enum Part {
 }
 
 impl Inode {
+    /// A file that holds this, all of it durable.
+    pub fn of(content: SparseBytes) -> Inode {
+        Inode {
+            current: content.clone(),
+            durable: content,
+            unsynced: VecDeque::new(),
+            synced: 0,
+        }
+    }
+
+    /// What is read now.
+    pub fn content(&self) -> SparseBytes {
+        self.current.clone()
+    }
+
+    /// Flips one bit of what is written, in every copy of it that there is. False if nothing is.
+    pub fn flip_bit(&mut self, rng: &mut Rng) -> bool {
+        let Some(offset) = self.current.draw_written(rng) else {
+            return false;
+        };
+        let mask = 1 << rng.range(0..=7);
+        for bytes in [&mut self.current, &mut self.durable] {
+            let byte = bytes.read_at(offset, 1);
+            if let [byte] = byte[..] {
+                bytes.write_at(offset, &[byte ^ mask]);
+            }
+        }
+        for change in &mut self.unsynced {
+            if let Change::Write { offset: at, data } = change
+                && (*at..*at + data.len() as u64).contains(&offset)
+            {
+                let mut bytes = data.to_vec();
+                bytes[(offset - *at) as usize] ^= mask;
+                *data = bytes.into();
+            }
+        }
+        true
+    }
+
+    /// What a failed sync does: the changes before the mark will never be written, and no later
+    /// sync tells.
+    pub fn give_up(&mut self, mark: u64) {
+        let count = mark.saturating_sub(self.synced) as usize;
+        self.unsynced.drain(..count);
+        self.synced += count as u64;
+    }
+
     pub fn len(&self) -> u64 {
         self.current.len()
     }
@@ -90,7 +137,7 @@ impl Inode {
 
     /// Draws how far a torn crash got. Sectors are whole, except that every eighth tear falls
     /// within one.
-    pub fn draw_part(&self, rng: &mut Rng) -> Part {
+    pub fn draw_part(&self, rng: &mut Rng) -> Kept {
         let changes = rng.range(0..=self.unsynced.len() as u64) as usize;
         let bytes = match self.unsynced.get(changes) {
             Some(Change::Write { data, .. }) => {
@@ -103,14 +150,14 @@ impl Inode {
             }
             Some(Change::Resize(_)) | None => 0,
         };
-        Part::First { changes, bytes }
+        Kept::First { changes, bytes }
     }
 
     /// Loses what is not within `part`; gives how many changes were lost whole and in part.
-    pub fn crash(&mut self, part: Part) -> (usize, usize) {
+    pub fn crash(&mut self, part: Kept) -> (usize, usize) {
         let (kept, bytes) = match part {
-            Part::All => (self.unsynced.len(), 0),
-            Part::First { changes, bytes } => (changes, bytes),
+            Kept::All => (self.unsynced.len(), 0),
+            Kept::First { changes, bytes } => (changes, bytes),
         };
         let mut lost = self.unsynced.split_off(kept);
         self.sync_through(self.unsynced());

@@ -6,20 +6,28 @@
 
 mod bytes;
 mod inode;
+pub mod medium;
 #[cfg(test)]
 mod tests;
+pub mod trap;
 
+use self::bytes::SparseBytes;
 use crate::rng::Rng;
 use crate::time;
 use crate::trace;
 use ::bytes::Bytes;
 use detcd_storage::disk::{Disk, DiskFile};
-use inode::{Inode, Part};
+use inode::{Inode, Kept};
+use medium::{Astray, Medium, Operation, Part};
 use std::collections::BTreeMap;
 use std::io::{self, Error, ErrorKind};
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+use trap::{Point, Side};
+
+/// Stray writes land on other pages.
+const PAGE: u64 = 4096;
 
 /// What a crash does to bytes that were written and not synced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,6 +63,7 @@ impl Latency {
 #[derive(Clone)]
 pub struct Platter {
     state: Arc<Mutex<State>>,
+    medium: Medium,
 }
 
 struct State {
@@ -105,6 +114,7 @@ pub struct Lost {
 impl Platter {
     pub fn new(rng: Rng, latency: Latency) -> Platter {
         Platter {
+            medium: Medium::new(rng.fork("medium")),
             state: Arc::new(Mutex::new(State {
                 life: 0,
                 names: BTreeMap::new(),
@@ -118,8 +128,14 @@ impl Platter {
         }
     }
 
+    /// What is wrong with the storage; the machine's store lies on the same medium.
+    pub fn medium(&self) -> &Medium {
+        &self.medium
+    }
+
     /// The disk as the machine's next process sees it.
     pub fn mount(&self) -> SimDisk {
+        self.medium.restart();
         let mut state = self.lock();
         state.life += 1;
         SimDisk {
@@ -154,9 +170,76 @@ impl Platter {
         inode.map_or((0, 0), |inode| (inode.synced(), inode.unsynced()))
     }
 
+    /// The dead machine's disk is replaced by an empty one.
+    pub fn wipe(&self) {
+        let mut state = self.lock();
+        state.life += 1;
+        state.names.clear();
+        state.durable_names.clear();
+        state.unsynced_names.clear();
+        state.inodes.clear();
+    }
+
+    /// A copy of all files, as they are read now.
+    pub fn backup(&self) -> Backup {
+        let state = self.lock();
+        let files = state.names.iter();
+        let files = files.map(|(name, inode)| (name.clone(), state.inodes[inode].content()));
+        Backup(files.collect())
+    }
+
+    /// The dead machine's files are replaced by those of a copy.
+    pub fn restore(&self, backup: &Backup) {
+        self.wipe();
+        let mut state = self.lock();
+        for (name, content) in &backup.0 {
+            let inode = state.inode_next;
+            state.inode_next += 1;
+            state.inodes.insert(inode, Inode::of(content.clone()));
+            state.names.insert(name.clone(), inode);
+        }
+        state.durable_names = state.names.clone();
+    }
+
+    /// Flips so many bits of what the part's files hold, on the platter and in every cache. Gives
+    /// how many: there may be nothing yet.
+    pub fn rot(&self, part: Part, bits: u64) -> u64 {
+        let mut state = self.lock();
+        let State { names, inodes, .. } = &mut *state;
+        let files = names.iter().filter(|(name, _)| part_of(name) == part);
+        // What is spare is not read before it is written again.
+        let files = files.filter(|(name, _)| !name.starts_with("spare"));
+        let files: Vec<u64> = files.map(|(_, inode)| *inode).collect();
+        let mut rng = self.medium.draws();
+        let mut flipped = 0;
+        for _ in 0..bits {
+            if let Some(file) = files.get(rng.index(files.len().max(1))) {
+                let inode = inodes.get_mut(file).expect("a name leads to an inode");
+                flipped += u64::from(inode.flip_bit(&mut rng));
+            }
+        }
+        flipped
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the platter panics")
     }
+}
+
+/// All files of a disk at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct Backup(BTreeMap<String, SparseBytes>);
+
+/// What a file is about. The log's note of what was synced belongs to the log.
+fn part_of(name: &str) -> Part {
+    match name.starts_with("vote") {
+        true => Part::Vote,
+        false => Part::Log,
+    }
+}
+
+fn is_note(name: &str) -> bool {
+    name == "synced"
 }
 
 impl State {
@@ -175,8 +258,8 @@ impl State {
         self.names = self.durable_names.clone();
         for inode in self.inodes.values_mut() {
             let part = match loss {
-                Loss::KeepAll => Part::All,
-                Loss::LoseUnsynced => Part::First {
+                Loss::KeepAll => Kept::All,
+                Loss::LoseUnsynced => Kept::First {
                     changes: 0,
                     bytes: 0,
                 },
@@ -234,6 +317,11 @@ impl Disk for SimDisk {
     type File = SimFile;
 
     async fn open(&self, name: &str, create: bool) -> io::Result<SimFile> {
+        let part = part_of(name);
+        self.platter.medium.wait(part).await;
+        if create && !self.state()?.names.contains_key(name) {
+            self.platter.medium.check(part, Operation::Grow)?;
+        }
         let mut state = self.state()?;
         let inode = match state.names.get(name) {
             Some(inode) => *inode,
@@ -253,6 +341,8 @@ impl Disk for SimDisk {
         Ok(SimFile {
             disk: self.clone(),
             inode,
+            part,
+            is_note: is_note(name),
         })
     }
 
@@ -287,7 +377,9 @@ impl Disk for SimDisk {
     async fn sync_dir(&self) -> io::Result<()> {
         // Only what was done before the sync began is durable when it ends.
         let covered = self.state()?.unsynced_names.len();
+        self.platter.medium.wait(Part::Log).await;
         time::sleep(self.sync_time()?).await;
+        self.platter.medium.check(Part::Log, Operation::Sync)?;
         let mut state = self.state()?;
         let changes: Vec<NameChange> = state.unsynced_names.drain(..covered).collect();
         changes
@@ -302,6 +394,20 @@ impl Disk for SimDisk {
 pub struct SimFile {
     disk: SimDisk,
     inode: u64,
+    part: Part,
+    is_note: bool,
+}
+
+impl SimFile {
+    fn medium(&self) -> &Medium {
+        &self.disk.platter.medium
+    }
+
+    async fn pass(&self, side: Side, point: Point) {
+        if !self.is_note {
+            self.medium().traps().pass(point, side).await;
+        }
+    }
 }
 
 impl DiskFile for SimFile {
@@ -310,26 +416,74 @@ impl DiskFile for SimFile {
     }
 
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        Ok(self.disk.state()?.inode(self.inode).read_at(offset, len))
+        self.medium().wait(self.part).await;
+        self.medium().check(self.part, Operation::Read)?;
+        let bytes = self.disk.state()?.inode(self.inode).read_at(offset, len);
+        let given = self.medium().shorten(self.part, bytes.len());
+        Ok(bytes.slice(..given))
     }
 
     async fn write_at(&self, offset: u64, data: Bytes) -> io::Result<()> {
-        let mut state = self.disk.state()?;
+        let point = match self.part {
+            Part::Vote => Point::VoteSave,
+            Part::Log | Part::State => Point::Append,
+        };
+        self.pass(Side::Before, point).await;
+        self.medium().wait(self.part).await;
+        let end = offset + data.len() as u64;
+        let grows = self.disk.state()?.inode(self.inode).len() < end;
+        let operation = match grows {
+            true => Operation::Grow,
+            false => Operation::Write,
+        };
+        self.medium().check(self.part, operation)?;
+        let astray = self.medium().mislead(self.part);
         let hash = trace::hash(&data);
         trace::event(
             "disk.write",
             format_args!("f{} {offset}+{} {hash:x}", self.inode, data.len()),
         );
-        state.inode(self.inode).write_at(offset, data);
+        {
+            let mut state = self.disk.state()?;
+            let inode = state.inode(self.inode);
+            match astray {
+                None => inode.write_at(offset, data),
+                Some(_) if inode.len() < end => inode.resize(end),
+                Some(Astray::Nowhere) => {}
+                Some(Astray::Elsewhere(draw)) => {
+                    let pages = (inode.len() - data.len() as u64) / PAGE + 1;
+                    inode.write_at(draw % pages * PAGE, data);
+                }
+            }
+        }
+        if self.part != Part::Vote {
+            self.pass(Side::After, point).await;
+        }
         Ok(())
     }
 
     async fn sync_data(&self) -> io::Result<()> {
+        if self.part == Part::Log {
+            self.pass(Side::Before, Point::Sync).await;
+        }
         let covered = self.disk.state()?.inode(self.inode).unsynced();
+        self.medium().wait(self.part).await;
         time::sleep(self.disk.sync_time()?).await;
-        let mut state = self.disk.state()?;
-        let written = state.inode(self.inode).sync_through(covered);
-        trace::event("disk.sync", format_args!("f{} {written}", self.inode));
+        if let Err(error) = self.medium().check(self.part, Operation::Sync) {
+            // As Linux does: what could not be written counts as written from now on.
+            self.disk.state()?.inode(self.inode).give_up(covered);
+            return Err(error);
+        }
+        {
+            let mut state = self.disk.state()?;
+            let written = state.inode(self.inode).sync_through(covered);
+            trace::event("disk.sync", format_args!("f{} {written}", self.inode));
+        }
+        let point = match self.part {
+            Part::Vote => Point::VoteSave,
+            Part::Log | Part::State => Point::Sync,
+        };
+        self.pass(Side::After, point).await;
         Ok(())
     }
 
@@ -341,6 +495,10 @@ impl DiskFile for SimFile {
     }
 
     async fn allocate(&self, len: u64) -> io::Result<()> {
+        self.medium().wait(self.part).await;
+        if self.disk.state()?.inode(self.inode).len() < len {
+            self.medium().check(self.part, Operation::Grow)?;
+        }
         let mut state = self.disk.state()?;
         let inode = state.inode(self.inode);
         if inode.len() < len {

@@ -1,35 +1,56 @@
 //! Faults: what goes wrong, when, for how long and to whom. A file for each kind.
 
 pub mod bandwidth;
+pub mod bit_rot;
 pub mod bridge;
 pub mod client_cut;
 pub mod clock;
 pub mod clog;
 pub mod corrupt;
 pub mod crash;
+pub mod crash_loop;
+pub mod crash_point;
 pub mod delay;
+pub mod disk_full;
 pub mod duplicate;
+pub mod freeze;
 pub mod half_open;
+pub mod io_error;
 pub mod jitter;
 pub mod loss;
+pub mod lost_write;
 pub mod members;
+pub mod old_disk;
 pub mod partition;
+pub mod pause;
 pub mod reorder;
 pub mod reset;
 pub mod ring;
 pub mod rolling;
+pub mod short_read;
+pub mod slow_disk;
 pub mod slow_link;
+pub mod snapshot_rot;
+pub mod stall;
+pub mod stop;
+pub mod storage;
+pub mod stray_write;
+pub mod strobe;
 pub mod timing;
+pub mod wipe;
 
 pub use partition::Direction;
 pub use timing::{Fault, Length};
 
 use crate::disk::Loss as DiskLoss;
+use crate::disk::medium::{DiskFault, DiskFaultId, Part};
+use crate::disk::trap::{Point, Side};
 use crate::net::link::{Effect, FaultId, LinkFault, Paths};
 use crate::net::{Host, Net};
 use crate::scenario::settings::{Settings, kinds};
 use crate::scenario::target::Targets;
 use members::Order;
+use std::fmt;
 use std::time::Duration;
 
 kinds! {
@@ -51,7 +72,24 @@ kinds! {
         "reset" => Reset(reset::Reset),
         "half-open" => HalfOpen(half_open::HalfOpen),
         "crash" => Crash(crash::Crash),
+        "crash-loop" => CrashLoop(crash_loop::CrashLoop),
+        "crash-point" => CrashPoint(crash_point::CrashPoint),
+        "stop" => Stop(stop::Stop),
+        "pause" => Pause(pause::Pause),
+        "wipe" => Wipe(wipe::Wipe),
+        "old-disk" => OldDisk(old_disk::OldDisk),
+        "slow-disk" => SlowDisk(slow_disk::SlowDisk),
+        "stall" => Stall(stall::Stall),
+        "io-error" => IoError(io_error::IoError),
+        "disk-full" => DiskFull(disk_full::DiskFull),
+        "short-read" => ShortRead(short_read::ShortRead),
+        "bit-rot" => BitRot(bit_rot::BitRot),
+        "snapshot-rot" => SnapshotRot(snapshot_rot::SnapshotRot),
+        "lost-write" => LostWrite(lost_write::LostWrite),
+        "stray-write" => StrayWrite(stray_write::StrayWrite),
         "clock" => Clock(clock::Clock),
+        "freeze" => Freeze(freeze::Freeze),
+        "strobe" => Strobe(strobe::Strobe),
         "add-member" => AddMember(members::Add),
         "remove-member" => RemoveMember(members::Remove),
         "replace-member" => ReplaceMember(members::Replace),
@@ -94,11 +132,55 @@ pub trait World {
     fn crash(&mut self, member: usize, loss: DiskLoss) -> bool;
     /// Starts a dead member's process.
     fn start(&mut self, member: usize);
+    /// Asks the member's process to stop in good order. False if it does not run.
+    fn stop(&mut self, member: usize) -> bool;
+    /// Lets the member's process stand still. False if it does not run.
+    fn pause(&mut self, member: usize) -> bool;
+    fn resume(&mut self, member: usize);
+    /// Kills the member's process when it comes to a point.
+    fn arm(&mut self, member: usize, trap: Trap);
+    fn disarm(&mut self, member: usize);
+    /// Empties the storage of a member that is dead.
+    fn wipe(&mut self, member: usize);
+    /// Copies what a member has stored.
+    fn backup(&mut self, member: usize) -> Backup;
+    /// Gives a member that is dead the storage that was copied.
+    fn restore(&mut self, member: usize, backup: &Backup);
+    /// The member's storage has a defect from now on.
+    fn begin_defect(&mut self, member: usize, fault: DiskFault) -> DiskFaultId;
+    fn end_defect(&mut self, member: usize, defect: DiskFaultId);
+    /// Flips bits of what the member has stored. Gives how many: there may be nothing yet.
+    fn rot(&mut self, member: usize, part: Part, bits: u64) -> u64;
     /// Changes a member's clock: its rate in parts per million, a jump of its monotonic clock, a
     /// step of its wall clock.
     fn change_clock(&mut self, member: usize, change: ClockChange);
     /// Has an operator change the membership.
     fn operate(&mut self, order: Order);
+}
+
+/// See [`World::arm`].
+#[derive(Clone, Debug)]
+pub struct Trap {
+    pub point: Point,
+    pub side: Side,
+    /// How often the point is passed unharmed.
+    pub skip: u64,
+    pub loss: DiskLoss,
+    /// How long the process is dead.
+    pub down: Duration,
+}
+
+/// What a member has stored at some moment.
+#[derive(Clone)]
+pub struct Backup {
+    pub files: crate::disk::Backup,
+    pub state: crate::store::Tables,
+}
+
+impl fmt::Debug for Backup {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Backup")
+    }
 }
 
 /// See [`World::change_clock`].
@@ -129,6 +211,20 @@ pub enum Ongoing {
         last: usize,
         down: Option<usize>,
     },
+    /// Asked to stop.
+    Stopped(Vec<usize>),
+    Paused(Vec<usize>),
+    Defects(Vec<(usize, DiskFaultId)>),
+    Armed(Vec<usize>),
+    Copied(Vec<(usize, Backup)>),
+    Loop {
+        members: Vec<usize>,
+        dead: bool,
+    },
+    Strobe {
+        members: Vec<usize>,
+        ahead: bool,
+    },
     Both(Box<(Ongoing, Ongoing)>),
 }
 
@@ -152,11 +248,35 @@ pub fn end(ongoing: Ongoing, world: &mut dyn World) {
         Ongoing::Rolling { down, .. } => {
             down.into_iter().for_each(|member| world.start(member));
         }
-        Ongoing::Down(members) => members.into_iter().for_each(|member| world.start(member)),
-        Ongoing::Clocks(members) => {
+        Ongoing::Down(members) | Ongoing::Loop { members, .. } => {
+            members.into_iter().for_each(|member| world.start(member));
+        }
+        Ongoing::Clocks(members) | Ongoing::Strobe { members, .. } => {
             members
                 .into_iter()
                 .for_each(|member| world.change_clock(member, ClockChange::Heal));
+        }
+        Ongoing::Stopped(members) => {
+            for member in members {
+                // Whoever has not stopped by now is killed, as by any supervisor.
+                world.crash(member, DiskLoss::KeepAll);
+                world.start(member);
+            }
+        }
+        Ongoing::Paused(members) => members.into_iter().for_each(|member| world.resume(member)),
+        Ongoing::Defects(defects) => {
+            for (member, defect) in defects {
+                world.end_defect(member, defect);
+            }
+        }
+        Ongoing::Armed(members) => members.into_iter().for_each(|member| world.disarm(member)),
+        Ongoing::Copied(copies) => {
+            for (member, backup) in copies {
+                world.crash(member, DiskLoss::LoseUnsynced);
+                world.restore(member, &backup);
+                crate::trace::mark("fault.old-disk");
+                world.start(member);
+            }
         }
     }
 }
@@ -216,9 +336,16 @@ pub(crate) mod testing {
         pub down: Vec<usize>,
         pub clocks: Vec<(usize, ClockChange)>,
         pub orders: Vec<Order>,
+        /// Whatever else was done, in words.
+        pub acts: Vec<String>,
     }
 
     impl Paper {
+        fn did(&mut self, act: String) -> bool {
+            self.acts.push(act);
+            true
+        }
+
         pub fn new(leader: Option<usize>) -> Paper {
             let manners = Manners {
                 latency_ms: 1..=1,
@@ -233,6 +360,7 @@ pub(crate) mod testing {
                 down: Vec::new(),
                 clocks: Vec::new(),
                 orders: Vec::new(),
+                acts: Vec::new(),
             }
         }
 
@@ -273,6 +401,45 @@ pub(crate) mod testing {
         }
         fn operate(&mut self, order: Order) {
             self.orders.push(order);
+        }
+        fn stop(&mut self, member: usize) -> bool {
+            self.did(format!("stop {member}"))
+        }
+        fn pause(&mut self, member: usize) -> bool {
+            self.did(format!("pause {member}"))
+        }
+        fn resume(&mut self, member: usize) {
+            self.did(format!("resume {member}"));
+        }
+        fn arm(&mut self, member: usize, trap: Trap) {
+            self.did(format!("arm {member} {:?} {:?}", trap.side, trap.point));
+        }
+        fn disarm(&mut self, member: usize) {
+            self.did(format!("disarm {member}"));
+        }
+        fn wipe(&mut self, member: usize) {
+            self.did(format!("wipe {member}"));
+        }
+        fn backup(&mut self, member: usize) -> Backup {
+            self.did(format!("backup {member}"));
+            Backup {
+                files: crate::disk::Backup::default(),
+                state: crate::store::Tables::default(),
+            }
+        }
+        fn restore(&mut self, member: usize, _: &Backup) {
+            self.did(format!("restore {member}"));
+        }
+        fn begin_defect(&mut self, member: usize, fault: DiskFault) -> DiskFaultId {
+            self.did(format!("begin {} {member}", fault.mark));
+            crate::disk::medium::Medium::new(Rng::of(1, "medium")).begin(fault)
+        }
+        fn end_defect(&mut self, member: usize, _: DiskFaultId) {
+            self.did(format!("end {member}"));
+        }
+        fn rot(&mut self, member: usize, part: Part, bits: u64) -> u64 {
+            self.did(format!("rot {member} {part:?}"));
+            bits
         }
     }
 }

@@ -1,0 +1,32 @@
+//! Members that come back with an empty disk.
+
+use super::{FaultKind, Length, Ongoing, World};
+use crate::disk::Loss;
+use crate::scenario::settings::settings;
+use crate::scenario::target::Targets;
+use crate::trace;
+
+settings! {
+    /// Members die, lose all that they have stored, and come back as who they were, which they
+    /// must not be.
+    pub struct Wipe {
+        /// Who loses everything.
+        target: Targets,
+    }
+}
+
+impl FaultKind for Wipe {
+    fn length(&self) -> Length {
+        Length::RestartAfter
+    }
+
+    fn begin(&self, world: &mut dyn World) -> Ongoing {
+        let members = self.target.members(world.members(), world.leader());
+        for member in &members {
+            world.crash(*member, Loss::LoseUnsynced);
+            world.wipe(*member);
+            trace::mark("fault.wipe");
+        }
+        Ongoing::Down(members)
+    }
+}
