@@ -437,7 +437,11 @@ impl DiskFile for SimFile {
             false => Operation::Write,
         };
         self.medium().check(self.part, operation)?;
-        let astray = self.medium().mislead(self.part);
+        // The note of what was synced stands elsewhere: with it lost as well, nobody could tell.
+        let astray = match self.is_note {
+            true => None,
+            false => self.medium().mislead(self.part),
+        };
         let hash = trace::hash(&data);
         trace::event(
             "disk.write",
