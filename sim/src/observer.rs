@@ -181,6 +181,11 @@ impl Observed {
                     own: said.text("own").to_owned(),
                     config: Config::told(term, said.text("voters"), said.text("learners")),
                     removed: members::set(said.text("removed")),
+                    places: self
+                        .ids
+                        .iter()
+                        .map(|(id, at)| (format!("{id:x}"), *at))
+                        .collect(),
                 };
                 if said.text("voters").contains('|') {
                     trace::mark("membership.joint");

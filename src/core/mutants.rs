@@ -72,6 +72,8 @@ mod chosen {
 
         /// A change of voters skips the joint membership, in what is stored and sent.
         ConfigSwap = "config-swap",
+        /// A learner is promoted, whatever it has of the log.
+        UnstartedPromoted = "unstarted-promoted",
         /// A member that learns that it was removed goes on.
         RemovedServes = "removed-serves",
         /// Others go on to answer a member that was removed while it was away.

@@ -3,6 +3,7 @@
 //! - Entries of the log at the same place hold the same membership, on every member.
 //! - From one membership to the next, a set of voters stays: two majorities of the one and of the
 //!   other always meet. So a change of voters goes through a joint membership.
+//! - Who becomes a voter has started: it was never asked of a member that has nothing.
 //! - Who was removed is in no later membership, and stays removed.
 //! - A member that has applied its own removal gives its vote to nobody and leads no new term.
 
@@ -57,19 +58,20 @@ impl Invariant for Members {
         Check::Members
     }
 
-    fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
+    fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         match &step.what {
             What::Membership {
                 index,
                 own,
                 config,
                 removed,
+                places,
             } => {
                 if removed.contains(own) {
                     let led = self.leading.get(&step.member).copied().unwrap_or(0);
                     self.out.entry(step.member).or_insert(led);
                 }
-                let taken = self.append(*index, config);
+                let taken = self.append(*index, config, &|id| has_log(logs, places.get(id)));
                 taken
                     .and_then(|()| self.remove(*index, removed))
                     .map_err(|what| Finding::new(what).index(*index))
@@ -95,7 +97,12 @@ impl Invariant for Members {
 }
 
 impl Members {
-    fn append(&mut self, index: u64, config: &Config) -> Result<(), String> {
+    fn append(
+        &mut self,
+        index: u64,
+        config: &Config,
+        has_log: &dyn Fn(&String) -> bool,
+    ) -> Result<(), String> {
         if let Some(known) = self.chain.get(&index) {
             return match known == config {
                 true => Ok(()),
@@ -121,6 +128,15 @@ impl Members {
                 "the memberships of entries {at} and {index} have no voters in common that are a \
                  whole set: {before:?}, then {config:?}"
             ));
+        }
+        if let Some((_, before)) = before {
+            let voted = |id: &&String| before.voters.iter().any(|voters| voters.contains(*id));
+            let mut new = config.voters.iter().flatten().filter(|id| !voted(id));
+            if let Some(unstarted) = new.find(|id| !has_log(id)) {
+                return Err(format!(
+                    "{unstarted} becomes a voter by entry {index}, and has nothing of the log"
+                ));
+            }
         }
         let back = config.everybody().find(|id| self.removed.contains_key(*id));
         if let Some(back) = back {
@@ -151,6 +167,11 @@ impl Members {
     }
 }
 
+fn has_log(logs: &Logs, member: Option<&usize>) -> bool {
+    let log = member.and_then(|member| logs.of(*member));
+    log.is_some_and(|log| log.end() > 0)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,6 +183,7 @@ mod tests {
             own: (member + 1).to_string(),
             config: Config::told(1, voters, ""),
             removed: set(removed),
+            places: (1..=9).map(|id| (id.to_string(), id - 1)).collect(),
         };
         (member, what)
     }
@@ -252,5 +274,22 @@ mod tests {
         };
         let history = [told(2, 5, "1,2", "3"), (2, leads)];
         assert_eq!(judge(&history), [true, false]);
+    }
+
+    #[test]
+    fn a_voter_that_never_started_is_seen() {
+        let appended = What::Appended {
+            index: 0,
+            term: 1,
+            hash: 7,
+        };
+        let joins = |newcomer: Option<(usize, What)>| {
+            let before = [told(0, 0, "1,2", "")];
+            let after = [told(0, 4, "1,2|1,2,3", "")];
+            let all: Vec<_> = before.into_iter().chain(newcomer).chain(after).collect();
+            judge(&all).pop()
+        };
+        assert_eq!(joins(None), Some(false));
+        assert_eq!(joins(Some((2, appended))), Some(true));
     }
 }

@@ -13,7 +13,7 @@ use super::state_machine_safety::StateMachineSafety;
 use super::vote_durable::VoteDurable;
 use super::{Check, Finding, Violation};
 use crate::time;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Something that a member did, as it tells itself.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -76,6 +76,8 @@ pub enum What {
         own: String,
         config: Config,
         removed: BTreeSet<String>,
+        /// Which member has which id, as far as it is known.
+        places: BTreeMap<String, usize>,
     },
     /// Its store is at this revision.
     Revision { revision: i64 },

@@ -62,7 +62,8 @@ pub struct SimTransport {
     net: Net,
     host: Host,
     directory: Directory,
-    peers: Mutex<BTreeMap<u64, Host>>,
+    /// Where each is said to be reached; who lives there is looked up for each message.
+    peers: Mutex<BTreeMap<u64, Vec<String>>>,
 }
 
 impl SimTransport {
@@ -76,21 +77,22 @@ impl SimTransport {
     }
 
     fn peer(&self, id: u64) -> Result<Host, TransportError> {
+        let unreachable = |why: &str| TransportError::Unreachable(id, why.to_owned());
         let peers = self.peers.lock().expect("no holder panics");
-        let unknown = || TransportError::Unreachable(id, "no such member".to_owned());
-        peers.get(&id).copied().ok_or_else(unknown)
+        let urls = peers
+            .get(&id)
+            .ok_or_else(|| unreachable("no such member"))?;
+        let host = urls.iter().find_map(|url| self.directory.host(url));
+        host.ok_or_else(|| unreachable("nobody lives there"))
     }
 }
 
 impl Transport for SimTransport {
     fn set_peer(&self, id: u64, peer_urls: Vec<String>) {
-        let host = peer_urls.iter().find_map(|url| self.directory.host(url));
-        let mut peers = self.peers.lock().expect("no holder panics");
-        match host {
-            Some(host) => peers.insert(id, host),
-            // Nobody lives at these URLs (yet).
-            None => peers.remove(&id),
-        };
+        self.peers
+            .lock()
+            .expect("no holder panics")
+            .insert(id, peer_urls);
     }
 
     fn remove_peer(&self, id: u64) {
