@@ -119,7 +119,15 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
             timeout,
             message::decode_append_response,
         );
-        let response = answer.await?;
+        let answer = answer.await;
+        let lost = answer.is_err() && !request.entries.is_empty();
+        if detcd_core::mutant!(StaleAck) && lost {
+            return Ok(AppendEntriesResponse::Success);
+        }
+        if detcd_core::mutant!(LateConflict) && lost {
+            return Ok(AppendEntriesResponse::Conflict);
+        }
+        let response = answer?;
         if !self.promises.note(self.to, &request, &response) {
             let to = self.to;
             let what = format!("member {to:x} denies entries that it has acknowledged");
