@@ -4,6 +4,20 @@
 //! core, raft glue, driver, codec and storage log are the production code; network, disks, stores
 //! and clocks are simulated here. Everything that happens is a function of the binary, the
 //! scenario and the seed.
+//!
+//! # Where chance could leak in, and what keeps it out
+//!
+//! | leak | closed by | kept closed by |
+//! |--|--|--|
+//! | state left over between runs | a process for each run ([`series`]) | `--twice` compares fresh processes |
+//! | keys of hash maps, and with them the wakes of tokio's `watch` | a thread for each run (`alone`) | the trace has the keys; tests/tidy bans hash maps |
+//! | unbiased `select!` | `biased;`, with the arms in order | tests/tidy |
+//! | true clocks | node clocks in `detcd_rt`, true time in [`time`] | tests/tidy |
+//! | `thread_rng` and other entropy | `detcd_rt::random_u64`, [`rng`] | tests/tidy; the trace has the engine's draws |
+//! | threads | `detcd_rt::spawn`, `spawn_io` | tests/tidy; the engine refuses them |
+//! | one more draw shifts all others | each part has a stream by name ([`rng`]) | tests of the plan |
+//! | `RUSTFLAGS` overriding the simulator's cfg | `cargo sim` refuses to run | `cargo ci` refuses, too |
+//! | a second run that ends early | the trace has a length beside its hash | test of the digest |
 
 #[cfg(madsim)]
 pub mod alone;
