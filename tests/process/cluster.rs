@@ -286,11 +286,7 @@ impl Cluster {
             .map(|i| Node::new(&root, &format!("n{i}"), &program))
             .collect();
         let extra = extra.iter().map(|flag| flag.to_string()).collect();
-        Cluster {
-            nodes,
-            extra,
-            root: root,
-        }
+        Cluster { nodes, extra, root }
     }
 
     /// All of them, serving.

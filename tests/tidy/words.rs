@@ -83,7 +83,7 @@ const RULES: &[Rule] = &[
         ],
         rooms: SIMULATED,
         // Measure how long processes that simulate take, and simulate nothing themselves.
-        but: &["sim/src/series/", "sim/src/bench/"],
+        but: &["sim/src/series/", "sim/src/bench/", "sim/src/shrink/"],
         in_tests: Some(false),
         instead: "a clock that the simulator does not own: take the time as an argument (core) or \
                   use detcd_rt's Instant, sleep and timeout",
@@ -119,6 +119,7 @@ const RULES: &[Rule] = &[
             "sim/src/alone.rs",
             // Looks at the simulation from outside, and touches nothing.
             "sim/src/bench/",
+            "sim/src/shrink/",
         ],
         in_tests: Some(false),
         instead: "a thread or task that the simulator does not schedule: use detcd_rt::spawn or \

@@ -6,6 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+/// Between two looks.
+const EVERY: Duration = Duration::from_millis(1);
+
 /// Looks a thousand times a second, from its start to its end.
 pub struct Sampler {
     over: Arc<AtomicBool>,
@@ -21,7 +24,7 @@ impl Sampler {
             move || {
                 let mut shares = Shares::default();
                 while !over.load(Ordering::Relaxed) {
-                    std::thread::sleep(Duration::from_millis(1));
+                    std::thread::park_timeout(EVERY);
                     shares.look();
                 }
                 shares

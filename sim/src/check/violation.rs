@@ -36,20 +36,25 @@ pub struct About {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Finding {
     pub what: String,
-    pub about: About,
+    /// Boxed, because every step of every check gives a result.
+    pub about: Box<About>,
 }
 
 impl Finding {
     pub fn new(what: impl Into<String>) -> Finding {
         Finding {
             what: what.into(),
-            about: About::default(),
+            about: Box::default(),
         }
     }
 
     pub fn of(self, check: Check) -> Violation {
         let Finding { what, about } = self;
-        Violation { check, what, about }
+        Violation {
+            check,
+            what,
+            about: *about,
+        }
     }
 
     pub fn member(mut self, member: usize) -> Finding {

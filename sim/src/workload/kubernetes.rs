@@ -104,7 +104,7 @@ struct Writer {
 impl Writer {
     async fn change(&mut self) {
         let number = self.rng.range(0..=self.settings.objects.value() - 1);
-        let namespace = if number % 3 == 0 {
+        let namespace = if number.is_multiple_of(3) {
             "kube-system"
         } else {
             "default"
