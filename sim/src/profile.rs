@@ -86,27 +86,3 @@ impl Shares {
         self.seen.get(&(part as u8)).copied().unwrap_or(0) as f64 / all as f64
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn parts_nest() {
-        let working = || WORKING.load(Ordering::Relaxed);
-        let outer = enter(Part::Network);
-        let inner = enter(Part::Trace);
-        assert_eq!(working(), Part::Trace as u8);
-        drop(inner);
-        assert_eq!(working(), Part::Network as u8);
-        let mut shares = Shares::default();
-        shares.look();
-        drop(outer);
-        assert_eq!(working(), Part::Nodes as u8);
-        shares.look();
-        assert_eq!(
-            (shares.of(Part::Network), shares.of(Part::Trace)),
-            (0.5, 0.0)
-        );
-    }
-}

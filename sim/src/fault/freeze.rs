@@ -7,7 +7,7 @@ use crate::trace;
 
 settings! {
     /// Members' clocks stand still while the members go on, as in a virtual machine whose host
-    /// lost its time source. (Each shows a microsecond a second, so that sleeps end at all.)
+    /// lost its time source; each shows a microsecond a second, so that sleeps end at all.
     pub struct Freeze {
         /// Whose clocks.
         target: Targets,

@@ -236,12 +236,13 @@ impl Inner {
         found.directions[end].open = false;
         // Nobody reads here any more, so the other end's sends have no use.
         found.directions[1 - end].end_with(None);
+        if found.forgotten_by == Some(end) && found.directions[1 - end].open {
+            // The other end goes on in the belief that somebody takes what it sends.
+            return;
+        }
         found.directions[1 - end].window.close();
         if !found.directions[1 - end].open {
             self.conns.remove(&conn);
-            return;
-        }
-        if found.forgotten_by == Some(end) {
             return;
         }
         // The other end learns of it as it learns of anything: by a packet.
