@@ -67,8 +67,6 @@ mod chosen {
         FsyncRetried = "fsync-retried",
         /// What rotted in the log is taken for a write that was never completed.
         BitrotLeader = "bitrot-leader",
-        /// When the log is read back, an error counts as the end.
-        ReadErrorAsEof = "read-error-as-eof",
 
         /// A change of voters skips the joint membership, in what is stored and sent.
         ConfigSwap = "config-swap",

@@ -49,10 +49,7 @@ impl<D: Disk> Reader<D> {
         let length = length.min(self.bytes.saturating_sub(offset) as usize);
         let window_end = self.window_at + self.window.len() as u64;
         if offset < self.window_at || offset + length as u64 > window_end {
-            let mut read = read_all(&self.file, offset, length.max(READ_BYTES)).await;
-            if detcd_core::mutant!(ReadErrorAsEof) && read.is_err() {
-                read = Ok(Bytes::new());
-            }
+            let read = read_all(&self.file, offset, length.max(READ_BYTES)).await;
             self.window = read.map_err(|error| LogError::io(self.path.clone(), "read", &error))?;
             self.window_at = offset;
         }

@@ -378,8 +378,7 @@ impl<D: Disk> Walk<D> {
         let Some(next) = self.expected else {
             return Err(self.corrupt(at, &stop, "the log begins with this frame"));
         };
-        let rotten = detcd_core::mutant!(BitrotLeader);
-        let blind = rotten || detcd_core::mutant!(ReadErrorAsEof);
+        let blind = detcd_core::mutant!(BitrotLeader);
         if self.noted >= next && !blind {
             let why = format!("frame {} was written and synced after it", self.noted);
             return Err(self.corrupt(at, &stop, &why));
