@@ -134,7 +134,7 @@ impl Observed {
     fn raft_step(&mut self, member: usize, said: &SaidStep) {
         let number = |name| said.number(name);
         let (index, term, hash) = (number("index"), number("term"), number("hash"));
-        let node = number("node");
+        let node = number("candidate");
         match said.message.as_str() {
             "recovered" => {
                 let (end, committed) = (number("end"), number("committed"));

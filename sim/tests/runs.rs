@@ -93,3 +93,17 @@ fn mistakes_in_a_file_are_told_with_their_place() {
     let expected = "wrong.toml:5: workload has no key `opps`; did you mean `ops`?";
     assert!(printed.contains(expected), "{printed}");
 }
+
+#[test]
+fn a_written_trace_is_read_again_to_the_last_event() {
+    let (file, written) = (scenario("smoke/crashes.toml"), scratch("run.jsonl"));
+    let written = written.to_str().expect("the path is text");
+    let output = sim(&["run", &file, "--seed", "3", "--trace", written]);
+    assert!(output.status.success(), "{output:?}");
+    let output = sim(&["trace", written]);
+    assert!(output.status.success(), "{output:?}");
+    let shown = String::from_utf8(output.stdout).expect("lines are text");
+    let events = std::fs::read_to_string(written).expect("it was written");
+    assert!(events.lines().count() > 10_000);
+    assert!(shown.lines().count() >= events.lines().count());
+}

@@ -27,13 +27,13 @@ pub(crate) fn recovered(recovered: &Recovered) {
 /// A vote is about to be saved. `hash` is of the bytes that the log is given.
 pub(crate) fn vote(vote: &Vote, saved: &[u8]) {
     let leader = vote.leader_id();
-    let (term, node, hash) = (leader.term, leader.voted_for, hash(saved));
-    trace!(target: TARGET, term, node, hash, "vote");
+    let (term, candidate, hash) = (leader.term, leader.voted_for, hash(saved));
+    trace!(target: TARGET, term, candidate, hash, "vote");
 }
 
 /// A candidate is told that it has this member's vote.
-pub(crate) fn granted(term: u64, node: u64) {
-    trace!(target: TARGET, term, node, "granted");
+pub(crate) fn granted(term: u64, candidate: u64) {
+    trace!(target: TARGET, term, candidate, "granted");
 }
 
 /// A leader is told that this member has the leader's entries up to this one.

@@ -44,6 +44,11 @@ fn write_json(to: &mut impl Write, event: &Event<'_>) -> io::Result<()> {
     to.write_all(b",\"kind\":")?;
     serde_json::to_writer(&mut *to, event.kind)?;
     for (name, value) in event.fields {
+        let is_taken = ["ns", "node", "kind"].contains(name);
+        assert!(
+            !is_taken,
+            "an event's field is named as what every line has: {name}"
+        );
         write!(to, ",\"{name}\":")?;
         match value {
             Value::Number(number) => write!(to, "{number}")?,
