@@ -5,6 +5,10 @@ mod command;
 
 use std::process::ExitCode;
 
+/// A run is a thread of its own, for which the system's allocator grows its memory in small steps.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[cfg(not(madsim))]
 fn main() -> ExitCode {
     eprintln!(

@@ -23,6 +23,13 @@ pub struct Tables {
     pub(super) rotten: Option<(Table, Bytes)>,
 }
 
+/// What takes a batch back again.
+pub(super) struct Undo {
+    /// The rows as they were, the first written last.
+    rows: Vec<Write>,
+    pub(super) rotten: Option<(Table, Bytes)>,
+}
+
 pub(super) fn slot(table: Table) -> usize {
     Table::ALL
         .iter()
@@ -47,31 +54,33 @@ impl Tables {
         self.replicated_hash
     }
 
-    fn apply(&mut self, write: Write) {
+    /// Gives the value that was there before.
+    fn apply(&mut self, write: Write) -> Option<Bytes> {
         let Write { table, key, value } = write;
         if self.is_rotten(table, &key) {
             self.rotten = None;
         }
         let rows = &mut self.tables[slot(table)];
         let size = |value: &Bytes| (key.len() + value.len()) as u64;
-        if let Some(old) = rows.get(&key) {
+        if let Some(value) = &value {
+            self.bytes += size(value);
+            if is_replicated(table) {
+                let hash = row_hash(table, &key, value);
+                self.replicated_hash = self.replicated_hash.wrapping_add(hash);
+            }
+        }
+        let old = match value {
+            Some(value) => rows.insert(key.clone(), value),
+            None => rows.remove(&key),
+        };
+        if let Some(old) = &old {
             self.bytes -= size(old);
             if is_replicated(table) {
                 let hash = row_hash(table, &key, old);
                 self.replicated_hash = self.replicated_hash.wrapping_sub(hash);
             }
         }
-        match value {
-            Some(value) => {
-                self.bytes += size(&value);
-                if is_replicated(table) {
-                    let hash = row_hash(table, &key, &value);
-                    self.replicated_hash = self.replicated_hash.wrapping_add(hash);
-                }
-                rows.insert(key, value);
-            }
-            None => drop(rows.remove(&key)),
-        }
+        old
     }
 
     fn is_rotten(&self, table: Table, key: &[u8]) -> bool {
@@ -95,9 +104,25 @@ impl Tables {
         true
     }
 
-    pub(super) fn apply_all(&mut self, batch: Batch) {
+    pub(super) fn apply_all(&mut self, batch: Batch) -> Undo {
         let _part = profile::enter(Part::Storage);
-        batch.writes.into_iter().for_each(|write| self.apply(write));
+        let rotten = self.rotten.clone();
+        let writes = batch.writes.into_iter().map(|write| {
+            let (table, key) = (write.table, write.key.clone());
+            let value = self.apply(write);
+            Write { table, key, value }
+        });
+        let mut rows: Vec<Write> = writes.collect();
+        rows.reverse();
+        Undo { rows, rotten }
+    }
+
+    /// Takes the last batch back that has not been taken back yet.
+    pub(super) fn undo(&mut self, undo: Undo) {
+        for write in undo.rows {
+            self.apply(write);
+        }
+        self.rotten = undo.rotten;
     }
 }
 
