@@ -1,5 +1,6 @@
 //! One member's raft engine, as the driver sees it.
 
+use crate::heartbeat;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
 use crate::members;
@@ -234,6 +235,7 @@ impl<S: Store> RaftNode<S> {
             self.fatal.clone(),
             self.heartbeat,
         ));
+        detcd_rt::spawn(heartbeat::beat(self.raft.clone(), self.heartbeat));
         detcd_rt::spawn(members::steward(self.clone(), self.heartbeat));
     }
 
@@ -367,7 +369,10 @@ fn config(options: &RaftOptions) -> Result<Config, StartError> {
     let longest = options.election_ms * 3 / 4;
     let config = Config {
         cluster_name: "detcd".to_owned(),
-        heartbeat_interval: options.heartbeat_ms,
+        // To the engine this is also what a heartbeat's answer may take. `heartbeat::beat` sets
+        // the pace instead.
+        enable_heartbeat: false,
+        heartbeat_interval: heartbeat::patience_ms(options),
         election_timeout_min: longest / 2,
         election_timeout_max: longest,
         max_payload_entries: 4096,
