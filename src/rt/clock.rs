@@ -130,6 +130,7 @@ fn nanos(duration: Duration) -> i128 {
     i128::try_from(duration.as_nanos()).expect("a duration has at most 95 bits")
 }
 
+/// Centuries are all the same: a clock that all but stands still has deadlines that never come.
 fn duration(nanos: i128) -> Duration {
-    Duration::from_nanos(u64::try_from(nanos).expect("a run is shorter than 500 years"))
+    Duration::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
 }

@@ -39,7 +39,9 @@ impl Future for Sleep {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         loop {
-            let left = self.deadline - Instant::now();
+            // What is left by a clock that all but stands still is long, however little it shows:
+            // who slept until then and found it was not yet then would come back at once, for ever.
+            let left = clock::true_time_until(self.deadline.since_origin());
             if left < SLEEP_MIN {
                 // As in production, even a sleep of no time lets others run once.
                 if self.yielded || self.armed.is_some() {
@@ -55,8 +57,7 @@ impl Future for Sleep {
             {
                 return Poll::Pending;
             }
-            let wait = clock::true_time_until(self.deadline.since_origin()).min(REARM);
-            let mut timer = Box::pin(madsim::time::sleep(wait));
+            let mut timer = Box::pin(madsim::time::sleep(left.min(REARM)));
             if timer.as_mut().poll(context).is_pending() {
                 self.armed = Some((timer, context.waker().clone()));
                 return Poll::Pending;

@@ -162,6 +162,23 @@ mod clocks {
     }
 
     #[test]
+    fn a_sleep_does_not_end_before_a_frozen_clock_shows_it() {
+        on_node(|node| async move {
+            let local = Instant::now();
+            clock::set_rate(node, 1);
+            // It takes ten true seconds to show this, though it is next to nothing.
+            let sleeping = spawn(sleep(Duration::from_micros(10)));
+            // And this would take centuries.
+            let forever = spawn(sleep(Duration::from_secs(1 << 20)));
+            madsim::time::sleep(ms(9_000)).await;
+            assert!(local.elapsed() < Duration::from_micros(10));
+            sleeping.await.unwrap();
+            assert!(local.elapsed() >= Duration::from_micros(10));
+            forever.abort();
+        });
+    }
+
+    #[test]
     fn a_step_of_the_wall_clock_moves_nothing_else() {
         on_node(|node| async move {
             let (wall, local) = (crate::wall_unix_ms(), Instant::now());
