@@ -15,8 +15,11 @@ pub struct Inode {
     durable: SparseBytes,
     /// What separates the two, in order.
     unsynced: VecDeque<Change>,
-    /// How many changes were ever synced, so that a sync under way keeps its place.
+    /// How many changes were ever synced or given up, so that a sync under way keeps its place.
     synced: u64,
+    /// The changes from here on need not be on the platter, whatever later syncs tell: one before
+    /// them was given up, and the process that wrote it lives.
+    doubtful_from: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
@@ -52,6 +55,7 @@ impl Inode {
             durable: content,
             unsynced: VecDeque::new(),
             synced: 0,
+            doubtful_from: None,
         }
     }
 
@@ -85,9 +89,12 @@ impl Inode {
     }
 
     /// What a failed sync does: the changes before the mark will never be written, and no later
-    /// sync tells.
+    /// sync tells. They are neither synced nor waiting to be.
     pub fn give_up(&mut self, mark: u64) {
         let count = mark.saturating_sub(self.synced) as usize;
+        if count > 0 {
+            self.doubtful_from.get_or_insert(self.synced);
+        }
         self.unsynced.drain(..count);
         self.synced += count as u64;
     }
@@ -119,9 +126,14 @@ impl Inode {
         self.synced + self.unsynced.len() as u64
     }
 
-    /// The mark behind the last change that was synced.
+    /// The mark behind the last change up to which all are on the platter.
     pub fn synced(&self) -> u64 {
-        self.synced
+        self.doubtful_from.unwrap_or(self.synced)
+    }
+
+    /// Another process opens the file, and reads what is on the platter.
+    pub fn reopen(&mut self) {
+        self.doubtful_from = None;
     }
 
     /// Makes all changes before the mark durable; gives how many there were left to do.

@@ -138,6 +138,7 @@ impl Platter {
         self.medium.restart();
         let mut state = self.lock();
         state.life += 1;
+        state.inodes.values_mut().for_each(Inode::reopen);
         SimDisk {
             platter: self.clone(),
             life: state.life,
@@ -474,7 +475,8 @@ impl DiskFile for SimFile {
         self.medium().wait(self.part).await;
         time::sleep(self.disk.sync_time()?).await;
         if let Err(error) = self.medium().check(self.part, Operation::Sync) {
-            // As Linux does: what could not be written counts as written from now on.
+            // As Linux does: what could not be written is not tried again, and no later sync
+            // tells of it.
             self.disk.state()?.inode(self.inode).give_up(covered);
             return Err(error);
         }

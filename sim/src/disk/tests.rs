@@ -130,3 +130,30 @@ fn a_sync_covers_what_was_written_before_it_began() {
     slow.crash(Loss::LoseUnsynced);
     assert_eq!(content(&slow.mount(), "b").as_deref(), Some(&b"early"[..]));
 }
+
+#[test]
+fn what_a_failed_sync_gave_up_is_never_told_as_synced() {
+    let platter = platter(1);
+    let file = half_synced(&platter);
+    let (inode, _) = platter.place("a").expect("it has a name");
+    let (before, _) = platter.synced(inode);
+    let failing = platter.medium().begin(medium::DiskFault {
+        mark: "fault.io-error-sync",
+        part: None,
+        defect: medium::Defect::Fails {
+            operation: Operation::Sync,
+            probability: 1.0,
+        },
+    });
+    block_on(file.sync_data()).expect_err("it fails");
+    platter.medium().end(failing);
+    block_on(async {
+        file.sync_data().await.expect("the error is told once");
+        write(&file, 6, b"three").await;
+        file.sync_data().await.expect("synced");
+    });
+    assert_eq!(platter.synced(inode).0, before);
+    platter.crash(Loss::KeepAll);
+    let content = content(&platter.mount(), "a");
+    assert_eq!(content.as_deref(), Some(&b"one\0\0\0three"[..]));
+}
