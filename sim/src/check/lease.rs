@@ -4,13 +4,15 @@
 //! - none lasts for ever once nobody keeps it alive, and once no fault is under way none lasts
 //!   longer than its time-to-live, an election timeout and [`LATE_MAX`], counted from its last
 //!   renewal or from the last election, which gives every lease its whole time anew;
-//! - none has more time left than it was granted, nor was granted less than was asked for;
+//! - none has more time left than it was granted, and an election timeout more once there was an
+//!   election (as in etcd, a new leader adds it to the whole time), nor was granted less than was
+//!   asked for;
 //! - none that has ended or was revoked can be kept alive, and a lease that the cluster does not
 //!   know any more has no keys;
 //! - in the end keys and leases agree on which is attached to which.
 
 use super::{Check, Finding, Violation};
-use crate::history::{History, LeaseLife, Request, text};
+use crate::history::{History, LeaseLife, Request, TimeToLive, text};
 use detcd_core::api::{LeaseId, Millis};
 use detcd_core::lease::ttl_min;
 use std::time::Duration;
@@ -33,7 +35,7 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
         let what = problem(life, clocks)
             .or_else(|| late(history, life))
             .or_else(|| kept_after_revoke(history, life))
-            .or_else(|| told_wrong(life))?;
+            .or_else(|| told_wrong(history, life))?;
         Some((life, what))
     });
     let mut violations: Vec<Violation> = problems
@@ -95,9 +97,18 @@ fn kept_after_revoke(history: &History, life: &LeaseLife) -> Option<String> {
 }
 
 /// A time left that is longer than the whole, or a whole that is shorter than was asked for.
-fn told_wrong(life: &LeaseLife) -> Option<String> {
+fn told_wrong(history: &History, life: &LeaseLife) -> Option<String> {
+    let insight = &history.insight;
+    let extra = insight.election_timeout.as_secs_f64();
+    let longest = |told: &&TimeToLive| {
+        let mut elections = insight.elections.iter();
+        match elections.any(|at| life.granted <= *at && *at <= told.ended) {
+            true => (told.granted as f64 + extra).floor() as i64,
+            false => told.granted,
+        }
+    };
     let mut told = life.told.iter().filter(|told| told.ttl >= 0);
-    let wrong = told.find(|told| told.ttl > told.granted || told.granted < life.ttl)?;
+    let wrong = told.find(|told| told.ttl > longest(told) || told.granted < life.ttl)?;
     let (ttl, granted, asked) = (wrong.ttl, wrong.granted, life.ttl);
     Some(format!(
         "{asked} s were asked for, and it was told at {:?} to have {ttl} s of {granted} s",
@@ -360,5 +371,23 @@ mod tests {
             |life| life.keep_alives.push(keep_alive(4.0, 0)),
             TRUE
         ));
+    }
+
+    #[test]
+    fn a_new_leader_adds_an_election_timeout_to_the_whole() {
+        let is_wrong = |ttl: i64, elected: f64| {
+            let mut life = plain();
+            life.told.push(told(ttl, 3));
+            let mut history = History {
+                leases: vec![life],
+                ..History::default()
+            };
+            history.insight.election_timeout = at(1.3);
+            history.insight.elections = vec![at(elected)];
+            !check(&history, TRUE).is_empty()
+        };
+        assert!(!is_wrong(4, 2.0));
+        assert!(is_wrong(5, 2.0));
+        assert!(is_wrong(4, 3.5));
     }
 }
