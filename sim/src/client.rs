@@ -228,6 +228,15 @@ impl Client {
             "client.call",
             format_args!("{} m{} {request}", self.name, member + 1),
         );
+        let operation = Operation {
+            client: self.number,
+            member,
+            called,
+            ended: called,
+            request: request.clone(),
+            outcome: Outcome::Unknown("not answered yet".to_owned()),
+        };
+        let open = self.journal.open(operation.clone());
         let mut answer = self.dispatch(request, timeout).await;
         if detcd_core::mutant!(RetryNotIdempotent)
             && matches!((request, &answer), (Request::Txn(_), Err(_)))
@@ -241,15 +250,12 @@ impl Client {
             Err(error) => outcome_of(request, error),
         };
         let operation = Operation {
-            client: self.number,
-            member,
-            called,
             ended: time::now(),
-            request: request.clone(),
             outcome: outcome.clone(),
+            ..operation
         };
         trace::event("client.done", format_args!("{operation}"));
-        self.note(|history| history.operations.push(operation));
+        self.journal.close(open, operation);
         if !is_final {
             self.recover().await;
         }

@@ -12,6 +12,7 @@ use crate::net::transport::Directory;
 use crate::net::{Host, Net};
 use crate::observer;
 use crate::operator::{Newcomer, Operator};
+use crate::outlook::Outlook;
 use crate::rng::Rng;
 use crate::scenario::Cluster as Plan;
 use crate::store::Vault;
@@ -24,6 +25,7 @@ use detcd_rt::clock;
 use detcd_storage::log::LogOptions;
 use madsim::runtime::NodeHandle;
 use madsim::task::JoinHandle;
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -50,6 +52,8 @@ pub struct Cluster {
     hands: NodeHandle,
     /// Who changes the membership.
     operators: Vec<JoinHandle<()>>,
+    /// Whom operators were told to remove.
+    leaving: BTreeSet<usize>,
     /// How many addresses were given out.
     addresses: u32,
 }
@@ -112,6 +116,7 @@ impl Cluster {
             hosts: Hosts::default(),
             hands,
             operators: Vec::new(),
+            leaving: BTreeSet::new(),
             addresses: 0,
         };
         for member in &members {
@@ -206,6 +211,26 @@ impl Cluster {
             machine.id().is_some() && machine.is_up() && !living.contains(&machine.index())
         });
         others.map(Machine::index).collect()
+    }
+
+    /// Whether the member has found that its storage is no good, and never comes back.
+    pub fn is_lost(&self, member: usize) -> bool {
+        self.machines[member].is_lost()
+    }
+
+    /// Whether a majority stays whole without these members, whoever else is broken already.
+    fn can_go_on_without(&self, members: impl IntoIterator<Item = usize>) -> bool {
+        let broken = self.machines.iter().filter(|machine| machine.is_broken());
+        let mut configs = observer::configs();
+        if configs.is_empty() {
+            configs.push(vec![(0..self.plan.size()).collect()]);
+        }
+        let outlook = Outlook {
+            configs: &configs,
+            broken: broken.map(Machine::index).chain(members).collect(),
+            leaving: &self.leaving,
+        };
+        outlook.is_good()
     }
 
     fn membership(&self) -> Option<Vec<MemberInfo>> {
@@ -365,6 +390,16 @@ impl World for Cluster {
         self.machines[member].disarm();
     }
 
+    fn may_break(&self, member: usize) -> bool {
+        self.can_go_on_without([member])
+    }
+
+    fn may_forget(&self, member: usize) -> bool {
+        // Who is behind relies on the member to remember.
+        let behind = (0..self.machines.len()).filter(|other| !observer::is_complete(*other));
+        self.machines[member].is_known() && self.can_go_on_without(behind.chain([member]))
+    }
+
     fn wipe(&mut self, member: usize) {
         self.machines[member].wipe();
     }
@@ -413,6 +448,7 @@ impl World for Cluster {
                 let Some(id) = self.machines[member].id() else {
                     return;
                 };
+                self.leaving.insert(member);
                 self.employ(|mut operator| async move {
                     operator.remove(id).await;
                 });
@@ -424,6 +460,7 @@ impl World for Cluster {
                 let lost = self.machines[member].clone();
                 let Some(id) = lost.id() else { return };
                 lost.lose();
+                self.leaving.insert(member);
                 let (host, url) = match same_address {
                     true => (lost.host(), lost.peer_url()),
                     false => self.address(),

@@ -9,7 +9,7 @@ use detcd_core::api::{
 };
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 /// A request of a client, as far as the model knows it.
@@ -126,17 +126,54 @@ pub struct History {
 
 /// The history that a run's clients share.
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<History>>);
+pub struct Journal(Arc<Mutex<Book>>);
+
+#[derive(Debug, Default)]
+struct Book {
+    history: History,
+    /// Operations that were called and have not ended, in the order of their calls.
+    open: BTreeMap<u64, Operation>,
+    calls: u64,
+}
+
+/// An operation that was called, until its end is written down.
+#[derive(Debug)]
+pub struct Open(u64);
 
 impl Journal {
     /// Writes something down.
     pub fn note<T>(&self, write: impl FnOnce(&mut History) -> T) -> T {
-        write(&mut self.0.lock().expect("no client panics while it writes"))
+        write(&mut self.book().history)
     }
 
-    /// All that was written down so far.
+    /// Writes down that an operation is called; as long as its end is not known, `operation` says
+    /// that its outcome is unknown.
+    pub fn open(&self, operation: Operation) -> Open {
+        let mut book = self.book();
+        book.calls += 1;
+        let call = book.calls;
+        book.open.insert(call, operation);
+        Open(call)
+    }
+
+    /// Writes down how an operation ended.
+    pub fn close(&self, Open(call): Open, operation: Operation) {
+        let mut book = self.book();
+        book.open.remove(&call);
+        book.history.operations.push(operation);
+    }
+
+    /// All that was written down so far. Writes that have not ended are the last.
     pub fn read(&self) -> History {
-        self.note(|history| history.clone())
+        let book = self.book();
+        let mut history = book.history.clone();
+        let open = book.open.values().filter(|it| it.request.is_write());
+        history.operations.extend(open.cloned());
+        history
+    }
+
+    fn book(&self) -> MutexGuard<'_, Book> {
+        self.0.lock().expect("no client panics while it writes")
     }
 }
 

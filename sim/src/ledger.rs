@@ -35,6 +35,11 @@ impl Ledger {
         }
     }
 
+    /// The last revision that any member reached.
+    pub fn last(&self) -> i64 {
+        self.revisions.keys().next_back().copied().unwrap_or(1)
+    }
+
     /// Every revision up to `last`.
     pub fn until(&self, last: i64) -> Revisions {
         let revisions = self.revisions.range(..=last);

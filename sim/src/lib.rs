@@ -36,6 +36,7 @@ pub mod explain;
 pub mod fault;
 pub mod history;
 pub mod insight;
+pub mod judge;
 pub mod ledger;
 #[cfg(madsim)]
 pub mod look;
@@ -48,6 +49,7 @@ pub mod observer;
 pub mod one;
 #[cfg(madsim)]
 pub mod operator;
+pub mod outlook;
 pub mod profile;
 pub mod protocol;
 pub mod report;

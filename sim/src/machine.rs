@@ -83,6 +83,8 @@ struct State {
     stop: watch::Sender<bool>,
     /// Gone for good, with its disk.
     lost: bool,
+    /// Its member has told the cluster its name.
+    known: bool,
     /// Its member has said farewell.
     departed: bool,
     /// The process's handle, once it serves.
@@ -111,6 +113,7 @@ impl Machine {
             excuse: Excuse::None,
             stop: watch::Sender::new(false),
             lost: false,
+            known: false,
             departed: false,
             serving: None,
         }));
@@ -168,6 +171,17 @@ impl Machine {
 
     pub fn is_lost(&self) -> bool {
         self.state().lost
+    }
+
+    /// Whether its disk is gone, or need not hold what was written.
+    pub fn is_broken(&self) -> bool {
+        let state = self.state();
+        state.lost || state.excuse == Excuse::Ruined
+    }
+
+    /// Whether the others know its member: if that comes back with nothing, they can tell.
+    pub fn is_known(&self) -> bool {
+        self.state().known
     }
 
     pub fn has_departed(&self) -> bool {
@@ -261,6 +275,7 @@ impl Machine {
     /// Empties the dead machine's storage.
     pub fn wipe(&self) {
         self.excuse(Excuse::Ruined);
+        observer::robbed(self.index());
         self.inner.parts.platter.wipe();
         self.inner.parts.vault.wipe();
     }
@@ -274,6 +289,7 @@ impl Machine {
 
     pub fn restore(&self, backup: &Backup) {
         self.excuse(Excuse::Ruined);
+        observer::robbed(self.index());
         self.inner.parts.platter.restore(&backup.files);
         self.inner.parts.vault.restore(&backup.state);
     }
@@ -409,7 +425,7 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     let peers = transport::serve(net, host, directory, member.receiver());
     detcd_rt::spawn(peers);
     detcd_rt::spawn(server::serve(parts.net.clone(), host, handle.clone()));
-    detcd_rt::spawn(publish(handle.clone(), parts.index));
+    detcd_rt::spawn(publish(handle.clone(), parts.index, state.clone()));
     let mut asked = {
         let mut state = lock(&state);
         state.serving = Some(handle.clone());
@@ -430,7 +446,9 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     };
     match end {
         End::Farewell(Some(Farewell::Forgetful)) => {
-            // Its disk was taken from it; without that, nothing here ever forgets.
+            if lock(&state).excuse != Excuse::Ruined {
+                parts.fail("is refused as one that has forgotten, and nothing was taken from it");
+            }
             lock(&state).lost = true;
             depart(&parts, &state, "member.forgetful");
         }
@@ -449,7 +467,7 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
 }
 
 /// Tells the cluster the member's name, as the real program does at each start.
-async fn publish(handle: Handle, index: usize) {
+async fn publish(handle: Handle, index: usize, state: Arc<Mutex<State>>) {
     let (name, url) = (
         format!("m{}", index + 1),
         format!("http://m{}:2379", index + 1),
@@ -460,6 +478,7 @@ async fn publish(handle: Handle, index: usize) {
         }
         time::sleep(PUBLISH_PAUSE).await;
     }
+    lock(&state).known = true;
 }
 
 /// How a process comes to its end by itself.

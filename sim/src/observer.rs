@@ -102,9 +102,24 @@ pub fn died(member: usize) {
     });
 }
 
+/// A dead member's disk was emptied, or filled with an older copy.
+pub fn robbed(member: usize) {
+    with(|observed| observed.step(member, What::Robbed));
+}
+
 /// What the invariants found.
 pub fn violations() -> Vec<Violation> {
     with(|observed| observed.steps.violations().to_vec())
+}
+
+/// The configurations that may count now, by the members' logs. None before the first start.
+pub fn configs() -> Vec<Voters> {
+    with(|observed| observed.steps.configs())
+}
+
+/// Whether the member's log goes as far as anybody knows of commits.
+pub fn is_complete(member: usize) -> bool {
+    with(|observed| observed.steps.is_complete(member))
 }
 
 /// When members started and led.
@@ -119,6 +134,11 @@ pub fn insight() -> Insight {
 /// The changes of every revision up to `last`, as members applied them.
 pub fn revisions(last: i64) -> Revisions {
     with(|observed| observed.ledger.until(last))
+}
+
+/// The last revision that any member reached.
+pub fn last_revision() -> i64 {
+    with(|observed| observed.ledger.last())
 }
 
 fn with<T>(act: impl FnOnce(&mut Observed) -> T) -> T {

@@ -203,6 +203,6 @@ fn crashed(chronicle: &Chronicle) -> Told {
         hash: digest.hash,
         events: digest.events,
         found_by: found_by.into_iter().collect(),
-        ..Told::nothing(Verdict::NodeCrash)
+        ..Told::nothing(Verdict::of(&violations, true, &[]))
     }
 }

@@ -2,16 +2,15 @@
 
 use crate::alone;
 use crate::audit;
-use crate::check::hash_equal::{self, HashKv};
-use crate::check::{self, Check, Clocks, Finding, Violation};
-use crate::check::{compaction, durable, lease, linearizable, serializable, watch};
+use crate::check::hash_equal::HashKv;
+use crate::check::{Check, Finding, Violation, durable};
 use crate::cluster::{self, Cluster};
 use crate::conditions;
 use crate::fault::World;
 use crate::history::{History, Operation, Request, Revisions, Watched};
 use crate::insight::Insight;
+use crate::judge;
 use crate::observer;
-use crate::profile::{self, Part};
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::scenario::settings::Initial;
@@ -26,6 +25,7 @@ use crate::workload::watch::follow;
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
 use detcd_driver::MemberStatus;
+use futures::future;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -77,6 +77,8 @@ struct Run<'a> {
     violations: Vec<Violation>,
     /// When the last fault was over.
     calm_since: Option<Duration>,
+    /// Whether all clients with a job have done it.
+    clients_are_done: bool,
 }
 
 impl<'a> Run<'a> {
@@ -93,6 +95,7 @@ impl<'a> Run<'a> {
             of_workloads: Vec::new(),
             violations: Vec::new(),
             calm_since: None,
+            clients_are_done: false,
         }
     }
 
@@ -124,15 +127,20 @@ impl<'a> Run<'a> {
     }
 
     async fn finish(mut self) -> Report {
-        let mut history = History::default();
+        let mut audited = None;
         if self.start_workloads().await && self.endure().await {
             self.cluster.heal();
             if self.settle_membership().await && self.recover().await {
-                history = self.audit().await;
+                audited = self.audit().await;
             }
         }
+        let history = match audited {
+            Some(history) => history,
+            None => self.gather().await,
+        };
         self.violations.extend(observer::violations());
-        self.judge(&history);
+        let judged = judge::judge(self.plan, &history, self.clients_are_done);
+        self.violations.extend(judged);
         let operations = self.clients.journal().read().operations;
         Report {
             violations: self.violations,
@@ -171,11 +179,11 @@ impl<'a> Run<'a> {
                     let budget = self.plan.head.budget.duration();
                     let what = format!("the clients are not done within {budget:?}");
                     self.violations.push(Violation::new(Check::Serves, what));
-                    // Clients that go on would write into the history while it is judged.
                     return false;
                 }
             }
         }
+        self.clients_are_done = true;
         self.cluster.failures().is_empty()
     }
 
@@ -297,18 +305,19 @@ impl<'a> Run<'a> {
         told.collect::<Vec<_>>().join("; ")
     }
 
-    /// Has every member serve, and collects what it holds.
-    async fn audit(&mut self) -> History {
+    /// Has every member serve, and collects what it holds. `None` if one does not tell.
+    async fn audit(&mut self) -> Option<History> {
         let members = self.cluster.serving();
         let began = time::now();
         let mut revisions: Vec<i64> = Vec::new();
         for member in members.iter().copied() {
             match self.serve(member).await {
                 Some(revision) => revisions.push(revision),
+                None if self.cluster.is_lost(member) => {}
                 None => {
                     let what = format!("member {} does not serve after healing", member + 1);
                     self.violations.push(Violation::new(Check::Serves, what));
-                    return History::default();
+                    return None;
                 }
             }
         }
@@ -317,15 +326,18 @@ impl<'a> Run<'a> {
         if !self.wait(time::now() + CONVERGE_MAX, Run::agrees).await {
             let what = format!("members differ long after healing: {}", self.told());
             self.violations.push(Violation::new(Check::Converged, what));
-            return History::default();
+            return None;
         }
         let compacted = self.compare_hashes(last).await;
         let revisions = observer::revisions(last);
         for member in members {
             let Some(told) = self.tell_revisions(member, compacted + 1, last).await else {
+                if self.cluster.is_lost(member) {
+                    continue;
+                }
                 let what = format!("member {} does not tell its history", member + 1);
                 self.violations.push(Violation::new(Check::Serves, what));
-                return History::default();
+                return None;
             };
             if self.wants(Check::Durable) {
                 let changed = durable::retold(member, &told, &revisions, compacted + 1);
@@ -352,6 +364,34 @@ impl<'a> Run<'a> {
             operation.request.is_write() || operation.ended < began || revision <= last
         });
         history.revisions = revisions;
+        Some(history)
+    }
+
+    /// What is known of a run that was cut short. Its revisions are those that members applied;
+    /// nobody tells what is left of them.
+    async fn gather(&mut self) -> History {
+        let last = observer::last_revision();
+        if self.clients_are_done {
+            let followers = future::join_all(self.clients.end_at(last));
+            // Those that find nobody to follow have nothing to tell.
+            let _ = madsim::time::timeout(CONVERGE_MAX, followers).await;
+        }
+        let newest = observer::last_revision();
+        let mut history = self.clients.journal().read();
+        history.insight = Insight {
+            election_timeout: self.plan.cluster().election_ms.millis(),
+            hashes: history.insight.hashes,
+            ..observer::insight()
+        };
+        if newest > last {
+            // What came meanwhile they need not have seen.
+            (history.watchers, history.informers) = Default::default();
+        }
+        history
+            .watchers
+            .iter_mut()
+            .for_each(|seen| seen.forget_after(last));
+        history.revisions = observer::revisions(newest);
         history
     }
 
@@ -406,6 +446,7 @@ impl<'a> Run<'a> {
             let answer = node.spawn(ask).await;
             match answer.expect("an auditor's panic ends the run") {
                 Some(hash) => hashes.push(hash),
+                None if self.cluster.is_lost(member) => {}
                 None => {
                     let what = format!("member {} does not tell its hash", member + 1);
                     self.violations.push(Violation::new(Check::Serves, what));
@@ -426,6 +467,9 @@ impl<'a> Run<'a> {
             client.go_to(self.place(member));
             let told = node.spawn(async move { audit::keys(&client, last).await });
             let Some(told) = told.await.expect("an auditor's panic ends the run") else {
+                if self.cluster.is_lost(member) {
+                    continue;
+                }
                 let what = format!("member {} does not tell its keys", member + 1);
                 self.violations.push(Violation::new(Check::Serves, what));
                 continue;
@@ -488,55 +532,6 @@ impl<'a> Run<'a> {
                 }
             }
         }
-    }
-
-    fn judge(&mut self, history: &History) {
-        if history.revisions.is_empty() {
-            return;
-        }
-        let _part = profile::enter(Part::History);
-        let clocks = self.clocks();
-        for (check, judge) in check::OF_WORKLOADS {
-            if self.wants(*check) {
-                self.violations.extend(judge(history, clocks));
-            }
-        }
-        if self.wants(Check::Durable) {
-            self.violations.extend(durable::check(history));
-        }
-        if self.wants(Check::Linearizable) || self.wants(Check::CheckersAgree) {
-            let found = linearizable::check(history).into_iter();
-            let wanted: Vec<Violation> = found.filter(|it| self.wants(it.check)).collect();
-            self.violations.extend(wanted);
-        }
-        if self.wants(Check::Serializable) {
-            self.violations.extend(serializable::check(history));
-        }
-        if self.wants(Check::Compaction) {
-            self.violations.extend(compaction::check(history));
-        }
-        if self.wants(Check::HashEqual) {
-            self.violations
-                .extend(hash_equal::check(&history.insight.hashes));
-        }
-        if self.wants(Check::Watch) {
-            self.violations.extend(watch::check(history));
-        }
-        if self.wants(Check::Lease) {
-            self.violations.extend(lease::check(history, clocks));
-        }
-    }
-
-    /// What the faults do to the members' clocks.
-    fn clocks(&self) -> Clocks {
-        let skewed = self.plan.cluster().clock.rate.all();
-        let clocks = self.plan.faults.iter().filter_map(|fault| fault.clock());
-        let clocks = clocks.chain(skewed.map(|rate| (rate.high, false)));
-        let clocks = clocks.fold((1.0, false), |(fastest, jumped), (rate, jumps)| {
-            (rate.max(fastest), jumped || jumps)
-        });
-        let (fastest, jumped) = clocks;
-        Clocks { fastest, jumped }
     }
 }
 

@@ -1,7 +1,8 @@
 //! What a member says it has is durable on its disk, and what is committed is durable on the disks
-//! of a quorum. What is durable is the disks' own account, not what the members believe.
+//! of a quorum. What is durable is the disks' own account, not what the members believe. What was
+//! durable and then taken away by a fault counts: whoever told of it told the truth.
 
-use super::logs::{Logs, Voters};
+use super::logs::{Log, Logs, Voters};
 use super::steps::{Invariant, Place, Step, What};
 use super::{Check, Finding};
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,8 @@ use std::collections::{BTreeMap, BTreeSet};
 #[derive(Default)]
 pub struct AckAfterSync {
     members: BTreeMap<usize, BTreeMap<u64, Pending>>,
+    /// The logs of members as they were when their disks were robbed, as far as they were durable.
+    robbed: BTreeMap<usize, Vec<Log>>,
     /// The highest index whose quorum was looked at.
     committed: Option<u64>,
 }
@@ -51,7 +54,13 @@ impl Invariant for AckAfterSync {
                     |written: Place| written.file == place.file && written.change <= place.change;
                 !entry.place.is_some_and(is_durable)
             }),
-            What::Died | What::Recovered { .. } => pending.clear(),
+            // What is pending when a member dies is lost; the next process shows it.
+            What::Recovered { .. } => pending.clear(),
+            What::Robbed => {
+                let durable = pending.first_key_value().map_or(u64::MAX, |(first, _)| *first);
+                let log = logs.of(step.member).map(|log| log.before(durable));
+                self.robbed.entry(step.member).or_default().extend(log);
+            }
             What::Restored { index } => *pending = pending.split_off(&(index + 1)),
             What::Acked { index, .. } => {
                 if let Some((lost, entry)) =
@@ -113,15 +122,17 @@ impl AckAfterSync {
         Err(newest.into_iter().fold(finding, Finding::member))
     }
 
-    /// Whether the member has this entry, and everything before it, on its disk.
+    /// Whether the member has this entry, and everything before it, on its disk, or had it until
+    /// that was taken from it.
     fn has(&self, member: usize, (index, term): (u64, u64), logs: &Logs) -> bool {
-        let Some(log) = logs.of(member) else {
-            return false;
+        let holds = |log: &Log| {
+            index < log.floor() || log.get(index).is_some_and(|entry| entry.term == term)
         };
-        let held = index < log.floor() || log.get(index).is_some_and(|entry| entry.term == term);
         let pending = self.members.get(&member);
         let first = pending.and_then(|pending| pending.keys().next());
-        held && first.is_none_or(|first| *first > index)
+        let is_durable = first.is_none_or(|first| *first > index);
+        let mut robbed = self.robbed.get(&member).into_iter().flatten();
+        (is_durable && logs.of(member).is_some_and(holds)) || robbed.any(holds)
     }
 }
 
@@ -230,6 +241,34 @@ mod tests {
         assert!(!is_wrong(&on(&[0, 1, 2])));
         assert!(is_wrong(&on(&[0])));
         assert!(is_wrong(&on(&[])));
+    }
+
+    #[test]
+    fn what_was_taken_from_a_disk_was_there() {
+        let robbed = |synced_before: bool| -> Vec<(usize, What)> {
+            let mut steps = configured(3);
+            steps.extend((0..2).map(|member| appended(member, 1)));
+            steps.extend([written(0, 1, 1, 1), synced(0, 1), written(1, 1, 1, 1)]);
+            if synced_before {
+                steps.push(synced(1, 1));
+            }
+            steps.extend([(1, What::Died), (1, What::Robbed)]);
+            let (end, committed) = (0, 0);
+            steps.push((1, What::Recovered { end, committed }));
+            steps.push(self::committed(1));
+            steps
+        };
+        assert!(!is_wrong(&robbed(true)));
+        assert!(is_wrong(&robbed(false)));
+    }
+
+    #[test]
+    fn what_died_unsynced_is_on_no_disk() {
+        let mut steps = configured(3);
+        steps.extend((0..2).map(|member| appended(member, 1)));
+        steps.extend([written(0, 1, 1, 1), synced(0, 1), written(1, 1, 1, 1)]);
+        steps.extend([(1, What::Died), committed(1)]);
+        assert!(is_wrong(&steps));
     }
 
     #[test]

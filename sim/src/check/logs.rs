@@ -10,7 +10,7 @@ pub struct Logs {
 }
 
 /// One member's log, in memory and not necessarily on disk.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Log {
     /// Entries before this one are gone: a snapshot covers them.
     floor: u64,
@@ -32,6 +32,13 @@ pub type Voters = Vec<BTreeSet<usize>>;
 impl Logs {
     pub fn of(&self, member: usize) -> Option<&Log> {
         self.members.get(&member)
+    }
+
+    /// The configurations that may count now: the newest that any log holds, and the one before.
+    pub fn configs(&self) -> Vec<Voters> {
+        let logs = self.members.values();
+        let newest = logs.max_by_key(|log| log.configs.last_key_value().map(|(index, _)| *index));
+        newest.into_iter().flat_map(Log::configs).cloned().collect()
     }
 
     /// To be called after the invariants have looked at the step.
@@ -69,6 +76,15 @@ impl Log {
         self.entries.get(at).copied()
     }
 
+    /// The log without the entries from `end` on.
+    pub fn before(&self, end: u64) -> Log {
+        let mut log = self.clone();
+        if end < log.end() {
+            log.truncate(end);
+        }
+        log
+    }
+
     /// The configurations that may have counted when the entry was committed: that of the newest
     /// entry, and the one before it, whose turn may have come to an end just now.
     pub fn configs(&self) -> impl Iterator<Item = &Voters> {
@@ -81,9 +97,9 @@ impl Log {
             self.entries.clear();
             self.floor = index;
         }
+        // The configurations stay: those that a batch brings are told before its entries, and what
+        // is cut off before is told as such.
         self.cut(index);
-        // The configuration that this entry brings was told a moment ago.
-        self.configs.retain(|at, _| *at <= index);
         self.entries.push_back(entry);
     }
 
@@ -186,6 +202,13 @@ mod tests {
             log.configs().next().cloned()
         };
         assert_eq!(newest(steps.clone()), Some(vec![BTreeSet::from([0, 1])]));
+        let batch = vec![
+            configured(0, &[0, 1, 2]),
+            configured(1, &[0, 1]),
+            appended(0, 1),
+            appended(1, 1),
+        ];
+        assert_eq!(newest(batch), Some(vec![BTreeSet::from([0, 1])]));
         let cut = [steps, vec![What::Truncated { last: 0 }]].concat();
         assert_eq!(newest(cut), Some(vec![BTreeSet::from([0, 1, 2])]));
     }

@@ -29,6 +29,8 @@ pub enum What {
     Started,
     /// Its process is gone, and what its disk had not synced may be gone, too.
     Died,
+    /// What was on its disk was taken from it, all or some, while it was dead.
+    Robbed,
     /// Its log was read from the disk, and holds entries before `end`.
     Recovered { end: u64, committed: u64 },
     /// It is about to save this vote. `hash` is of the vote's bytes.
@@ -102,6 +104,8 @@ pub struct Steps {
     /// Each with how often it was violated.
     invariants: Vec<(Box<dyn Invariant + Send>, usize)>,
     logs: Logs,
+    /// The last entry that any member knows to be committed.
+    committed: u64,
     violations: Vec<Violation>,
 }
 
@@ -130,6 +134,7 @@ impl Steps {
         Steps {
             invariants,
             logs: Logs::default(),
+            committed: 0,
             violations: Vec::new(),
         }
     }
@@ -146,6 +151,20 @@ impl Steps {
             }
         }
         self.logs.follow(step);
+        if let What::Committed { index, .. } = step.what {
+            self.committed = self.committed.max(index);
+        }
+    }
+
+    /// The configurations that may count now.
+    pub fn configs(&self) -> Vec<Voters> {
+        self.logs.configs()
+    }
+
+    /// Whether the member's log goes as far as anybody knows of commits.
+    pub fn is_complete(&self, member: usize) -> bool {
+        let log = self.logs.of(member);
+        log.is_some_and(|log| log.end() > self.committed)
     }
 
     pub fn violations(&self) -> &[Violation] {

@@ -60,6 +60,13 @@ pub enum Defect {
     StrayWrites(f64),
 }
 
+impl Defect {
+    /// Whether the storage says that it has what it has not.
+    pub fn lies(&self) -> bool {
+        matches!(self, Defect::LostWrites(_) | Defect::StrayWrites(_))
+    }
+}
+
 /// A defect of a medium.
 #[derive(Clone, Debug)]
 pub struct DiskFault {

@@ -45,7 +45,7 @@ impl FaultKind for BitRot {
             Rotting::State => Part::State,
         };
         for member in self.target.members(world.members(), world.leader()) {
-            if world.rot(member, part, self.bits.value()) > 0 {
+            if world.may_break(member) && world.rot(member, part, self.bits.value()) > 0 {
                 trace::mark("fault.bit-rot");
             }
         }

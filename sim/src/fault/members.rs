@@ -117,6 +117,9 @@ impl FaultKind for Replace {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let same_address = *self.same_address.value();
         for member in self.target.members(world.members(), world.leader()) {
+            if !world.may_break(member) {
+                continue;
+            }
             trace::event("fault.replace", format_args!("m{}", member + 1));
             world.crash(member, Loss::LoseUnsynced);
             world.operate(Order::Replace {
@@ -169,6 +172,18 @@ mod tests {
         let target = Targets::one(Target::Minority);
         Remove { target }.begin(&mut world);
         assert_eq!(world.orders, [Order::Remove { member: 0 }]);
+    }
+
+    #[test]
+    fn who_is_needed_is_not_replaced() {
+        let mut world = Paper::new(Some(2));
+        world.spared = Some(2);
+        let replace = Replace {
+            target: Targets::one(Target::All),
+            same_address: OneOf::one(false),
+        };
+        replace.begin(&mut world);
+        assert_eq!((world.orders.len(), &world.down[..]), (2, &[0, 1][..]));
     }
 
     #[test]

@@ -140,6 +140,10 @@ pub trait World {
     /// Kills the member's process when it comes to a point.
     fn arm(&mut self, member: usize, trap: Trap);
     fn disarm(&mut self, member: usize);
+    /// Whether the cluster can go on if the member's storage is lost for good.
+    fn may_break(&self, member: usize) -> bool;
+    /// Whether it can if the member comes back and has forgotten some of what it promised.
+    fn may_forget(&self, member: usize) -> bool;
     /// Empties the storage of a member that is dead.
     fn wipe(&mut self, member: usize);
     /// Copies what a member has stored.
@@ -272,6 +276,9 @@ pub fn end(ongoing: Ongoing, world: &mut dyn World) {
         Ongoing::Armed(members) => members.into_iter().for_each(|member| world.disarm(member)),
         Ongoing::Copied(copies) => {
             for (member, backup) in copies {
+                if !world.may_forget(member) {
+                    continue;
+                }
                 world.crash(member, DiskLoss::LoseUnsynced);
                 world.restore(member, &backup);
                 crate::trace::mark("fault.old-disk");
@@ -336,6 +343,8 @@ pub(crate) mod testing {
         pub down: Vec<usize>,
         pub clocks: Vec<(usize, ClockChange)>,
         pub orders: Vec<Order>,
+        /// Whom the cluster cannot go on without.
+        pub spared: Option<usize>,
         /// Whatever else was done, in words.
         pub acts: Vec<String>,
     }
@@ -360,6 +369,7 @@ pub(crate) mod testing {
                 down: Vec::new(),
                 clocks: Vec::new(),
                 orders: Vec::new(),
+                spared: None,
                 acts: Vec::new(),
             }
         }
@@ -416,6 +426,12 @@ pub(crate) mod testing {
         }
         fn disarm(&mut self, member: usize) {
             self.did(format!("disarm {member}"));
+        }
+        fn may_break(&self, member: usize) -> bool {
+            self.spared != Some(member)
+        }
+        fn may_forget(&self, member: usize) -> bool {
+            self.spared != Some(member)
         }
         fn wipe(&mut self, member: usize) {
             self.did(format!("wipe {member}"));

@@ -38,11 +38,13 @@ pub(super) fn begin_defects(
     part: Option<Part>,
     defect: Defect,
 ) -> Ongoing {
-    let members = target.members(world.members(), world.leader()).into_iter();
-    let begun = members.map(|member| {
-        let defect = defect.clone();
-        let fault = DiskFault { mark, part, defect };
-        (member, world.begin_defect(member, fault))
-    });
-    Ongoing::Defects(begun.collect())
+    let mut begun = Vec::new();
+    for member in target.members(world.members(), world.leader()) {
+        if !defect.lies() || world.may_forget(member) {
+            let defect = defect.clone();
+            let fault = DiskFault { mark, part, defect };
+            begun.push((member, world.begin_defect(member, fault)));
+        }
+    }
+    Ongoing::Defects(begun)
 }

@@ -21,12 +21,15 @@ impl FaultKind for Wipe {
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        let members = self.target.members(world.members(), world.leader());
-        for member in &members {
-            world.crash(*member, Loss::LoseUnsynced);
-            world.wipe(*member);
-            trace::mark("fault.wipe");
+        let mut wiped = Vec::new();
+        for member in self.target.members(world.members(), world.leader()) {
+            if world.may_forget(member) {
+                world.crash(member, Loss::LoseUnsynced);
+                world.wipe(member);
+                trace::mark("fault.wipe");
+                wiped.push(member);
+            }
         }
-        Ongoing::Down(members)
+        Ongoing::Down(wiped)
     }
 }

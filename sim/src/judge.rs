@@ -1,0 +1,62 @@
+//! What the histories of a run come to.
+
+use crate::check::{self, Check, Clocks, Violation};
+use crate::check::{compaction, durable, hash_equal, lease, linearizable, serializable, watch};
+use crate::history::History;
+use crate::profile::{self, Part};
+use crate::scenario::Scenario;
+
+/// Checks of what clients write down only when they are done with it: who was interrupted in the
+/// middle leaves traces in the store that nobody owns up to.
+const OF_DONE_CLIENTS: [Check; 3] = [Check::Append, Check::MutualExclusion, Check::Election];
+
+/// Judges a history by all checks that the scenario wants: also one that ends early, as far as it
+/// goes, so that a cluster that does not come back cannot hide what it did before.
+pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<Violation> {
+    if history.revisions.is_empty() {
+        return Vec::new();
+    }
+    let _part = profile::enter(Part::History);
+    let clocks = clocks(plan);
+    let wants = |check| plan.wants(check);
+    let mut violations = Vec::new();
+    for (check, judge) in check::OF_WORKLOADS {
+        if wants(*check) && (clients_are_done || !OF_DONE_CLIENTS.contains(check)) {
+            violations.extend(judge(history, clocks));
+        }
+    }
+    if wants(Check::Durable) {
+        violations.extend(durable::check(history));
+    }
+    if wants(Check::Linearizable) || wants(Check::CheckersAgree) {
+        let found = linearizable::check(history).into_iter();
+        violations.extend(found.filter(|found| wants(found.check)));
+    }
+    if wants(Check::Serializable) {
+        violations.extend(serializable::check(history));
+    }
+    if wants(Check::Compaction) {
+        violations.extend(compaction::check(history));
+    }
+    if wants(Check::HashEqual) {
+        violations.extend(hash_equal::check(&history.insight.hashes));
+    }
+    if wants(Check::Watch) {
+        violations.extend(watch::check(history));
+    }
+    if wants(Check::Lease) {
+        violations.extend(lease::check(history, clocks));
+    }
+    violations
+}
+
+/// What the faults do to the members' clocks.
+fn clocks(plan: &Scenario) -> Clocks {
+    let skewed = plan.cluster().clock.rate.all();
+    let faults = plan.faults.iter().filter_map(|fault| fault.clock());
+    let clocks = faults.chain(skewed.map(|rate| (rate.high, false)));
+    let (fastest, jumped) = clocks.fold((1.0, false), |(fastest, jumped), (rate, jumps)| {
+        (rate.max(fastest), jumped || jumps)
+    });
+    Clocks { fastest, jumped }
+}
