@@ -65,9 +65,13 @@ pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String
     Ok(())
 }
 
-/// The answer to a greeting.
+/// The answer to a greeting. A member that has just started does not know whom it has seen before
+/// it has applied what is in its log: until then it says so, and does not count.
 pub(crate) fn answer_hello(shared: &Shared, from: u64) -> Result<Bytes, String> {
     let published = shared.engine.published();
+    if published.applied < shared.started_with {
+        return Err("this member has yet to read its log to the end".to_owned());
+    }
     let members = query::members(&*published.view).map_err(|fault| fault.to_string())?;
     let seen = members
         .iter()

@@ -135,6 +135,7 @@ impl Member {
             member_id: options.member_id,
             limits: options.limits,
             election_timeout: options.election_timeout,
+            started_with: recovered.state.last.map_or(0, |last| last.index),
             call_timeout: Duration::from_millis(request_timeout(&options).0),
             next_seq: AtomicU64::new(detcd_rt::random_u64() >> 1),
             engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),

@@ -40,6 +40,8 @@ pub(crate) struct Shared {
     pub member_id: MemberId,
     pub limits: Limits,
     pub election_timeout: Millis,
+    /// The last entry that was in the log when this member started; zero if it had none.
+    pub started_with: u64,
     /// How long a call to another member may take.
     pub call_timeout: Duration,
     pub next_seq: AtomicU64,
