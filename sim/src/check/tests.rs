@@ -91,6 +91,9 @@ fn found_by(history: &History) -> (bool, bool, bool) {
     let (replay, search) = (replay::check(history), wing_gong::check(history));
     let durable = durable::check(history);
     println!("replay {replay:#?}\nsearch {search:#?}\ndurable {durable:#?}");
+    // What one answer shows by itself, both find.
+    assert!(search.overlooked.is_empty());
+    assert!(search.impossible.is_empty() || !replay.is_empty());
     let search = search.unexplained;
     let any = !replay.is_empty() || !search.is_empty();
     assert_eq!(!linearizable::check(history).is_empty(), any);

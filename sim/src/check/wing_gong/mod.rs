@@ -15,6 +15,7 @@
 //!   value is written twice, so it would not come back.
 
 mod project;
+mod shown;
 
 use super::Finding;
 use crate::history::{History, Operation, text};
@@ -34,6 +35,10 @@ pub struct Searched {
     pub unexplained: Vec<Finding>,
     /// Keys that were given up.
     pub too_wide: Vec<Finding>,
+    /// Answers that no order allows, as a look at each by itself tells.
+    pub impossible: Vec<Finding>,
+    /// Those of them on keys of which the search found an order all the same.
+    pub overlooked: Vec<Finding>,
 }
 
 /// Searches every key of the history.
@@ -44,10 +49,18 @@ pub fn check(history: &History) -> Searched {
         let mut operations: Vec<OnKey> = projected
             .filter_map(|operation| project(operation, &key))
             .collect();
+        let impossible = shown::impossible(&operations).into_iter();
+        let impossible: Vec<Finding> = impossible
+            .map(|operation| {
+                let what = format!("key {}: this cannot have been there", text(&key));
+                Finding::new(what).operation(operation)
+            })
+            .collect();
+        searched.impossible.extend_from_slice(&impossible);
         let readers = Readers::new(&operations);
         readers.forget_unseen(&mut operations);
         match search(&operations, &readers) {
-            Verdict::Linearizable => {}
+            Verdict::Linearizable => searched.overlooked.extend(impossible),
             Verdict::TooWide => searched.too_wide.push(Finding::new(format!(
                 "key {}: {} operations are too wide for the search",
                 text(&key),
