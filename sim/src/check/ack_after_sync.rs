@@ -57,7 +57,9 @@ impl Invariant for AckAfterSync {
             // What is pending when a member dies is lost; the next process shows it.
             What::Recovered { .. } => pending.clear(),
             What::Robbed => {
-                let durable = pending.first_key_value().map_or(u64::MAX, |(first, _)| *first);
+                let durable = pending
+                    .first_key_value()
+                    .map_or(u64::MAX, |(first, _)| *first);
                 let log = logs.of(step.member).map(|log| log.before(durable));
                 self.robbed.entry(step.member).or_default().extend(log);
             }

@@ -46,7 +46,10 @@ fn disagreements(replayed: &[Finding], searched: &Searched) -> Vec<Violation> {
         found.push(Finding { what, about });
     }
     for overlooked in &searched.overlooked {
-        let what = format!("the search explains what no order allows: {}", overlooked.what);
+        let what = format!(
+            "the search explains what no order allows: {}",
+            overlooked.what
+        );
         let about = overlooked.about.clone();
         found.push(Finding { what, about });
     }
