@@ -13,6 +13,9 @@ const SIMULATOR: [&str; 6] = [
     "sim",
 ];
 
+/// The other profiles in which a run is the same, and the folders of their builds.
+const PROFILES: [(&str, &str); 2] = [("dev", "debug"), ("sim-release", "sim-release")];
+
 pub fn check() -> Vec<Step> {
     let tidy = ["test", "--quiet", "--package", "detcd-ci", "--test", "tidy"];
     let clippy = ["clippy", "--quiet", "--locked", "--all-targets"];
@@ -65,6 +68,13 @@ pub fn sim(seeds: u32, reports: Option<&str>) -> Vec<Step> {
             .and(&["--seeds", "3", "--twice"])
             .with(&reports),
         Step::cargo("planted bugs", &["--quiet", "sim", "mutants"]),
+        Step::cargo("each fault", &run)
+            .and(&["scenarios/faults"])
+            .with(&reports),
+        // These seeds are known to pass: what alarms here came with the change.
+        Step::cargo("known swarm", &run)
+            .and(&["scenarios/swarm", "--seeds", "60"])
+            .with(&reports),
     ])
 }
 
@@ -75,6 +85,23 @@ pub fn swarm(seeds: u32, from: u64, reports: Option<&str>) -> Vec<Step> {
         .and(&["--seeds", &seeds, "--from", &from])
         .with(&to_folder(reports));
     Vec::from([run])
+}
+
+/// Builds that optimise otherwise run the same: the smoke scenarios, each run made once by profile
+/// `sim` and once by another.
+pub fn profiles(seeds: u32) -> Vec<Step> {
+    let seeds = seeds.to_string();
+    let steps = PROFILES.into_iter().flat_map(|(profile, folder)| {
+        let simulator = &SIMULATOR[..SIMULATOR.len() - 1];
+        let program = format!("target/sim/{folder}/detcd-sim");
+        let build = Step::cargo("build", &["build", "--quiet", "--locked"])
+            .and(simulator)
+            .and(&[profile, "--package", "detcd-sim"]);
+        let run = Step::cargo("both profiles", &["--quiet", "sim", "run", "scenarios/smoke"])
+            .and(&["--seeds", &seeds, "--twice", "--second", &program]);
+        [build, run]
+    });
+    steps.collect()
 }
 
 fn to_folder(reports: Option<&str>) -> Vec<String> {

@@ -44,6 +44,12 @@ enum Gate {
         #[arg(long)]
         reports: Option<String>,
     },
+    /// The smoke scenarios, run by builds of three profiles that must agree to the last event.
+    Profiles {
+        /// Seeds of each scenario.
+        #[arg(long, default_value_t = 3)]
+        seeds: u32,
+    },
     /// A release build, measured: `cargo ci bench -- --against PATH-TO-ETCD`.
     Bench {
         /// Passed on to `detcd bench`.
@@ -69,6 +75,7 @@ fn main() -> ExitCode {
             from,
             reports,
         } => gates::swarm(seeds, from, reports.as_deref()),
+        Gate::Profiles { seeds } => gates::profiles(seeds),
         Gate::Bench { arguments } => gates::bench(&arguments),
         Gate::Fix => gates::fix(),
     };

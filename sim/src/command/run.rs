@@ -42,6 +42,9 @@ pub struct How {
     /// Runs everything in two processes and compares their traces.
     #[arg(long)]
     twice: bool,
+    /// Has another build of the simulator make the second run: its profile must not matter.
+    #[arg(long, value_name = "PROGRAM", requires = "twice")]
+    second: Option<PathBuf>,
     /// Processes at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -62,6 +65,7 @@ impl How {
             scenarios,
             jobs,
             twice: self.twice,
+            second: self.second.clone(),
             workers: self.jobs,
             trace,
             junit: self.junit.clone(),

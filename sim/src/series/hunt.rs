@@ -97,6 +97,7 @@ fn attempt(trial: Trial, seeds: u64) -> Found {
             mutant: Some(trial.mutant.name()),
             trace: None,
             limit: RUN_MAX,
+            program: None,
         });
         let counts = |check: &String| trial.by.as_ref().is_none_or(|by| by.contains(check));
         let by: Vec<String> = told.found_by.into_iter().filter(counts).collect();

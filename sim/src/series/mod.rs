@@ -39,6 +39,8 @@ pub struct Series {
     pub jobs: Vec<Job>,
     /// Runs everything in two processes and compares them.
     pub twice: bool,
+    /// Another build of the simulator, which makes the second of two runs.
+    pub second: Option<PathBuf>,
     /// Processes at a time.
     pub workers: usize,
     /// Where the one run writes its events.
@@ -137,12 +139,14 @@ impl Series {
         let (mut told, mut output) = process::run(order);
         let took = started.elapsed();
         if self.twice {
-            let (second, _) = process::run(Order {
+            let again = Order {
                 trace: None,
+                program: self.second.as_deref(),
                 ..order
-            });
+            };
+            let (second, _) = process::run(again);
             if second != told {
-                let difference = first_difference(order);
+                let difference = first_difference(order, again);
                 output.push_str(&format!(
                     "two runs differ: {told:?} and {second:?}\n{difference}\n"
                 ));
@@ -182,13 +186,14 @@ fn order<'a>(named: &'a Named, job: &'a Job) -> Order<'a> {
         mutant: job.mutant.as_deref(),
         trace: None,
         limit: LIMIT,
+        program: None,
     }
 }
 
 /// Runs twice more, with traces, and finds where they part.
-fn first_difference(order: Order<'_>) -> String {
+fn first_difference(first: Order<'_>, second: Order<'_>) -> String {
     let traces = [process::scratch("trace"), process::scratch("trace")];
-    for trace in &traces {
+    for (order, trace) in [first, second].into_iter().zip(&traces) {
         process::run(Order {
             trace: Some(trace),
             ..order

@@ -22,6 +22,8 @@ pub struct Order<'a> {
     pub trace: Option<&'a Path>,
     /// The real time that it may take; beyond, it hangs and is killed.
     pub limit: Duration,
+    /// Another build of the simulator that is to run it; this very one if none.
+    pub program: Option<&'a Path>,
 }
 
 /// Runs it; gives what it told and what it printed.
@@ -43,8 +45,8 @@ pub fn report(order: Order<'_>, page: &Path) -> Result<(), String> {
 
 fn run_with(order: Order<'_>, report: Option<&Path>) -> (Told, String) {
     let told_at = scratch("json");
-    let program = std::env::current_exe().expect("this program has a path");
-    let mut command = Command::new(program);
+    let own = || std::env::current_exe().expect("this program has a path");
+    let mut command = Command::new(order.program.map_or_else(own, Path::to_owned));
     command.arg("one").arg(order.path);
     command
         .args(["--seed", &order.seed.to_string()])
