@@ -97,8 +97,11 @@ pub fn profiles(seeds: u32) -> Vec<Step> {
         let build = Step::cargo("build", &["build", "--quiet", "--locked"])
             .and(simulator)
             .and(&[profile, "--package", "detcd-sim"]);
-        let run = Step::cargo("both profiles", &["--quiet", "sim", "run", "scenarios/smoke"])
-            .and(&["--seeds", &seeds, "--twice", "--second", &program]);
+        let run = Step::cargo(
+            "both profiles",
+            &["--quiet", "sim", "run", "scenarios/smoke"],
+        )
+        .and(&["--seeds", &seeds, "--twice", "--second", &program]);
         [build, run]
     });
     steps.collect()
