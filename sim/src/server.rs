@@ -49,66 +49,18 @@ pub async fn serve(net: Net, host: Host, handle: Handle) {
 
 async fn answer(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, Failure> {
     match method {
-        Method::Range => {
-            let request = RangeRequest::try_from(decode::<pb::RangeRequest>(body)?);
-            let (header, reply) = handle
-                .range(request.map_err(failure)?)
-                .await
-                .map_err(failure)?;
-            done(header, pb::RangeResponse::from(reply))
-        }
-        Method::Put => {
-            let request = PutRequest::from(decode::<pb::PutRequest>(body)?);
-            let (header, reply) = handle.put(request).await.map_err(failure)?;
-            done(header, pb::PutResponse::from(reply))
-        }
-        Method::DeleteRange => {
-            let request = DeleteRangeRequest::from(decode::<pb::DeleteRangeRequest>(body)?);
-            let (header, reply) = handle.delete_range(request).await.map_err(failure)?;
-            done(header, pb::DeleteRangeResponse::from(reply))
-        }
-        Method::Txn => {
-            let request = TxnRequest::try_from(decode::<pb::TxnRequest>(body)?);
-            let (header, reply) = handle
-                .txn(request.map_err(failure)?)
-                .await
-                .map_err(failure)?;
-            done(header, pb::TxnResponse::from(reply))
-        }
-        Method::Compact => {
-            let request = CompactRequest::from(decode::<pb::CompactionRequest>(body)?);
-            let header = handle.compact(request).await.map_err(failure)?;
-            done(header, pb::CompactionResponse::default())
-        }
+        Method::Range
+        | Method::Put
+        | Method::DeleteRange
+        | Method::Txn
+        | Method::Compact
+        | Method::HashKv => keys(handle, method, body).await,
         Method::LeaseGrant
         | Method::LeaseRevoke
         | Method::LeaseKeepAlive
         | Method::LeaseTimeToLive => lease(handle, method, body).await,
-        Method::HashKv => {
-            let request = decode::<pb::HashKvRequest>(body)?;
-            let (header, hash) = handle.hash_kv(request.revision).await.map_err(failure)?;
-            let response = pb::HashKvResponse {
-                header: None,
-                hash: hash.hash,
-                compact_revision: hash.compact_revision,
-                hash_revision: hash.hash_revision,
-            };
-            done(header, response)
-        }
-        Method::MemberList => {
-            let request = decode::<pb::MemberListRequest>(body)?;
-            let list = handle.member_list(request.linearizable).await;
-            let (header, members) = list.map_err(failure)?;
-            let members = members.into_iter().map(pb::Member::from).collect();
-            done(
-                header,
-                pb::MemberListResponse {
-                    header: None,
-                    members,
-                },
-            )
-        }
-        Method::MemberAdd
+        Method::MemberList
+        | Method::MemberAdd
         | Method::MemberRemove
         | Method::MemberUpdate
         | Method::MemberPromote
@@ -129,13 +81,11 @@ async fn answer(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, F
             let answered = handle.alarm(request.map_err(failure)?).await;
             let (header, alarms) = answered.map_err(failure)?;
             let alarms = alarms.into_iter().map(pb::AlarmMember::from).collect();
-            done(
-                header,
-                pb::AlarmResponse {
-                    header: None,
-                    alarms,
-                },
-            )
+            let response = pb::AlarmResponse {
+                header: None,
+                alarms,
+            };
+            done(header, response)
         }
         Method::Watch => Err(Failure {
             code: 12,
@@ -144,10 +94,61 @@ async fn answer(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, F
     }
 }
 
-/// Changes of the membership, and of who leads.
+/// Reads and writes of keys, and of the history of all of them.
+async fn keys(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, Failure> {
+    match method {
+        Method::Range => {
+            let request = RangeRequest::try_from(decode::<pb::RangeRequest>(body)?);
+            let read = handle.range(request.map_err(failure)?).await;
+            let (header, reply) = read.map_err(failure)?;
+            done(header, pb::RangeResponse::from(reply))
+        }
+        Method::Put => {
+            let request = PutRequest::from(decode::<pb::PutRequest>(body)?);
+            let (header, reply) = handle.put(request).await.map_err(failure)?;
+            done(header, pb::PutResponse::from(reply))
+        }
+        Method::DeleteRange => {
+            let request = DeleteRangeRequest::from(decode::<pb::DeleteRangeRequest>(body)?);
+            let (header, reply) = handle.delete_range(request).await.map_err(failure)?;
+            done(header, pb::DeleteRangeResponse::from(reply))
+        }
+        Method::Txn => {
+            let request = TxnRequest::try_from(decode::<pb::TxnRequest>(body)?);
+            let committed = handle.txn(request.map_err(failure)?).await;
+            let (header, reply) = committed.map_err(failure)?;
+            done(header, pb::TxnResponse::from(reply))
+        }
+        Method::Compact => {
+            let request = CompactRequest::from(decode::<pb::CompactionRequest>(body)?);
+            let header = handle.compact(request).await.map_err(failure)?;
+            done(header, pb::CompactionResponse::default())
+        }
+        _ => {
+            let request = decode::<pb::HashKvRequest>(body)?;
+            let (header, hash) = handle.hash_kv(request.revision).await.map_err(failure)?;
+            let response = pb::HashKvResponse {
+                header: None,
+                hash: hash.hash,
+                compact_revision: hash.compact_revision,
+                hash_revision: hash.hash_revision,
+            };
+            done(header, response)
+        }
+    }
+}
+
+/// The membership, its changes, and who leads.
 async fn membership(handle: &Handle, method: Method, body: Bytes) -> Result<Bytes, Failure> {
     let header = None;
     match method {
+        Method::MemberList => {
+            let request = decode::<pb::MemberListRequest>(body)?;
+            let list = handle.member_list(request.linearizable).await;
+            let (told, members) = list.map_err(failure)?;
+            let members = messages(members);
+            done(told, pb::MemberListResponse { header, members })
+        }
         Method::MemberAdd => {
             let request = decode::<pb::MemberAddRequest>(body)?;
             let added = handle

@@ -3,16 +3,14 @@
 
 use crate::client::Client;
 use crate::evidence::Observer;
-use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Times};
+use crate::trace;
 use crate::workload::feed::wait_for_change;
 use crate::workload::ops::{self, Guarded};
-use crate::workload::session::{Place, Queue, Session, guarded_by};
+use crate::workload::session::{Place, Queue, Session, Taker, guarded_by};
 use crate::workload::{Stage, Until, Work, job};
-use crate::{time, trace};
-use bytes::Bytes;
-use detcd_core::api::{DeleteRangeRequest, Op, PutRequest};
+use detcd_core::api::{Op, PutRequest};
 use futures::FutureExt;
 use std::time::Duration;
 
@@ -49,13 +47,8 @@ impl Work for Election {
         for _ in 0..self.candidates.value() {
             let (election, queue) = (self.clone(), Queue::new(name));
             let run = job(async move |client: Client| {
-                let rng = client.rng("election");
-                let mut candidate = Candidate {
-                    election,
-                    queue,
-                    client,
-                    rng,
-                };
+                let taker = Taker::new(queue, client, "election");
+                let mut candidate = Candidate { election, taker };
                 for _ in 0..candidate.election.rounds.value() {
                     candidate.campaign().await;
                 }
@@ -72,63 +65,47 @@ impl Work for Election {
 
 struct Candidate {
     election: Election,
-    queue: Queue,
-    client: Client,
-    rng: Rng,
+    taker: Taker,
 }
 
 impl Candidate {
-    async fn pause(&mut self) {
-        time::sleep(self.election.pause.pick(&mut self.rng)).await;
-    }
-
     async fn campaign(&mut self) {
-        let ttl_s = self.rng.range(self.election.ttl_s.range());
-        let session = Session::open(&mut self.client, &mut self.rng, ttl_s).await;
-        let Some(session) = session else {
+        let Candidate { election, taker } = self;
+        let name = format!("{} candidate", taker.client.name());
+        let entered = taker.wait(&election.ttl_s, &election.patience, name).await;
+        let Some((session, place)) = entered else {
             return;
         };
-        let until = time::now() + self.election.patience.pick(&mut self.rng);
-        let name = Bytes::from(format!("{} candidate", self.client.name()));
-        let entered = self.queue.enter(&mut self.client, &session, name, until);
-        let Some(place) = entered.await else {
-            return session.revoke(&mut self.client).await;
-        };
         trace::mark("election.won");
-        for number in 0..self.rng.range(self.election.proclaims.range()) {
-            let what = format!("{}-{}-{number}", self.client.name(), place.token);
-            let proclaimed = self.proclaim(&session, &place, &what).await;
-            if !proclaimed || !self.queue.write(&mut self.client, &place, &what).await {
+        for number in 0..taker.rng.range(election.proclaims.range()) {
+            let what = format!("{}-{}-{number}", taker.client.name(), place.token);
+            let proclaimed = proclaim(&mut taker.client, &session, &place, &what).await;
+            if !proclaimed || !taker.queue.write(&mut taker.client, &place, &what).await {
                 trace::mark("election.lost");
                 break;
             }
-            self.pause().await;
+            taker.pause(&election.pause).await;
         }
-        self.queue.note(&self.client, &session, &place);
-        if self.rng.chance(self.election.dies.value()) {
+        taker.queue.note(&taker.client, &session, &place);
+        if taker.rng.chance(election.dies.value()) {
             session.abandon();
         } else {
-            let delete = DeleteRangeRequest {
-                range: ops::one(&place.key),
-                prev_kv: false,
-            };
-            let txn = guarded_by(&place, Op::DeleteRange(delete));
-            ops::guarded(&mut self.client, txn, TIMEOUT).await;
-            session.revoke(&mut self.client).await;
+            taker.leave(&place).await;
+            session.revoke(&mut taker.client).await;
         }
-        self.pause().await;
+        taker.pause(&election.pause).await;
     }
+}
 
-    /// Gives the leader's key another value. False if it leads no more.
-    async fn proclaim(&mut self, session: &Session, place: &Place, what: &str) -> bool {
-        let put = PutRequest {
-            lease: session.id,
-            ..ops::put(&place.key, what.to_owned())
-        };
-        let txn = guarded_by(place, Op::Put(put));
-        let done = ops::guarded(&mut self.client, txn, TIMEOUT).await;
-        !matches!(done, Guarded::Not(_))
-    }
+/// Gives the leader's key another value. False if it leads no more.
+async fn proclaim(client: &mut Client, session: &Session, place: &Place, what: &str) -> bool {
+    let put = PutRequest {
+        lease: session.id,
+        ..ops::put(&place.key, what.to_owned())
+    };
+    let txn = guarded_by(place, Op::Put(put));
+    let done = ops::guarded(client, txn, TIMEOUT).await;
+    !matches!(done, Guarded::Not(_))
 }
 
 /// Looks who leads, again whenever that may have changed.

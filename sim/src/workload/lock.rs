@@ -2,18 +2,12 @@
 //! its holder may write.
 
 use crate::client::Client;
-use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Times};
-use crate::workload::session::{Queue, Session, guarded_by};
-use crate::workload::{Stage, Work, job, ops};
+use crate::workload::session::{Queue, Taker};
+use crate::workload::{Stage, Work, job};
 use crate::{time, trace};
-use bytes::Bytes;
-use detcd_core::api::{DeleteRangeRequest, Op};
 use std::time::Duration;
-
-/// What a client waits for an answer.
-const TIMEOUT: Duration = Duration::from_secs(2);
 
 settings! {
     /// Clients that take turns in a lock, and write what only its holder may write.
@@ -42,13 +36,8 @@ impl Work for Lock {
         for _ in 0..self.clients.value() {
             let (lock, queue) = (self.clone(), Queue::new(name));
             let run = job(async move |client: Client| {
-                let rng = client.rng("lock");
-                let mut locker = Locker {
-                    lock,
-                    queue,
-                    client,
-                    rng,
-                };
+                let taker = Taker::new(queue, client, "lock");
+                let mut locker = Locker { lock, taker };
                 for _ in 0..locker.lock.rounds.value() {
                     locker.round().await;
                 }
@@ -60,57 +49,41 @@ impl Work for Lock {
 
 struct Locker {
     lock: Lock,
-    queue: Queue,
-    client: Client,
-    rng: Rng,
+    taker: Taker,
 }
 
 impl Locker {
-    async fn pause(&mut self) {
-        time::sleep(self.lock.pause.pick(&mut self.rng)).await;
-    }
-
     async fn round(&mut self) {
-        let ttl_s = self.rng.range(self.lock.ttl_s.range());
-        let session = Session::open(&mut self.client, &mut self.rng, ttl_s).await;
-        let Some(session) = session else {
+        let Locker { lock, taker } = self;
+        let name = taker.client.name().to_owned();
+        let entered = taker.wait(&lock.ttl_s, &lock.patience, name).await;
+        let Some((session, place)) = entered else {
+            trace::mark("lock.given_up");
             return;
         };
-        let until = time::now() + self.lock.patience.pick(&mut self.rng);
-        let name = Bytes::copy_from_slice(self.client.name().as_bytes());
-        let entered = self.queue.enter(&mut self.client, &session, name, until);
-        let Some(place) = entered.await else {
-            trace::mark("lock.given_up");
-            return session.revoke(&mut self.client).await;
-        };
         trace::mark("lock.entered");
-        if self.rng.chance(self.lock.oversleeps.value()) {
+        if taker.rng.chance(lock.oversleeps.value()) {
             session.abandon();
             let past = session.deadline() + Duration::from_secs(1);
             time::sleep(past.saturating_sub(time::now())).await;
         }
-        for number in 0..self.rng.range(self.lock.writes.range()) {
-            let what = format!("{}-{}-{number}", self.client.name(), place.token);
-            if !self.queue.write(&mut self.client, &place, &what).await {
+        for number in 0..taker.rng.range(lock.writes.range()) {
+            let what = format!("{}-{}-{number}", taker.client.name(), place.token);
+            if !taker.queue.write(&mut taker.client, &place, &what).await {
                 trace::mark("lock.fenced");
                 break;
             }
-            self.pause().await;
+            taker.pause(&lock.pause).await;
         }
-        self.queue.note(&self.client, &session, &place);
-        if self.rng.chance(self.lock.dies.value()) {
+        taker.queue.note(&taker.client, &session, &place);
+        if taker.rng.chance(lock.dies.value()) {
             session.abandon();
-        } else if self.rng.chance(0.5) {
-            session.revoke(&mut self.client).await;
+        } else if taker.rng.chance(0.5) {
+            session.revoke(&mut taker.client).await;
         } else {
-            let delete = DeleteRangeRequest {
-                range: ops::one(&place.key),
-                prev_kv: false,
-            };
-            let txn = guarded_by(&place, Op::DeleteRange(delete));
-            ops::guarded(&mut self.client, txn, TIMEOUT).await;
+            taker.leave(&place).await;
             session.abandon();
         }
-        self.pause().await;
+        taker.pause(&lock.pause).await;
     }
 }

@@ -6,13 +6,14 @@ use crate::evidence::Turn;
 use crate::history::{Reply, Request};
 use crate::protocol::Method;
 use crate::rng::Rng;
+use crate::scenario::units::{Counts, Times};
 use crate::time;
 use crate::workload::feed;
 use crate::workload::ops::{self, Guarded};
 use bytes::Bytes;
 use detcd_core::api::{
-    KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest, RangeRequest, SortOrder, SortTarget,
-    TxnRequest,
+    DeleteRangeRequest, KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest, RangeRequest,
+    SortOrder, SortTarget, TxnRequest,
 };
 use detcd_wire::etcdserverpb as pb;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -243,6 +244,57 @@ impl Queue {
             ttl_s: session.ttl_s,
         };
         client.note(|history| history.turns.push(turn));
+    }
+}
+
+/// A client that takes turns in a queue.
+pub struct Taker {
+    pub queue: Queue,
+    pub client: Client,
+    pub rng: Rng,
+}
+
+impl Taker {
+    /// `stream` names its draws.
+    pub fn new(queue: Queue, client: Client, stream: &str) -> Taker {
+        let rng = client.rng(stream);
+        Taker { queue, client, rng }
+    }
+
+    pub async fn pause(&mut self, pause: &Times) {
+        time::sleep(pause.pick(&mut self.rng)).await;
+    }
+
+    /// Opens a session and waits for its turn. `None` once it has lost its patience; nothing of
+    /// it is in the queue then.
+    pub async fn wait(
+        &mut self,
+        ttl_s: &Counts,
+        patience: &Times,
+        name: String,
+    ) -> Option<(Session, Place)> {
+        let ttl_s = self.rng.range(ttl_s.range());
+        let session = Session::open(&mut self.client, &mut self.rng, ttl_s).await?;
+        let until = time::now() + patience.pick(&mut self.rng);
+        let name = Bytes::from(name);
+        let entered = self
+            .queue
+            .enter(&mut self.client, &session, name, until)
+            .await;
+        if entered.is_none() {
+            session.revoke(&mut self.client).await;
+        }
+        entered.map(|place| (session, place))
+    }
+
+    /// Gives the turn up: whoever is next has it.
+    pub async fn leave(&mut self, place: &Place) {
+        let delete = DeleteRangeRequest {
+            range: ops::one(&place.key),
+            prev_kv: false,
+        };
+        let txn = guarded_by(place, Op::DeleteRange(delete));
+        ops::guarded(&mut self.client, txn, TIMEOUT).await;
     }
 }
 
