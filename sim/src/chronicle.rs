@@ -76,6 +76,31 @@ pub struct Span {
     pub settings: String,
 }
 
+/// What some links did to what went through them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkSpan {
+    pub from: Duration,
+    pub to: Option<Duration>,
+    /// The mark of the fault.
+    pub name: String,
+    /// In a word.
+    pub effect: String,
+    /// Hosts, as in `1>2 2>1`.
+    pub paths: String,
+}
+
+/// How a member's clock stands from some time on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Clock {
+    pub at: Duration,
+    pub member: usize,
+    pub rate_ppm: u64,
+    /// How far it is ahead of true time.
+    pub gained_us: i64,
+    /// How far its wall clock is off, besides.
+    pub wall_ms: i64,
+}
+
 #[derive(Debug, Default)]
 pub struct Chronicle {
     pub notes: Vec<Note>,
@@ -84,6 +109,9 @@ pub struct Chronicle {
     pub entries: Vec<Entry>,
     /// By their number in the plan.
     pub faults: BTreeMap<u64, Span>,
+    /// By their number in the network.
+    pub links: BTreeMap<u64, LinkSpan>,
+    pub clocks: Vec<Clock>,
     /// Packets, if they are wanted.
     pub messages: Option<Vec<Message>>,
     /// What kinds of packets there were.
@@ -138,6 +166,17 @@ impl Chronicle {
                     span.to = Some(event.at);
                 }
             }
+            "link.begins" => self.begin_link(event),
+            "link.ends" => {
+                let link = event.number("link").unwrap_or_default();
+                if let Some(span) = self.links.get_mut(&link) {
+                    span.to = Some(event.at);
+                }
+            }
+            "clock.change" => {
+                self.take_clock(event);
+                self.note(event);
+            }
             // What the others tell already, or what comes by too often to be of interest.
             "draw"
             | "client.call"
@@ -157,7 +196,10 @@ impl Chronicle {
     }
 
     fn note(&mut self, event: &Event<'_>) {
-        let fields = event.fields.iter().filter(|(name, _)| *name != "hash");
+        // What a reading of a clock says is kept in numbers, and whom a note is about beside it.
+        const SILENT: [&str; 5] = ["hash", "member", "rate_ppm", "gained_us", "wall_ms"];
+        let fields = event.fields.iter();
+        let fields = fields.filter(|(name, _)| !SILENT.contains(name));
         let texts = fields.map(|(name, value)| match *name {
             "what" => value.to_string(),
             name => format!("{name} {value}"),
@@ -233,6 +275,29 @@ impl Chronicle {
         };
         let fault = event.number("fault").unwrap_or_default();
         self.faults.insert(fault, span);
+    }
+
+    fn begin_link(&mut self, event: &Event<'_>) {
+        let text = |name| event.text(name).unwrap_or_default();
+        let span = LinkSpan {
+            from: event.at,
+            to: None,
+            name: text("name"),
+            effect: text("effect"),
+            paths: text("paths"),
+        };
+        let link = event.number("link").unwrap_or_default();
+        self.links.insert(link, span);
+    }
+
+    fn take_clock(&mut self, event: &Event<'_>) {
+        self.clocks.push(Clock {
+            at: event.at,
+            member: event.number("member").unwrap_or_default() as usize,
+            rate_ppm: event.number("rate_ppm").unwrap_or_default(),
+            gained_us: event.signed("gained_us").unwrap_or_default(),
+            wall_ms: event.signed("wall_ms").unwrap_or_default(),
+        });
     }
 
     fn take_message(&mut self, event: &Event<'_>, lost: bool) {
@@ -358,5 +423,32 @@ mod tests {
         told(&mut chronicle, 5, "sim", "begins", &fault);
         told(&mut chronicle, 9, "sim", "ends", &fault);
         assert_eq!(chronicle.faults[&3].to, Some(Duration::from_millis(9)));
+    }
+
+    #[test]
+    fn links_and_clocks_are_kept_as_they_were() {
+        let mut chronicle = Chronicle::default();
+        let link = [
+            ("link", Value::Number(2)),
+            ("effect", Value::Text("cut")),
+            ("paths", Value::Text("1>2")),
+        ];
+        told(&mut chronicle, 5, "sim", "link.begins", &link);
+        told(&mut chronicle, 8, "sim", "link.ends", &link[..1]);
+        let span = &chronicle.links[&2];
+        assert_eq!((span.effect.as_str(), span.paths.as_str()), ("cut", "1>2"));
+        assert_eq!(span.to, Some(Duration::from_millis(8)));
+        let clock = [
+            ("member", Value::Number(1)),
+            ("what", Value::Text("Heal")),
+            ("rate_ppm", Value::Number(1_000_000)),
+            ("gained_us", Value::Signed(-7)),
+        ];
+        told(&mut chronicle, 9, "sim", "clock.change", &clock);
+        let [clock] = chronicle.clocks[..] else {
+            panic!("one change, one reading");
+        };
+        assert_eq!((clock.member, clock.gained_us), (1, -7));
+        assert_eq!(chronicle.notes[0].text, "Heal");
     }
 }

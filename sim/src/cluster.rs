@@ -426,13 +426,21 @@ impl World for Cluster {
 
     fn change_clock(&mut self, member: usize, change: ClockChange) {
         let node = self.machines[member].node();
-        record!("clock.change", member = member, what = %format_args!("{change:?}"));
         match change {
             ClockChange::Rate { ppm } => clock::set_rate(node, ppm),
             ClockChange::Jump(forward) => clock::jump(node, forward),
             ClockChange::StepWall { milliseconds } => clock::step_wall(node, milliseconds),
             ClockChange::Heal => clock::heal(node),
         }
+        let now = clock::reading(node);
+        record!(
+            "clock.change",
+            member = member,
+            what = %format_args!("{change:?}"),
+            rate_ppm = now.rate_ppm,
+            gained_us = now.gained_us,
+            wall_ms = now.wall_ms,
+        );
     }
 
     fn operate(&mut self, order: Order) {

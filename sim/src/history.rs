@@ -4,8 +4,9 @@ use crate::evidence::{Bank, Informer, ListTxn, Listing, Observer, Ring, Turn};
 use crate::insight::Insight;
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, CompactRequest, DeleteRangeReply, DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply,
-    PutRequest, RangeReply, RangeRequest, TxnReply, TxnRequest,
+    Change, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeReply,
+    DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply, PutRequest, RangeReply, RangeRequest,
+    TxnReply, TxnRequest,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -359,13 +360,8 @@ fn write_put(f: &mut fmt::Formatter<'_>, put: &PutRequest) -> fmt::Result {
 fn write_txn(f: &mut fmt::Formatter<'_>, txn: &TxnRequest) -> fmt::Result {
     f.write_str("txn if")?;
     for compare in &txn.compare {
-        write!(
-            f,
-            " {} {:?} {:?}",
-            Range(&compare.range),
-            compare.op,
-            compare.target
-        )?;
+        write!(f, " {} ", Range(&compare.range))?;
+        write_condition(f, compare)?;
     }
     for (word, ops) in [("then", &txn.success), ("else", &txn.failure)] {
         write!(f, " {word}")?;
@@ -381,6 +377,22 @@ fn write_txn(f: &mut fmt::Formatter<'_>, txn: &TxnRequest) -> fmt::Result {
         }
     }
     Ok(())
+}
+
+fn write_condition(f: &mut fmt::Formatter<'_>, compare: &Compare) -> fmt::Result {
+    let op = match compare.op {
+        CompareOp::Equal => "=",
+        CompareOp::NotEqual => "!=",
+        CompareOp::Less => "<",
+        CompareOp::Greater => ">",
+    };
+    match &compare.target {
+        CompareTarget::Version(version) => write!(f, "version {op} {version}"),
+        CompareTarget::Create(revision) => write!(f, "create {op} {revision}"),
+        CompareTarget::Mod(revision) => write!(f, "mod {op} {revision}"),
+        CompareTarget::Value(value) => write!(f, "value {op} {}", text(value)),
+        CompareTarget::Lease(lease) => write!(f, "lease {op} {:x}", lease.0),
+    }
 }
 
 impl fmt::Display for Reply {

@@ -94,6 +94,27 @@ pub fn true_time() -> Duration {
     madsim::time::TimeHandle::current().elapsed()
 }
 
+/// How a clock stands to the true time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    pub rate_ppm: u64,
+    /// How far both clocks are ahead of true time.
+    pub gained_us: i64,
+    /// How far the wall clock is off, besides.
+    pub wall_ms: i64,
+}
+
+/// How `node`'s clock stands now.
+pub fn reading(node: NodeId) -> Reading {
+    let (clock, true_ns) = (clock_of(node), nanos(true_time()));
+    let small = |number: i128| i64::try_from(number).expect("a clock is off by less than ages");
+    Reading {
+        rate_ppm: u64::try_from(clock.rate_ppm).expect("a rate was a u64"),
+        gained_us: small((clock.local_at(true_ns) - true_ns) / 1000),
+        wall_ms: small(clock.wall_offset_ns / 1_000_000),
+    }
+}
+
 /// What `node`'s monotonic clock shows now.
 pub fn local_time(node: NodeId) -> Duration {
     duration(clock_of(node).local_at(nanos(true_time())))

@@ -1,10 +1,12 @@
 //! How each direction of each link behaves at the moment.
 
 use super::Host;
+use crate::record;
 use crate::rng::Rng;
 use crate::time;
 use crate::trace;
 use std::collections::BTreeMap;
+use std::fmt;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
@@ -74,6 +76,29 @@ impl Paths {
     }
 }
 
+/// As `1>2 2>1`, clients under one name.
+impl fmt::Display for Paths {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = |from: &dyn fmt::Display, to: &dyn fmt::Display| format!("{from}>{to}");
+        let all: Vec<String> = match self {
+            Paths::Pairs(pairs) => pairs.iter().map(|(a, b)| path(&a.0, &b.0)).collect(),
+            Paths::Clients {
+                members,
+                requests,
+                answers,
+            } => members
+                .iter()
+                .flat_map(|member| {
+                    let request = requests.then(|| path(&"clients", &member.0));
+                    let answer = answers.then(|| path(&member.0, &"clients"));
+                    request.into_iter().chain(answer)
+                })
+                .collect(),
+        };
+        f.write_str(&all.join(" "))
+    }
+}
+
 #[derive(Clone, Debug)]
 pub enum Effect {
     /// Nothing gets through.
@@ -93,6 +118,20 @@ pub enum Effect {
     Bandwidth(u64),
     /// Nothing gets through, and all of it arrives once the fault is over.
     Clog,
+}
+
+impl fmt::Display for Effect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Effect::Cut => "cut",
+            Effect::Loss(_) => "loses",
+            Effect::Delay { .. } => "late",
+            Effect::Duplicate(_) => "doubles",
+            Effect::Corrupt(_) => "damages",
+            Effect::Bandwidth(_) => "narrow",
+            Effect::Clog => "clogged",
+        })
+    }
 }
 
 /// A fault at work.
@@ -132,6 +171,13 @@ impl Links {
     pub fn begin(&mut self, fault: LinkFault) -> FaultId {
         let id = self.fault_next;
         self.fault_next += 1;
+        record!(
+            "link.begins",
+            link = id,
+            name = fault.mark,
+            effect = %fault.effect,
+            paths = %fault.paths,
+        );
         let active = Active {
             rng: self.rng.fork(&format!("{}/{id}", fault.mark)),
             fault,
@@ -143,12 +189,16 @@ impl Links {
     }
 
     pub fn end(&mut self, FaultId(id): FaultId) {
-        self.faults.remove(&id);
+        if self.faults.remove(&id).is_some() {
+            record!("link.ends", link = id);
+        }
     }
 
     /// Ends every fault, and the base's own loss and doubling.
     pub fn heal(&mut self) {
-        self.faults.clear();
+        for id in std::mem::take(&mut self.faults).into_keys() {
+            record!("link.ends", link = id);
+        }
         self.base.loss = 0.0;
         self.base.duplicate = 0.0;
     }

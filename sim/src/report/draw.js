@@ -1,12 +1,15 @@
 // Drawing. A view is { from, to } in time; a layout says where each lane is.
-const GUTTER = 108, AXIS = 24, MEMBER = 74, CLIENT = 17, FAULT = 17, PAD = 5;
+const GUTTER = 108, AXIS = 36, MEMBER = 58, CLIENT = 17, FAULT = 17, PAD = 5;
+const FONT = '12px system-ui, "DejaVu Sans", sans-serif';
 
 function layoutOf(run, width) {
   const layout = { width, members: [], clients: new Map(), faultsTop: AXIS };
   let y = AXIS + run.faults.rows * FAULT + 2 * PAD;
-  for (const member of run.members) {
-    layout.members.push({ top: y, height: MEMBER, mid: y + MEMBER / 2 });
-    y += MEMBER + PAD;
+  const strips = stripsOf(run);
+  for (let m = 0; m < run.members.length; m++) {
+    const below = strips.map((name, i) => ({ name, top: y + MEMBER + 2 + i * STRIP }));
+    layout.members.push({ top: y, height: MEMBER, mid: y + MEMBER / 2, strips: below });
+    y += MEMBER + 2 + strips.length * STRIP + PAD;
   }
   layout.clientsTop = y += PAD;
   for (const client of run.clients) {
@@ -30,7 +33,7 @@ function prepare(canvas, width, height) {
   const pen = canvas.getContext("2d");
   pen.setTransform(scale, 0, 0, scale, 0, 0);
   pen.clearRect(0, 0, width, height);
-  pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
+  pen.font = FONT;
   pen.textBaseline = "middle";
   return pen;
 }
@@ -39,7 +42,7 @@ let colours = {};
 function readColours() {
   const style = getComputedStyle(document.documentElement);
   const names = ["ground", "panel", "ink", "soft", "line", "lane", "good", "bad", "bad-ground", "warm", "read", "put",
-    "delete", "txn", "other", "last", "committed", "applied", "down", "message", "mark"];
+    "delete", "txn", "other", "last", "committed", "applied", "down", "message", "cut", "clock"];
   colours = Object.fromEntries(names.map((name) => [name, style.getPropertyValue("--" + name).trim()]));
   colours.dark = document.documentElement.dataset.theme === "dark";
 }
@@ -66,6 +69,7 @@ function drawLanes(canvas, run, view, layout, state) {
   drawViolationGround(pen, run, layout, x);
   drawFaults(pen, run, view, layout, x, state);
   run.members.forEach((member, i) => drawMember(pen, run, member, layout.members[i], view, x, state));
+  drawStrips(pen, run, view, layout, x, state);
   drawOperations(pen, run, view, layout, x, state);
   state.packetsShown = drawPackets(pen, run, view, layout, x, state);
   drawViolations(pen, run, layout, x);
@@ -89,7 +93,7 @@ function drawGrid(pen, view, layout, x) {
   for (let at = Math.ceil(view.from / step) * step; at <= view.to; at += step) {
     const px = Math.round(x(at)) + 0.5;
     pen.beginPath(); pen.moveTo(px, 0); pen.lineTo(px, layout.height); pen.stroke();
-    pen.fillText((at / 1e6).toFixed(digits) + " s", px + 4, AXIS / 2);
+    pen.fillText((at / 1e6).toFixed(digits) + " s", px + 4, 9);
   }
 }
 
@@ -102,19 +106,33 @@ function drawFaults(pen, run, view, layout, x, state) {
     pen.fillStyle = colours.warm;
     pen.globalAlpha *= 0.85;
     pen.beginPath(); pen.roundRect(left, top, width, FAULT - 3, 3); pen.fill();
-    if (width > 34) {
-      pen.globalAlpha = 1;
-      pen.fillStyle = colours.dark ? "#14171a" : "#ffffff";
-      label(pen, fault.name, Math.max(left, GUTTER) + 5, top + FAULT / 2 - 1, width - 8);
-    }
     pen.globalAlpha = 1;
+    const seen = Math.max(left, GUTTER), room = left + width - seen - 8, y = top + FAULT / 2 - 1;
+    const long = pen.measureText(fault.name).width;
+    if (long > room && x(fault.next) - left - width > long + 8) {
+      pen.fillStyle = colours.soft;
+      label(pen, fault.name, left + width + 4, y, long);
+    } else {
+      pen.fillStyle = colours.dark ? "#14171a" : "#ffffff";
+      label(pen, fault.name, seen + 5, y, room);
+    }
   }
 }
 
+// Writes as much as there is room for; a letter or two would say nothing.
 function label(pen, text, left, y, room) {
   pen.textAlign = "left";
-  while (text.length > 1 && pen.measureText(text).width > room) text = text.slice(0, -1);
-  pen.fillText(text, left, y);
+  let shown = text;
+  while (shown && pen.measureText(shown).width > room) {
+    text = text.slice(0, -1);
+    shown = text.length < 3 ? "" : text.trimEnd() + "…";
+  }
+  if (shown) pen.fillText(shown, left, y);
+}
+
+// The longest of these that fits.
+function fitting(pen, texts, room) {
+  return texts.find((text) => pen.measureText(text).width <= room);
 }
 
 function drawMember(pen, run, member, lane, view, x, state) {
@@ -129,10 +147,12 @@ function drawMember(pen, run, member, lane, view, x, state) {
       pen.fillStyle = termColour(role.term, 1);
       pen.fillRect(left, lane.top, width, 4);
     }
-    if (width > 46) {
+    const words = ["seeks", "follows", "leads"][role.is], seen = Math.max(left, GUTTER);
+    const text = fitting(pen, [`${words} · term ${role.term}`, `term ${role.term}`, `${role.term}`], left + width - seen - 8);
+    if (text) {
       pen.fillStyle = role.is === 2 ? colours.ink : colours.soft;
-      const words = ["seeks", "follows", "leads"][role.is];
-      label(pen, `${words} · term ${role.term}`, Math.max(left, GUTTER) + 6, lane.top + 14, width - 10);
+      pen.textAlign = "left";
+      pen.fillText(text, seen + 5, lane.top + 13);
     }
   }
   drawPositions(pen, run, member, lane, view, x);
@@ -144,7 +164,7 @@ function drawMember(pen, run, member, lane, view, x, state) {
     pen.globalAlpha = state.finds(note.kind + " " + note.text) ? 1 : 0.15;
     pen.fillStyle = colours[mark.colour];
     pen.textAlign = "center";
-    pen.fillText(mark.sign, x(note.at), lane.top + 29);
+    pen.fillText(mark.sign, x(note.at), lane.top + 27);
     pen.globalAlpha = 1;
   }
 }
@@ -164,7 +184,7 @@ function markOf(kind) {
 }
 
 function drawPositions(pen, run, member, lane, view, x) {
-  const bottom = lane.top + lane.height - 4, height = lane.height - 40;
+  const bottom = lane.top + lane.height - 4, height = lane.height - 38;
   const first = Math.max(lowerBound(member.positions, view.from, (p) => p.at) - 1, 0);
   const end = Math.min(lowerBound(member.positions, view.to, (p) => p.at) + 1, member.positions.length);
   const shown = member.positions.slice(first, end);
@@ -234,7 +254,7 @@ function drawOperations(pen, run, view, layout, x, state) {
       pen.fillStyle = op.outcome === 1 ? colours.ink : colours.dark ? "#101214" : "#ffffff";
       pen.font = '11px system-ui, "DejaVu Sans", sans-serif';
       label(pen, op.request, Math.max(left, GUTTER) + 4, lane.mid + 0.5, Math.min(width, layout.width - left) - 6);
-      pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
+      pen.font = FONT;
     }
     pen.globalAlpha = 1;
     if (op.blamed || op === state.selected) {
@@ -266,7 +286,7 @@ function drawPackets(pen, run, view, layout, x, state) {
     const from = laneOfHost(layout, packets.from[i]), to = laneOfHost(layout, packets.to[i]);
     if (!from || !to) continue;
     const lost = packets.lost[i];
-    const busy = drawn.length > 1500 ? 0.25 : drawn.length > 300 ? 0.45 : 0.75;
+    const busy = drawn.length > 1200 ? 0.16 : drawn.length > 300 ? 0.35 : 0.75;
     pen.globalAlpha = state.hovered === i ? 1 : lost ? (state.blur ? 0.2 : Math.max(busy, 0.5)) : busy;
     pen.strokeStyle = lost ? colours.bad : colours.message;
     const x0 = x(packets.sent[i]), x1 = Math.max(x(packets.ended[i]), x0 + 1);
@@ -274,6 +294,11 @@ function drawPackets(pen, run, view, layout, x, state) {
     const part = lost ? 0.5 : 1;
     const y1 = from.mid + (to.mid - from.mid) * part;
     pen.beginPath(); pen.moveTo(x0, from.mid); pen.lineTo(x1, y1); pen.stroke();
+    if (!lost && drawn.length < 500) {
+      // Where it arrives.
+      pen.fillStyle = colours.message;
+      pen.beginPath(); pen.arc(x1, y1, 2, 0, 7); pen.fill();
+    }
     if (lost && drawn.length < 1200 && !state.blur) {
       pen.beginPath();
       pen.moveTo(x1 - 3, y1 - 3); pen.lineTo(x1 + 3, y1 + 3);
@@ -296,13 +321,25 @@ function drawViolationGround(pen, run, layout, x) {
 
 function drawViolations(pen, run, layout, x) {
   pen.strokeStyle = pen.fillStyle = colours.bad;
+  pen.font = '600 10.5px system-ui, "DejaVu Sans", sans-serif';
+  pen.textAlign = "center";
+  let free = GUTTER;
+  const marks = run.violations.flatMap((violation) => violation.times.map((at) => ({ at, number: violation.index + 1 })));
+  for (const { at, number } of marks.sort((a, b) => a.at - b.at)) {
+    const px = x(at);
+    // Numbers that stand in each other's way are those of the same place, most of the time.
+    if (px < free) continue;
+    pen.fillText(`${number}`, px, AXIS - 13);
+    free = px + 14;
+  }
+  pen.font = FONT;
   for (const violation of run.violations) {
     for (const at of violation.times) {
       const px = Math.round(x(at)) + 0.5;
       pen.setLineDash([3, 4]);
       pen.beginPath(); pen.moveTo(px, AXIS); pen.lineTo(px, layout.height); pen.stroke();
       pen.setLineDash([]);
-      pen.beginPath(); pen.moveTo(px - 5, AXIS - 9); pen.lineTo(px + 5, AXIS - 9); pen.lineTo(px, AXIS - 1); pen.fill();
+      pen.beginPath(); pen.moveTo(px - 4, AXIS - 7); pen.lineTo(px + 4, AXIS - 7); pen.lineTo(px, AXIS); pen.fill();
     }
   }
 }
@@ -329,8 +366,10 @@ function drawGutter(pen, run, layout, state) {
     const lane = layout.members[i];
     pen.fillStyle = blamed.has(i) ? colours.bad : colours.ink;
     pen.font = '600 13px system-ui, "DejaVu Sans", sans-serif';
-    pen.fillText(`member ${member.number}`, GUTTER - 9, lane.top + 15);
+    pen.fillText(`member ${member.number}`, GUTTER - 9, lane.top + 13);
     pen.font = '10.5px system-ui, "DejaVu Sans", sans-serif';
+    pen.fillStyle = colours.soft;
+    for (const { name, top } of lane.strips) pen.fillText(name, GUTTER - 9, top + STRIP / 2 - 1);
     const at = state.pointer ?? run.end;
     const place = lowerBound(member.positions, at + 1, (p) => p.at) - 1;
     const position = member.positions[Math.max(place, 0)];
@@ -338,7 +377,7 @@ function drawGutter(pen, run, layout, state) {
       const rows = [["last", position.last], ["committed", position.committed], ["applied", position.applied]];
       rows.forEach(([what, index], row) => {
         pen.fillStyle = colours[what];
-        pen.fillText(`${what} ${index}`, GUTTER - 9, lane.top + 34 + row * 13);
+        pen.fillText(`${what} ${index}`, GUTTER - 9, lane.top + 28 + row * 11.5);
       });
     }
   });
@@ -348,7 +387,7 @@ function drawGutter(pen, run, layout, state) {
     pen.fillStyle = clients.has(client) ? colours.bad : colours.soft;
     pen.fillText(`client ${client}`, GUTTER - 9, lane.mid);
   }
-  pen.font = '12px system-ui, "DejaVu Sans", sans-serif';
+  pen.font = FONT;
 }
 
 // The whole run in one strip: who led, what went wrong, and which part is looked at.

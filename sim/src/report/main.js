@@ -17,8 +17,8 @@ function draw() {
   drawLanes(lanes, run, view, layout, state);
   drawOverview(overview, run, view, overview.clientWidth, state);
   const thinned = run.head.thinned.some((count) => count > 0) ? " (thinned out)" : "";
-  byId("matches").textContent = (state.words.length ? `${state.found.length} found` : "") +
-    (state.blur ? " zoom in to see messages" : "") + thinned;
+  byId("matches").textContent = (state.words.length ? `${state.found.length} found` : "") + thinned;
+  byId("blur").textContent = state.blur ? " (zoom in)" : "";
 }
 
 function redraw() {
@@ -42,6 +42,7 @@ function timeAt(px) {
 
 function showViolation(violation) {
   state.violation = violation.index;
+  markFinding(violation);
   const margin = Math.max((violation.to - violation.from) * 0.35, 150_000);
   look(violation.from - margin, violation.to + margin);
   const lane = layout.clients.get(violation.clients[0]) ?? layout.members[violation.members[0] ?? 0];
@@ -87,6 +88,11 @@ function fillHead() {
     `${head.operations} operations · ${head.packets} messages · hash ${head.hash}`;
   byId("replay").querySelector("code").textContent = head.replay;
   byId("copy").addEventListener("click", () => navigator.clipboard?.writeText(head.replay));
+  for (const kind of KINDS) {
+    const shown = element("span", kind);
+    shown.style.setProperty("--of", `var(--${kind})`);
+    byId("legend").append(shown);
+  }
   run.labels.forEach((text, index) => byId("label").append(new Option(text, index)));
 }
 

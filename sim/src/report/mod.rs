@@ -16,6 +16,8 @@ const MESSAGES_MAX: usize = 90_000;
 const OPERATIONS_MAX: usize = 12_000;
 const POSITIONS_MAX: usize = 3_000;
 const NOTES_MAX: usize = 8_000;
+/// Times of one violation.
+const MARKS_MAX: usize = 12;
 /// Letters of a request or an answer.
 const TEXT_MAX: usize = 200;
 
@@ -47,6 +49,7 @@ pub fn page(
         ("/*STYLE*/", include_str!("page.css")),
         ("/*MODEL*/", include_str!("model.js")),
         ("/*DRAW*/", include_str!("draw.js")),
+        ("/*STRIPS*/", include_str!("strips.js")),
         ("/*TIPS*/", include_str!("tips.js")),
         ("/*MAIN*/", include_str!("main.js")),
         ("/*DATA*/", &data),
@@ -92,6 +95,26 @@ fn data(
             span.settings
         ])
     });
+    // What holds for the whole run is no event of it.
+    let links = chronicle.links.values();
+    let links = links.filter(|link| link.name.starts_with("fault."));
+    let links = links.map(|link| {
+        json!([
+            micros(link.from),
+            link.to.map(micros),
+            link.effect,
+            link.paths
+        ])
+    });
+    let clocks = chronicle.clocks.iter().map(|clock| {
+        json!([
+            micros(clock.at),
+            clock.member,
+            clock.rate_ppm,
+            clock.gained_us,
+            clock.wall_ms
+        ])
+    });
     let positions = chronicle.positions.iter();
     let positions: BTreeMap<String, Vec<u64>> = positions
         .map(|(member, positions)| (member.to_string(), flat(positions)))
@@ -117,9 +140,11 @@ fn data(
         "roles": roles.collect::<Vec<Value>>(),
         "positions": positions,
         "faults": faults.collect::<Vec<Value>>(),
+        "links": links.collect::<Vec<Value>>(),
+        "clocks": clocks.collect::<Vec<Value>>(),
         "notes": notes.collect::<Vec<Value>>(),
         "operations": shown,
-        "violations": violations.iter().map(|violation| violation_of(violation, chronicle)).collect::<Vec<Value>>(),
+        "violations": violations.iter().map(|violation| violation_of(violation, operations, chronicle)).collect::<Vec<Value>>(),
     })
 }
 
@@ -235,6 +260,14 @@ fn kind_of(request: &Request) -> u8 {
 
 /// Short enough for a page with thousands of them; dots that pad values go first.
 fn cut(text: &str) -> String {
+    let short = without_padding(text);
+    match short.char_indices().nth(TEXT_MAX) {
+        Some((end, _)) => format!("{}…", &short[..end]),
+        None => short,
+    }
+}
+
+fn without_padding(text: &str) -> String {
     let mut short = String::new();
     let mut dots = 0;
     for letter in text.chars() {
@@ -243,25 +276,43 @@ fn cut(text: &str) -> String {
             short.push(letter);
         }
     }
-    match short.char_indices().nth(TEXT_MAX) {
-        Some((end, _)) => format!("{}…", &short[..end]),
-        None => short,
-    }
+    short
 }
 
-fn violation_of(violation: &Violation, chronicle: &Chronicle) -> Value {
+/// When a violation happened, as far as anybody knows.
+fn times_of(violation: &Violation, operations: &[Operation], chronicle: &Chronicle) -> Vec<u64> {
     let about = &violation.about;
-    let mut times: Vec<u64> = about.times.iter().copied().map(micros).collect();
-    if times.is_empty() {
-        // A violation of an entry happened when members wrote it.
-        let entries = chronicle.entries.iter();
-        let of = entries.filter(|entry| about.indexes.contains(&entry.index));
-        times = of.map(|entry| micros(entry.at)).collect();
+    if !about.times.is_empty() {
+        return about.times.iter().copied().map(micros).collect();
     }
+    // One of an entry when members wrote it, one of a revision when a client was told of it.
+    let entries = chronicle.entries.iter();
+    let entries = entries.filter(|entry| about.indexes.contains(&entry.index));
+    let writes = operations
+        .iter()
+        .filter(|operation| operation.request.is_write());
+    let answers = writes.filter(|operation| {
+        let revision = operation.done().map(|(revision, _)| revision);
+        revision.is_some_and(|revision| about.revisions.contains(&revision))
+    });
+    let mut times: Vec<u64> = entries
+        .map(|entry| micros(entry.at))
+        .chain(answers.map(|operation| micros(operation.ended)))
+        .collect();
+    times.sort_unstable();
+    times.dedup();
+    // More of them mark nothing.
+    times.truncate(MARKS_MAX);
+    times
+}
+
+fn violation_of(violation: &Violation, operations: &[Operation], chronicle: &Chronicle) -> Value {
+    let about = &violation.about;
+    let times = times_of(violation, operations, chronicle);
     let clients = about.operations.iter().map(|operation| operation.client);
     json!({
         "check": violation.check.to_string(),
-        "what": violation.what,
+        "what": without_padding(&violation.what),
         "why": crate::explain::around(violation, chronicle),
         "times": times,
         "members": about.members,

@@ -29,6 +29,8 @@ function decode(raw) {
 
   run.members = [];
   for (let m = 0; m < raw.head.members; m++) run.members.push(member(raw, m, run.end));
+  const offs = run.members.flatMap((m) => m.clocks.flatMap((span) => [aheadAt(span, span.from), aheadAt(span, span.to)]));
+  run.clockMost = Math.max(1, ...offs.map(Math.abs));
   run.topIndex = Math.max(1, ...run.members.flatMap((m) => m.positions.map((p) => p.last)));
   run.faults = stack(raw.faults.map(([from, to, name, settings]) => ({ from, to: to ?? run.end, name, settings })), run.end);
   run.notes = raw.notes.map(([at, node, of, kind, text]) => ({ at, node, member: of, kind, text }));
@@ -61,12 +63,12 @@ function member(raw, m, end) {
   }
   const notes = raw.notes.filter((note) => note[2] === m)
     .map(([at, node, of, kind, text]) => ({ at, node, member: of, kind, text }));
-  return { number: m + 1, roles, positions, away, notes };
+  return { number: m + 1, roles, positions, away, notes, links: linksOf(raw, m, end), clocks: clocksOf(raw, m, end) };
 }
 
 // Spans into rows, so that none covers another.
 function stack(spans, end) {
-  const rows = [];
+  const rows = [], last = [];
   for (const span of spans.sort((a, b) => a.from - b.from)) {
     // A fault of a moment is given some width.
     const to = Math.max(span.to, span.from + end / 150);
@@ -74,6 +76,10 @@ function stack(spans, end) {
     if (row < 0) row = rows.length;
     rows[row] = to;
     span.row = row;
+    // Up to there its name has room.
+    span.next = Infinity;
+    if (last[row]) last[row].next = span.from;
+    last[row] = span;
   }
   spans.rows = Math.min(Math.max(rows.length, 1), 8);
   return spans;

@@ -10,6 +10,10 @@ function hit(run, view, layout, state, px, py) {
   const perPixel = (view.to - view.from) / (layout.width - GUTTER);
   const at = view.from + (px - GUTTER) * perPixel;
   const near = 4 * perPixel;
+  if (py < AXIS) {
+    const violation = run.violations.find((violation) => violation.times.some((time) => Math.abs(time - at) < near * 1.5));
+    return violation ? { violation } : {};
+  }
   for (const [client, lane] of layout.clients) {
     if (py < lane.top || py > lane.top + lane.height) continue;
     const ops = run.operations.filter((op) => op.client === client && op.called - near <= at && at <= op.ended + near);
@@ -21,6 +25,8 @@ function hit(run, view, layout, state, px, py) {
   }
   for (let m = 0; m < layout.members.length; m++) {
     const lane = layout.members[m];
+    const strip = lane.strips.find((strip) => strip.top <= py && py < strip.top + STRIP);
+    if (strip) return { strip: strip.name, member: run.members[m], at };
     if (py < lane.top || py > lane.top + lane.height) continue;
     if (py < lane.top + 38 && py > lane.top + 20) {
       const note = run.members[m].notes.find((note) => markOf(note.kind) && Math.abs(note.at - at) < near * 1.6);
@@ -62,6 +68,11 @@ function tipOf(run, found) {
     return [op.request, [`client ${op.client} at member ${op.member + 1}, ${seconds(op.called)} to ${seconds(op.ended)}`,
       `${OUTCOMES[op.outcome]}: ${op.answer}`]];
   }
+  if (found.violation) {
+    const { violation } = found;
+    return [`${violation.index + 1}. ${violation.check} is violated`, violation.what.split("\n")];
+  }
+  if (found.strip) return stripTip(found);
   if (found.fault) {
     const { fault } = found;
     return [fault.name, [`${seconds(fault.from)} to ${seconds(fault.to)}`, fault.settings]];
@@ -85,6 +96,21 @@ function tipOf(run, found) {
     return [`member ${member.number} at ${seconds(at)}`, lines];
   }
   return null;
+}
+
+function stripTip({ strip, member, at }) {
+  if (strip === "links") {
+    const spans = member.links.filter((span) => span.from <= at && at <= span.to);
+    return spans.length ? [`member ${member.number}: links`,
+      spans.map((span) => `${span.text}, ${seconds(span.from)} to ${seconds(span.to)}`)] : null;
+  }
+  const span = member.clocks.find((span) => span.from <= at && at <= span.to);
+  if (!span) return [`member ${member.number}: its clocks are true`, []];
+  const gained = span.gained + (at - span.from) * (span.rate - 1);
+  const lines = [`the wall clock is ${signed(gained + span.wall)} off`];
+  if (gained) lines.push(`the monotonic clock is ${signed(gained)} ahead`);
+  if (span.rate !== 1) lines.push(`they run at ${rateText(span.rate)} of true time`);
+  return [`member ${member.number}: clocks at ${seconds(at)}`, lines];
 }
 
 function showTip(tip, event) {
@@ -111,31 +137,57 @@ function showDetails(op) {
   box.replaceChildren(element("h3", op.blamed ? "Operation of a violation" : "Operation"), list);
 }
 
+// A line for each check that found something; what else it found is folded away below.
 function showFindings(run, show) {
   const section = document.getElementById("findings");
-  for (const violation of run.violations) {
-    const [what, ...operations] = violation.what.split("\n");
-    const box = element("div", undefined, "finding");
-    const title = element("h2");
-    title.append(element("b", violation.check), element("span", what));
-    if (violation.times.length) {
-      const button = element("button", "show");
-      button.addEventListener("click", () => show(violation));
-      title.append(button);
-    }
-    box.append(title);
-    if (operations.length) {
-      const list = element("ul");
-      for (const operation of operations) list.append(element("li", operation.trim()));
-      box.append(list);
-    }
-    if (violation.why.length) {
-      const around = element("details");
-      const list = element("ul");
-      for (const line of violation.why) list.append(element("li", line));
-      around.append(element("summary", "what happened around it"), list);
-      box.append(around);
+  const checks = [...new Set(run.violations.map((violation) => violation.check))];
+  for (const check of checks) {
+    const [first, ...others] = run.violations.filter((violation) => violation.check === check);
+    const box = findingOf(first, show);
+    if (others.length) {
+      const more = element("details", undefined, "more");
+      more.append(element("summary", `${others.length} more of ${check}`), ...others.map((other) => findingOf(other, show)));
+      box.append(more);
     }
     section.append(box);
   }
+}
+
+function findingOf(violation, show) {
+  const [what, ...operations] = violation.what.split("\n");
+  const box = element("div", undefined, "finding");
+  box.id = `finding-${violation.index}`;
+  const title = element("h2");
+  title.append(element("i", `${violation.index + 1}`), element("b", violation.check), element("span", what));
+  if (violation.times.length) {
+    const button = element("button", "show");
+    button.addEventListener("click", () => show(violation));
+    title.append(button);
+  }
+  box.append(title);
+  if (operations.length) {
+    const list = element("ul");
+    for (const operation of operations) list.append(element("li", operation.trim()));
+    box.append(list);
+  }
+  if (violation.why.length) {
+    const around = element("details", undefined, "around");
+    const list = element("ul");
+    for (const line of violation.why) list.append(element("li", line));
+    around.append(element("summary", "what happened around it"), list);
+    box.append(around);
+  }
+  return box;
+}
+
+// Marks the finding that is looked at, and unfolds it.
+function markFinding(violation) {
+  for (const box of document.querySelectorAll(".finding.current")) box.classList.remove("current");
+  const box = document.getElementById(`finding-${violation.index}`);
+  box.classList.add("current");
+  const folded = box.closest(".more");
+  for (const more of document.querySelectorAll(".finding > .more")) more.open = more === folded;
+  const around = box.querySelector(":scope > .around");
+  if (around) around.open = true;
+  box.scrollIntoView({ block: "nearest" });
 }

@@ -60,6 +60,15 @@ impl Event<'_> {
         }
     }
 
+    /// A field that is a number, of either sign.
+    pub fn signed(&self, name: &str) -> Option<i64> {
+        match self.field(name)? {
+            Value::Number(number) => i64::try_from(*number).ok(),
+            Value::Signed(number) => Some(*number),
+            Value::Text(_) | Value::Shown(_) => None,
+        }
+    }
+
     /// A field as text.
     pub fn text(&self, name: &str) -> Option<String> {
         self.field(name).map(ToString::to_string)
