@@ -9,6 +9,7 @@ use crate::report::{self, Head};
 use crate::run::{self, Report};
 use crate::scenario::Scenario;
 use crate::scenario::reader::nearest;
+use crate::series::replay;
 use crate::trace;
 use crate::trace::lines::JsonLines;
 use crate::verdict::{Told, Verdict};
@@ -27,6 +28,9 @@ pub struct One<'a> {
     pub scenario: &'a Scenario,
     pub seed: u64,
     pub mutant: Option<&'a str>,
+    /// Lets the process's number into the draws of the run, which no run may do: so `--twice` is
+    /// seen to find it.
+    pub leak: bool,
     pub trace: Option<&'a Path>,
     /// Where to write what each workload's clients did, as scripts.
     pub scripts: Option<&'a Path>,
@@ -34,6 +38,12 @@ pub struct One<'a> {
     pub report: Option<&'a Path>,
     /// The scenario's file.
     pub path: &'a Path,
+}
+
+impl One<'_> {
+    fn leaves_out_a_mutant(&self) -> bool {
+        self.mutant.is_none() && self.scenario.expect().mutant.is_some()
+    }
 }
 
 /// Runs and prints what was found.
@@ -56,7 +66,12 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
     let chronicle = Chronicle::new(one.report.is_some());
     trace::listen(Chronicler(chronicle.clone()));
     let plan = one.scenario.resolve(one.seed);
-    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed)));
+    let leaked = if one.leak {
+        u64::from(std::process::id())
+    } else {
+        0
+    };
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed ^ leaked)));
     trace::finish().map_err(|error| format!("the trace of the run: {error}"))?;
     if let (Some(path), Ok(report)) = (one.scripts, &ran) {
         let json = serde_json::to_vec(&scripts(report)).expect("they are texts");
@@ -81,7 +96,7 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
             seed: one.seed,
             mutant: one.mutant,
             verdict: told.verdict.to_string(),
-            replay: format!("cargo sim run {} --seed {}", one.path.display(), one.seed),
+            replay: replay::command(one.path, one.seed, one.leaves_out_a_mutant()),
             plan: plan.to_string(),
             hash: told.hash,
             events: told.events,

@@ -17,6 +17,9 @@ pub struct One {
     /// The planted bug to switch on.
     #[arg(long)]
     mutant: Option<String>,
+    /// Plants a leak of nondeterminism.
+    #[arg(long)]
+    leak: bool,
     /// Where to write every event.
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -34,6 +37,7 @@ impl One {
             scenario: &load(&self.path)?,
             seed: self.seed,
             mutant: self.mutant.as_deref(),
+            leak: self.leak,
             trace: self.trace.as_deref(),
             scripts: self.scripts.as_deref(),
             report: self.report.as_deref(),

@@ -5,7 +5,9 @@ use clap::Args;
 use detcd_sim::scenario::plan::Timeline;
 use detcd_sim::series::{self, Job, Named, Series};
 use detcd_sim::verdict::Verdict;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 #[derive(Args)]
 pub struct Run {
@@ -14,12 +16,13 @@ pub struct Run {
     /// The one seed to run (default: the file's own, or 1).
     #[arg(long, conflicts_with_all = ["seeds", "from"])]
     seed: Option<u64>,
-    /// How many seeds to run of each scenario.
-    #[arg(long)]
-    seeds: Option<u64>,
-    /// The first of the seeds.
-    #[arg(long, default_value_t = 1, requires = "seeds")]
-    from: u64,
+    /// Many seeds of each scenario: so many from --from on ("200"), or these ("201..2000", both
+    /// ends included).
+    #[arg(long, value_name = "N | A..B")]
+    seeds: Option<Seeds>,
+    /// The first of so many seeds (default: 1).
+    #[arg(long, requires = "seeds")]
+    from: Option<u64>,
     /// Writes every event of the (one) run to a file, as a line of JSON.
     #[arg(long)]
     trace: Option<PathBuf>,
@@ -36,6 +39,50 @@ pub struct Run {
     how: How,
 }
 
+/// Which seeds to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Seeds {
+    Count(u64),
+    These(RangeInclusive<u64>),
+}
+
+impl FromStr for Seeds {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Seeds, String> {
+        let number = |text: &str| text.parse::<u64>().ok();
+        let seeds = match text.split_once("..") {
+            Some((first, last)) => number(first)
+                .zip(number(last))
+                .map(|(a, b)| Seeds::These(a..=b)),
+            None => number(text).map(Seeds::Count),
+        };
+        let is_empty = match &seeds {
+            Some(Seeds::Count(count)) => *count == 0,
+            Some(Seeds::These(these)) => these.is_empty(),
+            None => true,
+        };
+        let wrong = "how many seeds (\"200\"), or the first and the last (\"201..2000\")";
+        seeds.filter(|_| !is_empty).ok_or_else(|| wrong.to_owned())
+    }
+}
+
+impl Seeds {
+    /// The seeds themselves; so many begin with `first`.
+    fn from(&self, first: Option<u64>) -> Result<RangeInclusive<u64>, Usage> {
+        match (self, first) {
+            (Seeds::Count(count), _) => {
+                let first = first.unwrap_or(1);
+                Ok(first..=first.saturating_add(count - 1))
+            }
+            (Seeds::These(these), None) => Ok(these.clone()),
+            (Seeds::These(_), Some(_)) => {
+                Err("--seeds A..B says where to begin; --from is for --seeds N".to_owned())
+            }
+        }
+    }
+}
+
 /// How to run many.
 #[derive(Args)]
 pub struct How {
@@ -45,6 +92,9 @@ pub struct How {
     /// Has another build of the simulator make the second run: its profile must not matter.
     #[arg(long, value_name = "PROGRAM", requires = "twice")]
     second: Option<PathBuf>,
+    /// Plants a leak of nondeterminism, to see `--twice` find it.
+    #[arg(long, hide = true)]
+    leak: bool,
     /// Processes at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -66,6 +116,7 @@ impl How {
             jobs,
             twice: self.twice,
             second: self.second.clone(),
+            leak: self.leak,
             workers: self.jobs,
             trace,
             junit: self.junit.clone(),
@@ -78,9 +129,9 @@ impl How {
 impl Run {
     pub fn run(&self) -> Result<Verdict, Usage> {
         let scenarios = load_all(&self.paths, self.without_mutant)?;
-        let jobs = match self.seeds {
+        let jobs = match &self.seeds {
             Some(seeds) => {
-                let seeds: Vec<u64> = (self.from..self.from.saturating_add(seeds)).collect();
+                let seeds: Vec<u64> = seeds.from(self.from)?.collect();
                 series::jobs(&scenarios, &seeds)
             }
             None => {
@@ -166,4 +217,22 @@ pub fn find(path: &Path, files: &mut Vec<PathBuf>) -> Result<(), Usage> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_are_counted_or_named() {
+        let seeds = |text: &str, first| text.parse::<Seeds>()?.from(first);
+        assert_eq!(seeds("3", None), Ok(1..=3));
+        assert_eq!(seeds("3", Some(5)), Ok(5..=7));
+        assert_eq!(seeds("201..2000", None), Ok(201..=2000));
+        assert_eq!(seeds("7..7", None), Ok(7..=7));
+        assert!(seeds("7..9", Some(5)).is_err());
+        for wrong in ["0", "9..3", "..3", "many", "1..2..3", "1..=3"] {
+            assert!(seeds(wrong, None).is_err(), "{wrong}");
+        }
+    }
 }

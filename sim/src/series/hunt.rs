@@ -96,6 +96,7 @@ fn attempt(trial: Trial, seeds: u64) -> Found {
             seed,
             mutant: Some(trial.mutant.name()),
             trace: None,
+            leak: false,
             limit: RUN_MAX,
             program: None,
         });

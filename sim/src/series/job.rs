@@ -1,8 +1,7 @@
 //! One run of a series: what to run, and what is to come of it.
 
-use super::Named;
+use super::{Named, replay};
 use crate::verdict::{Told, Verdict};
-use std::process::Command;
 use std::time::Duration;
 
 /// One run (or two equal ones).
@@ -62,17 +61,8 @@ impl Job {
 
     /// The one command that runs this again.
     pub fn replay(&self, named: &Named) -> String {
-        let commit = Command::new("git")
-            .args(["describe", "--always", "--dirty"])
-            .output();
-        let commit = commit.ok().filter(|output| output.status.success());
-        let commit = commit.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned());
-        let commit = commit.map_or(String::new(), |commit| format!("   # at {commit}"));
         let planted = self.mutant.is_some() || named.scenario.expect().mutant.is_none();
-        let clean = if planted { "" } else { " --without-mutant" };
-        let Job { seed, .. } = self;
-        let path = named.path.display();
-        format!("cargo sim run {path} --seed {seed}{clean}{commit}")
+        replay::command(&named.path, self.seed, !planted)
     }
 }
 

@@ -6,6 +6,7 @@ pub mod job;
 mod junit;
 pub mod process;
 mod progress;
+pub mod replay;
 pub mod seeds;
 mod table;
 
@@ -41,6 +42,8 @@ pub struct Series {
     pub twice: bool,
     /// Another build of the simulator, which makes the second of two runs.
     pub second: Option<PathBuf>,
+    /// See [`crate::one::One::leak`].
+    pub leak: bool,
     /// Processes at a time.
     pub workers: usize,
     /// Where the one run writes its events.
@@ -134,6 +137,7 @@ impl Series {
         let started = Instant::now();
         let order = Order {
             trace: self.trace.as_deref(),
+            leak: self.leak,
             ..order(named, job)
         };
         let (mut told, mut output) = process::run(order);
@@ -185,6 +189,7 @@ fn order<'a>(named: &'a Named, job: &'a Job) -> Order<'a> {
         seed: job.seed,
         mutant: job.mutant.as_deref(),
         trace: None,
+        leak: false,
         limit: LIMIT,
         program: None,
     }

@@ -20,6 +20,8 @@ pub struct Order<'a> {
     pub mutant: Option<&'a str>,
     /// Where to write every event.
     pub trace: Option<&'a Path>,
+    /// See [`crate::one::One::leak`].
+    pub leak: bool,
     /// The real time that it may take; beyond, it hangs and is killed.
     pub limit: Duration,
     /// Another build of the simulator that is to run it; this very one if none.
@@ -28,22 +30,32 @@ pub struct Order<'a> {
 
 /// Runs it; gives what it told and what it printed.
 pub fn run(order: Order<'_>) -> (Told, String) {
-    run_with(order, None)
+    run_writing(order, None)
 }
 
 /// Runs it once more, and has the page of it written; the first run need not pay for it.
 pub fn report(order: Order<'_>, page: &Path) -> Result<(), String> {
-    let (told, printed) = run_with(order, Some(page));
-    match page.exists() {
+    written(order, "--report", page)
+}
+
+/// Runs it once more, and has what its clients did written as scripts.
+pub fn scripts(order: Order<'_>, to: &Path) -> Result<(), String> {
+    written(order, "--scripts", to)
+}
+
+fn written(order: Order<'_>, what: &str, path: &Path) -> Result<(), String> {
+    let (told, printed) = run_writing(order, Some((what, path)));
+    match path.exists() {
         true => Ok(()),
         false => Err(format!(
-            "no report of a run that ended with {}:\n{printed}",
+            "{} is not written by a run that ended with {}:\n{printed}",
+            path.display(),
             told.verdict
         )),
     }
 }
 
-fn run_with(order: Order<'_>, report: Option<&Path>) -> (Told, String) {
+fn run_writing(order: Order<'_>, what: Option<(&str, &Path)>) -> (Told, String) {
     let told_at = scratch("json");
     let own = || std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(order.program.map_or_else(own, Path::to_owned));
@@ -55,11 +67,14 @@ fn run_with(order: Order<'_>, report: Option<&Path>) -> (Told, String) {
     if let Some(mutant) = order.mutant {
         command.args(["--mutant", mutant]);
     }
+    if order.leak {
+        command.arg("--leak");
+    }
     if let Some(trace) = order.trace {
         command.arg("--trace").arg(trace);
     }
-    if let Some(report) = report {
-        command.arg("--report").arg(report);
+    if let Some((option, path)) = what {
+        command.arg(option).arg(path);
     }
     let (printed, killed) = output(command, order.limit).expect("this program starts");
     let told = fs::read(&told_at).ok();

@@ -25,13 +25,23 @@ pub enum List {
 }
 
 /// Where a value is: tables by their key, entries of lists by their place.
-type Path = Vec<Step>;
+pub type Path = Vec<Step>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Step {
+pub enum Step {
     Key(String),
     Place(usize),
 }
+
+/// A change of one place that makes a document smaller, and leaves all other places where they are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Edit {
+    Set(Path, Value),
+    Remove(Path),
+}
+
+/// How many smaller values are tried of a number at most.
+pub const BOLDNESS_MAX: usize = 4;
 
 impl Document {
     pub fn parse(text: &str) -> Result<Document, String> {
@@ -133,19 +143,18 @@ impl Document {
         changed
     }
 
-    /// Documents with one number or time smaller, the boldest first.
-    pub fn smaller_numbers(&self) -> Vec<Document> {
-        let mut found = Vec::new();
-        for (path, value) in self.leaves() {
-            for smaller in smaller(value) {
-                found.push(self.with(&path, smaller));
-            }
-        }
-        found
+    /// For every number and time a smaller one; `boldness` 0 is the boldest.
+    pub fn smaller_numbers(&self, boldness: usize) -> Vec<Edit> {
+        let leaves = self.leaves().into_iter();
+        let edits = leaves.filter_map(|(path, value)| {
+            let smaller = smaller(value).into_iter().nth(boldness)?;
+            Some(Edit::Set(path, smaller))
+        });
+        self.bearing(edits)
     }
 
-    /// Documents that leave a key to its default.
-    pub fn fewer_keys(&self) -> Vec<Document> {
+    /// Every key that may be left to its default.
+    pub fn fewer_keys(&self) -> Vec<Edit> {
         let mut keys: Vec<Path> = Vec::new();
         for (path, _) in self.leaves() {
             // A range is a list: the key is what leads there.
@@ -167,7 +176,27 @@ impl Document {
                 keys.push(key);
             }
         }
-        keys.iter().map(|key| self.lacking(key)).collect()
+        self.bearing(keys.into_iter().map(Edit::Remove))
+    }
+
+    /// Those after which it is still a scenario.
+    fn bearing(&self, edits: impl Iterator<Item = Edit>) -> Vec<Edit> {
+        edits
+            .filter(|edit| self.edited(std::slice::from_ref(edit)).is_scenario())
+            .collect()
+    }
+
+    /// With all of these changes. They are of this document, or of one from which only they are
+    /// missing.
+    pub fn edited(&self, edits: &[Edit]) -> Document {
+        let mut changed = self.clone();
+        for edit in edits {
+            match edit {
+                Edit::Set(path, value) => *changed.at(path) = value.clone(),
+                Edit::Remove(path) => changed.remove(path),
+            }
+        }
+        changed
     }
 
     /// Documents whose scripts are easier to read: shorter values, rounder times.
@@ -211,18 +240,11 @@ impl Document {
         leaves
     }
 
-    fn with(&self, path: &Path, value: Value) -> Document {
-        let mut changed = self.clone();
-        *changed.at(path) = value;
-        changed
-    }
-
-    fn lacking(&self, path: &Path) -> Document {
-        let mut changed = self.clone();
+    fn remove(&mut self, path: &Path) {
         let (last, parents) = path.split_last().expect("a path leads somewhere");
         let parent: &mut Table = match parents {
-            [] => &mut changed.0,
-            parents => match changed.at(parents) {
+            [] => &mut self.0,
+            parents => match self.at(parents) {
                 Value::Table(table) => table,
                 _ => unreachable!("a key is in a table"),
             },
@@ -230,7 +252,6 @@ impl Document {
         if let Step::Key(key) = last {
             parent.remove(key);
         }
-        changed
     }
 
     fn at(&mut self, path: &[Step]) -> &mut Value {
@@ -269,7 +290,7 @@ fn collect<'a>(value: &'a Value, path: Path, leaves: &mut Vec<(Path, &'a Value)>
     }
 }
 
-/// Smaller values, the boldest first.
+/// Smaller values, the boldest first; at most [`BOLDNESS_MAX`].
 fn smaller(value: &Value) -> Vec<Value> {
     match value {
         Value::Integer(number) => {
@@ -403,10 +424,13 @@ result = "pass"
     #[test]
     fn numbers_times_and_keys_shrink() {
         let document = document();
-        let printed = |documents: Vec<Document>| -> Vec<String> {
-            documents.iter().map(ToString::to_string).collect()
+        let each = |edits: Vec<Edit>| -> Vec<String> {
+            let edited = edits.into_iter().map(|edit| document.edited(&[edit]));
+            edited.map(|document| document.to_string()).collect()
         };
-        let smaller = printed(document.smaller_numbers());
+        let smaller: Vec<String> = (0..BOLDNESS_MAX)
+            .flat_map(|boldness| each(document.smaller_numbers(boldness)))
+            .collect();
         for wanted in [
             "members = 1",
             "ops = 20",
@@ -416,10 +440,18 @@ result = "pass"
             assert!(smaller.iter().any(|text| text.contains(wanted)), "{wanted}");
         }
         assert!(smaller.iter().all(|text| text.contains("budget = \"60s\"")));
-        let fewer = printed(document.fewer_keys());
+        let fewer = each(document.fewer_keys());
         assert!(fewer.iter().any(|text| !text.contains("latency_ms")));
         assert!(fewer.iter().any(|text| !text.contains("restart_after")));
-        let plainer = printed(document.plainer_lines());
+        // Without its kind no fault is one.
+        assert!(fewer.iter().all(|text| text.contains("kind = \"crash\"")));
+        let all = document.edited(&document.fewer_keys()).to_string();
+        assert!(!all.contains("latency_ms") && !all.contains("restart_after"));
+        let plainer: Vec<String> = document
+            .plainer_lines()
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert!(plainer.iter().any(|text| text.contains("put k/1 one\"")));
         assert!(
             plainer

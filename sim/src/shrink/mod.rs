@@ -1,19 +1,22 @@
 //! `cargo sim shrink`: makes a failing run small, while the same check fails.
 //!
 //! The plan of the seed is the start. What clients did is written out, so that operations can be
-//! left out one by one; then lists lose entries (by delta debugging: halves, quarters, ... single
-//! ones), numbers and times get smaller, and keys that do not matter go. A candidate may fail with
-//! one of a few seeds: what is left out shifts what the others draw, and a bug that needs a race
-//! should not survive for that alone.
+//! left out one by one; then lists lose entries, numbers and times get smaller, and keys that do not
+//! matter go: each by delta debugging (all at once, halves, quarters, ... single ones). A candidate
+//! may fail with one of a few seeds: what is left out shifts what the others draw, and a bug that
+//! needs a race should not survive for that alone.
+//!
+//! The file is written whenever entries went, so that nothing is lost by who has no more patience.
 
 mod document;
 mod tries;
 
 use crate::scenario::Scenario;
-use document::{Document, List};
+use crate::series::replay;
+use document::{BOLDNESS_MAX, Document, Edit, List};
 use std::fs;
 use std::io::IsTerminal as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 use toml::{Table, Value};
@@ -49,12 +52,11 @@ impl Wish {
         let tries = Tries {
             mutant: self.mutant.clone(),
             jobs: self.jobs,
-            seeds: self.other_seeds,
             count: AtomicUsize::new(0),
         };
         let caught_by = self.scenario.expect().caught_by.iter();
         let caught_by: Vec<String> = caught_by.map(ToString::to_string).collect();
-        let told = tries.run(&plan, self.seed, None)?;
+        let told = tries.run(&plan, self.seed)?;
         let failure = Failure::of(&told, &caught_by).ok_or_else(|| {
             format!(
                 "seed {} of {} does not fail: {}",
@@ -67,52 +69,22 @@ impl Wish {
         let mut work = Shrinking {
             started: Instant::now(),
             before: plan.entries(),
-            told: plan.entries(),
-            runs_max: self.runs_max,
             seed: self.seed,
             best: plan,
             failure,
             tries,
+            wish: self,
         };
+        work.save()?;
         work.write_operations_out()?;
-        work.shrink();
-        eprintln!();
-        self.write(work)
-    }
-
-    fn write(&self, work: Shrinking) -> Result<(), String> {
-        let out = self.out.display();
-        let command = replay(&self.out, work.seed);
-        let expect = expectation(
-            work.tries
-                .mutant
-                .as_deref()
-                .map(|mutant| (mutant, &work.failure)),
-        );
-        let document = work.best.expecting(expect);
-        let text = format!(
-            "# Shrunk from seed {} of {}, {} of {} faults and operations: {} fails with\n\
-             #   {command}\n{document}",
-            self.seed,
-            self.name.display(),
-            document.entries(),
-            work.before,
-            work.failure,
-        );
-        fs::write(&self.out, text).map_err(|error| format!("{out}: {error}"))?;
-        println!(
-            "{out}: {} entries of {} left, after {} runs in {:.0} s\n  see it: {command}",
-            document.entries(),
-            work.before,
-            work.tries.count.load(Ordering::Relaxed),
-            work.started.elapsed().as_secs_f64(),
-        );
+        work.shrink()?;
+        if std::io::stderr().is_terminal() {
+            eprintln!();
+        }
+        work.save()?;
+        work.conclude();
         Ok(())
     }
-}
-
-fn replay(out: &Path, seed: u64) -> String {
-    format!("cargo sim run {} --seed {seed}", out.display())
 }
 
 /// The `[expect]` of a candidate, or of what is written in the end.
@@ -132,74 +104,127 @@ fn expectation(planted: Option<(&str, &Failure)>) -> Table {
 }
 
 struct Shrinking {
+    wish: Wish,
     started: Instant,
     before: usize,
-    runs_max: usize,
     best: Document,
     /// With which `best` fails.
     seed: u64,
     failure: Failure,
     tries: Tries,
-    /// Entries left as told last.
-    told: usize,
+}
+
+/// Which seeds a candidate is tried with.
+#[derive(Clone, Copy)]
+enum Seeds {
+    /// The one that failed last, and a few others: entries are worth some runs.
+    Several,
+    /// Not many others: the file only gets prettier.
+    Few,
 }
 
 impl Shrinking {
+    /// Writes the smallest that is known.
+    fn save(&self) -> Result<(), String> {
+        let planted = self.tries.mutant.as_deref();
+        let expect = expectation(planted.map(|mutant| (mutant, &self.failure)));
+        let document = self.best.expecting(expect);
+        let text = format!(
+            "# Shrunk from seed {} of {}, {} of {} faults and operations: {} fails with\n\
+             #   {}\n{document}",
+            self.wish.seed,
+            self.wish.name.display(),
+            document.entries(),
+            self.before,
+            self.failure,
+            self.replay(),
+        );
+        let out = &self.wish.out;
+        fs::write(out, text).map_err(|error| format!("{}: {error}", out.display()))
+    }
+
+    fn replay(&self) -> String {
+        replay::command(&self.wish.out, self.seed, false)
+    }
+
+    fn conclude(&self) {
+        println!(
+            "{}: {} entries of {} left, after {} runs in {:.0} s\n  see it: {}",
+            self.wish.out.display(),
+            self.best.entries(),
+            self.before,
+            self.runs(),
+            self.started.elapsed().as_secs_f64(),
+            self.replay(),
+        );
+    }
+
+    fn runs(&self) -> usize {
+        self.tries.count.load(Ordering::Relaxed)
+    }
+
+    fn is_over(&self) -> bool {
+        self.runs() >= self.wish.runs_max
+    }
+
     /// Puts scripts in the place of workloads, as far as the failure bears it.
     fn write_operations_out(&mut self) -> Result<(), String> {
-        let path = tries::scratch(0, "scripts");
-        self.tries.run(&self.best, self.seed, Some(&path))?;
-        let scripts = fs::read(&path).map_err(|error| format!("{}: {error}", path.display()))?;
-        // Leftovers in the temporary folder harm nobody.
-        let _ = fs::remove_file(&path);
-        let scripts: Vec<Option<String>> =
-            serde_json::from_slice(&scripts).map_err(|error| error.to_string())?;
+        let scripts = match self.tries.scripts(&self.best, self.seed) {
+            Ok(scripts) => scripts,
+            Err(why) => {
+                // A run that a panic ends tells nothing of its clients.
+                eprintln!("the operations stay as they are: {why}");
+                return Ok(());
+            }
+        };
         let mut all = self.best.clone();
         for (workload, script) in scripts.iter().enumerate() {
             if let Some(script) = script {
                 all = all.with_workload(workload, script)?;
             }
         }
-        if self.accept(&[all], "operations written out").is_some() {
+        if self.accept(&[all], Seeds::Several).is_some() {
+            self.tell("operations written out");
             return Ok(());
         }
         for (workload, script) in scripts.iter().enumerate() {
             if let Some(script) = script {
                 let one = self.best.with_workload(workload, script)?;
-                self.accept(&[one], "operations of a workload written out");
+                if self.accept(&[one], Seeds::Several).is_some() {
+                    self.tell("operations of a workload written out");
+                }
             }
         }
         Ok(())
     }
 
-    fn shrink(&mut self) {
+    fn shrink(&mut self) -> Result<(), String> {
         for _ in 0..ROUNDS_MAX {
             let before = self.best.clone();
             for list in [List::Workloads, List::Faults] {
-                self.thin_out(list);
+                self.thin_out(list)?;
             }
             for list in self.best.lists() {
                 if matches!(list, List::Lines { .. }) {
-                    self.thin_out(list);
+                    self.thin_out(list)?;
                 }
             }
-            self.thin_out(List::Faults);
-            self.repeat(Document::smaller_numbers, "a number");
-            self.repeat(Document::plainer_lines, "plainer lines");
-            self.repeat(Document::fewer_keys, "a key");
+            self.thin_out(List::Faults)?;
+            self.reduce(self.best.fewer_keys(), "keys");
+            for boldness in 0..BOLDNESS_MAX {
+                self.reduce(self.best.smaller_numbers(boldness), "numbers");
+            }
+            self.make_plainer();
             if self.best == before || self.is_over() {
                 break;
             }
         }
+        Ok(())
     }
 
-    fn is_over(&self) -> bool {
-        self.tries.count.load(Ordering::Relaxed) >= self.runs_max
-    }
-
-    /// Leaves out entries of a list: in halves, then in smaller and smaller pieces.
-    fn thin_out(&mut self, list: List) {
-        let mut size = self.best.list(list).len().div_ceil(2);
+    /// Leaves out entries of a list.
+    fn thin_out(&mut self, list: List) -> Result<(), String> {
+        let mut size = self.best.list(list).len();
         while size > 0 && !self.is_over() {
             let mut from = 0;
             loop {
@@ -209,59 +234,91 @@ impl Shrinking {
                     .iter()
                     .map(|place| self.best.without(list, *place..(place + size).min(len)))
                     .collect();
-                match self.accept(&candidates, "entries") {
-                    Some(index) => from = places[index],
-                    None => break,
-                }
+                let Some(index) = self.accept(&candidates, Seeds::Several) else {
+                    break;
+                };
+                from = places[index];
+                self.tell("entries");
+                self.save()?;
             }
-            size = if size == 1 { 0 } else { size.div_ceil(2) };
+            size = half(size);
+        }
+        Ok(())
+    }
+
+    /// Makes as many of these changes as the failure bears.
+    fn reduce(&mut self, mut open: Vec<Edit>, what: &str) {
+        let mut size = open.len();
+        while size > 0 && !self.is_over() {
+            let mut from = 0;
+            loop {
+                let places: Vec<usize> = (from..open.len()).step_by(size).collect();
+                let chunk = |place: usize| place..(place + size).min(open.len());
+                let candidates: Vec<Document> = places
+                    .iter()
+                    .map(|place| self.best.edited(&open[chunk(*place)]))
+                    .collect();
+                let Some(index) = self.accept(&candidates, Seeds::Few) else {
+                    break;
+                };
+                from = places[index];
+                let made = chunk(from);
+                open.drain(made);
+                self.tell(what);
+            }
+            size = half(size);
         }
     }
 
-    /// Takes the first candidate that fails, again and again. Goes on behind the one that was
-    /// taken, and begins anew at the end, until nothing is found.
-    fn repeat(&mut self, candidates: fn(&Document) -> Vec<Document>, what: &str) {
-        let mut from = 0;
+    fn make_plainer(&mut self) {
         while !self.is_over() {
-            let all = candidates(&self.best);
-            let rest = &all[from.min(all.len())..];
-            match self.accept(rest, what) {
-                Some(index) => from += index,
-                None if from == 0 => break,
-                None => from = 0,
+            if self
+                .accept(&self.best.plainer_lines(), Seeds::Few)
+                .is_none()
+            {
+                break;
             }
+            self.tell("plainer lines");
         }
     }
 
-    /// One line for each time that entries went; what else got smaller overwrites the last.
+    /// How far it is; on a terminal in place.
     fn tell(&mut self, what: &str) {
-        let runs = self.tries.count.load(Ordering::Relaxed);
         let faults = self.best.list(List::Faults).len();
-        let entries = self.best.entries();
         let line = format!(
-            "{runs:>5} runs: {faults} faults and {} operations left, seed {} (less: {what})",
-            entries - faults,
+            "{:>5} runs: {faults} faults and {} operations left, seed {} (less: {what})",
+            self.runs(),
+            self.best.entries() - faults,
             self.seed,
         );
-        let is_terminal = std::io::stderr().is_terminal();
-        match (entries < self.told, is_terminal) {
-            (true, true) => eprint!("\n\x1b[2K\r{line}"),
-            (true, false) => eprintln!("{line}"),
-            (false, true) => eprint!("\x1b[2K\r{line}"),
-            (false, false) => {}
+        match std::io::stderr().is_terminal() {
+            true => eprint!("\x1b[2K\r{line}"),
+            false => eprintln!("{line}"),
         }
-        self.told = entries;
     }
 
     /// Takes the first of the candidates that fails.
-    fn accept(&mut self, candidates: &[Document], what: &str) -> Option<usize> {
-        let found = self
-            .tries
-            .first_failing(candidates, &self.failure, self.seed);
+    fn accept(&mut self, candidates: &[Document], seeds: Seeds) -> Option<usize> {
+        let others = match seeds {
+            Seeds::Several => self.wish.other_seeds,
+            Seeds::Few => self.wish.other_seeds.min(1),
+        };
+        let others = (1..)
+            .filter(|other| *other != self.seed)
+            .take(others as usize);
+        let seeds: Vec<u64> = [self.seed].into_iter().chain(others).collect();
+        let found = self.tries.first_failing(candidates, &self.failure, &seeds);
         let (index, seed) = found?;
         self.best = candidates[index].clone();
         self.seed = seed;
-        self.tell(what);
         Some(index)
+    }
+}
+
+/// The size of the next smaller pieces; 0 after single ones.
+fn half(size: usize) -> usize {
+    match size {
+        1 => 0,
+        size => size.div_ceil(2),
     }
 }

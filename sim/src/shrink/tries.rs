@@ -1,12 +1,17 @@
 //! Trying candidates: a process for each, some at a time.
 
 use super::document::Document;
+use crate::series::process::{self, Order};
 use crate::verdict::{Told, Verdict};
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// The real time of one candidate. What is left out may make a run hang, which is no failure that
+/// anybody looks for.
+const CANDIDATE_MAX: Duration = Duration::from_secs(60);
 
 /// What must go on failing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,62 +52,68 @@ impl std::fmt::Display for Failure {
 pub struct Tries {
     pub mutant: Option<String>,
     pub jobs: usize,
-    /// Seeds that a candidate may fail with, besides the last one that did.
-    pub seeds: u64,
     /// Candidates run so far, each seed counted.
     pub count: AtomicUsize,
 }
 
-impl Tries {
-    /// Runs one document; also writes its scripts, if asked to.
-    pub fn run(
-        &self,
-        document: &Document,
-        seed: u64,
-        scripts: Option<&Path>,
-    ) -> Result<Told, String> {
-        let number = self.count.fetch_add(1, Ordering::Relaxed);
-        let path = scratch(number, "toml");
-        let tell = scratch(number, "json");
+/// A document as a file, as long as this lives.
+struct Written(PathBuf);
+
+impl Written {
+    fn new(document: &Document) -> Result<Written, String> {
+        let path = process::scratch("toml");
         let wrong = |error: std::io::Error| format!("{}: {error}", path.display());
         fs::write(&path, document.to_string()).map_err(wrong)?;
-        let program = std::env::current_exe().map_err(|error| error.to_string())?;
-        let mut command = Command::new(program);
-        command.arg("one").arg(&path).arg("--tell").arg(&tell);
-        command.arg("--seed").arg(seed.to_string());
-        if let Some(mutant) = &self.mutant {
-            command.arg("--mutant").arg(mutant);
-        }
-        if let Some(scripts) = scripts {
-            command.arg("--scripts").arg(scripts);
-        }
-        let status = command
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .map_err(|error| error.to_string())?;
-        let told = fs::read(&tell).ok();
-        let told = told.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+        Ok(Written(path))
+    }
+}
+
+impl Drop for Written {
+    fn drop(&mut self) {
         // Leftovers in the temporary folder harm nobody.
-        let _ = (fs::remove_file(&path), fs::remove_file(&tell));
-        told.ok_or_else(|| format!("a run ended with {status} and told nothing"))
+        let _ = fs::remove_file(&self.0);
+    }
+}
+
+impl Tries {
+    /// Runs one document.
+    pub fn run(&self, document: &Document, seed: u64) -> Result<Told, String> {
+        let file = Written::new(document)?;
+        self.count.fetch_add(1, Ordering::Relaxed);
+        let (told, _) = process::run(self.order(&file, seed));
+        Ok(told)
     }
 
-    /// The first of the candidates that fails, and with which seed. The answer does not depend on
-    /// how many run at a time.
+    /// What each of the workloads' clients did, as scripts; `None` for one that did nothing.
+    pub fn scripts(&self, document: &Document, seed: u64) -> Result<Vec<Option<String>>, String> {
+        let (file, path) = (Written::new(document)?, process::scratch("scripts"));
+        self.count.fetch_add(1, Ordering::Relaxed);
+        process::scripts(self.order(&file, seed), &path)?;
+        let written = Written(path);
+        let json = fs::read(&written.0).map_err(|error| error.to_string())?;
+        serde_json::from_slice(&json).map_err(|error| error.to_string())
+    }
+
+    fn order<'a>(&'a self, file: &'a Written, seed: u64) -> Order<'a> {
+        Order {
+            path: &file.0,
+            seed,
+            mutant: self.mutant.as_deref(),
+            trace: None,
+            leak: false,
+            limit: CANDIDATE_MAX,
+            program: None,
+        }
+    }
+
+    /// The first of the candidates that fails, and with which of the seeds. The answer does not
+    /// depend on how many run at a time.
     pub fn first_failing(
         &self,
         candidates: &[Document],
         failure: &Failure,
-        seed: u64,
+        seeds: &[u64],
     ) -> Option<(usize, u64)> {
-        let others = (1..).filter(|other| *other != seed);
-        let seeds: Vec<u64> = [seed]
-            .into_iter()
-            .chain(others)
-            .take(1 + self.seeds as usize)
-            .collect();
         let tasks = candidates.iter().enumerate();
         let tasks = tasks.filter(|(_, candidate)| candidate.is_scenario());
         let tasks: Vec<(usize, u64)> = tasks
@@ -120,7 +131,7 @@ impl Tries {
                             break;
                         }
                         let (index, seed) = tasks[task];
-                        let told = self.run(&candidates[index], seed, None);
+                        let told = self.run(&candidates[index], seed);
                         if told.is_ok_and(|told| failure.is_in(&told)) {
                             let mut first = first.lock().expect("no worker panics");
                             *first = task.min(*first);
@@ -132,11 +143,6 @@ impl Tries {
         let first = first.into_inner().expect("no worker panics");
         tasks.get(first).copied()
     }
-}
-
-pub fn scratch(number: usize, end: &str) -> PathBuf {
-    let name = format!("detcd-shrink-{}-{number}.{end}", std::process::id());
-    std::env::temp_dir().join(name)
 }
 
 #[cfg(test)]
