@@ -44,11 +44,11 @@ pub fn test(arguments: &[String]) -> Vec<Step> {
     ])
 }
 
-/// `reports` is the folder for a page of each run that fails.
+/// What each push has to pass: once it is built, two cores need less than five minutes. `reports`
+/// is the folder for a page of each run that fails.
 pub fn sim(seeds: u32, reports: Option<&str>) -> Vec<Step> {
     let reports = to_folder(reports);
     let seeds = seeds.to_string();
-    let seeds = ["--seeds", seeds.as_str(), "--twice"];
     let run = ["--quiet", "sim", "run"];
     Vec::from([
         Step::cargo("tests under the simulator", &["test", "--quiet"])
@@ -58,14 +58,10 @@ pub fn sim(seeds: u32, reports: Option<&str>) -> Vec<Step> {
             .and(&["--package", "detcd-sim", "--package", "detcd-rt"]),
         Step::cargo("smoke scenarios", &run)
             .and(&["scenarios/smoke"])
-            .and(&seeds)
+            .and(&["--seeds", &seeds, "--twice"])
             .with(&reports),
         Step::cargo("kept seeds", &["--quiet", "sim", "seeds"])
             .and(&["scenarios/seeds.txt", "--twice"])
-            .with(&reports),
-        Step::cargo("bugs of history", &run)
-            .and(&["scenarios/bugs"])
-            .and(&["--seeds", "3", "--twice"])
             .with(&reports),
         Step::cargo("planted bugs", &["--quiet", "sim", "mutants"]),
         Step::cargo("each fault", &run)
@@ -78,13 +74,20 @@ pub fn sim(seeds: u32, reports: Option<&str>) -> Vec<Step> {
     ])
 }
 
-/// Many seeds of the scenarios in which everything is drawn, from one on.
+/// What every night tries: many seeds of the scenarios in which everything is drawn, and some of
+/// those of each kind of fault and of each bug of history, from one on.
 pub fn swarm(seeds: u32, from: u64, reports: Option<&str>) -> Vec<Step> {
     let (seeds, from) = (seeds.to_string(), from.to_string());
-    let run = Step::cargo("swarm", &["--quiet", "sim", "run", "scenarios/swarm"])
-        .and(&["--seeds", &seeds, "--from", &from])
-        .with(&to_folder(reports));
-    Vec::from([run])
+    let run = |name, folder, seeds: &str| {
+        Step::cargo(name, &["--quiet", "sim", "run", folder])
+            .and(&["--seeds", seeds, "--from", &from])
+            .with(&to_folder(reports))
+    };
+    Vec::from([
+        run("swarm", "scenarios/swarm", &seeds),
+        run("every kind of fault", "scenarios/faults", "5"),
+        run("bugs of history", "scenarios/bugs", "5").and(&["--twice"]),
+    ])
 }
 
 /// Builds that optimise otherwise run the same: the smoke scenarios, each run made once by profile
@@ -149,7 +152,8 @@ mod tests {
         let shown = |steps: Vec<Step>| steps.iter().map(Step::shown).collect::<Vec<_>>();
         let swarm = shown(swarm(7, 30, Some("pages")));
         let expected = "cargo --quiet sim run scenarios/swarm --seeds 7 --from 30 --reports pages";
-        assert_eq!(swarm, [expected]);
+        assert_eq!(swarm[0], expected);
+        assert!(swarm.iter().all(|step| step.contains("--reports pages")));
         assert!(
             !shown(sim(2, None))
                 .iter()

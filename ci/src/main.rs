@@ -24,16 +24,18 @@ enum Gate {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
-    /// The simulator: smoke scenarios twice over many seeds, and mutants that must be caught.
+    /// The simulator, for each push: its tests, smoke scenarios twice over some seeds, kept seeds,
+    /// and planted bugs that must be caught.
     Sim {
-        /// Seeds of each scenario.
-        #[arg(long, default_value_t = 20)]
+        /// Seeds of each smoke scenario.
+        #[arg(long, default_value_t = 5)]
         seeds: u32,
         /// A folder for a page of each run that fails.
         #[arg(long)]
         reports: Option<String>,
     },
-    /// The swarm: many seeds of scenarios in which everything is drawn.
+    /// The simulator, every night: many seeds of scenarios in which everything is drawn, and some
+    /// of each kind of fault and each bug of history.
     Swarm {
         #[arg(long, default_value_t = 200)]
         seeds: u32,

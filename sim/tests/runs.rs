@@ -86,6 +86,96 @@ fn a_cluster_that_does_not_come_back_is_not_live() {
     assert_eq!(code, Some(3), "{printed}");
 }
 
+/// What a run in this process comes to, with a planted bug.
+fn planted(name: &str, seed: &str, more: &[&str]) -> (Option<i32>, String) {
+    let file = scenario(name);
+    let output = sim(&[&["run", &file, "--seed", seed], more].concat());
+    let printed = [output.stdout, output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&printed).into_owned(),
+    )
+}
+
+#[test]
+fn a_planted_bug_that_nobody_looks_for_is_not_caught() {
+    let caught = "must-fail/ack-before-save.toml";
+    let (code, printed) = planted(caught, "1", &[]);
+    assert_eq!(code, Some(0), "{printed}");
+    assert!(printed.contains("ack-before-save is caught; see it: cargo sim run"));
+    // The same bug is there, and the check that could see it is not asked.
+    let text = std::fs::read_to_string(scenario("bugs/ack-before-save.toml")).expect("it is there");
+    let expect = text.find("[expect]").expect("it expects something");
+    let blind = "[check]\nalways = []\nhistory = [\"watch\"]\nhealed = []\n[expect]\n\
+                 result = \"caught\"\nmutant = \"ack-before-save\"\ncaught_by = [\"watch\"]\n";
+    let (code, printed) = exit_code("blind.toml", &format!("{}{blind}", &text[..expect]));
+    assert_eq!(code, Some(1), "{printed}");
+    assert!(
+        printed.contains("ack-before-save is NOT CAUGHT"),
+        "{printed}"
+    );
+}
+
+#[test]
+fn a_leak_is_found_by_running_twice_and_shown_with_both_sides() {
+    let (code, printed) = planted("smoke/crashes.toml", "3", &["--twice", "--leak"]);
+    assert_eq!(code, Some(4), "{printed}");
+    let (_, difference) = printed
+        .split_once("the first differing event is number ")
+        .expect("it is named");
+    let sides: Vec<&str> = difference
+        .lines()
+        .filter(|line| line.starts_with("  "))
+        .collect();
+    let first = sides.iter().find(|line| line.starts_with("  first "));
+    let second = sides.iter().find(|line| line.starts_with("  second "));
+    let (first, second) = (first.expect("one side"), second.expect("the other"));
+    assert_ne!(
+        first.trim_start_matches("  first "),
+        second.trim_start_matches("  second ")
+    );
+    // The same without the leak is the same.
+    let (code, printed) = planted("smoke/crashes.toml", "3", &["--twice"]);
+    assert_eq!(code, Some(0), "{printed}");
+}
+
+#[test]
+fn a_member_that_stops_by_itself_is_a_crash() {
+    let (file, tell) = (scenario("must-fail/torn-tail.toml"), scratch("torn.json"));
+    let tell = tell.to_str().expect("the path is text");
+    let planted = ["one", &file, "--seed", "1", "--tell", tell];
+    let output = sim(&[&planted[..], &["--mutant", "torn-tail"]].concat());
+    assert_eq!(output.status.code(), Some(5), "{output:?}");
+}
+
+#[test]
+fn a_page_of_five_members_can_be_mailed() {
+    let page = scratch("five.html");
+    let page_name = page.to_str().expect("the path is text");
+    let (code, printed) = planted("tour/five-members.toml", "1", &["--report", page_name]);
+    assert_eq!(code, Some(0), "{printed}");
+    let text = std::fs::read_to_string(&page).expect("it was written");
+    assert!(text.len() < 5_000_000, "{} bytes", text.len());
+    // Nothing is fetched, and everything that the page draws is there.
+    assert!(!text.contains("http://") && !text.contains("https://"));
+    for part in [
+        "\"links\":[[",
+        "\"clocks\":[[",
+        "\"check\":\"durable\"",
+        "--seed 1",
+    ] {
+        assert!(text.contains(part), "{part}");
+    }
+    let operations = text.split("\"operations\":").nth(1).and_then(|rest| {
+        let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next();
+        digits.and_then(|digits| digits.parse::<u64>().ok())
+    });
+    assert!(
+        operations.is_some_and(|count| count >= 2000),
+        "{operations:?}"
+    );
+}
+
 #[test]
 fn mistakes_in_a_file_are_told_with_their_place() {
     let (code, printed) = exit_code("wrong.toml", &format!("{SMALL}opps = 4\n"));
