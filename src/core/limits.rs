@@ -44,6 +44,8 @@ pub const CATCH_UP_EVENTS_MAX: usize = 1_000;
 pub const CATCH_UP_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// Bytes of keys and values in one chunk of a streamed range.
 pub const RANGE_CHUNK_BYTES: usize = 1024 * 1024;
+/// Rows of a snapshot are gathered into a chunk until it has this many bytes.
+pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
 /// Responses that a watch stream may have queued before its watchers count as slow.
 pub const WATCH_STREAM_CREDITS: u32 = 128;
 /// Answers that a watch stream may have waiting for credit before it is ended: its client sends

@@ -12,6 +12,7 @@ use crate::config::url::Url;
 use crate::config::{BootstrapError, ClusterState, Config, Notice};
 use crate::server::{BindError, Listener, ServerOptions, Servers};
 use detcd_core::api::{ClusterId, Member as Peer, MemberId, Millis};
+use detcd_core::limits::SNAPSHOT_CHUNK_BYTES;
 use detcd_core::member::{cluster_id, member_id};
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
@@ -414,6 +415,7 @@ fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
         election_timeout: millis(config.election_timeout),
         snapshot_count: config.snapshot_count,
         catch_up_entries: config.snapshot_catchup_entries,
+        snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
         limits: Limits {
             request_bytes_max: config.max_request_bytes,
             txn_ops_max: config.max_txn_ops,

@@ -9,6 +9,7 @@ use detcd_core::kv::compaction::{self, Cursor};
 use detcd_core::limits::COMPACTION_BATCH;
 use detcd_core::view::{Fault, Table, Write};
 use detcd_rt::Instant;
+use detcd_rt::buggify::{Place, linger, rarely};
 use detcd_storage::store::Store;
 use std::sync::Arc;
 use tokio::sync::mpsc;
@@ -90,7 +91,11 @@ async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Rem
     loop {
         let step_begun = Instant::now();
         let snapshot = store.snapshot()?;
-        let step = compaction::step(&snapshot, cursor, revision, COMPACTION_BATCH)?;
+        let versions = match rarely(Place::CompactSingly) {
+            true => 1,
+            false => COMPACTION_BATCH,
+        };
+        let step = compaction::step(&snapshot, cursor, revision, versions)?;
         let events = |write: &&Write| write.table == Table::Events;
         let rows = step.batch.writes.iter().filter(events).count() as u64;
         if !store.write_unless_replaced(&snapshot, step.batch).await? {
@@ -108,5 +113,6 @@ async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Rem
             }
         }
         detcd_rt::yield_now().await;
+        linger(Place::CompactionStep).await;
     }
 }

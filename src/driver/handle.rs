@@ -12,6 +12,7 @@ use detcd_core::event::{Asker, Event, Seq};
 use detcd_core::query::{self, At, HashKv, QueryError};
 use detcd_core::{codec, lease, quota, validate};
 use detcd_raft::{Published, RaftStatus};
+use detcd_rt::buggify::{Place, linger};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -337,6 +338,7 @@ impl Handle {
                 answer,
             })
             .await?;
+        linger(Place::Answer).await;
         Ok((self.header(outcome.revision), outcome.result?))
     }
 

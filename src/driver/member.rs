@@ -47,6 +47,8 @@ pub struct MemberOptions {
     pub snapshot_count: u64,
     /// Entries kept in the log behind a snapshot, for members that lag.
     pub catch_up_entries: u64,
+    /// Rows of a snapshot are sent in chunks of this many bytes.
+    pub snapshot_chunk_bytes: usize,
     pub limits: Limits,
     /// The store's size at which the member raises the alarm NOSPACE. `None`: no quota.
     pub quota_bytes: Option<u64>,
@@ -229,6 +231,7 @@ fn raft_options(options: &MemberOptions) -> RaftOptions {
         election_ms: options.election_timeout.0,
         snapshot_count: options.snapshot_count,
         catch_up_entries: options.catch_up_entries,
+        snapshot_chunk_bytes: options.snapshot_chunk_bytes,
     }
 }
 

@@ -10,6 +10,7 @@ use detcd_core::command::Proposal;
 use detcd_core::error::Error;
 use detcd_core::event::{Asker, Event, Seq};
 use detcd_peer::{Kind, Receiver};
+use detcd_rt::buggify::{Place, linger};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
@@ -43,6 +44,7 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
             Kind::Members => async move { members::serve(&shared, body).await }.boxed(),
             Kind::Propose => async move {
                 let proposals = decode_proposals(body).ok_or("malformed proposals")?;
+                linger(Place::Forwarded).await;
                 Ok(encode_refused(
                     &shared.engine.propose_and_wait(proposals).await,
                 ))

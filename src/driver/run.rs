@@ -23,6 +23,7 @@ use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
 use detcd_peer::{Kind, Transport, TransportError};
 use detcd_rt::Instant;
+use detcd_rt::buggify::{Place, linger, rarely};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -156,7 +157,11 @@ impl Run {
             let Some(first) = first else { return };
             inputs.push(first);
             // What queued up meanwhile joins this round.
-            while inputs.len() < INPUTS_PER_ROUND {
+            let inputs_max = match rarely(Place::InputSingly) {
+                true => 1,
+                false => INPUTS_PER_ROUND,
+            };
+            while inputs.len() < inputs_max {
                 let Ok(input) = inbox
                     .completions
                     .try_recv()
@@ -394,6 +399,7 @@ impl Run {
             let begun = Instant::now();
             let result = read_index.await;
             count_slow(&stats, begun);
+            linger(Place::ReadIndex).await;
             let event = match result {
                 Ok(index) => Event::ReadConfirmed { round, index },
                 Err(_) => Event::ReadFailed { round },
@@ -434,6 +440,7 @@ impl Run {
         let shared = self.shared.clone();
         let completions = self.completions.clone();
         detcd_rt::spawn(async move {
+            linger(Place::CatchUp).await;
             let published = shared.engine.published();
             let at = At {
                 revision: published.revision,
@@ -467,7 +474,9 @@ impl Run {
             .call(to.0, kind, body, self.shared.call_timeout);
         let completions = self.completions.clone();
         detcd_rt::spawn(async move {
-            if let Some(event) = complete(call.await) {
+            let answer = call.await;
+            linger(Place::PeerAnswer).await;
+            if let Some(event) = complete(answer) {
                 let _ = completions.send(Input::Event(event));
             }
         });

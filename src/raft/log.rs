@@ -5,6 +5,7 @@ use crate::message;
 use crate::payload;
 use crate::steps;
 use crate::types::{Entry, LogId, Types, Vote, log_id, term_of};
+use detcd_rt::buggify::{Place, defer, linger, rarely};
 use detcd_storage::log::{Log, LogEntry, Position, Recovered};
 use futures::stream::{self, Stream, StreamExt};
 use openraft::OptionalSend;
@@ -119,7 +120,12 @@ impl<P: Persist> RaftLogReader<Types> for LogAdapter<P> {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        self.read(start..end, APPEND_BYTES_MAX).await
+        let bytes_max = if rarely(Place::ReadSingly) {
+            1
+        } else {
+            APPEND_BYTES_MAX
+        };
+        self.read(start..end, bytes_max).await
     }
 
     /// Entries for apply, a slice of the log at a time: a member that restarts far behind never
@@ -197,6 +203,7 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
         steps::vote(vote, &saved);
         self.log.save_vote(saved).await.map_err(io::Error::other)?;
         self.votes().vote = Some(*vote);
+        linger(Place::VoteSaved).await;
         Ok(())
     }
 
@@ -221,6 +228,7 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
+        linger(Place::Append).await;
         steps::configured_by(&entries);
         let entries: Vec<LogEntry> = entries.into_iter().map(encode).collect();
         if detcd_core::mutant!(LeaderCountsUnsynced) && self.voted_for_itself() {
@@ -230,7 +238,10 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
             return Ok(());
         }
         let done = Box::new(move |result: Result<(), detcd_storage::log::LogError>| {
-            flushed.io_completed(result.map_err(io::Error::other));
+            // The engine takes completions in any order.
+            defer(Place::Synced, move || {
+                flushed.io_completed(result.map_err(io::Error::other));
+            });
         });
         steps::appended(&entries);
         self.log.append(entries, done);
@@ -252,6 +263,7 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
         // The log is all that can rebuild what the store has not yet synced.
         self.persist.persist_through(through.index()).await?;
+        linger(Place::Purge).await;
         steps::purged(through.index());
         self.log
             .purge(to_position(&through))

@@ -19,6 +19,7 @@ use detcd_core::overlay::Overlay;
 use detcd_core::query;
 use detcd_core::view::{Batch, Fault, Table};
 use detcd_peer::Transport;
+use detcd_rt::buggify::{Place, linger, rarely};
 use detcd_storage::store::{Stage, Store};
 use futures::future::FutureExt;
 use futures::stream::{Stream, StreamExt};
@@ -339,7 +340,11 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
             let mut batch = vec![entry];
             let mut responders: Vec<ApplyResponder<Types>> = responder.into_iter().collect();
             // Whatever else is ready without waiting goes into the same batch.
-            while batch.len() < BATCH_ENTRIES_MAX && bytes < BATCH_BYTES_MAX {
+            let entries_max = match rarely(Place::ApplySingly) {
+                true => 1,
+                false => BATCH_ENTRIES_MAX,
+            };
+            while batch.len() < entries_max && bytes < BATCH_BYTES_MAX {
                 let Some(Some(next)) = entries.next().now_or_never() else {
                     break;
                 };
@@ -348,7 +353,9 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
                 batch.push(entry);
                 responders.extend(responder);
             }
+            linger(Place::Apply).await;
             self.apply_batch(batch).await.map_err(io::Error::other)?;
+            linger(Place::Applied).await;
             for responder in responders {
                 responder.send(());
             }
@@ -376,6 +383,7 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
     ) -> io::Result<()> {
         match snapshot {
             SnapshotData::Staged(stage) => {
+                linger(Place::SnapshotInstall).await;
                 self.install(meta, stage).await.map_err(io::Error::other)
             }
             SnapshotData::Frozen(_) => Err(io::Error::other(

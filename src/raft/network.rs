@@ -9,6 +9,7 @@ use crate::transfers::Transfers;
 use crate::types::{Peer, Types, Vote};
 use bytes::Bytes;
 use detcd_peer::{Kind, Transport, TransportError};
+use detcd_rt::buggify::{Place, linger};
 use detcd_storage::store::Store;
 use futures::future::{Either, select};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -32,21 +33,25 @@ pub(crate) struct Network<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
     transfers: Transfers,
+    chunk_bytes: usize,
     promises: Promises,
     store: PhantomData<fn() -> S>,
 }
 
 impl<S> Network<S> {
     /// `timeout`: what a message with entries may take; the peer syncs them before it answers.
+    /// `chunk_bytes`: rows of a snapshot are sent once they are so many.
     pub(crate) fn new(
         transport: Arc<dyn Transport>,
         timeout: Duration,
         transfers: Transfers,
+        chunk_bytes: usize,
     ) -> Network<S> {
         Network {
             transport,
             timeout,
             transfers,
+            chunk_bytes,
             promises: Promises::default(),
             store: PhantomData,
         }
@@ -62,6 +67,7 @@ impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
             transport: self.transport.clone(),
             timeout: self.timeout,
             transfers: self.transfers.clone(),
+            chunk_bytes: self.chunk_bytes,
             promises: self.promises.clone(),
             to: target,
             store: PhantomData,
@@ -74,6 +80,7 @@ pub(crate) struct Link<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
     transfers: Transfers,
+    chunk_bytes: usize,
     promises: Promises,
     to: u64,
     store: PhantomData<fn() -> S>,
@@ -111,6 +118,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         } else {
             self.timeout
         };
+        linger(Place::SendAppend).await;
         let promised = self.promises.next_of(self.to, &request.vote);
         let body = message::encode_append(&request, promised);
         let answer = self.call(
@@ -143,6 +151,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        linger(Place::AskVote).await;
         let body = message::encode_vote_request(&request);
         self.call(
             Kind::Vote,
@@ -201,7 +210,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         };
         let to = self.to;
         let _transfer = self.transfers.begin();
-        let chunks = snapshot::chunks(&header, view, move |fault| {
+        let chunks = snapshot::chunks(&header, view, self.chunk_bytes, move |fault| {
             warn!(to = format_args!("{to:x}"), %fault, "a snapshot cannot be read, and is not sent");
         });
         let sending = pin!(self.transport.stream(to, Kind::Snapshot, chunks));

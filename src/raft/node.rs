@@ -44,6 +44,8 @@ pub struct RaftOptions {
     pub snapshot_count: u64,
     /// Entries kept in the log for members that lag.
     pub catch_up_entries: u64,
+    /// Rows of a snapshot are gathered into a chunk until it has this many bytes.
+    pub snapshot_chunk_bytes: usize,
 }
 
 impl RaftOptions {
@@ -55,6 +57,7 @@ impl RaftOptions {
             election_ms: 1000,
             snapshot_count: 100_000,
             catch_up_entries: 5_000,
+            snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
         }
     }
 }
@@ -203,6 +206,7 @@ impl<S: Store> RaftNode<S> {
             transport,
             Duration::from_millis(options.election_ms),
             transfers,
+            options.snapshot_chunk_bytes,
         );
         let raft = Raft::build(options.id.0, config, network, log.clone(), machine)
             .await

@@ -13,6 +13,7 @@ use crate::meta::{put_stored_membership, read_stored_membership};
 use crate::types::{SnapshotMeta, Vote};
 use bytes::{BufMut, Bytes, BytesMut};
 use detcd_core::view::{Batch, Direction, Fault, Table, View};
+use detcd_rt::buggify::{Place, linger, rarely};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::ops::Bound;
 
@@ -20,9 +21,6 @@ const VERSION: u8 = 1;
 const KIND_HEADER: u8 = 1;
 const KIND_ROWS: u8 = 2;
 const KIND_END: u8 = 3;
-
-/// Rows are gathered into a chunk until it has this many bytes.
-pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 
 /// version, kind, checksum.
 const CHUNK_HEAD: usize = 1 + 1 + 4;
@@ -56,11 +54,13 @@ impl Totals {
     }
 }
 
-/// The chunks of a snapshot of `view`. A stored row that cannot be read ends the stream without
+/// The chunks of a snapshot of `view`. Rows are gathered into a chunk until it has so many bytes.
+/// A stored row that cannot be read ends the stream without
 /// its end chunk, so that the peer discards what it has, and is told to `failed`.
 pub(crate) fn chunks<V>(
     header: &Header,
     view: V,
+    chunk_bytes: usize,
     failed: impl FnOnce(Fault) + Send + 'static,
 ) -> BoxStream<'static, Bytes>
 where
@@ -69,12 +69,14 @@ where
     let first = encode_header(header);
     let walk = Walk {
         view,
+        chunk_bytes,
         table: 0,
         after: None,
         totals: Totals::default(),
         ended: false,
     };
     let rows = stream::unfold((walk, Some(failed)), |(mut walk, mut failed)| async move {
+        linger(Place::SnapshotChunk).await;
         match walk.next() {
             Ok(chunk) => chunk.map(|chunk| (chunk, (walk, failed))),
             Err(fault) => {
@@ -91,6 +93,7 @@ where
 /// Where the sender is in the tables.
 struct Walk<V> {
     view: V,
+    chunk_bytes: usize,
     /// Index into [`Table::ALL`].
     table: usize,
     /// The last key sent of that table.
@@ -101,12 +104,16 @@ struct Walk<V> {
 
 impl<V: View> Walk<V> {
     fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+        let chunk_bytes = match rarely(Place::SnapshotRow) {
+            true => 1,
+            false => self.chunk_bytes,
+        };
         while let Some(table) = Table::ALL.get(self.table) {
             let after = match &self.after {
                 Some(key) => Bound::Excluded(key.as_ref()),
                 None => Bound::Unbounded,
             };
-            let mut body = BytesMut::with_capacity(CHUNK_BYTES + CHUNK_BYTES / 8);
+            let mut body = BytesMut::with_capacity(chunk_bytes + chunk_bytes / 8);
             body.put_u8(*table as u8);
             let mut rows = 0;
             let mut last = None;
@@ -119,7 +126,7 @@ impl<V: View> Walk<V> {
                 put_bytes(&mut body, &value);
                 rows += 1;
                 last = Some(key);
-                if body.len() >= CHUNK_BYTES {
+                if body.len() >= chunk_bytes {
                     break;
                 }
             }

@@ -7,9 +7,12 @@
 //!   the start of the run, through the node's skewed clock). Sleeps hold deadlines of that clock.
 //! - A panic in a task ends the process in production and the run in simulation. A broken
 //!   invariant is never swallowed by a task that nobody joins.
+//! - [`buggify`] names places at which a simulated member now and then waits; production never
+//!   does.
 //! - [`spawn_io`] gives a future that may block (file IO) its own thread in production; in
 //!   simulation nothing blocks and it is an ordinary task.
 
+pub mod buggify;
 #[cfg(madsim)]
 pub mod clock;
 mod instant;
@@ -30,6 +33,8 @@ use simulation as backend;
 
 pub use backend::{JoinHandle, Rng, Sleep, block_on, spawn, spawn_blocking, spawn_io};
 pub use instant::Instant;
+#[cfg(madsim)]
+pub use simulation::decide_buggify;
 pub use task::JoinError;
 pub use timer::{Elapsed, Timeout, YieldNow};
 

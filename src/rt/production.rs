@@ -1,5 +1,6 @@
 //! Production: tokio, the machine's clocks and the machine's entropy.
 
+use crate::buggify::Place;
 use crate::{Instant, JoinError, SLEEP_MIN, YieldNow};
 use pin_project_lite::pin_project;
 use std::convert::Infallible;
@@ -27,6 +28,12 @@ pub(crate) fn wall_unix_ms() -> u64 {
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
     u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// Nothing ever fires.
+#[inline(always)]
+pub(crate) const fn buggify(_: Place) -> Option<Duration> {
+    None
 }
 
 pin_project! {

@@ -1,6 +1,8 @@
 //! Simulation: madsim, the nodes' skewed clocks and the seed's entropy.
 
+use crate::buggify::Place;
 use crate::{Instant, JoinError, SLEEP_MIN, clock};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::Future;
 use std::pin::Pin;
@@ -12,6 +14,24 @@ use std::time::Duration;
 const REARM: Duration = Duration::from_secs(1);
 
 pub(crate) use clock::{monotonic, wall_unix_ms};
+
+/// Says whether a place fires that a member comes to, and what it waits then.
+type Decide = Box<dyn FnMut(Place) -> Option<Duration>>;
+
+thread_local! {
+    // One run has one thread, and one process has one run.
+    static DECIDE: RefCell<Option<Decide>> = const { RefCell::new(None) };
+}
+
+/// Has `decide` say from now on whether places fire; `None`: nothing fires.
+pub fn decide_buggify(decide: Option<Decide>) {
+    DECIDE.set(decide);
+}
+
+/// Whether the place fires, and what is to be waited then.
+pub(crate) fn buggify(place: Place) -> Option<Duration> {
+    DECIDE.with_borrow_mut(|decide| decide.as_mut()?(place))
+}
 
 /// See [`crate::sleep`].
 ///

@@ -78,6 +78,23 @@ fn every_kind_of_task_gives_its_output() {
 }
 
 /// A task that is dropped because somebody else panicked has not panicked itself.
+/// Nothing fires unless a simulator says so: in production nobody can.
+#[test]
+fn no_place_fires_by_itself() {
+    use crate::buggify::{Place, defer, linger, rarely};
+    block_on(async {
+        let start = Instant::now();
+        for place in Place::ALL {
+            assert!(!rarely(*place));
+            linger(*place).await;
+            let (done, is_done) = std::sync::mpsc::channel();
+            defer(*place, move || done.send(()).expect("it is looked at"));
+            assert_eq!(is_done.try_recv(), Ok(()));
+        }
+        assert!(start.elapsed() < ms(1000));
+    });
+}
+
 #[cfg(not(madsim))]
 #[test]
 fn a_panic_outside_of_tasks_ends_no_process() {

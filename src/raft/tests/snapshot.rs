@@ -2,10 +2,11 @@
 
 use super::harness::{Cluster, Member, rows, wait_for};
 use crate::meta::RaftRows;
-use crate::snapshot::{self, CHUNK_BYTES, Header};
+use crate::snapshot::{self, Header};
 use crate::types::Vote;
 use bytes::Bytes;
 use detcd_core::event::Event;
+use detcd_core::limits::SNAPSHOT_CHUNK_BYTES as CHUNK_BYTES;
 use detcd_core::view::{Batch, Table};
 use detcd_peer::{Kind, Receiver};
 use detcd_storage::store::Store;
@@ -41,7 +42,9 @@ async fn chunks() -> (Vec<Bytes>, Vec<(Table, Bytes, Bytes)>) {
     let all = rows(&view);
     let unreadable = |fault| panic!("{fault}");
     (
-        snapshot::chunks(&header, view, unreadable).collect().await,
+        snapshot::chunks(&header, view, CHUNK_BYTES, unreadable)
+            .collect()
+            .await,
         all,
     )
 }
@@ -143,7 +146,7 @@ async fn a_deposed_sender_learns_of_the_newer_vote_at_once() {
         vote: Vote::new_committed(0, 9),
         meta,
     };
-    let chunks = snapshot::chunks(&header, view, |fault| panic!("{fault}"));
+    let chunks = snapshot::chunks(&header, view, CHUNK_BYTES, |fault| panic!("{fault}"));
     let header_only = chunks.take(1).map(Ok).chain(stream::pending()).boxed();
     let answer = member
         .node
