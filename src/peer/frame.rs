@@ -13,6 +13,17 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 /// The version of frames and of what they carry. Both sides must speak the same.
 pub const PROTOCOL_VERSION: u32 = 2;
 
+/// Whether a member that speaks `own` takes messages of one that speaks `theirs`; `Err` says why it
+/// refuses them.
+pub fn check_protocol(theirs: &str, own: u32) -> Result<(), String> {
+    match theirs == own.to_string() {
+        true => Ok(()),
+        false => Err(format!(
+            "peer protocol {theirs}, but this member speaks {own}"
+        )),
+    }
+}
+
 const CHECKSUM_BYTES: usize = 4;
 
 const TAG_REQUEST: u8 = 1;

@@ -1,6 +1,6 @@
 //! Who speaks to whom, as the metadata of a request says it.
 
-use crate::frame::PROTOCOL_VERSION;
+use crate::frame::{PROTOCOL_VERSION, check_protocol};
 use ::tonic::Status;
 use ::tonic::metadata::{MetadataMap, MetadataValue};
 
@@ -29,11 +29,7 @@ impl Identity {
     /// The sender, if the request is meant for this member.
     pub(super) fn check(self, metadata: &MetadataMap) -> Result<u64, Status> {
         let protocol = text(metadata, PROTOCOL)?;
-        if protocol != PROTOCOL_VERSION.to_string() {
-            return Err(Status::failed_precondition(format!(
-                "peer protocol {protocol}, but this member speaks {PROTOCOL_VERSION}"
-            )));
-        }
+        check_protocol(protocol, PROTOCOL_VERSION).map_err(Status::failed_precondition)?;
         let cluster = id(metadata, CLUSTER)?;
         let from = id(metadata, FROM)?;
         if cluster != self.cluster {
