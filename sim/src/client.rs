@@ -201,7 +201,10 @@ impl Client {
             true => 0,
             false => self.rng.range(self.manners.retries.range()),
         };
-        for _ in 0..=retries {
+        for attempt in 0..=retries {
+            if attempt > 0 {
+                trace::mark("client.retried");
+            }
             let (outcome, is_final) = self.once(&request, timeout).await;
             match outcome {
                 Outcome::Done { revision, reply } => return Some((request, revision, reply)),
@@ -266,6 +269,7 @@ impl Client {
     pub async fn recover(&mut self) {
         if !self.rng.chance(self.manners.stays.value()) {
             self.go_elsewhere();
+            trace::mark("client.moved");
         }
         let pause = self.manners.backoff.pick(&mut self.rng);
         time::sleep(pause).await;
@@ -348,7 +352,10 @@ impl Client {
         let way = (self.host, self.members.of(self.at), Port::Client);
         let call = self.net.call(way, method as u8, body, false);
         let answer = match detcd_rt::timeout(timeout, call).await {
-            Err(_) => return Err(CallError::TimedOut),
+            Err(_) => {
+                trace::mark("client.gave-up");
+                return Err(CallError::TimedOut);
+            }
             Ok(answer) => answer.map_err(CallError::Net)?,
         };
         let body = protocol::decode(answer).map_err(CallError::Failed)?;

@@ -5,6 +5,43 @@ use detcd_core::api::{Change, KeyRange, KeyValue};
 use std::fmt;
 use std::time::Duration;
 
+/// What was said on one stream of the workload `streams`, in the order of its client.
+#[derive(Clone, Debug)]
+pub struct Connection {
+    pub client: u32,
+    pub ended: Duration,
+    pub heard: Vec<Heard>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Heard {
+    /// The client asks for a watcher; the id 0 leaves the choice to the server.
+    Create {
+        id: i64,
+        fragment: bool,
+    },
+    Cancel {
+        id: i64,
+    },
+    Created {
+        id: i64,
+    },
+    /// The oldest creation that was not answered yet is refused.
+    Refused,
+    Canceled {
+        id: i64,
+    },
+    Events {
+        id: i64,
+        /// More of it is to follow.
+        fragment: bool,
+    },
+    /// The id -1 is the whole stream.
+    Progress {
+        id: i64,
+    },
+}
+
 /// A transaction on lists: the workload `append`.
 #[derive(Clone, Debug)]
 pub struct ListTxn {

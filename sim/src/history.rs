@@ -1,6 +1,6 @@
 //! What clients did and saw: the evidence that the history checks judge.
 
-use crate::evidence::{Bank, Informer, ListTxn, Listing, Observer, Ring, Turn};
+use crate::evidence::{Bank, Connection, Informer, ListTxn, Listing, Observer, Ring, Turn};
 use crate::insight::Insight;
 use bytes::Bytes;
 use detcd_core::api::{
@@ -123,6 +123,7 @@ pub struct History {
     pub observers: Vec<Observer>,
     pub listings: Vec<Listing>,
     pub informers: Vec<Informer>,
+    pub connections: Vec<Connection>,
 }
 
 /// The history that a run's clients share.

@@ -3,10 +3,12 @@
 use crate::check::hash_equal::HashKv;
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, LeaseId};
+use detcd_core::limits::REQUEST_BYTES_MAX;
 use std::collections::{BTreeMap, BTreeSet};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Insight {
     /// When each member's process started, every time.
     pub starts: BTreeMap<usize, Vec<Duration>>,
@@ -15,12 +17,32 @@ pub struct Insight {
     /// From here on no fault is under way. `None` if that is not known.
     pub calm_since: Option<Duration>,
     pub election_timeout: Duration,
+    /// The largest request that is taken, in bytes: by the member that takes the least, and by the
+    /// one that takes most.
+    pub request_bytes: RangeInclusive<u64>,
     /// Hashes of the key space, asked for during the run and at its end.
     pub hashes: Vec<HashKv>,
     /// All keys, as the healed cluster tells of them. `None` if nobody was asked.
     pub keys: Option<BTreeMap<Bytes, KeyValue>>,
     /// Leases, as the healed cluster tells of them at the revision of `keys`.
     pub leases: Vec<Attached>,
+}
+
+impl Default for Insight {
+    /// Nothing was seen, of members as they come.
+    fn default() -> Insight {
+        let bytes = REQUEST_BYTES_MAX as u64;
+        Insight {
+            starts: BTreeMap::new(),
+            elections: Vec::new(),
+            calm_since: None,
+            election_timeout: Duration::ZERO,
+            request_bytes: bytes..=bytes,
+            hashes: Vec::new(),
+            keys: None,
+            leases: Vec::new(),
+        }
+    }
 }
 
 /// A lease and the keys that the cluster says are attached to it.

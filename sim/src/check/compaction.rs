@@ -5,11 +5,15 @@
 //! became of it, is a possible fact from its call on.
 
 use super::{Check, Finding, Violation};
-use crate::history::{History, Operation, Outcome, Request};
+use crate::history::{Gap, History, Operation, Outcome, Request, Watched};
 use std::time::Duration;
 
 /// How many problems are told; the rest follows from them.
 const TOLD_MAX: usize = 5;
+
+/// So often may a watcher be refused the very revision that it was told to go on with: once by each
+/// member that learns of the compaction while it has yet to send what it holds.
+const REFUSED_MAX: usize = 8;
 
 /// How members say that what is asked for is not there any more, and not there yet.
 const COMPACTED: &str = "required revision has been compacted";
@@ -31,7 +35,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     for watched in &history.watchers {
         for gap in &watched.gaps {
             let name = &watched.name;
-            let what = if gap.compacted <= gap.asked {
+            let what = if gap.compacted < gap.asked || is_refused_for_good(watched, *gap) {
                 format!(
                     "{name} was refused revision {} because of a compaction to {}, which leaves it",
                     gap.asked, gap.compacted
@@ -52,6 +56,13 @@ pub fn check(history: &History) -> Vec<Violation> {
     }
     let told = found.into_iter().take(TOLD_MAX);
     told.map(|finding| finding.of(Check::Compaction)).collect()
+}
+
+/// A watcher that lags at the compacted revision itself may be refused, because a delete of that
+/// revision is gone; but it must get on.
+fn is_refused_for_good(watched: &Watched, gap: Gap) -> bool {
+    let same = |other: &&Gap| (other.asked, other.compacted) == (gap.asked, gap.compacted);
+    gap.asked == gap.compacted && watched.gaps.iter().filter(same).count() > REFUSED_MAX
 }
 
 /// All compactions of a history, by their revision.
@@ -247,14 +258,15 @@ mod tests {
 
     #[test]
     fn watchers_that_are_refused_too_much_are_found() {
-        let refused = |asked, compacted| {
+        let refused_often = |asked, compacted, times| {
             let mut watched = Watched::new("watcher", range(), 1);
             let at = Duration::from_secs(2);
-            watched.gaps.push(Gap {
+            let gap = Gap {
                 asked,
                 compacted,
                 at,
-            });
+            };
+            watched.gaps = vec![gap; times];
             let history = History {
                 operations: vec![compact(1, 5, done(9, Reply::Compact))],
                 watchers: vec![watched],
@@ -262,8 +274,12 @@ mod tests {
             };
             !check(&history).is_empty()
         };
+        let refused = |asked, compacted| refused_often(asked, compacted, 1);
+        assert!(refused_often(5, 5, REFUSED_MAX + 1));
         assert!(!refused(4, 5));
-        assert!(refused(5, 5));
+        // What was deleted at the very revision is gone.
+        assert!(!refused(5, 5));
+        assert!(refused(6, 5));
         assert!(refused(4, 6));
     }
 }

@@ -15,6 +15,7 @@ use super::{Check, Finding, Violation};
 use crate::history::{History, LeaseLife, Request, TimeToLive, text};
 use detcd_core::api::{LeaseId, Millis};
 use detcd_core::lease::ttl_min;
+use detcd_core::limits::LEASE_REVOKES_PER_SECOND;
 use std::time::Duration;
 
 /// What a revoke may take beyond its time, in calm.
@@ -31,9 +32,10 @@ pub struct Clocks {
 
 pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
     let lives = history.leases.iter();
+    let late_max = late_max(history);
     let problems = lives.filter_map(|life| {
         let what = problem(life, clocks)
-            .or_else(|| late(history, life))
+            .or_else(|| late(history, life, late_max))
             .or_else(|| kept_after_revoke(history, life))
             .or_else(|| told_wrong(history, life))?;
         Some((life, what))
@@ -53,6 +55,15 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
     violations
 }
 
+/// What a revoke may take in this run: the leader revokes so many a second and no more, and all of
+/// them may end together.
+fn late_max(history: &History) -> Duration {
+    let operations = history.operations.iter();
+    let grants = operations.filter(|it| matches!(it.request, Request::LeaseGrant { .. }));
+    let grants = u32::try_from(grants.count()).expect("a run is short");
+    LATE_MAX + Duration::from_secs((grants / LEASE_REVOKES_PER_SECOND).into())
+}
+
 /// When the client knows that the log had this request; `None` if it was not answered.
 fn answered(history: &History, request: &Request) -> Option<Duration> {
     let mut operations = history.operations.iter();
@@ -61,7 +72,7 @@ fn answered(history: &History, request: &Request) -> Option<Duration> {
 }
 
 /// A key that was seen long after its lease was over.
-fn late(history: &History, life: &LeaseLife) -> Option<String> {
+fn late(history: &History, life: &LeaseLife, late_max: Duration) -> Option<String> {
     let insight = &history.insight;
     let calm_since = insight.calm_since.filter(|_| !life.revoked)?;
     let grant = Request::LeaseGrant {
@@ -79,7 +90,7 @@ fn late(history: &History, life: &LeaseLife) -> Option<String> {
     let elections = insight.elections.iter().filter(|at| **at <= seen);
     let elected = elections.max().copied().unwrap_or_default();
     let since = granted.max(renewed).max(calm_since).max(elected);
-    let end = since + Duration::from_secs(ttl as u64) + election_timeout + LATE_MAX;
+    let end = since + Duration::from_secs(ttl as u64) + election_timeout + late_max;
     (seen > end).then(|| {
         format!("its {ttl} s began at {since:?} at the latest, and its key was there at {seen:?}")
     })

@@ -31,6 +31,7 @@ pub mod serializable;
 pub mod sizes;
 pub mod state_machine_safety;
 pub mod steps;
+pub mod streams;
 #[cfg(test)]
 mod tests;
 pub mod timeline;
@@ -68,6 +69,7 @@ pub enum Check {
     Serializable,
     Compaction,
     Watch,
+    Streams,
     Lease,
     Durable,
     Append,
@@ -121,6 +123,7 @@ const ALL: &[(&str, Check, Phase)] = &[
     ("serializable", Check::Serializable, Phase::History),
     ("compaction", Check::Compaction, Phase::History),
     ("watch", Check::Watch, Phase::History),
+    ("streams", Check::Streams, Phase::History),
     ("lease", Check::Lease, Phase::History),
     ("durable", Check::Durable, Phase::History),
     ("append", Check::Append, Phase::History),
@@ -150,6 +153,7 @@ pub const OF_WORKLOADS: &[(Check, OfWorkload)] = &[
     (Check::Listing, |history, _| listing::check(history)),
     (Check::Informer, |history, _| informer::check(history)),
     (Check::Sizes, |history, _| sizes::check(history)),
+    (Check::Streams, |history, _| streams::check(history)),
 ];
 
 impl Check {

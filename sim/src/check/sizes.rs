@@ -2,34 +2,34 @@
 
 use super::{Check, Finding, Violation};
 use crate::history::{History, Operation, Outcome, Request};
-
-/// The limit of a member as it comes: 1.5 MiB.
-const REQUEST_BYTES_MAX: usize = 1_572_864;
+use std::ops::RangeInclusive;
 
 /// What a put may have besides its key and value.
-const FRAME_BYTES_MAX: usize = 512;
+const FRAME_BYTES_MAX: u64 = 512;
 
 /// How a member says that a request is too large.
 const TOO_LARGE: &str = "request is too large";
 
 pub fn check(history: &History) -> Vec<Violation> {
     let operations = history.operations.iter();
-    let findings = operations
-        .filter_map(|operation| Some(Finding::new(problem(operation)?).operation(operation)));
+    let findings = operations.filter_map(|operation| {
+        let problem = problem(operation, &history.insight.request_bytes)?;
+        Some(Finding::new(problem).operation(operation))
+    });
     findings.map(|finding| finding.of(Check::Sizes)).collect()
 }
 
-fn problem(operation: &Operation) -> Option<&'static str> {
+fn problem(operation: &Operation, limits: &RangeInclusive<u64>) -> Option<&'static str> {
     let Request::Put(put) = &operation.request else {
         return None;
     };
-    let bytes = put.key.len() + put.value.len();
+    let bytes = (put.key.len() + put.value.len()) as u64;
     match &operation.outcome {
-        Outcome::Done { .. } if bytes > REQUEST_BYTES_MAX => {
+        Outcome::Done { .. } if bytes > *limits.end() => {
             Some("it was taken, and is larger than a request may be")
         }
         Outcome::Refused(why)
-            if why.contains(TOO_LARGE) && bytes + FRAME_BYTES_MAX <= REQUEST_BYTES_MAX =>
+            if why.contains(TOO_LARGE) && bytes + FRAME_BYTES_MAX <= *limits.start() =>
         {
             Some("it was refused as too large, and is not")
         }

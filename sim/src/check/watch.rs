@@ -126,7 +126,7 @@ fn expected(history: &History, watcher: &Watched) -> Vec<Vec<Change>> {
                 prev_kv,
             });
         }
-        of_range.retain(|change| wants(watcher, change));
+        of_range.retain(|change| wants(watcher, change) && !may_be_gone(watcher, change));
         let is_due = *revision >= watcher.start && !is_in_gap(watcher, *revision);
         if is_due && !of_range.is_empty() {
             expected.push(of_range);
@@ -147,6 +147,16 @@ fn wants(watcher: &Watched, change: &Change) -> bool {
 fn is_in_gap(watcher: &Watched, revision: i64) -> bool {
     let mut gaps = watcher.gaps.iter();
     gaps.any(|gap| (gap.asked..gap.compacted).contains(&revision))
+}
+
+/// A delete of the very revision to which was compacted, and from which the watcher went on: it may
+/// be gone, as it may with etcd.
+fn may_be_gone(watcher: &Watched, change: &Change) -> bool {
+    let revision = change.kv.mod_revision;
+    let mut events = watcher.responses.iter().flat_map(|(_, events)| events);
+    change.kind == ChangeKind::Delete
+        && watcher.gaps.iter().any(|gap| gap.compacted == revision)
+        && !events.any(|seen| seen.kv == change.kv)
 }
 
 fn list(changes: &[Change]) -> String {

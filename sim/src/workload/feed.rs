@@ -6,6 +6,7 @@ use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::scenario::units::Times;
 use crate::time;
+use crate::trace;
 use crate::workload::{Until, ops};
 use bytes::Bytes;
 use detcd_core::api::{Change, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
@@ -147,6 +148,7 @@ impl Feed {
             if let Some((rests, rng)) = &mut self.rests
                 && until.is_none()
             {
+                trace::mark("watcher.rested");
                 time::sleep(rests.pick(rng)).await;
             }
         }
@@ -216,12 +218,12 @@ async fn wait(client: &mut Client, create: WatchCreate, patience: Duration) {
     }
 }
 
-async fn send(stream: &Stream, request: WatchRequest) -> Result<(), NetError> {
+pub(super) async fn send(stream: &Stream, request: WatchRequest) -> Result<(), NetError> {
     let request = pb::WatchRequest::from(request);
     stream.send(request.encode_to_vec().into()).await
 }
 
-fn decode(body: Bytes) -> WatchResponse {
+pub(super) fn decode(body: Bytes) -> WatchResponse {
     let response = pb::WatchResponse::decode(body).expect("a server encodes what it sends");
     WatchResponse::try_from(response).expect("a server's events have keys")
 }

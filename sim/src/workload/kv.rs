@@ -31,9 +31,9 @@ settings! {
         /// How long values are.
         pub value_bytes: Counts = (8, 64),
         /// How likely a put of the last key attaches it to a lease.
-        leased: Ratio = 0.2,
+        pub leased: Ratio = 0.2,
         /// How often each operation is drawn.
-        mix: Mix<Operation> = [
+        pub mix: Mix<Operation> = [
             (Operation::Put, 5),
             (Operation::Get, 3),
             (Operation::Txn, 1),
@@ -45,7 +45,7 @@ settings! {
 
 choices! {
     /// What a client does next.
-    enum Operation {
+    pub enum Operation {
         Put = "put",
         Get = "get",
         Txn = "txn",
@@ -60,8 +60,20 @@ impl Kv {
     async fn run(&self, number: u64, mut client: Client) {
         let clients = self.clients.value();
         let ops = self.ops.value() / clients + u64::from(number < self.ops.value() % clients);
+        self.execute(ops, &mut client, || true).await;
+    }
+
+    /// Goes on until it is told that it is enough; asked before each operation.
+    pub async fn press(&self, mut client: Client, goes_on: impl FnMut() -> bool) {
+        self.execute(u64::MAX, &mut client, goes_on).await;
+    }
+
+    async fn execute(&self, ops: u64, client: &mut Client, mut goes_on: impl FnMut() -> bool) {
         let mut generator = Generator::new(self, client.name().to_owned(), client.rng("kv"));
         for _ in 0..ops {
+            if !goes_on() {
+                return;
+            }
             let request = generator.next();
             let done = client.execute(request, self.timeout.duration()).await;
             if let Some((request, revision, reply)) = done {

@@ -12,11 +12,13 @@ pub mod kubernetes;
 pub mod kv;
 pub mod large;
 pub mod lease;
+pub mod leases;
 pub mod lock;
 pub mod operator;
 pub mod ops;
 pub mod script;
 pub mod session;
+pub mod streams;
 pub mod watch;
 
 use crate::client::Client;
@@ -61,7 +63,9 @@ kinds! {
     pub enum Workload: Work {
         "kv" => Kv(kv::Kv),
         "watch" => Watch(watch::Watch),
+        "streams" => Streams(streams::Streams),
         "lease" => Lease(lease::Lease),
+        "leases" => Leases(leases::Leases),
         "append" => Append(append::Append),
         "bank" => Bank(bank::Bank),
         "cycle" => Cycle(cycle::Cycle),

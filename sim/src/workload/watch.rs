@@ -131,7 +131,7 @@ async fn follow_on(
 }
 
 impl Watched {
-    fn note(&mut self, told: Told) {
+    pub(super) fn note(&mut self, told: Told) {
         match told {
             // Who did not say from where watches from the next revision on.
             Told::Created(revision) if self.start == 0 => self.start = revision + 1,
