@@ -2,10 +2,14 @@
 
 use crate::client::{Client, Hosts};
 use crate::disk::medium::{DiskFault, DiskFaultId, Part};
+use crate::disk::speed::Speed;
 use crate::disk::{Latency, Loss, Platter};
+use crate::fault::load::{Pressure, PressureId};
 use crate::fault::members::Order;
+use crate::fault::reconfigure::Changes;
 use crate::fault::{Backup, ClockChange, Trap, World};
 use crate::history::Journal;
+use crate::load::Load;
 use crate::machine::{Failures, Machine, Parts, Place};
 use crate::net::link::{Links, Manners};
 use crate::net::transport::Directory;
@@ -15,12 +19,14 @@ use crate::operator::{Newcomer, Operator};
 use crate::outlook::Outlook;
 use crate::rng::Rng;
 use crate::scenario::Cluster as Plan;
+use crate::scenario::units::Count;
 use crate::store::Vault;
 use crate::{record, time, trace};
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId, Millis};
 use detcd_core::member::{cluster_id, member_id};
 use detcd_core::validate::Limits;
 use detcd_driver::{MemberOptions, MemberStatus};
+use detcd_peer::frame::PROTOCOL_VERSION;
 use detcd_rt::clock;
 use detcd_storage::log::LogOptions;
 use madsim::runtime::NodeHandle;
@@ -31,10 +37,8 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::watch;
 
-/// Segments are small, so that a short run rolls, recycles and purges them.
-const SEGMENT_BYTES: u64 = 256 * 1024;
-/// So few that what members lag behind is read back from the files.
-const CACHE_BYTES: usize = 4 * 1024;
+/// Segments of the log are whole pages.
+const PAGE: u64 = 4096;
 /// Operators' machines, and addresses beyond the founders', are numbered from here.
 const OPERATORS: u32 = 5000;
 const ADDRESSES: u32 = 500;
@@ -54,6 +58,8 @@ pub struct Cluster {
     operators: Vec<JoinHandle<()>>,
     /// Whom operators were told to remove.
     leaving: BTreeSet<usize>,
+    /// The clients that faults bring; set before there are any.
+    load: Option<Load>,
     /// How many addresses were given out.
     addresses: u32,
 }
@@ -117,6 +123,7 @@ impl Cluster {
             hands,
             operators: Vec::new(),
             leaving: BTreeSet::new(),
+            load: None,
             addresses: 0,
         };
         for member in &members {
@@ -144,6 +151,8 @@ impl Cluster {
         observer::add_vault(vault.clone());
         let sync_ms = self.plan.disk.sync_ms.range();
         let platter = Platter::new(rng("disk"), Latency { sync_ms });
+        let speed = Speed::new(&self.plan.disk, rng("speed"));
+        platter.medium().set_speed(speed);
         let parts = Parts {
             index,
             options: options(&self.plan, rng("salt").next_u64()),
@@ -250,9 +259,21 @@ impl Cluster {
         }
     }
 
-    /// The operators' work; it ends by itself once faults have ended.
+    /// Where the clients come from that faults bring.
+    pub fn set_load(&mut self, load: Load) {
+        self.load = Some(load);
+    }
+
+    /// The operators' work, and that of the clients that faults brought; it ends by itself once
+    /// faults have ended.
     pub fn operators(&mut self) -> Vec<JoinHandle<()>> {
-        std::mem::take(&mut self.operators)
+        let mut work = self.load.as_mut().map_or(Vec::new(), Load::working);
+        work.append(&mut self.operators);
+        work
+    }
+
+    fn load(&mut self) -> &mut Load {
+        self.load.as_mut().expect("the run sets it at its start")
     }
 
     /// Puts an operator to work, on a machine of its own.
@@ -314,6 +335,7 @@ fn member(number: usize) -> MemberInfo {
 
 /// What a member is started with, but for its place.
 fn options(plan: &Plan, salt: u64) -> MemberOptions {
+    let size = |count: Count| usize::try_from(count.value()).expect("settings are small");
     MemberOptions {
         cluster_id: ClusterId(0),
         member_id: MemberId(0),
@@ -324,12 +346,16 @@ fn options(plan: &Plan, salt: u64) -> MemberOptions {
         election_timeout: Millis(plan.election_ms.value()),
         snapshot_count: plan.snapshot_entries.value(),
         catch_up_entries: plan.catch_up_entries.value(),
-        limits: Limits::default(),
+        snapshot_chunk_bytes: size(plan.snapshot_chunk_bytes),
+        limits: Limits {
+            request_bytes_max: size(plan.max_request_bytes),
+            txn_ops_max: size(plan.max_txn_ops),
+        },
         quota_bytes: Some(plan.quota_bytes.value()).filter(|bytes| *bytes > 0),
         watch_progress_interval: Millis(10_000),
         log: LogOptions {
-            segment_bytes: SEGMENT_BYTES,
-            cache_bytes: CACHE_BYTES,
+            segment_bytes: plan.log_segment_bytes.value().next_multiple_of(PAGE),
+            cache_bytes: size(plan.log_cache_bytes),
             ..LogOptions::new(salt)
         },
     }
@@ -443,6 +469,28 @@ impl World for Cluster {
         );
     }
 
+    fn has_departed(&self, member: usize) -> bool {
+        self.machines[member].has_departed()
+    }
+
+    fn configure(&mut self, member: usize, changes: Changes) {
+        self.machines[member].configure(changes);
+    }
+
+    fn upgrade(&mut self, member: usize, later: bool) {
+        let protocol = PROTOCOL_VERSION + u32::from(later);
+        self.directory
+            .speaks(self.machines[member].host(), protocol);
+    }
+
+    fn press(&mut self, pressure: Pressure) -> PressureId {
+        self.load().press(pressure)
+    }
+
+    fn relieve(&mut self, pressure: PressureId) {
+        self.load().relieve(pressure);
+    }
+
     fn operate(&mut self, order: Order) {
         match order {
             Order::Add { learner, promote } => {
@@ -481,6 +529,16 @@ impl World for Cluster {
                     }
                 });
             }
+            Order::Rejoin { member } => {
+                let left = self.machines[member].clone();
+                left.lose();
+                let newcomer = self.newcomer(left.host(), left.peer_url());
+                self.employ(|mut operator| async move {
+                    operator.add(newcomer, false, false).await;
+                    trace::mark("fault.rejoin-member");
+                });
+            }
+            Order::Disarm => self.employ(|mut operator| async move { operator.disarm().await }),
             Order::UpdateAddress { member } => {
                 let machine = self.machines[member].clone();
                 let Some(id) = machine.id() else { return };

@@ -24,6 +24,8 @@ pub mod alone;
 pub mod audit;
 #[cfg(madsim)]
 pub mod bench;
+#[cfg(madsim)]
+pub mod buggify;
 pub mod check;
 pub mod chronicle;
 pub mod client;
@@ -38,6 +40,8 @@ pub mod history;
 pub mod insight;
 pub mod judge;
 pub mod ledger;
+#[cfg(madsim)]
+pub mod load;
 #[cfg(madsim)]
 pub mod look;
 #[cfg(madsim)]

@@ -3,10 +3,12 @@
 
 use crate::disk::medium::{Defect, DiskFault, DiskFaultId, Part};
 use crate::disk::{Loss, Platter};
+use crate::fault::reconfigure::Changes;
 use crate::fault::{Backup, Trap};
 use crate::net::transport::{self, Directory, SimTransport};
 use crate::net::{Host, Net};
 use crate::observer;
+use crate::scenario::choice::Choice as _;
 use crate::server;
 use crate::store::Vault;
 use crate::time;
@@ -87,6 +89,8 @@ struct State {
     known: bool,
     /// Its member has said farewell.
     departed: bool,
+    /// What is otherwise than the cluster's settings.
+    changes: Changes,
     /// The process's handle, once it serves.
     serving: Option<Handle>,
 }
@@ -115,6 +119,7 @@ impl Machine {
             lost: false,
             known: false,
             departed: false,
+            changes: Changes::default(),
             serving: None,
         }));
         let (process, shared) = (parts.clone(), state.clone());
@@ -192,6 +197,11 @@ impl Machine {
         self.state().up
     }
 
+    /// What is otherwise than the cluster's settings in its next process.
+    pub fn configure(&self, changes: Changes) {
+        self.state().changes = changes;
+    }
+
     /// It never comes back.
     pub fn lose(&self) {
         self.state().lost = true;
@@ -259,6 +269,8 @@ impl Machine {
             .traps()
             .arm(trap.point, trap.side, trap.skip, move || {
                 trace::mark("fault.crash-point");
+                let (point, side) = (trap.point.word(), trap.side.word());
+                trace::mark(&format!("fault.crash-point.{point}.{side}"));
                 machine.crash(trap.loss);
                 let hands = machine.inner.parts.hands.clone();
                 hands.spawn(async move {
@@ -408,13 +420,18 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     let host = state.lock().expect("no holder panics").host;
     let transport = SimTransport::new(parts.net.clone(), host, parts.directory.clone());
     let (disk, store) = (parts.platter.mount(), Arc::new(parts.vault.mount()));
-    let options = MemberOptions {
+    let mut options = MemberOptions {
         cluster_id: place.cluster_id,
         member_id: place.id,
         members: place.members,
         joins: place.joins,
         ..parts.options.clone()
     };
+    let changes = lock(&state).changes.clone();
+    if !changes.is_empty() {
+        changes.apply(&mut options);
+        trace::mark("fault.reconfigure");
+    }
     let member = match Member::start(options, disk, store, Arc::new(transport)).await {
         Ok(member) => member,
         Err(StartError::Removed) => return depart(&parts, &state, "member.refused"),

@@ -8,6 +8,7 @@ use crate::time;
 use crate::trace;
 use detcd_core::api::{ClusterId, Member, MemberId};
 use detcd_wire::etcdserverpb as pb;
+use pb::alarm_request::AlarmAction;
 use prost::Message;
 use std::sync::Arc;
 use std::time::Duration;
@@ -17,6 +18,9 @@ use tokio::sync::watch;
 const TRY_MAX: Duration = Duration::from_secs(60);
 /// How long one call may take; a member's own patience is a little less.
 const CALL_MAX: Duration = Duration::from_secs(10);
+/// After so many looks without an alarm none is thought to come.
+const QUIET_LOOKS: u32 = 2;
+const LOOK_EVERY: Duration = Duration::from_millis(500);
 const PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
 
 /// An operator at work, with a client of its own.
@@ -93,6 +97,33 @@ impl Operator {
             trace::mark("fault.update-address");
         }
         matches!(updated, Some(Some(_)))
+    }
+
+    /// Disarms every alarm, until there is none any more.
+    pub async fn disarm(&mut self) {
+        let mut quiet = 0;
+        while quiet < QUIET_LOOKS {
+            let request = pb::AlarmRequest::default();
+            let found = self
+                .insist::<pb::AlarmResponse>(Method::Alarm, &request, "no such word")
+                .await;
+            let Some(Some(found)) = found else { return };
+            quiet = if found.alarms.is_empty() {
+                quiet + 1
+            } else {
+                0
+            };
+            for alarm in found.alarms {
+                let disarm = pb::AlarmRequest {
+                    action: AlarmAction::Deactivate.into(),
+                    member_id: alarm.member_id,
+                    alarm: alarm.alarm,
+                };
+                self.insist::<pb::AlarmResponse>(Method::Alarm, &disarm, "no such word")
+                    .await;
+            }
+            time::sleep(LOOK_EVERY).await;
+        }
     }
 
     /// Every member is asked until the one that leads does it.

@@ -2,14 +2,16 @@
 
 use crate::alone;
 use crate::audit;
+use crate::buggify;
 use crate::check::hash_equal::HashKv;
 use crate::check::{Check, Finding, Violation, durable};
 use crate::cluster::{self, Cluster};
 use crate::conditions;
-use crate::fault::World;
+use crate::fault::{Fault, World};
 use crate::history::{History, Operation, Request, Revisions, Watched};
 use crate::insight::Insight;
 use crate::judge;
+use crate::load::Load;
 use crate::observer;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
@@ -75,6 +77,8 @@ struct Run<'a> {
     /// The numbers of each workload's clients.
     of_workloads: Vec<RangeInclusive<u32>>,
     violations: Vec<Violation>,
+    /// Members wait here and there.
+    buggified: bool,
     /// When the last fault was over.
     calm_since: Option<Duration>,
     /// Whether all clients with a job have done it.
@@ -87,13 +91,19 @@ impl<'a> Run<'a> {
         let net = cluster::network(plan.cluster(), seed);
         let mut cluster = Cluster::start(plan.cluster(), seed, net.clone());
         conditions::set(plan.cluster(), &mut cluster);
+        let buggified = buggify::start(&plan.cluster().buggify, seed);
         madsim::task::spawn(keep_house());
+        let (hosts, manners) = (cluster.hosts(), plan.head.clients.clone());
+        let clients = Clients::new(net.clone(), seed, hosts.clone(), manners.clone());
+        let journal = clients.journal().clone();
+        cluster.set_load(Load::new(net, hosts, journal, manners, seed));
         Run {
             plan,
-            clients: Clients::new(net, seed, cluster.hosts(), plan.head.clients.clone()),
+            clients,
             cluster,
             of_workloads: Vec::new(),
             violations: Vec::new(),
+            buggified,
             calm_since: None,
             clients_are_done: false,
         }
@@ -129,6 +139,7 @@ impl<'a> Run<'a> {
     async fn finish(mut self) -> Report {
         let mut audited = None;
         if self.start_workloads().await && self.endure().await {
+            buggify::stop();
             self.cluster.heal();
             if self.settle_membership().await && self.recover().await {
                 audited = self.audit().await;
@@ -171,7 +182,7 @@ impl<'a> Run<'a> {
             }
             timeline.advance(time::now(), &mut self.cluster);
         }
-        self.calm_since = Some(time::now());
+        self.calm_since = Some(time::now()).filter(|_| !self.buggified);
         for work in self.clients.working() {
             match madsim::time::timeout(self.left(), work).await {
                 Ok(done) => done.expect("a client's panic ends the run"),
@@ -351,6 +362,7 @@ impl<'a> Run<'a> {
         history.insight = Insight {
             calm_since: self.calm_since,
             election_timeout: self.plan.cluster().election_ms.millis(),
+            request_bytes: self.request_bytes(),
             hashes: history.insight.hashes,
             ..insight
         };
@@ -532,6 +544,15 @@ impl<'a> Run<'a> {
                 }
             }
         }
+    }
+
+    /// What a request may have, at the member that takes the least and the one that takes most.
+    fn request_bytes(&self) -> RangeInclusive<u64> {
+        let own = self.plan.cluster().max_request_bytes.value();
+        let changed = self.plan.faults.iter().filter_map(Fault::request_bytes);
+        changed.fold(own..=own, |range, bytes| {
+            bytes.min(*range.start())..=bytes.max(*range.end())
+        })
     }
 }
 

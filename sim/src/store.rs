@@ -162,6 +162,13 @@ impl SimStore {
         Ok(())
     }
 
+    /// What the medium takes to write a batch.
+    async fn take_time(&self, batch: &Batch) {
+        let rows = batch.writes.iter();
+        let bytes = rows.map(|row| row.key.len() + row.value.as_ref().map_or(0, Bytes::len));
+        self.vault.medium.work(Operation::Grow, bytes.sum()).await;
+    }
+
     async fn check(&self, operation: Operation) -> Result<(), Fault> {
         self.vault.medium.wait(Part::State).await;
         let checked = self.vault.medium.check(Part::State, operation);
@@ -253,6 +260,7 @@ impl Store for SimStore {
         let points: Vec<Point> = SimStore::points(&batch).collect();
         self.pass(Side::Before, points.iter().copied()).await;
         // A journal grows with every batch.
+        self.take_time(&batch).await;
         self.check(Operation::Grow).await?;
         self.write_now(batch)?;
         self.pass(Side::After, points.into_iter()).await;
@@ -323,6 +331,7 @@ pub struct SimStage {
 impl Stage for SimStage {
     async fn write(&mut self, batch: Batch) -> Result<(), Fault> {
         drop(self.store.state()?);
+        self.store.take_time(&batch).await;
         self.store.check(Operation::Grow).await?;
         self.tables.apply_all(batch);
         Ok(())

@@ -3,6 +3,7 @@
 //! One [`Medium`] lies under a machine's disk and its store, and both ask it before and after what
 //! they do. A fault concerns one [`Part`] or all of them.
 
+use super::speed::Speed;
 use super::trap::Traps;
 use crate::rng::Rng;
 use crate::time;
@@ -91,6 +92,7 @@ pub(crate) enum Astray {
 #[derive(Clone)]
 pub struct Medium {
     state: Arc<Mutex<State>>,
+    speed: Arc<Mutex<Speed>>,
     traps: Arc<Traps>,
 }
 
@@ -113,6 +115,7 @@ impl Medium {
     /// `rng` is for faults alone.
     pub fn new(rng: Rng) -> Medium {
         Medium {
+            speed: Arc::new(Mutex::new(Speed::instant(rng.fork("speed")))),
             state: Arc::new(Mutex::new(State {
                 faults: BTreeMap::new(),
                 fault_next: 0,
@@ -120,6 +123,22 @@ impl Medium {
                 failed_at: None,
             })),
             traps: Arc::default(),
+        }
+    }
+
+    /// How fast it is from now on.
+    pub fn set_speed(&self, speed: Speed) {
+        *self.speed.lock().expect("no holder of the speed panics") = speed;
+    }
+
+    /// Takes the time that an operation on so many bytes takes.
+    pub(crate) async fn work(&self, operation: Operation, bytes: usize) {
+        let takes = {
+            let mut speed = self.speed.lock().expect("no holder of the speed panics");
+            speed.time_of(operation, bytes)
+        };
+        if !takes.is_zero() {
+            time::sleep(takes).await;
         }
     }
 

@@ -7,6 +7,7 @@
 mod bytes;
 mod inode;
 pub mod medium;
+pub mod speed;
 #[cfg(test)]
 mod tests;
 pub mod trap;
@@ -154,6 +155,12 @@ impl Platter {
         state.forget_nameless();
         drop(state);
         trace::event("disk.crash", format_args!("{loss:?} {lost:?}"));
+        if lost.changes > 0 {
+            trace::mark("disk.lost-unsynced");
+        }
+        if lost.torn > 0 {
+            trace::mark("disk.torn");
+        }
         lost
     }
 
@@ -418,6 +425,7 @@ impl DiskFile for SimFile {
 
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
         self.medium().wait(self.part).await;
+        self.medium().work(Operation::Read, len).await;
         self.medium().check(self.part, Operation::Read)?;
         let bytes = self.disk.state()?.inode(self.inode).read_at(offset, len);
         let given = self.medium().shorten(self.part, bytes.len());
@@ -437,6 +445,7 @@ impl DiskFile for SimFile {
             true => Operation::Grow,
             false => Operation::Write,
         };
+        self.medium().work(operation, data.len()).await;
         self.medium().check(self.part, operation)?;
         // The note of what was synced stands elsewhere: with it lost as well, nobody could tell.
         let astray = match self.is_note {
@@ -473,6 +482,7 @@ impl DiskFile for SimFile {
         }
         let covered = self.disk.state()?.inode(self.inode).unsynced();
         self.medium().wait(self.part).await;
+        self.medium().work(Operation::Sync, 0).await;
         time::sleep(self.disk.sync_time()?).await;
         if let Err(error) = self.medium().check(self.part, Operation::Sync) {
             // As Linux does: what could not be written is not tried again, and no later sync

@@ -51,12 +51,18 @@ impl FaultKind for Clock {
         for member in &targets {
             if ppm != 1_000_000 {
                 world.change_clock(*member, ClockChange::Rate { ppm });
+                trace::mark("fault.clock.rate");
             }
             if self.jump.value() > 0 {
                 let jump = Duration::from_millis(self.jump.value());
                 world.change_clock(*member, ClockChange::Jump(jump));
+                trace::mark("fault.clock.jump");
             }
             if wall != 0 {
+                trace::mark(match wall > 0 {
+                    true => "fault.clock.wall-ahead",
+                    false => "fault.clock.wall-behind",
+                });
                 world.change_clock(*member, ClockChange::StepWall { milliseconds: wall });
             }
         }

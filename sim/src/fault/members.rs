@@ -26,6 +26,12 @@ pub enum Order {
         member: usize,
         same_address: bool,
     },
+    /// A member that has left is added again: the same address, an empty disk, another id.
+    Rejoin {
+        member: usize,
+    },
+    /// Alarms are disarmed until there are none.
+    Disarm,
     /// A member moves to another address.
     UpdateAddress {
         member: usize,

@@ -17,12 +17,16 @@ pub mod freeze;
 pub mod half_open;
 pub mod io_error;
 pub mod jitter;
+pub mod load;
 pub mod loss;
 pub mod lost_write;
 pub mod members;
+pub mod mixed_versions;
 pub mod old_disk;
 pub mod partition;
 pub mod pause;
+pub mod reconfigure;
+pub mod rejoin;
 pub mod reorder;
 pub mod reset;
 pub mod ring;
@@ -31,6 +35,7 @@ pub mod short_read;
 pub mod slow_disk;
 pub mod slow_link;
 pub mod snapshot_rot;
+pub mod snapshot_storm;
 pub mod stall;
 pub mod stop;
 pub mod storage;
@@ -49,7 +54,9 @@ use crate::net::link::{Effect, FaultId, LinkFault, Paths};
 use crate::net::{Host, Net};
 use crate::scenario::settings::{Settings, kinds};
 use crate::scenario::target::Targets;
+use load::{Pressure, PressureId};
 use members::Order;
+use reconfigure::Changes;
 use std::fmt;
 use std::time::Duration;
 
@@ -93,9 +100,15 @@ kinds! {
         "add-member" => AddMember(members::Add),
         "remove-member" => RemoveMember(members::Remove),
         "replace-member" => ReplaceMember(members::Replace),
+        "rejoin-member" => RejoinMember(rejoin::Rejoin),
         "update-address" => UpdateAddress(members::UpdateAddress),
         "move-leader" => MoveLeader(members::MoveLeader),
         "rolling-restart" => RollingRestart(rolling::RollingRestart),
+        "mixed-versions" => MixedVersions(mixed_versions::MixedVersions),
+        "reconfigure" => Reconfigure(reconfigure::Reconfigure),
+        "burst" => Burst(load::Burst),
+        "compaction-storm" => CompactionStorm(load::CompactionStorm),
+        "snapshot-storm" => SnapshotStorm(snapshot_storm::SnapshotStorm),
     }
 }
 
@@ -108,6 +121,11 @@ pub trait FaultKind: Settings {
 
     /// How fast it lets a clock run, and whether it lets it jump; `None` if it leaves clocks alone.
     fn clock(&self) -> Option<(f64, bool)> {
+        None
+    }
+
+    /// The largest request that it lets some members take, if it changes that.
+    fn request_bytes(&self) -> Option<u64> {
         None
     }
 
@@ -160,6 +178,16 @@ pub trait World {
     fn change_clock(&mut self, member: usize, change: ClockChange);
     /// Has an operator change the membership.
     fn operate(&mut self, order: Order);
+    /// Whether the member was removed, and has left.
+    fn has_departed(&self, member: usize) -> bool;
+    /// What is otherwise than the cluster's settings when the member starts again.
+    fn configure(&mut self, member: usize, changes: Changes);
+    /// Whether the member is of a later version when it starts again.
+    fn upgrade(&mut self, member: usize, later: bool);
+    /// Puts more clients to work.
+    fn press(&mut self, pressure: Pressure) -> PressureId;
+    /// Lets them end.
+    fn relieve(&mut self, pressure: PressureId);
 }
 
 /// See [`World::arm`].
@@ -229,6 +257,17 @@ pub enum Ongoing {
         members: Vec<usize>,
         ahead: bool,
     },
+    Reconfigured {
+        members: Vec<usize>,
+        /// Alarms may be left behind.
+        alarms: bool,
+    },
+    /// Of a later version.
+    Upgraded(Vec<usize>),
+    /// They are removed, and to be added again once they have left.
+    Rejoining(Vec<usize>),
+    Pressing(PressureId),
+    SnapshotStorm(snapshot_storm::Storm),
     Both(Box<(Ongoing, Ongoing)>),
 }
 
@@ -241,7 +280,11 @@ impl Ongoing {
 /// Undoes a fault whose time is over.
 pub fn end(ongoing: Ongoing, world: &mut dyn World) {
     match ongoing {
-        Ongoing::Nothing => {}
+        Ongoing::Nothing | Ongoing::Rejoining(_) => {}
+        Ongoing::Reconfigured { members, alarms } => reconfigure::end(members, alarms, world),
+        Ongoing::Upgraded(members) => mixed_versions::change(&members, false, world),
+        Ongoing::Pressing(pressure) => world.relieve(pressure),
+        Ongoing::SnapshotStorm(storm) => storm.end(world),
         Ongoing::Both(both) => {
             end(both.0, world);
             end(both.1, world);
@@ -411,6 +454,23 @@ pub(crate) mod testing {
         }
         fn operate(&mut self, order: Order) {
             self.orders.push(order);
+        }
+        fn has_departed(&self, _: usize) -> bool {
+            true
+        }
+        fn configure(&mut self, member: usize, changes: Changes) {
+            let back = if changes.is_empty() { " back" } else { "" };
+            self.did(format!("configure {member}{back}"));
+        }
+        fn upgrade(&mut self, member: usize, later: bool) {
+            self.did(format!("upgrade {member} {later}"));
+        }
+        fn press(&mut self, _: Pressure) -> PressureId {
+            self.did("press".to_owned());
+            PressureId(0)
+        }
+        fn relieve(&mut self, PressureId(id): PressureId) {
+            self.did(format!("relieve {id}"));
         }
         fn stop(&mut self, member: usize) -> bool {
             self.did(format!("stop {member}"))

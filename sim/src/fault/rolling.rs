@@ -8,8 +8,7 @@ use crate::trace;
 use std::time::Duration;
 
 settings! {
-    /// Every member is restarted, one after the other, as an upgrade does it. There is one version
-    /// of detcd so far, so old and new are the same.
+    /// Every member is restarted, one after the other, as an upgrade does it.
     pub struct RollingRestart {
         /// How long each is down.
         down: Time [1..=600_000] = ("50ms", "1s"),

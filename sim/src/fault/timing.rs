@@ -213,6 +213,11 @@ impl Fault {
         self.kind.inner().clock()
     }
 
+    /// See [`super::FaultKind::request_bytes`].
+    pub fn request_bytes(&self) -> Option<u64> {
+        self.kind.inner().request_bytes()
+    }
+
     /// See [`super::FaultKind::begin`].
     pub fn begin(&self, world: &mut dyn World) -> Ongoing {
         self.kind.inner().begin(world)

@@ -6,7 +6,7 @@ use super::stream::Stream;
 use super::{Host, Incoming, Net, NetError, Port};
 use crate::trace;
 use bytes::{BufMut, Bytes, BytesMut};
-use detcd_peer::frame::{self, Frame};
+use detcd_peer::frame::{self, Frame, PROTOCOL_VERSION};
 use detcd_peer::{Kind, Receiver, Transport, TransportError};
 use futures::channel::mpsc;
 use futures::future::{self, BoxFuture};
@@ -32,6 +32,8 @@ fn is_idempotent(kind: Kind) -> bool {
 pub struct Directory {
     hosts: Arc<Mutex<BTreeMap<String, Host>>>,
     ids: Arc<Mutex<BTreeMap<Host, u64>>>,
+    /// What those speak who do not speak the protocol of this build.
+    protocols: Arc<Mutex<BTreeMap<Host, u32>>>,
 }
 
 impl Directory {
@@ -41,6 +43,24 @@ impl Directory {
             .expect("no holder panics")
             .insert(peer_url.to_owned(), host);
         self.ids.lock().expect("no holder panics").insert(host, id);
+    }
+
+    /// Who lives there speaks another version of the protocol from now on, or this build's.
+    pub fn speaks(&self, host: Host, protocol: u32) {
+        let mut protocols = self.protocols.lock().expect("no holder panics");
+        protocols.insert(host, protocol);
+    }
+
+    fn protocol(&self, host: Host) -> u32 {
+        let protocols = self.protocols.lock().expect("no holder panics");
+        protocols.get(&host).copied().unwrap_or(PROTOCOL_VERSION)
+    }
+
+    /// What the real transport finds in the metadata of every connection.
+    fn check_protocol(&self, from: Host, to: Host) -> Result<(), String> {
+        let theirs = self.protocol(from).to_string();
+        frame::check_protocol(&theirs, self.protocol(to))
+            .inspect_err(|_| trace::mark("fault.mixed-versions"))
     }
 
     fn host(&self, url: &str) -> Option<Host> {
@@ -223,6 +243,10 @@ pub async fn serve(net: Net, host: Host, directory: Directory, receiver: Arc<dyn
                 from, body, reply, ..
             } => match Frame::decode(body) {
                 Ok(Frame::Request { call, kind, body }) => {
+                    if let Err(reason) = directory.check_protocol(from, host) {
+                        reply.send(encode(&Frame::Refusal { call, reason }));
+                        continue;
+                    }
                     let from = directory.id(from);
                     detcd_rt::spawn(async move {
                         let answer = match receiver.call(from, kind, body).await {
@@ -239,6 +263,11 @@ pub async fn serve(net: Net, host: Host, directory: Directory, receiver: Arc<dyn
                 }
             },
             Incoming::Open { from, kind, stream } => {
+                if let Err(reason) = directory.check_protocol(from, host) {
+                    // Whoever is gone needs no answer.
+                    let _ = stream.send(encode_stream_answer(Err(reason))).await;
+                    continue;
+                }
                 let from = directory.id(from);
                 detcd_rt::spawn(receive_stream(receiver, from, kind, stream));
             }

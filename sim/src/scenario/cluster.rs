@@ -1,10 +1,11 @@
 //! The cluster under test: its size and settings, its network, disks and clocks.
 
-use super::choice::OneOf;
+use super::choice::{Choice, OneOf};
 use super::each::EachMember;
 use super::reader::{Problem, Reader};
 use super::settings::{Draw, Setting as _, settings};
 use super::units::{Count, Counts, Ratio, Shift};
+use detcd_rt::buggify::Place;
 
 settings! {
     /// The cluster under test.
@@ -21,12 +22,26 @@ settings! {
         pub catch_up_entries: Count [0..=10_000_000] = 5_000,
         /// The size of a member's store at which it raises the alarm NOSPACE, in bytes; 0 is none.
         pub quota_bytes: Count [0..=1_000_000_000] = 0,
+        /// The largest request that a member takes, in bytes.
+        pub max_request_bytes: Count [1_024..=16_777_216] = 1_572_864,
+        /// The most operations that a transaction may have.
+        pub max_txn_ops: Count [1..=10_000] = 128,
+        /// How long a segment of the raft log is, in bytes, rounded up to whole pages. Segments are
+        /// small, so that a short run rolls, recycles and purges them.
+        pub log_segment_bytes: Count [16_384..=1_073_741_824] = 262_144,
+        /// How much of the raft log is kept in memory, in bytes: so little that what members lag
+        /// behind is read back from the files.
+        pub log_cache_bytes: Count [0..=1_073_741_824] = 4_096,
+        /// Rows of a snapshot are sent in chunks of so many bytes.
+        pub snapshot_chunk_bytes: Count [1..=16_777_216] = 262_144,
         /// How the network between all machines behaves, faults apart.
         pub network: Network,
         /// How the members' disks behave, faults apart.
         pub disk: Disk,
         /// How the members' clocks go, faults apart, until all is healed.
         pub clock: Clock,
+        /// Rare pauses and rarer ways in the members' own code, until all is healed.
+        pub buggify: Buggify,
     }
     verify = Cluster::verify;
 }
@@ -69,6 +84,36 @@ settings! {
     pub struct Disk {
         /// How long a sync takes, in milliseconds; drawn for each.
         pub sync_ms: Counts [0..=60_000] = (1, 3),
+        /// How long a write takes, in milliseconds; drawn for each.
+        pub write_ms: Counts [0..=60_000] = (0, 0),
+        /// How long a read of the raft log takes, in milliseconds; drawn for each.
+        pub read_ms: Counts [0..=60_000] = (0, 0),
+        /// How much longer a read, write or sync takes at most, in milliseconds, each another time.
+        pub jitter_ms: Count [0..=60_000] = 0,
+        /// How much is read and written in a second, in bytes; the rest waits its turn.
+        pub throughput: Option<Count> [1_000..=1_000_000_000_000],
+    }
+}
+
+settings! {
+    /// Rare pauses and rarer ways in the members' own code, until all is healed. Each place is
+    /// switched on or off for the whole run, and fires now and then if it is on.
+    pub struct Buggify {
+        /// How likely each place is on.
+        pub places: Ratio = 0.0,
+        /// Places that are on in any case.
+        pub with: Vec<Place>,
+        /// How likely a place that is on fires, each time a member comes to it.
+        pub fires: Ratio = 0.05,
+        /// What is waited at a place that fires, in milliseconds; drawn each time.
+        pub pause_ms: Counts [0..=60_000] = (1, 50),
+    }
+}
+
+impl Choice for Place {
+    fn words() -> Vec<(&'static str, Place)> {
+        let places = Place::ALL.iter();
+        places.map(|place| (place.name(), *place)).collect()
     }
 }
 

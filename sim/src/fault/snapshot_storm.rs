@@ -1,0 +1,134 @@
+//! Members that have to be sent the whole state again and again.
+
+use super::load::{self, PressureId};
+use super::{FaultKind, Ongoing, World};
+use crate::net::Host;
+use crate::net::link::{Effect, FaultId, LinkFault, Paths};
+use crate::scenario::settings::settings;
+use crate::scenario::target::Targets;
+use crate::scenario::units::{Count, Time};
+use crate::trace;
+use std::time::Duration;
+
+settings! {
+    /// Members are cut off one after the other, again and again, while writers press, until the
+    /// log that they miss is purged: each comes back through a snapshot.
+    pub struct SnapshotStorm {
+        /// Who takes turns.
+        target: Targets,
+        /// How long each is cut off.
+        away: Time [1..=600_000] = ("500ms", "2s"),
+        /// What passes before the next one is.
+        back: Time [1..=600_000] = ("300ms", "1s"),
+        /// How many writers press.
+        writers: Count [1..=1000] = 6,
+    }
+}
+
+/// A storm that goes on.
+#[derive(Debug)]
+pub struct Storm {
+    members: Vec<usize>,
+    next: usize,
+    cut: Option<FaultId>,
+    pressing: PressureId,
+    /// How many snapshots had been installed when it began.
+    installed_before: u64,
+    told: bool,
+}
+
+/// So many installed snapshots in one fault are a storm.
+const STORM_MIN: u64 = 2;
+
+impl FaultKind for SnapshotStorm {
+    fn begin(&self, world: &mut dyn World) -> Ongoing {
+        Ongoing::SnapshotStorm(Storm {
+            members: self.target.members(world.members(), world.leader()),
+            next: 0,
+            cut: None,
+            pressing: world.press(load::writers(self.writers.value())),
+            installed_before: installed(),
+            told: false,
+        })
+    }
+
+    fn go_on(&self, ongoing: &mut Ongoing, world: &mut dyn World) -> Option<Duration> {
+        let Ongoing::SnapshotStorm(storm) = ongoing else {
+            unreachable!("it began as a storm")
+        };
+        storm.look();
+        if let Some(cut) = storm.cut.take() {
+            world.net().change_links(|links| links.end(cut));
+            return Some(self.back.duration());
+        }
+        let member = *storm.members.get(storm.next % storm.members.len().max(1))?;
+        storm.next += 1;
+        let fault = LinkFault {
+            mark: "fault.snapshot-storm.cut",
+            paths: Paths::Pairs(paths(world, member)),
+            effect: Effect::Cut,
+        };
+        storm.cut = Some(world.net().change_links(|links| links.begin(fault)));
+        Some(self.away.duration())
+    }
+}
+
+impl Storm {
+    /// Leaves the mark once snapshots were really installed.
+    fn look(&mut self) {
+        if !self.told && installed() >= self.installed_before + STORM_MIN {
+            self.told = true;
+            trace::mark("fault.snapshot-storm");
+        }
+    }
+
+    pub(super) fn end(mut self, world: &mut dyn World) {
+        self.look();
+        if let Some(cut) = self.cut {
+            world.net().change_links(|links| links.end(cut));
+        }
+        world.relieve(self.pressing);
+    }
+}
+
+fn installed() -> u64 {
+    trace::count("snapshot.installed")
+}
+
+/// Between a member and all the others.
+fn paths(world: &dyn World, member: usize) -> Vec<(Host, Host)> {
+    let host = world.host(member);
+    let others = (0..world.members()).filter(|other| *other != member);
+    let others = others.map(|other| world.host(other));
+    others
+        .flat_map(|other| [(host, other), (other, host)])
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fault::end;
+    use crate::fault::testing::Paper;
+    use crate::scenario::target::Target;
+
+    #[test]
+    fn they_take_turns_and_nobody_stays_cut_off() {
+        let mut world = Paper::new(Some(0));
+        let storm = SnapshotStorm {
+            target: Targets::one(Target::Minority),
+            away: Time::ms(10),
+            back: Time::ms(10),
+            writers: Count::one(2),
+        };
+        let mut ongoing = storm.begin(&mut world);
+        storm.go_on(&mut ongoing, &mut world);
+        assert_eq!(world.cuts(), [(0, 1), (1, 0), (1, 2), (2, 1)]);
+        storm.go_on(&mut ongoing, &mut world);
+        assert_eq!(world.cuts(), []);
+        storm.go_on(&mut ongoing, &mut world);
+        end(ongoing, &mut world);
+        assert_eq!(world.cuts(), []);
+        assert_eq!(world.acts, ["press", "relieve 0"]);
+    }
+}
