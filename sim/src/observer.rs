@@ -9,7 +9,7 @@ use crate::check::logs::Voters;
 use crate::check::members::{self, Config};
 use crate::check::steps::{Place, Step, Steps, What};
 use crate::disk::Platter;
-use crate::history::Revisions;
+use crate::history::{History, Journal, Revisions};
 use crate::insight::Insight;
 use crate::ledger::Ledger;
 use crate::profile::{self, Part};
@@ -36,6 +36,8 @@ struct Observed {
     vaults: Vec<Vault>,
     steps: Steps,
     ledger: Ledger,
+    /// What the clients write down.
+    journal: Journal,
     /// When each member's process started, and when one told that it leads.
     starts: BTreeMap<usize, Vec<Duration>>,
     elections: Vec<Duration>,
@@ -47,8 +49,8 @@ thread_local! {
     static OBSERVED: RefCell<Option<Observed>> = const { RefCell::new(None) };
 }
 
-/// Starts to listen.
-pub fn start(checks: &[Check]) {
+/// Starts to listen, to the members and to what clients write into the journal.
+pub fn start(checks: &[Check], journal: Journal) {
     let observed = Observed {
         members: BTreeMap::new(),
         ids: BTreeMap::new(),
@@ -57,6 +59,7 @@ pub fn start(checks: &[Check]) {
         vaults: Vec::new(),
         steps: Steps::new(checks),
         ledger: Ledger::default(),
+        journal,
         starts: BTreeMap::new(),
         elections: Vec::new(),
         leading: BTreeMap::new(),
@@ -134,6 +137,18 @@ pub fn insight() -> Insight {
 /// The changes of every revision up to `last`, as members applied them.
 pub fn revisions(last: i64) -> Revisions {
     with(|observed| observed.ledger.until(last))
+}
+
+/// The history of a run that was cut short, as far as it goes: what clients wrote down, and the
+/// revisions that members applied. Nobody tells what is left of them.
+pub fn history() -> History {
+    let mut history = with(|observed| observed.journal.read());
+    history.insight = Insight {
+        hashes: history.insight.hashes,
+        ..insight()
+    };
+    history.revisions = revisions(last_revision());
+    history
 }
 
 /// The last revision that any member reached.

@@ -4,6 +4,8 @@ use crate::alone;
 use crate::check::{Check, Violation};
 use crate::chronicle::{Chronicle, Chronicler};
 use crate::explain;
+use crate::history::{History, Operation};
+use crate::judge;
 use crate::observer;
 use crate::report::{self, Head};
 use crate::run::{self, Report};
@@ -85,9 +87,12 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
             report.operations,
         ),
         Err(panic) => {
+            let history = observer::history();
             let mut violations = observer::violations();
+            violations.extend(judge::judge(&plan, &history, false));
+            let told = crashed(&violations, &history, chronicle);
             violations.push(broken(&*panic));
-            (crashed(chronicle), violations, Vec::new())
+            (told, violations, history.operations)
         }
     };
     if let Some(path) = one.report {
@@ -168,11 +173,7 @@ fn tell(plan: &Scenario, report: &Report, chronicle: &Chronicle) -> Told {
         events: report.digest.events,
         simulated_ms: report.simulated.as_millis() as u64,
         operations: report.operations.len(),
-        unknown: report
-            .operations
-            .iter()
-            .filter(|operation| operation.returned().is_none())
-            .count(),
+        unknown: unknown(&report.operations),
         found_by: found_by.into_iter().collect(),
     }
 }
@@ -208,16 +209,23 @@ fn finders(violations: &[Violation]) -> BTreeSet<String> {
 }
 
 /// A panic of a node's code ended the run; the message is printed by then.
-fn crashed(chronicle: &Chronicle) -> Told {
+fn crashed(violations: &[Violation], history: &History, chronicle: &Chronicle) -> Told {
     let digest = trace::digest();
-    let violations = observer::violations();
-    print!("{}", explain::explain(&violations, chronicle));
-    let mut found_by = finders(&violations);
+    print!("{}", explain::explain(violations, chronicle));
+    let mut found_by = finders(violations);
     found_by.insert(Check::Alive.to_string());
     Told {
         hash: digest.hash,
         events: digest.events,
+        operations: history.operations.len(),
+        unknown: unknown(&history.operations),
         found_by: found_by.into_iter().collect(),
-        ..Told::nothing(Verdict::of(&violations, true, &[]))
+        ..Told::nothing(Verdict::of(violations, true, &[]))
     }
+}
+
+/// How many operations are not known to have ended.
+fn unknown(operations: &[Operation]) -> usize {
+    let open = operations.iter().filter(|one| one.returned().is_none());
+    open.count()
 }

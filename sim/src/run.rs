@@ -8,7 +8,7 @@ use crate::check::{Check, Finding, Violation, durable};
 use crate::cluster::{self, Cluster};
 use crate::conditions;
 use crate::fault::{Fault, World};
-use crate::history::{History, Operation, Request, Revisions, Watched};
+use crate::history::{History, Journal, Operation, Request, Revisions, Watched};
 use crate::insight::Insight;
 use crate::judge;
 use crate::load::Load;
@@ -87,15 +87,21 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(plan: &'a Scenario, seed: u64) -> Run<'a> {
-        observer::start(&plan.checks());
+        let journal = Journal::default();
+        observer::start(&plan.checks(), journal.clone());
         let net = cluster::network(plan.cluster(), seed);
         let mut cluster = Cluster::start(plan.cluster(), seed, net.clone());
         conditions::set(plan.cluster(), &mut cluster);
         let buggified = buggify::start(&plan.cluster().buggify, seed);
         madsim::task::spawn(keep_house());
         let (hosts, manners) = (cluster.hosts(), plan.head.clients.clone());
-        let clients = Clients::new(net.clone(), seed, hosts.clone(), manners.clone());
-        let journal = clients.journal().clone();
+        let clients = Clients::new(
+            net.clone(),
+            journal.clone(),
+            seed,
+            hosts.clone(),
+            manners.clone(),
+        );
         cluster.set_load(Load::new(net, hosts, journal, manners, seed));
         Run {
             plan,
@@ -379,8 +385,7 @@ impl<'a> Run<'a> {
         Some(history)
     }
 
-    /// What is known of a run that was cut short. Its revisions are those that members applied;
-    /// nobody tells what is left of them.
+    /// What is known of a run that was cut short.
     async fn gather(&mut self) -> History {
         let last = observer::last_revision();
         if self.clients_are_done {
@@ -388,14 +393,9 @@ impl<'a> Run<'a> {
             // Those that find nobody to follow have nothing to tell.
             let _ = madsim::time::timeout(CONVERGE_MAX, followers).await;
         }
-        let newest = observer::last_revision();
-        let mut history = self.clients.journal().read();
-        history.insight = Insight {
-            election_timeout: self.plan.cluster().election_ms.millis(),
-            hashes: history.insight.hashes,
-            ..observer::insight()
-        };
-        if newest > last {
+        let mut history = observer::history();
+        history.insight.election_timeout = self.plan.cluster().election_ms.millis();
+        if observer::last_revision() > last {
             // What came meanwhile they need not have seen.
             (history.watchers, history.informers) = Default::default();
         }
@@ -403,7 +403,6 @@ impl<'a> Run<'a> {
             .watchers
             .iter_mut()
             .for_each(|seen| seen.forget_after(last));
-        history.revisions = observer::revisions(newest);
         history
     }
 

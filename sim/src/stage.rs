@@ -24,10 +24,16 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn new(net: Net, seed: u64, members: Hosts, manners: Manners) -> Clients {
+    pub fn new(
+        net: Net,
+        journal: Journal,
+        seed: u64,
+        members: Hosts,
+        manners: Manners,
+    ) -> Clients {
         Clients {
             net,
-            journal: Journal::default(),
+            journal,
             seed,
             members,
             manners,
