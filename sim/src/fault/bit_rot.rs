@@ -11,6 +11,7 @@ use crate::trace;
 settings! {
     /// Bits flip in what some members have stored, synced or not. A member that finds it may stop
     /// for good, or refuse to start; it never goes on as if it were right.
+    /// Nothing is done to a member without whom no majority would be whole.
     pub struct BitRot {
         /// Whose storage.
         target: Targets,

@@ -8,7 +8,9 @@ use crate::scenario::target::Targets;
 use crate::scenario::units::Ratio;
 
 settings! {
-    /// Writes to the raft log and the vote are acknowledged, also by their syncs, and never happen. A member that notices at its next start stays down.
+    /// Writes to the raft log and the vote are acknowledged, also by their syncs, and never happen.
+    /// A member that notices at its next start stays down. Nothing is done to a member that the
+    /// others rely on to remember.
     pub struct LostWrite {
         /// Whose storage.
         target: Targets,

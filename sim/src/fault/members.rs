@@ -61,6 +61,7 @@ settings! {
 
 settings! {
     /// Members are lost with their disks; each is removed, and another takes its place.
+    /// Nothing is done to a member without whom no majority would be whole.
     pub struct Replace {
         /// Who is lost.
         target: Targets,

@@ -7,6 +7,7 @@ use crate::scenario::target::Targets;
 settings! {
     /// What some members have stored is copied when the fault begins. When it ends they die, and
     /// come back with the copy: as who they were, but having forgotten what they promised since.
+    /// Nothing is done to a member that the others rely on to remember.
     pub struct OldDisk {
         /// Whose storage.
         target: Targets,

@@ -8,7 +8,8 @@ use crate::scenario::target::Targets;
 use crate::scenario::units::Ratio;
 
 settings! {
-    /// Writes to the raft log and the vote land on another page of their file. A member that notices stays down.
+    /// Writes to the raft log and the vote land on another page of their file. A member that
+    /// notices stays down. Nothing is done to a member that the others rely on to remember.
     pub struct StrayWrite {
         /// Whose storage.
         target: Targets,

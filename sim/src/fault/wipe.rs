@@ -8,7 +8,7 @@ use crate::trace;
 
 settings! {
     /// Members die, lose all that they have stored, and come back as who they were, which they
-    /// must not be.
+    /// must not be. Nothing is done to a member that the others rely on to remember.
     pub struct Wipe {
         /// Who loses everything.
         target: Targets,
