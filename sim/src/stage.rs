@@ -24,13 +24,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn new(
-        net: Net,
-        journal: Journal,
-        seed: u64,
-        members: Hosts,
-        manners: Manners,
-    ) -> Clients {
+    pub fn new(net: Net, journal: Journal, seed: u64, members: Hosts, manners: Manners) -> Clients {
         Clients {
             net,
             journal,
