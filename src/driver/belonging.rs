@@ -69,7 +69,9 @@ pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String
 /// it has applied what is in its log: until then it says so, and does not count.
 pub(crate) fn answer_hello(shared: &Shared, from: u64) -> Result<Bytes, String> {
     let published = shared.engine.published();
-    if published.applied < shared.started_with {
+    // A leader may have cut off the end of the log: what is gone need not be waited for.
+    let log_end = shared.engine.status().last_log_index;
+    if published.applied < shared.started_with.min(log_end) {
         return Err("this member has yet to read its log to the end".to_owned());
     }
     let members = query::members(&*published.view).map_err(|fault| fault.to_string())?;
