@@ -2,6 +2,7 @@
 
 use crate::check::Violation;
 use crate::chronicle::{Chronicle, Note};
+use crate::history::Operation;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -15,12 +16,17 @@ const BEFORE: Duration = Duration::from_millis(1500);
 const AFTER: Duration = Duration::from_millis(300);
 
 /// Everything about the violations of a run, in lines.
-pub fn explain(violations: &[Violation], chronicle: &Chronicle) -> String {
+pub fn explain(
+    violations: &[Violation],
+    operations: &[Operation],
+    chronicle: &Chronicle,
+) -> String {
     let mut text = String::new();
     let mut told: BTreeSet<String> = BTreeSet::new();
     for violation in violations.iter().take(VIOLATIONS_MAX) {
         writeln!(text, "violated {violation}").expect("a string takes every write");
-        let around = around(violation, chronicle);
+        let times = times_of(violation, operations, chronicle);
+        let around = around(violation, &times, chronicle);
         // Two checks that found the same thing tell it once.
         if !around.is_empty() && told.insert(around.join("\n")) {
             text.push_str("  around it:\n");
@@ -36,11 +42,41 @@ pub fn explain(violations: &[Violation], chronicle: &Chronicle) -> String {
     text
 }
 
-/// The events that lead to a violation: faults, roles, restarts, and the entries of the log that it
-/// is about.
-pub fn around(violation: &Violation, chronicle: &Chronicle) -> Vec<String> {
+/// When a violation happened, as far as anybody knows: the check may say it. Otherwise one of an
+/// entry happened when members wrote it, and one of a revision when a client was told of it.
+pub fn times_of(
+    violation: &Violation,
+    operations: &[Operation],
+    chronicle: &Chronicle,
+) -> BTreeSet<Duration> {
     let about = &violation.about;
-    let (Some(first), Some(last)) = (about.times.first(), about.times.last()) else {
+    if !about.times.is_empty() {
+        return about.times.clone();
+    }
+    let entries = chronicle.entries.iter();
+    let entries = entries.filter(|entry| about.indexes.contains(&entry.index));
+    let writes = operations
+        .iter()
+        .filter(|operation| operation.request.is_write());
+    let answers = writes.filter(|operation| {
+        let revision = operation.done().map(|(revision, _)| revision);
+        revision.is_some_and(|revision| about.revisions.contains(&revision))
+    });
+    entries
+        .map(|entry| entry.at)
+        .chain(answers.map(|operation| operation.ended))
+        .collect()
+}
+
+/// The events that lead to a violation of these times: faults, roles, restarts, and the entries of
+/// the log that it is about.
+pub fn around(
+    violation: &Violation,
+    times: &BTreeSet<Duration>,
+    chronicle: &Chronicle,
+) -> Vec<String> {
+    let about = &violation.about;
+    let (Some(first), Some(last)) = (times.first(), times.last()) else {
         return Vec::new();
     };
     let window = first.saturating_sub(BEFORE)..=*last + AFTER;
@@ -145,6 +181,8 @@ mod tests {
     use crate::check::Check;
     use crate::check::violation::Finding;
     use crate::chronicle::{Entry, Role, Span};
+    use crate::history::{Outcome, Reply, Request};
+    use detcd_core::api::LeaseId;
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
@@ -191,13 +229,41 @@ mod tests {
             .member(1)
             .index(7)
             .time(at(5000));
-        let told = explain(&[found.of(Check::LogMatching)], &chronicle());
+        let told = explain(&[found.of(Check::LogMatching)], &[], &chronicle());
         let expected = "violated log-matching: an entry is lost\n  around it:\n\
             \x20   4.000s fault partition until 6.000s { split = 1 }\n\
             \x20   4.900s member 2 leads term 3\n\
             \x20   4.950s member 2 appends entry 7 of term 3\n\
             \x20   4.990s member 2 member.serves\n";
         assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn a_violation_of_a_revision_happened_when_a_client_was_told_of_it() {
+        let write = Operation {
+            client: 1,
+            member: 0,
+            called: at(4900),
+            ended: at(5000),
+            request: Request::LeaseGrant {
+                id: LeaseId(7),
+                ttl: 5,
+            },
+            outcome: Outcome::Done {
+                revision: 9,
+                reply: Reply::LeaseGrant,
+            },
+        };
+        let lost = |revision| Finding::new("lost").revision(revision).of(Check::Durable);
+        let told = |revision| {
+            explain(
+                &[lost(revision)],
+                std::slice::from_ref(&write),
+                &chronicle(),
+            )
+        };
+        assert!(told(9).contains("member 2 leads term 3"), "{}", told(9));
+        assert_eq!(told(8), "violated durable: lost\n");
     }
 
     #[test]
@@ -208,7 +274,7 @@ mod tests {
             chronicle.notes.push(Note { at: at(ms), ..note });
         }
         let found = Finding::new("lost").time(at(5000)).of(Check::Durable);
-        let told = explain(&vec![found; 9], &chronicle);
+        let told = explain(&vec![found; 9], &[], &chronicle);
         assert!(told.lines().count() < 30, "{told}");
         assert!(told.ends_with("and 5 more violations\n"));
         assert_eq!(told.matches("around it").count(), 1);

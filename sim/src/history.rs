@@ -5,8 +5,8 @@ use crate::insight::Insight;
 use bytes::Bytes;
 use detcd_core::api::{
     Change, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeReply,
-    DeleteRangeRequest, KeyRange, LeaseId, Op, PutReply, PutRequest, RangeReply, RangeRequest,
-    TxnReply, TxnRequest,
+    DeleteRangeRequest, KeyRange, LeaseId, Op, OpReply, PutReply, PutRequest, RangeReply,
+    RangeRequest, TxnReply, TxnRequest,
 };
 use std::collections::BTreeMap;
 use std::fmt;
@@ -99,6 +99,18 @@ impl Operation {
             Outcome::Refused(_) | Outcome::Unknown(_) => None,
         }
     }
+}
+
+/// What a transaction did, each operation with its answer: those of the branch that it took.
+pub fn taken<'a>(
+    request: &'a TxnRequest,
+    reply: &'a TxnReply,
+) -> impl Iterator<Item = (&'a Op, &'a OpReply)> {
+    let ops = match reply.succeeded {
+        true => &request.success,
+        false => &request.failure,
+    };
+    ops.iter().zip(&reply.responses)
 }
 
 /// The changes of each revision, from 2 on without a gap, as the members applied them. What a

@@ -145,7 +145,10 @@ fn tell(plan: &Scenario, report: &Report, chronicle: &Chronicle) -> Told {
         .filter(|mark| !reached(mark))
         .cloned()
         .collect();
-    print!("{}", explain::explain(&report.violations, chronicle));
+    print!(
+        "{}",
+        explain::explain(&report.violations, &report.operations, chronicle)
+    );
     for failure in &report.failures {
         println!("stopped by itself: {failure}");
     }
@@ -211,7 +214,10 @@ fn finders(violations: &[Violation]) -> BTreeSet<String> {
 /// A panic of a node's code ended the run; the message is printed by then.
 fn crashed(violations: &[Violation], history: &History, chronicle: &Chronicle) -> Told {
     let digest = trace::digest();
-    print!("{}", explain::explain(violations, chronicle));
+    print!(
+        "{}",
+        explain::explain(violations, &history.operations, chronicle)
+    );
     let mut found_by = finders(violations);
     found_by.insert(Check::Alive.to_string());
     Told {

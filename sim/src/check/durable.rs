@@ -1,7 +1,7 @@
 //! Every acknowledged write is in the final state, or was replaced by a later one.
 
 use super::{Check, Finding, Violation};
-use crate::history::{History, Operation, Reply, Request, Revisions, text};
+use crate::history::{History, Operation, Reply, Request, Revisions, taken, text};
 use crate::model::State;
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, Op, OpReply, TxnReply, TxnRequest};
@@ -144,12 +144,7 @@ fn put(request: &Request, reply: &Reply) -> Vec<(Bytes, Bytes)> {
 }
 
 fn puts_of_txn(request: &TxnRequest, reply: &TxnReply, puts: &mut Vec<(Bytes, Bytes)>) {
-    let ops = if reply.succeeded {
-        &request.success
-    } else {
-        &request.failure
-    };
-    for (op, response) in ops.iter().zip(&reply.responses) {
+    for (op, response) in taken(request, reply) {
         match (op, response) {
             (Op::Put(put), _) if !put.ignore_value => {
                 puts.push((put.key.clone(), put.value.clone()))

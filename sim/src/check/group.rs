@@ -2,7 +2,7 @@
 //! of them.
 
 use super::Finding;
-use crate::history::{History, Operation, Reply, Request};
+use crate::history::{History, Operation, Reply, Request, taken};
 use crate::model::State;
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, Op, OpReply, RangeReply, RangeRequest, TxnReply, TxnRequest};
@@ -70,12 +70,7 @@ fn reads(operation: &Operation) -> Vec<(&RangeRequest, &RangeReply)> {
         reply: &'a TxnReply,
         reads: &mut Vec<(&'a RangeRequest, &'a RangeReply)>,
     ) {
-        let ops = if reply.succeeded {
-            &request.success
-        } else {
-            &request.failure
-        };
-        for (op, response) in ops.iter().zip(&reply.responses) {
+        for (op, response) in taken(request, reply) {
             match (op, response) {
                 (Op::Range(request), OpReply::Range(reply)) => reads.push((request, reply)),
                 (Op::Txn(request), OpReply::Txn(reply)) => of_txn(request, reply, reads),

@@ -323,14 +323,15 @@ function drawViolations(pen, run, layout, x) {
   pen.strokeStyle = pen.fillStyle = colours.bad;
   pen.font = '600 10.5px system-ui, "DejaVu Sans", sans-serif';
   pen.textAlign = "center";
-  let free = GUTTER;
-  const marks = run.violations.flatMap((violation) => violation.times.map((at) => ({ at, number: violation.index + 1 })));
-  for (const { at, number } of marks.sort((a, b) => a.at - b.at)) {
-    const px = x(at);
-    // Numbers that stand in each other's way are those of the same place, most of the time.
-    if (px < free) continue;
-    pen.fillText(`${number}`, px, AXIS - 13);
-    free = px + 14;
+  const taken = [];
+  for (const violation of run.violations) {
+    for (const at of violation.times) {
+      const px = x(at);
+      // Of those that stand in each other's way the first is told, as at the top.
+      if (px < GUTTER || taken.some((other) => Math.abs(other - px) < 14)) continue;
+      pen.fillText(`${violation.index + 1}`, px, AXIS - 13);
+      taken.push(px);
+    }
   }
   pen.font = FONT;
   for (const violation of run.violations) {

@@ -5,6 +5,7 @@
 
 use crate::check::Violation;
 use crate::chronicle::{Chronicle, Message, Position, member_of};
+use crate::explain;
 use crate::history::{Operation, Outcome, Request};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -279,42 +280,17 @@ fn without_padding(text: &str) -> String {
     short
 }
 
-/// When a violation happened, as far as anybody knows.
-fn times_of(violation: &Violation, operations: &[Operation], chronicle: &Chronicle) -> Vec<u64> {
-    let about = &violation.about;
-    if !about.times.is_empty() {
-        return about.times.iter().copied().map(micros).collect();
-    }
-    // One of an entry when members wrote it, one of a revision when a client was told of it.
-    let entries = chronicle.entries.iter();
-    let entries = entries.filter(|entry| about.indexes.contains(&entry.index));
-    let writes = operations
-        .iter()
-        .filter(|operation| operation.request.is_write());
-    let answers = writes.filter(|operation| {
-        let revision = operation.done().map(|(revision, _)| revision);
-        revision.is_some_and(|revision| about.revisions.contains(&revision))
-    });
-    let mut times: Vec<u64> = entries
-        .map(|entry| micros(entry.at))
-        .chain(answers.map(|operation| micros(operation.ended)))
-        .collect();
-    times.sort_unstable();
-    times.dedup();
-    // More of them mark nothing.
-    times.truncate(MARKS_MAX);
-    times
-}
-
 fn violation_of(violation: &Violation, operations: &[Operation], chronicle: &Chronicle) -> Value {
     let about = &violation.about;
-    let times = times_of(violation, operations, chronicle);
+    let times = explain::times_of(violation, operations, chronicle);
+    // More of them mark nothing.
+    let marks = times.iter().take(MARKS_MAX).copied().map(micros);
     let clients = about.operations.iter().map(|operation| operation.client);
     json!({
         "check": violation.check.to_string(),
         "what": without_padding(&violation.what),
-        "why": crate::explain::around(violation, chronicle),
-        "times": times,
+        "why": explain::around(violation, &times, chronicle),
+        "times": marks.collect::<Vec<u64>>(),
         "members": about.members,
         "clients": clients.collect::<Vec<u32>>(),
         "names": about.clients,

@@ -151,13 +151,8 @@ mod tests {
 
     fn told(verdict: Verdict, found_by: &[&str]) -> Told {
         Told {
-            verdict,
-            hash: 0,
-            events: 0,
-            simulated_ms: 0,
-            operations: 0,
-            unknown: 0,
             found_by: found_by.iter().map(ToString::to_string).collect(),
+            ..Told::nothing(verdict)
         }
     }
 

@@ -264,15 +264,20 @@ impl Generator {
         }
     }
 
-    fn get(&mut self) -> RangeRequest {
-        let whole = self.rng.chance(0.125);
-        let range = if whole {
+    /// All keys, some or one.
+    fn range(&mut self, whole: bool) -> KeyRange {
+        if whole {
             self.all()
         } else if self.rng.chance(0.1) {
             self.some()
         } else {
             KeyRange::One(self.key())
-        };
+        }
+    }
+
+    fn get(&mut self) -> RangeRequest {
+        let whole = self.rng.chance(0.125);
+        let range = self.range(whole);
         let mut request = RangeRequest::of(range);
         request.serializable = self.rng.chance(0.125);
         if whole && self.rng.chance(0.5) {
@@ -311,13 +316,7 @@ impl Generator {
 
     fn delete(&mut self) -> DeleteRangeRequest {
         let whole = self.rng.chance(0.1);
-        let range = if whole {
-            self.all()
-        } else if self.rng.chance(0.1) {
-            self.some()
-        } else {
-            KeyRange::One(self.key())
-        };
+        let range = self.range(whole);
         DeleteRangeRequest {
             range,
             prev_kv: whole || self.rng.chance(0.25),

@@ -1,6 +1,6 @@
 //! What an operation says about one key.
 
-use crate::history::{History, Operation, Reply, Request};
+use crate::history::{History, Operation, Reply, Request, taken};
 use bytes::Bytes;
 use detcd_core::api::{
     CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest, KeyRange, Op, OpReply,
@@ -218,12 +218,7 @@ fn deleted(
 
 fn did_txn(request: &TxnRequest, reply: &TxnReply, key: &Bytes, acts: &mut Vec<Act>) {
     compared(request, reply.succeeded, key, acts);
-    let ops = if reply.succeeded {
-        &request.success
-    } else {
-        &request.failure
-    };
-    for (op, response) in ops.iter().zip(&reply.responses) {
+    for (op, response) in taken(request, reply) {
         match (op, response) {
             (Op::Range(range), OpReply::Range(reply)) => ranged(range, reply, key, acts),
             (Op::Put(put), OpReply::Put(reply)) => did_put(put, Some(reply), key, acts),
