@@ -298,6 +298,42 @@ impl Cluster {
         self.operators.push(node.spawn(work(Operator::new(client))));
     }
 
+    /// Has a member removed, unless what stays would have no majority that is whole. Where all are
+    /// whole, the cluster itself sees to it that enough of them stay.
+    fn remove(&mut self, member: usize) {
+        let Some(id) = self.machines[member].id() else {
+            return;
+        };
+        let is_new = self.leaving.insert(member);
+        let is_whole = !self.machines.iter().any(Machine::is_broken);
+        if is_whole || self.can_go_on_without([]) {
+            self.employ(|mut operator| async move {
+                operator.remove(id).await;
+            });
+        } else if is_new {
+            self.leaving.remove(&member);
+        }
+    }
+
+    /// Has another member take the place of one that is lost.
+    fn replace(&mut self, member: usize, same_address: bool) {
+        let lost = self.machines[member].clone();
+        let Some(id) = lost.id() else { return };
+        lost.lose();
+        self.leaving.insert(member);
+        let (host, url) = match same_address {
+            true => (lost.host(), lost.peer_url()),
+            false => self.address(),
+        };
+        let newcomer = self.newcomer(host, url);
+        self.employ(|mut operator| async move {
+            if operator.remove(id).await {
+                operator.add(newcomer, false, false).await;
+                trace::mark("fault.replace-member");
+            }
+        });
+    }
+
     /// An address that nobody had before.
     fn address(&mut self) -> (Host, String) {
         self.addresses += 1;
@@ -470,7 +506,9 @@ impl World for Cluster {
     }
 
     fn has_departed(&self, member: usize) -> bool {
-        self.machines[member].has_departed()
+        // One that was refused because it has forgotten is still a member.
+        let machine = &self.machines[member];
+        machine.has_departed() && !machine.is_lost()
     }
 
     fn configure(&mut self, member: usize, changes: Changes) {
@@ -500,35 +538,11 @@ impl World for Cluster {
                     operator.add(newcomer, learner, promote).await;
                 });
             }
-            Order::Remove { member } => {
-                let Some(id) = self.machines[member].id() else {
-                    return;
-                };
-                self.leaving.insert(member);
-                self.employ(|mut operator| async move {
-                    operator.remove(id).await;
-                });
-            }
+            Order::Remove { member } => self.remove(member),
             Order::Replace {
                 member,
                 same_address,
-            } => {
-                let lost = self.machines[member].clone();
-                let Some(id) = lost.id() else { return };
-                lost.lose();
-                self.leaving.insert(member);
-                let (host, url) = match same_address {
-                    true => (lost.host(), lost.peer_url()),
-                    false => self.address(),
-                };
-                let newcomer = self.newcomer(host, url);
-                self.employ(|mut operator| async move {
-                    if operator.remove(id).await {
-                        operator.add(newcomer, false, false).await;
-                        trace::mark("fault.replace-member");
-                    }
-                });
-            }
+            } => self.replace(member, same_address),
             Order::Rejoin { member } => {
                 let left = self.machines[member].clone();
                 left.lose();
