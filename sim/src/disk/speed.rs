@@ -73,3 +73,41 @@ impl Speed {
         self.busy - now
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::scenario::Scenario;
+
+    fn speed(disk: &str) -> Speed {
+        let text = format!("[cluster]\ndisk = {{ {disk} }}\n[[workload]]\nkind = \"kv\"");
+        let scenario = Scenario::parse("test.toml", &text).expect("it is right");
+        Speed::new(&scenario.resolve(1).cluster().disk, Rng::of(1, "speed"))
+    }
+
+    #[test]
+    fn reads_and_writes_have_latencies_of_their_own() {
+        let mut speed = speed("read_ms = 7, write_ms = 3");
+        let mut time_of = |operation| speed.time_of(operation, 100).as_millis();
+        assert_eq!(time_of(Operation::Read), 7);
+        assert_eq!(time_of(Operation::Write), 3);
+        assert_eq!(time_of(Operation::Grow), 3);
+        assert_eq!(time_of(Operation::Sync), 0);
+    }
+
+    #[test]
+    fn what_comes_together_waits_its_turn() {
+        // Outside a run time stands still: everything comes together.
+        let mut speed = speed("throughput = 1_000");
+        let mut time_of = |bytes| speed.time_of(Operation::Write, bytes).as_millis();
+        assert_eq!([time_of(500), time_of(0), time_of(250)], [500, 0, 750]);
+    }
+
+    #[test]
+    fn jitter_is_another_time_each_time() {
+        let mut speed = speed("jitter_ms = 10");
+        let times = (0..50).map(|_| speed.time_of(Operation::Sync, 0).as_millis());
+        let times: std::collections::BTreeSet<u128> = times.collect();
+        assert!(times.len() > 5 && times.iter().all(|time| *time <= 10));
+    }
+}
