@@ -54,6 +54,8 @@ pub mod one;
 #[cfg(madsim)]
 pub mod operator;
 pub mod outlook;
+#[cfg(madsim)]
+pub mod pace;
 pub mod profile;
 pub mod protocol;
 pub mod report;

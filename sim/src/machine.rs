@@ -8,6 +8,7 @@ use crate::fault::{Backup, Trap};
 use crate::net::transport::{self, Directory, SimTransport};
 use crate::net::{Host, Net};
 use crate::observer;
+use crate::rng::Rng;
 use crate::scenario::choice::Choice as _;
 use crate::server;
 use crate::store::Vault;
@@ -15,6 +16,7 @@ use crate::time;
 use crate::trace;
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId};
 use detcd_driver::{Farewell, Handle, Member, MemberOptions, StartError};
+use detcd_storage::log::LogOptions;
 use futures::future;
 use madsim::runtime::NodeHandle;
 use madsim::task::NodeId;
@@ -417,7 +419,10 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     let place = place.expect("it was waited for");
     observer::started(parts.index);
     trace::event("member.start", format_args!("{}", place.id));
-    let host = state.lock().expect("no holder panics").host;
+    let (host, life) = {
+        let state = lock(&state);
+        (state.host, state.life)
+    };
     let transport = SimTransport::new(parts.net.clone(), host, parts.directory.clone());
     let (disk, store) = (parts.platter.mount(), Arc::new(parts.vault.mount()));
     let mut options = MemberOptions {
@@ -425,6 +430,11 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         member_id: place.id,
         members: place.members,
         joins: place.joins,
+        log: LogOptions {
+            // A log that is created anew is another one.
+            salt: Rng::of(parts.options.log.salt, &format!("{}/{life}", place.id)).next_u64(),
+            ..parts.options.log.clone()
+        },
         ..parts.options.clone()
     };
     let changes = lock(&state).changes.clone();

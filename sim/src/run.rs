@@ -13,6 +13,7 @@ use crate::insight::Insight;
 use crate::judge;
 use crate::load::Load;
 use crate::observer;
+use crate::pace;
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::scenario::settings::Initial;
@@ -189,6 +190,9 @@ impl<'a> Run<'a> {
             timeline.advance(time::now(), &mut self.cluster);
         }
         self.calm_since = Some(time::now()).filter(|_| !self.buggified);
+        if self.calm_since.is_some() {
+            self.catch_up().await;
+        }
         for work in self.clients.working() {
             match madsim::time::timeout(self.left(), work).await {
                 Ok(done) => done.expect("a client's panic ends the run"),
@@ -202,6 +206,21 @@ impl<'a> Run<'a> {
         }
         self.clients_are_done = true;
         self.cluster.failures().is_empty()
+    }
+
+    /// Once the last fault is over, whoever lags catches up with the others, though the clients go
+    /// on.
+    async fn catch_up(&mut self) {
+        let lagging = pace::laggards(&self.cluster).await;
+        if self.cluster.leader().is_none() || !self.wants(Check::Converged) {
+            return;
+        }
+        for member in lagging {
+            let (member, told) = (member + 1, self.told());
+            let what = format!("member {member} lags, long after the last fault: {told}");
+            let found = Violation::new(Check::Converged, what);
+            self.violations.push(found);
+        }
     }
 
     /// The operators get done, and whoever was removed stops. False if the run cannot go on.

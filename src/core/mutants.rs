@@ -7,6 +7,9 @@
 //!
 //! Most are named after the rows of docs/bugs-of-history.md, which tells what went wrong where.
 
+#[cfg(all(feature = "mutants", not(madsim)))]
+compile_error!("planted bugs are for the simulator's build alone: --cfg madsim");
+
 #[cfg(feature = "mutants")]
 mod chosen {
     use core::sync::atomic::{AtomicU8, Ordering};
@@ -67,6 +70,10 @@ mod chosen {
         FsyncRetried = "fsync-retried",
         /// What rotted in the log is taken for a write that was never completed.
         BitrotLeader = "bitrot-leader",
+        /// A read of the log that fails is taken for the end of the log.
+        ReadErrorAsEof = "read-error-as-eof",
+        /// The log is purged while the state travels to a member that will need it.
+        EndlessSync = "endless-sync",
 
         /// A change of voters skips the joint membership, in what is stored and sent.
         ConfigSwap = "config-swap",
@@ -76,6 +83,8 @@ mod chosen {
         RemovedServes = "removed-serves",
         /// Others go on to answer a member that was removed while it was away.
         RemovedComesBack = "removed-comes-back",
+        /// A member with an empty disk takes part, though the others have seen it before.
+        WipedMember = "wiped-member",
 
         /// A leader answers linearizable reads without asking its quorum.
         MinorityRead = "minority-read",
@@ -152,3 +161,10 @@ macro_rules! mutant {
         false
     };
 }
+
+/// Planted bugs are no code at all in this build: the compiler knows that they are off.
+#[cfg(not(feature = "mutants"))]
+const _: () = assert!(
+    !mutant!(AckBeforeSave),
+    "no build but the simulator's has planted bugs"
+);

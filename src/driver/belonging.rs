@@ -2,13 +2,20 @@
 //! it learns when it was removed.
 //!
 //! A member without a log has promised nothing that it knows of. If its disk was lost, it may have
-//! promised much: so before it takes part, it asks the others whether they have seen it before,
-//! and waits until most members (itself among them) have answered. One that was seen before is
-//! refused, for ever.
+//! promised much: so before it takes part, it greets the others with the number that was drawn for
+//! its log, and waits until enough of them have answered. One that they know by another log, or by
+//! what it has told the cluster of itself, is refused, for ever.
+//!
+//! Enough is a majority with the member itself as long as nobody has an entry of any leader: such
+//! members found their cluster. In a cluster that runs it is so many that whoever let the member in
+//! the first time must be among them. (What is left: those who let it in remember its log only as
+//! long as they run, and the cluster remembers only what the member has told it, which it does as
+//! soon as there is a leader; and founders cannot tell a member that was never there from one that
+//! has forgotten.)
 
 use crate::run::Shared;
 use bytes::{BufMut, Bytes, BytesMut};
-use detcd_core::api::MemberId;
+use detcd_core::api::{Member, MemberId};
 use detcd_core::limits::REMOVED_LINGER;
 use detcd_core::query;
 use detcd_peer::{Kind, Transport, TransportError};
@@ -16,7 +23,8 @@ use detcd_raft::Roster;
 use futures::FutureExt;
 use futures::future::{BoxFuture, join_all};
 use futures::stream::BoxStream;
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -28,7 +36,8 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause between greetings, as long as too few have answered.
 const HELLO_PAUSE: Duration = Duration::from_millis(50);
 
-const VERSION: u8 = 1;
+/// Since 2 a greeting names the log.
+const VERSION: u8 = 2;
 
 /// Why a member goes for good, though nothing is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +74,42 @@ pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String
     Ok(())
 }
 
+/// How a member that is greeted stands to the greeter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+enum Standing {
+    /// It has never met the greeter, nor any leader.
+    Founds = 0,
+    /// It knows the greeter by another log.
+    Knows = 1,
+    /// It has never met the greeter, but its cluster runs.
+    Runs = 2,
+}
+
+/// The logs of the members that have greeted this one, as long as it runs.
+#[derive(Default)]
+pub(crate) struct Acquaintances(Mutex<BTreeMap<MemberId, u64>>);
+
+impl Acquaintances {
+    /// Whether the one who greets was here before with another log; `told` is whether the cluster
+    /// knows it by what it has told of itself. Whoever is new is remembered.
+    fn knows_otherwise(&self, from: MemberId, log: u64, told: bool) -> bool {
+        let mut logs = self.0.lock().expect("nothing panics while it holds them");
+        match logs.get(&from) {
+            Some(known) => *known != log,
+            None if told => true,
+            None => {
+                logs.insert(from, log);
+                false
+            }
+        }
+    }
+}
+
 /// The answer to a greeting. A member that has just started does not know whom it has seen before
 /// it has applied what is in its log: until then it says so, and does not count.
-pub(crate) fn answer_hello(shared: &Shared, from: u64) -> Result<Bytes, String> {
+pub(crate) fn answer_hello(shared: &Shared, from: u64, greeting: &[u8]) -> Result<Bytes, String> {
+    let log = decode_greeting(greeting).ok_or("a malformed greeting")?;
     let published = shared.engine.published();
     // A leader may have cut off the end of the log: what is gone need not be waited for.
     let log_end = shared.engine.status().last_log_index;
@@ -75,46 +117,83 @@ pub(crate) fn answer_hello(shared: &Shared, from: u64) -> Result<Bytes, String> 
         return Err("this member has yet to read its log to the end".to_owned());
     }
     let members = query::members(&*published.view).map_err(|fault| fault.to_string())?;
-    let seen = members
-        .iter()
-        .any(|member| member.id == MemberId(from) && !member.client_urls.is_empty());
-    let mut out = BytesMut::with_capacity(2);
-    out.put_u8(VERSION);
-    out.put_u8(u8::from(seen));
-    Ok(out.freeze())
+    let is_from = |member: &&Member| member.id == MemberId(from);
+    let told = members.iter().find(is_from);
+    let told = told.is_some_and(|member| !member.client_urls.is_empty());
+    let acquaintances = &shared.acquaintances;
+    // The first entry is what the founders agree on without a leader.
+    let standing = match shared.engine.status().last_log_index {
+        _ if acquaintances.knows_otherwise(MemberId(from), log, told) => Standing::Knows,
+        0 => Standing::Founds,
+        _ => Standing::Runs,
+    };
+    Ok(Bytes::copy_from_slice(&[VERSION, standing as u8]))
 }
 
-/// Whether the one who answered has seen this member before.
-fn decode_hello(answer: &[u8]) -> Option<bool> {
+fn encode_greeting(log: u64) -> Bytes {
+    let mut out = BytesMut::with_capacity(9);
+    out.put_u8(VERSION);
+    out.put_u64_le(log);
+    out.freeze()
+}
+
+fn decode_greeting(greeting: &[u8]) -> Option<u64> {
+    let (version, log) = greeting.split_first()?;
+    let log: [u8; 8] = log.try_into().ok()?;
+    (*version == VERSION).then_some(u64::from_le_bytes(log))
+}
+
+fn decode_standing(answer: &[u8]) -> Option<Standing> {
     match answer {
-        [VERSION, 0] => Some(false),
-        [VERSION, 1] => Some(true),
+        [VERSION, 0] => Some(Standing::Founds),
+        [VERSION, 1] => Some(Standing::Knows),
+        [VERSION, 2] => Some(Standing::Runs),
         _ => None,
     }
 }
 
-/// Greets the other members until most of all have answered. `Err` if one has seen this member
-/// before; a member that was removed hears so through [`SensingTransport`], and waits here.
+/// Greets the other members until enough of them have answered. `Err` if one knows this member by
+/// another log; a member that was removed hears so through [`SensingTransport`], and waits here.
 pub(crate) async fn introduce(shared: &Shared, others: &[MemberId]) -> Result<(), Farewell> {
-    let members = others.len() + 1;
     loop {
-        let answers = join_all(others.iter().map(|other| hello(shared, *other))).await;
-        if answers.contains(&Some(true)) {
-            return Err(Farewell::Forgetful);
-        }
-        let answered = answers.iter().flatten().count() + 1;
-        if answered > members / 2 {
-            return Ok(());
+        let answers = greet(shared, others).await;
+        if let Some(admitted) = judge(&answers) {
+            return admitted;
         }
         detcd_rt::sleep(HELLO_PAUSE).await;
     }
 }
 
-/// Greets one member; `None` if it does not answer.
-pub(crate) async fn hello(shared: &Shared, other: MemberId) -> Option<bool> {
-    let transport = &shared.transport;
-    let call = transport.call(other.0, Kind::Hello, Bytes::new(), HELLO_TIMEOUT);
-    decode_hello(&call.await.ok()?)
+/// Greets these members, who will tell this one if it was removed.
+pub(crate) async fn say_hello(shared: &Shared, others: &[MemberId]) {
+    greet(shared, others).await;
+}
+
+/// What each answers; `None` if it does not.
+async fn greet(shared: &Shared, others: &[MemberId]) -> Vec<Option<Standing>> {
+    let greeting = encode_greeting(shared.log);
+    let call = async |other: &MemberId| {
+        let transport = &shared.transport;
+        let call = transport.call(other.0, Kind::Hello, greeting.clone(), HELLO_TIMEOUT);
+        decode_standing(&call.await.ok()?)
+    };
+    join_all(others.iter().map(call)).await
+}
+
+/// Whether the answers of the others let a member in that has no log, or refuse it; `None` if too
+/// few have answered.
+fn judge(answers: &[Option<Standing>]) -> Option<Result<(), Farewell>> {
+    if answers.contains(&Some(Standing::Knows)) && !detcd_core::mutant!(WipedMember) {
+        return Some(Err(Farewell::Forgetful));
+    }
+    let members = answers.len() + 1;
+    let answered = answers.iter().flatten().count();
+    let enough = match answers.contains(&Some(Standing::Runs)) {
+        // Of any majority with this member one has answered.
+        true => members.div_ceil(2),
+        false => members / 2,
+    };
+    (answered >= enough).then_some(Ok(()))
 }
 
 /// Says farewell once this member knows that it was removed: by its own log, or because another
@@ -208,4 +287,64 @@ impl Transport for SensingTransport {
 pub(crate) fn others(roster: &Roster) -> Vec<MemberId> {
     let ids = roster.members.iter().map(|member| member.id);
     ids.filter(|id| *id != roster.own_id).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Standing::{Founds, Knows, Runs};
+    use super::*;
+
+    #[test]
+    fn greetings_and_answers_are_read_as_they_were_written() {
+        let greeting = encode_greeting(0x0102_0304_0506_0708);
+        assert_eq!(greeting[..], [2, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(decode_greeting(&greeting), Some(0x0102_0304_0506_0708));
+        assert_eq!(decode_greeting(&greeting[..8]), None);
+        assert_eq!(decode_greeting(&[1, 8, 7, 6, 5, 4, 3, 2, 1]), None);
+        for standing in [Founds, Knows, Runs] {
+            let answer = [VERSION, standing as u8];
+            assert_eq!(decode_standing(&answer), Some(standing));
+        }
+        assert_eq!(decode_standing(&[VERSION, 3]), None);
+    }
+
+    #[test]
+    fn who_greets_with_another_log_was_here_before() {
+        let acquaintances = Acquaintances::default();
+        let [one, two] = [MemberId(1), MemberId(2)];
+        assert!(!acquaintances.knows_otherwise(one, 7, false));
+        assert!(!acquaintances.knows_otherwise(one, 7, true), "it restarted");
+        assert!(acquaintances.knows_otherwise(one, 8, false));
+        assert!(acquaintances.knows_otherwise(one, 8, false), "and again");
+        assert!(acquaintances.knows_otherwise(two, 8, true));
+        assert!(acquaintances.knows_otherwise(two, 8, true), "and again");
+    }
+
+    #[test]
+    fn founders_are_let_in_by_a_majority() {
+        assert_eq!(judge(&[]), Some(Ok(())));
+        assert_eq!(judge(&[None]), None);
+        assert_eq!(judge(&[Some(Founds)]), Some(Ok(())));
+        assert_eq!(judge(&[Some(Founds), None]), Some(Ok(())));
+        assert_eq!(judge(&[Some(Founds), None, None]), None);
+    }
+
+    #[test]
+    fn a_cluster_that_runs_lets_in_whom_nobody_can_have_let_in_before() {
+        assert_eq!(judge(&[Some(Runs)]), Some(Ok(())));
+        assert_eq!(judge(&[Some(Runs), None]), None);
+        assert_eq!(judge(&[Some(Runs), Some(Founds)]), Some(Ok(())));
+        assert_eq!(judge(&[Some(Runs), Some(Runs), None, None]), None);
+        assert_eq!(
+            judge(&[Some(Runs), Some(Runs), Some(Runs), None]),
+            Some(Ok(()))
+        );
+    }
+
+    #[test]
+    fn one_who_knows_better_is_enough() {
+        let refused = Some(Err(Farewell::Forgetful));
+        assert_eq!(judge(&[Some(Knows), None, None, None]), refused);
+        assert_eq!(judge(&[Some(Runs), Some(Runs), Some(Knows)]), refused);
+    }
 }

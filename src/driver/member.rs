@@ -1,6 +1,6 @@
 //! A member, assembled from its seams.
 
-use crate::belonging::{self, REMOVED, SensingTransport};
+use crate::belonging::{self, Acquaintances, REMOVED, SensingTransport};
 use crate::compactor::Compactor;
 use crate::engine::StoredEngine;
 use crate::handle::Handle;
@@ -22,7 +22,6 @@ use detcd_raft::{RaftNode, RaftOptions, Roster};
 use detcd_storage::disk::Disk;
 use detcd_storage::log::{Log, LogOptions};
 use detcd_storage::store::Store;
-use futures::future::join_all;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -135,6 +134,8 @@ impl Member {
         let shared = Arc::new(Shared {
             cluster_id: options.cluster_id,
             member_id: options.member_id,
+            log: recovered.salt,
+            acquaintances: Acquaintances::default(),
             limits: options.limits,
             election_timeout: options.election_timeout,
             started_with: recovered.state.last.map_or(0, |last| last.index),
@@ -256,9 +257,7 @@ async fn take_part<S: Store>(
         shared.takes_part.send_replace(true);
         let others = belonging::others(roster);
         // Whoever was removed while it was down is told so, even if it would never ask to lead.
-        detcd_rt::spawn(async move {
-            join_all(others.iter().map(|other| belonging::hello(&shared, *other))).await;
-        });
+        detcd_rt::spawn(async move { belonging::say_hello(&shared, &others).await });
         return Ok(());
     }
     let ids = options.members.iter().map(|member| member.id);

@@ -40,7 +40,7 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
             return ready(Err(refusal)).boxed();
         }
         match kind {
-            Kind::Hello => ready(belonging::answer_hello(&shared, from)).boxed(),
+            Kind::Hello => ready(belonging::answer_hello(&shared, from, &body)).boxed(),
             Kind::Members => async move { members::serve(&shared, body).await }.boxed(),
             Kind::Propose => async move {
                 let proposals = decode_proposals(body).ok_or("malformed proposals")?;

@@ -1,6 +1,6 @@
 //! The loop: input -> event -> node -> effect -> IO.
 
-use crate::belonging::Farewell;
+use crate::belonging::{Acquaintances, Farewell};
 use crate::compactor::Compactor;
 use crate::engine::Engine;
 use crate::inbox::{Answer, Completions, Inbox, Input};
@@ -39,6 +39,9 @@ const SLOW_READ_ROUND: Duration = Duration::from_millis(500);
 pub(crate) struct Shared {
     pub cluster_id: ClusterId,
     pub member_id: MemberId,
+    /// The number that was drawn for this member's log.
+    pub log: u64,
+    pub acquaintances: Acquaintances,
     pub limits: Limits,
     pub election_timeout: Millis,
     /// The last entry that was in the log when this member started; zero if it had none.

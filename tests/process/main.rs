@@ -14,4 +14,5 @@ mod identity;
 mod lifecycle;
 mod members;
 mod metrics;
+mod mutants;
 mod quota;

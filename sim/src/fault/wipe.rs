@@ -23,7 +23,8 @@ impl FaultKind for Wipe {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let mut wiped = Vec::new();
         for member in self.target.members(world.members(), world.leader()) {
-            if world.may_forget(member) {
+            // It is refused when it comes back: the others must do without it, and that is all.
+            if world.may_break(member) {
                 world.crash(member, Loss::LoseUnsynced);
                 world.wipe(member);
                 trace::mark("fault.wipe");

@@ -112,6 +112,8 @@ pub struct Recovered {
     pub committed: Option<Position>,
     /// What was cut off, if the last write before the crash was incomplete.
     pub torn: Option<Torn>,
+    /// The number that was drawn when this log was created: another one is another log.
+    pub salt: u64,
 }
 
 /// A torn tail that was cut off.

@@ -158,7 +158,11 @@ impl<D: Disk> Walk<D> {
             .unwrap_or(0);
         for id in &ids[gap..] {
             let mut reader = Reader::open(&self.disk, *id).await?;
-            let head = reader.get(0, PAGE as usize).await?;
+            let head = reader.get(0, PAGE as usize).await;
+            if detcd_core::mutant!(ReadErrorAsEof) && head.is_err() {
+                break;
+            }
+            let head = head?;
             let header = match SegmentHeader::decode(&head) {
                 Ok(header) => header,
                 Err(Bad::Version(found)) => {
@@ -378,7 +382,7 @@ impl<D: Disk> Walk<D> {
         let Some(next) = self.expected else {
             return Err(self.corrupt(at, &stop, "the log begins with this frame"));
         };
-        let blind = detcd_core::mutant!(BitrotLeader);
+        let blind = detcd_core::mutant!(BitrotLeader) || detcd_core::mutant!(ReadErrorAsEof);
         if self.noted >= next && !blind {
             let why = format!("frame {} was written and synced after it", self.noted);
             return Err(self.corrupt(at, &stop, &why));
@@ -559,6 +563,7 @@ impl<D: Disk> Walk<D> {
             vote,
             committed: self.committed,
             torn: self.torn,
+            salt: self.salt,
         };
         Ok(Recovery {
             found,
