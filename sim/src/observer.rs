@@ -125,6 +125,18 @@ pub fn is_complete(member: usize) -> bool {
     with(|observed| observed.steps.is_complete(member))
 }
 
+/// What the invariants found, for whoever may ask in the middle of a step, or before the run: as far
+/// as it can be told.
+pub fn violations_so_far() -> Vec<Violation> {
+    OBSERVED.with(|observed| match observed.try_borrow() {
+        Ok(observed) => {
+            let steps = observed.as_ref().map(|observed| &observed.steps);
+            steps.map_or(Vec::new(), |steps| steps.violations().to_vec())
+        }
+        Err(_) => Vec::new(),
+    })
+}
+
 /// When members started and led.
 pub fn insight() -> Insight {
     with(|observed| Insight {

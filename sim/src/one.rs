@@ -22,7 +22,7 @@ use std::any::Any;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::panic::AssertUnwindSafe;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What to run, and where to tell of it.
@@ -112,6 +112,22 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
         std::fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
     }
     Ok(told)
+}
+
+/// Has a panic tell at once what was found until then. It may well end the process before anything
+/// else is told: destructors find locks that it has poisoned, and panic in turn.
+pub fn tell_of_panics(tell: PathBuf) {
+    let usual = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        usual(panic);
+        let violations = observer::violations_so_far();
+        for violation in &violations {
+            eprintln!("violated {violation}");
+        }
+        let json = serde_json::to_vec(&of_panic(&violations)).expect("it is plain data");
+        // Who reads it takes a missing file for a run that died without a word.
+        let _ = std::fs::write(&tell, json);
+    }));
 }
 
 /// A panic as something that must not be.
@@ -218,13 +234,20 @@ fn crashed(violations: &[Violation], history: &History, chronicle: &Chronicle) -
         "{}",
         explain::explain(violations, &history.operations, chronicle)
     );
-    let mut found_by = finders(violations);
-    found_by.insert(Check::Alive.to_string());
     Told {
         hash: digest.hash,
         events: digest.events,
         operations: history.operations.len(),
         unknown: unknown(&history.operations),
+        ..of_panic(violations)
+    }
+}
+
+/// What a run comes to that a panic ended.
+fn of_panic(violations: &[Violation]) -> Told {
+    let mut found_by = finders(violations);
+    found_by.insert(Check::Alive.to_string());
+    Told {
         found_by: found_by.into_iter().collect(),
         ..Told::nothing(Verdict::of(violations, true, &[]))
     }

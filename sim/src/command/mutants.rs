@@ -4,7 +4,7 @@ use super::Usage;
 use super::run::{find, load_all};
 use clap::Args;
 use detcd_core::mutants::Mutant;
-use detcd_sim::series::hunt::{self, Table};
+use detcd_sim::series::hunt::{self, Hunt, Table};
 use detcd_sim::verdict::Verdict;
 use std::path::{Path, PathBuf};
 
@@ -26,6 +26,9 @@ pub struct Mutants {
     /// Processes at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
+    /// Writes a page of HTML for each planted bug that its own scenario catches into this folder.
+    #[arg(long, value_name = "FOLDER")]
+    reports: Option<PathBuf>,
 }
 
 impl Mutants {
@@ -37,7 +40,12 @@ impl Mutants {
             find(Path::new(SWARM), &mut swarm)?;
         }
         let trials = hunt::trials(&mutants, &written, &swarm)?;
-        let found = hunt::hunt(trials, self.seeds, self.jobs);
+        let hunt = Hunt {
+            seeds: self.seeds,
+            workers: self.jobs,
+            reports: self.reports.clone(),
+        };
+        let found = hunt.run(trials);
         println!("{}", Table(&found));
         Ok(match found.iter().all(|found| found.caught.is_some()) {
             true => Verdict::Pass,

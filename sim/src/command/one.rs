@@ -33,6 +33,7 @@ pub struct One {
 
 impl One {
     pub fn run(&self) -> Result<Verdict, Usage> {
+        one::tell_of_panics(self.tell.clone());
         let told = one::run(one::One {
             scenario: &load(&self.path)?,
             seed: self.seed,

@@ -1,11 +1,15 @@
 //! Whether planted bugs are caught: each with its scenarios, and with those of the swarm.
+//!
+//! Where any check will do, a seed counts only if it passes without the planted bug.
 
 use super::Named;
 use super::process::{self, Order};
+use crate::verdict::Verdict;
 use detcd_core::mutants::Mutant;
 use std::collections::VecDeque;
 use std::fmt;
-use std::path::PathBuf;
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
@@ -18,6 +22,16 @@ pub struct Trial {
     /// `None` if any check will do.
     pub by: Option<Vec<String>>,
     pub scenario: PathBuf,
+}
+
+/// How to hunt.
+pub struct Hunt {
+    /// Seeds 1 to this one are tried.
+    pub seeds: u64,
+    /// Trials at a time.
+    pub workers: usize,
+    /// The folder for a page of each planted bug that is caught by its own scenario.
+    pub reports: Option<PathBuf>,
 }
 
 /// How a trial ended.
@@ -65,50 +79,88 @@ pub fn trials(
     }
 }
 
-/// Tries seeds 1 to `seeds` until one catches it, some trials at a time.
-pub fn hunt(trials: Vec<Trial>, seeds: u64, workers: usize) -> Vec<Found> {
-    let trials = trials.into_iter().enumerate().collect::<VecDeque<_>>();
-    let (queue, found) = (Mutex::new(trials), Mutex::new(Vec::new()));
-    let next = || queue.lock().expect("no worker panics").pop_front();
-    std::thread::scope(|scope| {
-        for _ in 0..workers.max(1) {
-            scope.spawn(|| {
-                while let Some((place, trial)) = next() {
-                    let ended = attempt(trial, seeds);
-                    eprintln!("{ended}");
-                    found.lock().expect("no worker panics").push((place, ended));
-                }
-            });
+impl Hunt {
+    /// Tries seed after seed until one catches it, some trials at a time.
+    pub fn run(&self, trials: Vec<Trial>) -> Vec<Found> {
+        let trials = trials.into_iter().enumerate().collect::<VecDeque<_>>();
+        let (queue, found) = (Mutex::new(trials), Mutex::new(Vec::new()));
+        let next = || queue.lock().expect("no worker panics").pop_front();
+        std::thread::scope(|scope| {
+            for _ in 0..self.workers.max(1) {
+                scope.spawn(|| {
+                    while let Some((place, trial)) = next() {
+                        let ended = self.attempt(trial);
+                        eprintln!("{ended}");
+                        found.lock().expect("no worker panics").push((place, ended));
+                    }
+                });
+            }
+        });
+        let mut found = found.into_inner().expect("no worker panics");
+        found.sort_unstable_by_key(|(place, _)| *place);
+        found.into_iter().map(|(_, found)| found).collect()
+    }
+
+    fn attempt(&self, trial: Trial) -> Found {
+        let begun = Instant::now();
+        let mut tried = 0;
+        let caught = (1..=self.seeds).find_map(|seed| {
+            tried = seed;
+            let by = trial.caught_by(seed);
+            (!by.is_empty()).then_some((seed, by))
+        });
+        let took = begun.elapsed();
+        if let (Some((seed, _)), Some(_), Some(folder)) = (&caught, &trial.by, &self.reports) {
+            match trial.report(*seed, folder) {
+                Ok(page) => eprintln!("the report of it: {}", page.display()),
+                Err(why) => eprintln!("{}: {why}", trial.mutant.name()),
+            }
         }
-    });
-    let mut found = found.into_inner().expect("no worker panics");
-    found.sort_unstable_by_key(|(place, _)| *place);
-    found.into_iter().map(|(_, found)| found).collect()
+        Found {
+            trial,
+            caught,
+            seeds: tried,
+            took,
+        }
+    }
 }
 
-fn attempt(trial: Trial, seeds: u64) -> Found {
-    let begun = Instant::now();
-    let mut tried = 0;
-    let caught = (1..=seeds).find_map(|seed| {
-        tried = seed;
-        let (told, _) = process::run(Order {
-            path: &trial.scenario,
+impl Trial {
+    /// The checks that catch it with this seed.
+    fn caught_by(&self, seed: u64) -> Vec<String> {
+        let (told, _) = process::run(self.order(seed));
+        let counts = |check: &String| self.by.as_ref().is_none_or(|by| by.contains(check));
+        let by: Vec<String> = told.found_by.into_iter().filter(counts).collect();
+        if by.is_empty() || self.by.is_some() {
+            return by;
+        }
+        let clean = Order {
+            mutant: None,
+            ..self.order(seed)
+        };
+        match process::run(clean).0.verdict {
+            Verdict::Pass => by,
+            _ => Vec::new(),
+        }
+    }
+
+    fn order(&self, seed: u64) -> Order<'_> {
+        Order {
+            path: &self.scenario,
             seed,
-            mutant: Some(trial.mutant.name()),
+            mutant: Some(self.mutant.name()),
             trace: None,
             leak: false,
             limit: RUN_MAX,
             program: None,
-        });
-        let counts = |check: &String| trial.by.as_ref().is_none_or(|by| by.contains(check));
-        let by: Vec<String> = told.found_by.into_iter().filter(counts).collect();
-        (!by.is_empty()).then_some((seed, by))
-    });
-    Found {
-        trial,
-        caught,
-        seeds: tried,
-        took: begun.elapsed(),
+        }
+    }
+
+    /// Writes the page of the run that caught it.
+    fn report(&self, seed: u64, folder: &Path) -> Result<PathBuf, String> {
+        let page = folder.join(format!("{}.html", self.mutant.name()));
+        fs::create_dir_all(folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        process::report(self.order(seed), &page).map(|()| page)
     }
 }
 
