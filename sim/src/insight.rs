@@ -12,7 +12,8 @@ use std::time::Duration;
 pub struct Insight {
     /// When each member's process started, every time.
     pub starts: BTreeMap<usize, Vec<Duration>>,
-    /// When a member told that it leads.
+    /// When a member told that it leads, and when it had applied its term's first entry: from then
+    /// on it counts the leases' time.
     pub elections: Vec<Duration>,
     /// From here on no fault is under way. `None` if that is not known.
     pub calm_since: Option<Duration>,

@@ -50,13 +50,18 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
     violations
 }
 
-/// What the faults do to the members' clocks.
+/// What the plan does to the members' clocks.
 fn clocks(plan: &Scenario) -> Clocks {
-    let skewed = plan.cluster().clock.rate.all();
+    let skewed = || plan.cluster().clock.rate.all();
+    let slowest = skewed().fold(1.0, |slowest, rate| rate.low.min(slowest));
     let faults = plan.faults.iter().filter_map(|fault| fault.clock());
-    let clocks = faults.chain(skewed.map(|rate| (rate.high, false)));
+    let clocks = faults.chain(skewed().map(|rate| (rate.high, false)));
     let (fastest, jumped) = clocks.fold((1.0, false), |(fastest, jumped), (rate, jumps)| {
         (rate.max(fastest), jumped || jumps)
     });
-    Clocks { fastest, jumped }
+    Clocks {
+        fastest,
+        slowest,
+        jumped,
+    }
 }

@@ -41,6 +41,8 @@ struct Observed {
     /// When each member's process started, and when one told that it leads.
     starts: BTreeMap<usize, Vec<Duration>>,
     elections: Vec<Duration>,
+    /// Members that lead, and have yet to apply an entry of this term.
+    elected: BTreeMap<usize, u64>,
     /// Who led last, as each member told.
     leading: BTreeMap<usize, bool>,
 }
@@ -62,6 +64,7 @@ pub fn start(checks: &[Check], journal: Journal) {
         journal,
         starts: BTreeMap::new(),
         elections: Vec::new(),
+        elected: BTreeMap::new(),
         leading: BTreeMap::new(),
     };
     OBSERVED.set(Some(observed));
@@ -206,7 +209,10 @@ impl Observed {
                 self.ask_disks(|_| true);
                 self.step(member, What::Committed { index, term });
             }
-            "applied" => self.step(member, What::Applied { index, term, hash }),
+            "applied" => {
+                self.settled(member, term);
+                self.step(member, What::Applied { index, term, hash });
+            }
             "published" => self.published(member, index, number("revision")),
             "restored" => {
                 self.step(member, What::Restored { index });
@@ -274,10 +280,19 @@ impl Observed {
                 last_log_index,
             };
             self.elections.push(time::now());
+            self.elected.insert(member, term);
             self.step(member, what);
             trace::mark("leader.elected");
         } else if led {
             trace::mark("leader.deposed");
+        }
+    }
+
+    /// A leader whose first entry is applied takes its office up.
+    fn settled(&mut self, member: usize, term: u64) {
+        if self.elected.get(&member) == Some(&term) {
+            self.elected.remove(&member);
+            self.elections.push(time::now());
         }
     }
 

@@ -2,8 +2,9 @@
 //! - none ends before its time-to-live is over, counted from the call of the last keepalive that
 //!   was answered with one, by the fastest clock of the run;
 //! - none lasts for ever once nobody keeps it alive, and once no fault is under way none lasts
-//!   longer than its time-to-live, an election timeout and [`LATE_MAX`], counted from its last
-//!   renewal or from the last election, which gives every lease its whole time anew;
+//!   longer than its time-to-live and an election timeout, by the slowest clock, and [`LATE_MAX`],
+//!   counted from its last renewal or from the last election, which gives every lease its whole
+//!   time anew;
 //! - none has more time left than it was granted, and an election timeout more once there was an
 //!   election (as in etcd, a new leader adds it to the whole time), nor was granted less than was
 //!   asked for;
@@ -26,6 +27,8 @@ pub const LATE_MAX: Duration = Duration::from_secs(2);
 pub struct Clocks {
     /// Seconds per true second of the fastest one.
     pub fastest: f64,
+    /// And of the slowest one, once no fault is under way.
+    pub slowest: f64,
     /// Some clock jumped forward: then nothing bounds an early end.
     pub jumped: bool,
 }
@@ -35,7 +38,7 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
     let late_max = late_max(history);
     let problems = lives.filter_map(|life| {
         let what = problem(life, clocks)
-            .or_else(|| late(history, life, late_max))
+            .or_else(|| late(history, life, clocks, late_max))
             .or_else(|| kept_after_revoke(history, life))
             .or_else(|| told_wrong(history, life))?;
         Some((life, what))
@@ -72,7 +75,12 @@ fn answered(history: &History, request: &Request) -> Option<Duration> {
 }
 
 /// A key that was seen long after its lease was over.
-fn late(history: &History, life: &LeaseLife, late_max: Duration) -> Option<String> {
+fn late(
+    history: &History,
+    life: &LeaseLife,
+    clocks: Clocks,
+    late_max: Duration,
+) -> Option<String> {
     let insight = &history.insight;
     let calm_since = insight.calm_since.filter(|_| !life.revoked)?;
     let grant = Request::LeaseGrant {
@@ -90,7 +98,8 @@ fn late(history: &History, life: &LeaseLife, late_max: Duration) -> Option<Strin
     let elections = insight.elections.iter().filter(|at| **at <= seen);
     let elected = elections.max().copied().unwrap_or_default();
     let since = granted.max(renewed).max(calm_since).max(elected);
-    let end = since + Duration::from_secs(ttl as u64) + election_timeout + late_max;
+    let longest = Duration::from_secs(ttl as u64) + election_timeout;
+    let end = since + longest.div_f64(clocks.slowest.min(1.0)) + late_max;
     (seen > end).then(|| {
         format!("its {ttl} s began at {since:?} at the latest, and its key was there at {seen:?}")
     })
@@ -212,6 +221,7 @@ mod tests {
 
     const TRUE: Clocks = Clocks {
         fastest: 1.0,
+        slowest: 1.0,
         jumped: false,
     };
 
@@ -274,6 +284,10 @@ mod tests {
     /// Whether a key that is seen this late is found, with the last fault and the last election
     /// at these times.
     fn is_late(seen: f64, calm_since: f64, elected: f64) -> bool {
+        is_late_by(TRUE, seen, calm_since, elected)
+    }
+
+    fn is_late_by(clocks: Clocks, seen: f64, calm_since: f64, elected: f64) -> bool {
         let mut life = plain();
         life.seen.push(at(seen));
         life.gone = Some(at(seen + 0.1));
@@ -291,7 +305,7 @@ mod tests {
         history.insight.calm_since = Some(at(calm_since));
         history.insight.elections = vec![at(elected)];
         history.insight.election_timeout = at(1.0);
-        !check(&history, TRUE).is_empty()
+        !check(&history, clocks).is_empty()
     }
 
     #[test]
@@ -301,6 +315,12 @@ mod tests {
         assert!(!is_late(8.2, 3.0, 0.0));
         assert!(!is_late(8.2, 0.0, 3.0));
         assert!(is_late(9.2, 3.0, 3.0));
+        let slow = Clocks {
+            slowest: 0.9,
+            ..TRUE
+        };
+        assert!(!is_late_by(slow, 8.2, 0.0, 0.0));
+        assert!(is_late_by(slow, 8.6, 0.0, 0.0));
     }
 
     #[test]

@@ -211,6 +211,7 @@ mod tests {
 
     const TRUE: Clocks = Clocks {
         fastest: 1.0,
+        slowest: 1.0,
         jumped: false,
     };
 

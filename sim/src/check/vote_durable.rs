@@ -21,6 +21,12 @@ struct Votes {
     /// Written, and not known to be synced.
     pending: Vec<(Place, Vote)>,
     durable: Option<Vote>,
+    /// Votes of the same term that were durable before. A member that has given its vote to one
+    /// candidate may learn that another leads that term before its answer is on the way: then the
+    /// leader's vote stands in the file, and the answer is as true as it was.
+    before: Vec<Vote>,
+    /// The vote that was told last.
+    granted: Option<Vote>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -47,10 +53,13 @@ impl Invariant for VoteDurable {
             }
             What::Synced { place } => votes.synced(place),
             What::Died => votes.pending.clear(),
+            What::Robbed => *votes = Votes::default(),
             What::Recovered { end: 0, .. } => votes.durable = None,
             What::Granted { term, node } => {
+                let vote = Vote { term, node };
+                votes.grants_once(step.member, vote)?;
                 let whom = format!("told member {node:x} that it has its vote");
-                return votes.holds(step.member, Vote { term, node }, &whom);
+                return votes.holds(step.member, vote, &whom);
             }
             What::Leads { term, node, .. } => {
                 return votes.holds(step.member, Vote { term, node }, "leads");
@@ -66,15 +75,34 @@ impl Votes {
         let is_durable =
             |written: &Place| written.file == place.file && written.change <= place.change;
         let durable = self.pending.iter().filter(|(place, _)| is_durable(place));
-        let durable = durable.map(|(_, vote)| *vote).next_back();
-        self.durable = durable.or(self.durable);
+        for (_, vote) in durable {
+            self.before.extend(self.durable);
+            self.before.retain(|before| before.term == vote.term);
+            self.durable = Some(*vote);
+        }
         self.pending.retain(|(place, _)| !is_durable(place));
+    }
+
+    /// In a term, one candidate gets the member's vote.
+    fn grants_once(&mut self, member: usize, vote: Vote) -> Result<(), Finding> {
+        match self.granted.replace(vote) {
+            Some(before) if before.term == vote.term && before.node != vote.node => {
+                let Vote { term, node } = vote;
+                let (member, first) = (member + 1, before.node);
+                let what = format!(
+                    "member {member} told member {node:x} that it has its vote in term {term}, \
+                     and had told member {first:x} the same"
+                );
+                Err(Finding::new(what).term(term))
+            }
+            _ => Ok(()),
+        }
     }
 
     /// A later term's vote is as good: in the term asked for, no other can be given any more.
     fn holds(&self, member: usize, vote: Vote, why: &str) -> Result<(), Finding> {
         let good = |durable: Vote| durable == vote || durable.term > vote.term;
-        if self.durable.is_some_and(good) {
+        if self.durable.is_some_and(good) || self.before.contains(&vote) {
             return Ok(());
         }
         let held = match self.durable {
@@ -156,5 +184,15 @@ mod tests {
     fn a_second_vote_in_a_term_is_seen() {
         let twice = [synced(1), granted(2, 9), granted(2, 8)];
         assert!(is_wrong(&[&vote(2, 9, 1), &twice]));
+        let both_durable = [synced(2), granted(2, 9), granted(2, 8)];
+        assert!(is_wrong(&[&vote(2, 9, 1), &vote(2, 8, 2), &both_durable]));
+    }
+
+    #[test]
+    fn a_vote_that_was_given_before_another_won_is_fine() {
+        let late = [synced(2), granted(2, 9)];
+        assert!(!is_wrong(&[&vote(2, 9, 1), &vote(2, 8, 2), &late]));
+        let never = [synced(2), granted(2, 7)];
+        assert!(is_wrong(&[&vote(2, 9, 1), &vote(2, 8, 2), &never]));
     }
 }
