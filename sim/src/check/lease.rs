@@ -75,12 +75,7 @@ fn answered(history: &History, request: &Request) -> Option<Duration> {
 }
 
 /// A key that was seen long after its lease was over.
-fn late(
-    history: &History,
-    life: &LeaseLife,
-    clocks: Clocks,
-    late_max: Duration,
-) -> Option<String> {
+fn late(history: &History, life: &LeaseLife, clocks: Clocks, late_max: Duration) -> Option<String> {
     let insight = &history.insight;
     let calm_since = insight.calm_since.filter(|_| !life.revoked)?;
     let grant = Request::LeaseGrant {
