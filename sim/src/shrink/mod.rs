@@ -69,6 +69,7 @@ impl Wish {
         let mut work = Shrinking {
             started: Instant::now(),
             before: plan.entries(),
+            saved: plan.entries(),
             seed: self.seed,
             best: plan,
             failure,
@@ -112,6 +113,8 @@ struct Shrinking {
     seed: u64,
     failure: Failure,
     tries: Tries,
+    /// Entries of what was written last.
+    saved: usize,
 }
 
 /// Which seeds a candidate is tried with.
@@ -125,7 +128,8 @@ enum Seeds {
 
 impl Shrinking {
     /// Writes the smallest that is known.
-    fn save(&self) -> Result<(), String> {
+    fn save(&mut self) -> Result<(), String> {
+        self.saved = self.best.entries();
         let planted = self.tries.mutant.as_deref();
         let expect = expectation(planted.map(|mutant| (mutant, &self.failure)));
         let document = self.best.expecting(expect);
@@ -184,14 +188,14 @@ impl Shrinking {
             }
         }
         if self.accept(&[all], Seeds::Several).is_some() {
-            self.tell("operations written out");
+            self.went("operations written out")?;
             return Ok(());
         }
         for (workload, script) in scripts.iter().enumerate() {
             if let Some(script) = script {
                 let one = self.best.with_workload(workload, script)?;
                 if self.accept(&[one], Seeds::Several).is_some() {
-                    self.tell("operations of a workload written out");
+                    self.went("operations of a workload written out")?;
                 }
             }
         }
@@ -210,11 +214,11 @@ impl Shrinking {
                 }
             }
             self.thin_out(List::Faults)?;
-            self.reduce(self.best.fewer_keys(), "keys");
+            self.reduce(self.best.fewer_keys(), "keys")?;
             for boldness in 0..BOLDNESS_MAX {
-                self.reduce(self.best.smaller_numbers(boldness), "numbers");
+                self.reduce(self.best.smaller_numbers(boldness), "numbers")?;
             }
-            self.make_plainer();
+            self.make_plainer()?;
             if self.best == before || self.is_over() {
                 break;
             }
@@ -238,8 +242,7 @@ impl Shrinking {
                     break;
                 };
                 from = places[index];
-                self.tell("entries");
-                self.save()?;
+                self.went("entries")?;
             }
             size = half(size);
         }
@@ -247,7 +250,7 @@ impl Shrinking {
     }
 
     /// Makes as many of these changes as the failure bears.
-    fn reduce(&mut self, mut open: Vec<Edit>, what: &str) {
+    fn reduce(&mut self, mut open: Vec<Edit>, what: &str) -> Result<(), String> {
         let mut size = open.len();
         while size > 0 && !self.is_over() {
             let mut from = 0;
@@ -264,13 +267,14 @@ impl Shrinking {
                 from = places[index];
                 let made = chunk(from);
                 open.drain(made);
-                self.tell(what);
+                self.went(what)?;
             }
             size = half(size);
         }
+        Ok(())
     }
 
-    fn make_plainer(&mut self) {
+    fn make_plainer(&mut self) -> Result<(), String> {
         while !self.is_over() {
             if self
                 .accept(&self.best.plainer_lines(), Seeds::Few)
@@ -278,12 +282,13 @@ impl Shrinking {
             {
                 break;
             }
-            self.tell("plainer lines");
+            self.went("plainer lines")?;
         }
+        Ok(())
     }
 
-    /// How far it is; on a terminal in place.
-    fn tell(&mut self, what: &str) {
+    /// Tells how far it is, on a terminal in place, and writes it if faults or operations went.
+    fn went(&mut self, what: &str) -> Result<(), String> {
         let faults = self.best.list(List::Faults).len();
         let line = format!(
             "{:>5} runs: {faults} faults and {} operations left, seed {} (less: {what})",
@@ -295,6 +300,10 @@ impl Shrinking {
             true => eprint!("\x1b[2K\r{line}"),
             false => eprintln!("{line}"),
         }
+        if self.best.entries() != self.saved {
+            self.save()?;
+        }
+        Ok(())
     }
 
     /// Takes the first of the candidates that fails.
