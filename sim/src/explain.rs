@@ -24,7 +24,8 @@ pub fn explain(
     let mut text = String::new();
     let mut told: BTreeSet<String> = BTreeSet::new();
     for violation in violations.iter().take(VIOLATIONS_MAX) {
-        writeln!(text, "violated {violation}").expect("a string takes every write");
+        let words = without_padding(&violation.to_string());
+        writeln!(text, "violated {words}").expect("a string takes every write");
         let times = times_of(violation, operations, chronicle);
         let around = around(violation, &times, chronicle);
         // Two checks that found the same thing tell it once.
@@ -129,13 +130,29 @@ pub fn around(
     nearest(lines, (*first, *last))
 }
 
+/// Without the dots that pad values; two of them stay, for whoever would look for them.
+pub fn without_padding(text: &str) -> String {
+    let mut short = String::new();
+    let mut dots = 0;
+    for letter in text.chars() {
+        dots = if letter == '.' { dots + 1 } else { 0 };
+        if dots <= 2 {
+            short.push(letter);
+        }
+    }
+    short
+}
+
 /// What says something beside what the other lines say.
 fn is_telling(note: &Note) -> bool {
-    const SILENT: [&str; 6] = [
+    const SILENT: [&str; 9] = [
         "member.start",
         "snapshot.built",
+        "store.crash",
         "log.purged",
+        "client.moved",
         "watch.reconnect",
+        "watcher.rested",
         "peer.damaged",
         "disk.crash",
     ];

@@ -261,23 +261,11 @@ fn kind_of(request: &Request) -> u8 {
 
 /// Short enough for a page with thousands of them; dots that pad values go first.
 fn cut(text: &str) -> String {
-    let short = without_padding(text);
+    let short = explain::without_padding(text);
     match short.char_indices().nth(TEXT_MAX) {
         Some((end, _)) => format!("{}…", &short[..end]),
         None => short,
     }
-}
-
-fn without_padding(text: &str) -> String {
-    let mut short = String::new();
-    let mut dots = 0;
-    for letter in text.chars() {
-        dots = if letter == '.' { dots + 1 } else { 0 };
-        if dots <= 2 {
-            short.push(letter);
-        }
-    }
-    short
 }
 
 fn violation_of(violation: &Violation, operations: &[Operation], chronicle: &Chronicle) -> Value {
@@ -288,7 +276,7 @@ fn violation_of(violation: &Violation, operations: &[Operation], chronicle: &Chr
     let clients = about.operations.iter().map(|operation| operation.client);
     json!({
         "check": violation.check.to_string(),
-        "what": without_padding(&violation.what),
+        "what": explain::without_padding(&violation.what),
         "why": explain::around(violation, &times, chronicle),
         "times": marks.collect::<Vec<u64>>(),
         "members": about.members,
