@@ -2,7 +2,9 @@
 
 use crate::check::{self, Check, Clocks, Violation};
 use crate::check::{compaction, durable, hash_equal, lease, linearizable, serializable, watch};
+use crate::fault::Fault;
 use crate::history::History;
+use crate::insight::Insight;
 use crate::profile::{self, Part};
 use crate::scenario::Scenario;
 
@@ -48,6 +50,17 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
         violations.extend(lease::check(history, clocks));
     }
     violations
+}
+
+/// What the checks have to know of the plan.
+pub fn settings(plan: &Scenario, insight: &mut Insight) {
+    insight.election_timeout = plan.cluster().election_ms.millis();
+    // At the member that takes the least, and at the one that takes most.
+    let own = plan.cluster().max_request_bytes.value();
+    let changed = plan.faults.iter().filter_map(Fault::request_bytes);
+    insight.request_bytes = changed.fold(own..=own, |range, bytes| {
+        bytes.min(*range.start())..=bytes.max(*range.end())
+    });
 }
 
 /// What the plan does to the members' clocks.

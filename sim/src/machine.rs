@@ -355,7 +355,7 @@ impl Machine {
             if state.life != life || !state.up {
                 return;
             }
-            let late = medium.failed_at().map(|at| time::now() - at > STOP_MAX);
+            let late = medium.doomed_at().map(|at| time::now() - at > STOP_MAX);
             match late {
                 Some(true) if !state.paused => {
                     drop(state);

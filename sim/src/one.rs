@@ -87,7 +87,8 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
             report.operations,
         ),
         Err(panic) => {
-            let history = observer::history();
+            let mut history = observer::history();
+            judge::settings(&plan, &mut history.insight);
             let mut violations = observer::violations();
             violations.extend(judge::judge(&plan, &history, false));
             let told = crashed(&violations, &history, chronicle);

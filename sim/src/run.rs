@@ -7,7 +7,7 @@ use crate::check::hash_equal::HashKv;
 use crate::check::{Check, Finding, Violation, durable};
 use crate::cluster::{self, Cluster};
 use crate::conditions;
-use crate::fault::{Fault, World};
+use crate::fault::World;
 use crate::history::{History, Journal, Operation, Request, Revisions, Watched};
 use crate::insight::Insight;
 use crate::judge;
@@ -386,11 +386,10 @@ impl<'a> Run<'a> {
         let mut history = self.clients.journal().read();
         history.insight = Insight {
             calm_since: self.calm_since,
-            election_timeout: self.plan.cluster().election_ms.millis(),
-            request_bytes: self.request_bytes(),
             hashes: history.insight.hashes,
             ..insight
         };
+        judge::settings(self.plan, &mut history.insight);
         history
             .watchers
             .iter_mut()
@@ -413,7 +412,7 @@ impl<'a> Run<'a> {
             let _ = madsim::time::timeout(CONVERGE_MAX, followers).await;
         }
         let mut history = observer::history();
-        history.insight.election_timeout = self.plan.cluster().election_ms.millis();
+        judge::settings(self.plan, &mut history.insight);
         if observer::last_revision() > last {
             // What came meanwhile they need not have seen.
             (history.watchers, history.informers) = Default::default();
@@ -562,15 +561,6 @@ impl<'a> Run<'a> {
                 }
             }
         }
-    }
-
-    /// What a request may have, at the member that takes the least and the one that takes most.
-    fn request_bytes(&self) -> RangeInclusive<u64> {
-        let own = self.plan.cluster().max_request_bytes.value();
-        let changed = self.plan.faults.iter().filter_map(Fault::request_bytes);
-        changed.fold(own..=own, |range, bytes| {
-            bytes.min(*range.start())..=bytes.max(*range.end())
-        })
     }
 }
 

@@ -103,6 +103,8 @@ struct State {
     rng: Rng,
     /// When an operation of the process's life first failed.
     failed_at: Option<Duration>,
+    /// When one first failed that the process cannot do without.
+    doomed_at: Option<Duration>,
 }
 
 struct Active {
@@ -121,6 +123,7 @@ impl Medium {
                 fault_next: 0,
                 rng,
                 failed_at: None,
+                doomed_at: None,
             })),
             traps: Arc::default(),
         }
@@ -168,12 +171,18 @@ impl Medium {
 
     /// A new process begins: what failed, failed others.
     pub fn restart(&self) {
-        self.lock().failed_at = None;
+        let mut state = self.lock();
+        (state.failed_at, state.doomed_at) = (None, None);
     }
 
     /// When an operation of the present process first failed.
     pub fn failed_at(&self) -> Option<Duration> {
         self.lock().failed_at
+    }
+
+    /// When an operation of the present process first failed that it cannot do without.
+    pub fn doomed_at(&self) -> Option<Duration> {
+        self.lock().doomed_at
     }
 
     /// Whether a process that starts now may meet errors.
@@ -218,6 +227,14 @@ impl Medium {
 
     /// Whether the operation fails, and with what.
     pub(crate) fn check(&self, part: Part, operation: Operation) -> io::Result<()> {
+        self.check_room(part, operation).inspect_err(|_| {
+            self.lock().doomed_at.get_or_insert_with(time::now);
+        })
+    }
+
+    /// As [`Medium::check`], for what may be done in advance: a process that finds no room for a
+    /// file to come goes on with those it has.
+    pub(crate) fn check_room(&self, part: Part, operation: Operation) -> io::Result<()> {
         let mut error = None;
         self.each(part, |defect, rng| match defect {
             Defect::Fails {

@@ -328,7 +328,7 @@ impl Disk for SimDisk {
         let part = part_of(name);
         self.platter.medium.wait(part).await;
         if create && !self.state()?.names.contains_key(name) {
-            self.platter.medium.check(part, Operation::Grow)?;
+            self.platter.medium.check_room(part, Operation::Grow)?;
         }
         let mut state = self.state()?;
         let inode = match state.names.get(name) {
@@ -513,7 +513,7 @@ impl DiskFile for SimFile {
     async fn allocate(&self, len: u64) -> io::Result<()> {
         self.medium().wait(self.part).await;
         if self.disk.state()?.inode(self.inode).len() < len {
-            self.medium().check(self.part, Operation::Grow)?;
+            self.medium().check_room(self.part, Operation::Grow)?;
         }
         let mut state = self.disk.state()?;
         let inode = state.inode(self.inode);
