@@ -381,6 +381,7 @@ impl<'a> Run<'a> {
             }
         }
         let mut insight = observer::insight();
+        insight.starts = self.starts_of_places(&insight.starts);
         self.compare_keys(&mut insight, last).await;
         self.finish_followers(last).await;
         let mut history = self.clients.journal().read();
@@ -422,6 +423,22 @@ impl<'a> Run<'a> {
             .iter_mut()
             .for_each(|seen| seen.forget_after(last));
         history
+    }
+
+    /// When processes started at each place where clients find members: whoever is replaced at its
+    /// own address is another machine at the same place.
+    fn starts_of_places(
+        &self,
+        starts: &BTreeMap<usize, Vec<Duration>>,
+    ) -> BTreeMap<usize, Vec<Duration>> {
+        let mut places: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
+        for (machine, at) in starts {
+            let host = self.cluster.host(*machine);
+            if let Some(place) = self.cluster.hosts().position(host) {
+                places.entry(place).or_default().extend(at);
+            }
+        }
+        places
     }
 
     /// Where clients find a member.
