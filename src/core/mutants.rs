@@ -1,14 +1,12 @@
 //! Planted bugs, for the simulator to catch. They exist only with the feature `mutants`, which
-//! nothing but the simulator's own build (`cfg(madsim)`) switches on.
+//! nothing but the simulator's own build (`cfg(madsim)`) switches on: tests/tidy reads every
+//! manifest for it, and tests/process looks for their names in what is built to be used.
 //!
 //! A mutant is one line at the place of the mechanism that it breaks:
 //! `if detcd_core::mutant!(AckBeforeSave) { ... }`. Without the feature that is `if false`. Some
 //! bugs of history need two such lines, because more than one mechanism stands in their way here.
 //!
 //! Most are named after the rows of docs/bugs-of-history.md, which tells what went wrong where.
-
-#[cfg(all(feature = "mutants", not(madsim)))]
-compile_error!("planted bugs are for the simulator's build alone: --cfg madsim");
 
 #[cfg(feature = "mutants")]
 mod chosen {

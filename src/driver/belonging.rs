@@ -36,6 +36,9 @@ const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause between greetings, as long as too few have answered.
 const HELLO_PAUSE: Duration = Duration::from_millis(50);
 
+/// After so many rounds of greetings, and again after as many, the log tells who has not answered.
+const HELLO_ROUNDS_TOLD: u64 = 100;
+
 /// Since 2 a greeting names the log.
 const VERSION: u8 = 2;
 
@@ -155,13 +158,23 @@ fn decode_standing(answer: &[u8]) -> Option<Standing> {
 /// Greets the other members until enough of them have answered. `Err` if one knows this member by
 /// another log; a member that was removed hears so through [`SensingTransport`], and waits here.
 pub(crate) async fn introduce(shared: &Shared, others: &[MemberId]) -> Result<(), Farewell> {
-    loop {
+    for round in 1_u64.. {
         let answers = greet(shared, others).await;
         if let Some(admitted) = judge(&answers) {
             return admitted;
         }
+        if round.is_multiple_of(HELLO_ROUNDS_TOLD) {
+            let silent = others.iter().zip(&answers);
+            let silent = silent.filter(|(_, answer)| answer.is_none());
+            let silent: Vec<String> = silent.map(|(id, _)| id.to_string()).collect();
+            tracing::warn!(
+                silent = silent.join(" "),
+                "this member is new, and waits for more of the others to let it in: start them"
+            );
+        }
         detcd_rt::sleep(HELLO_PAUSE).await;
     }
+    unreachable!("rounds do not end")
 }
 
 /// Greets these members, who will tell this one if it was removed.
