@@ -64,6 +64,9 @@ pub fn sim(seeds: u32, reports: Option<&str>) -> Vec<Step> {
             .and(&["scenarios/seeds.txt", "--twice"])
             .with(&reports),
         Step::cargo("planted bugs", &["--quiet", "sim", "mutants"]),
+        Step::cargo("bugs of history", &run)
+            .and(&["scenarios/bugs"])
+            .with(&reports),
         Step::cargo("each fault", &run)
             .and(&["scenarios/faults"])
             .with(&reports),
