@@ -382,7 +382,11 @@ impl<D: Disk> Walk<D> {
         let Some(next) = self.expected else {
             return Err(self.corrupt(at, &stop, "the log begins with this frame"));
         };
-        let blind = detcd_core::mutant!(BitrotLeader) || detcd_core::mutant!(ReadErrorAsEof);
+        let planted = [
+            detcd_core::mutant!(BitrotLeader),
+            detcd_core::mutant!(ReadErrorAsEof),
+        ];
+        let blind = planted.contains(&true);
         if self.noted >= next && !blind {
             let why = format!("frame {} was written and synced after it", self.noted);
             return Err(self.corrupt(at, &stop, &why));
