@@ -6,12 +6,11 @@
 //! its log, and waits until enough of them have answered. One that they know by another log, or by
 //! what it has told the cluster of itself, is refused, for ever.
 //!
-//! Enough is a majority with the member itself as long as nobody has an entry of any leader: such
-//! members found their cluster. In a cluster that runs it is so many that whoever let the member in
-//! the first time must be among them. (What is left: those who let it in remember its log only as
-//! long as they run, and the cluster remembers only what the member has told it, which it does as
-//! soon as there is a leader; and founders cannot tell a member that was never there from one that
-//! has forgotten.)
+//! Enough is a majority with the member itself. More would be safer still, but a member that comes
+//! for the first time while another one is lost for good could then never be let in, and a cluster
+//! of three with two whole disks would be dead for ever (swarm seed 453 of 2026-11-21). (What is
+//! left: those who let a member in remember its log only as long as they run, and the cluster
+//! remembers only what the member has told it, which it does as soon as there is a leader.)
 
 use crate::run::Shared;
 use bytes::{BufMut, Bytes, BytesMut};
@@ -81,12 +80,10 @@ pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 enum Standing {
-    /// It has never met the greeter, nor any leader.
-    Founds = 0,
+    /// It has never met the greeter.
+    New = 0,
     /// It knows the greeter by another log.
     Knows = 1,
-    /// It has never met the greeter, but its cluster runs.
-    Runs = 2,
 }
 
 /// The logs of the members that have greeted this one, as long as it runs.
@@ -124,11 +121,9 @@ pub(crate) fn answer_hello(shared: &Shared, from: u64, greeting: &[u8]) -> Resul
     let told = members.iter().find(is_from);
     let told = told.is_some_and(|member| !member.client_urls.is_empty());
     let acquaintances = &shared.acquaintances;
-    // The first entry is what the founders agree on without a leader.
-    let standing = match shared.engine.status().last_log_index {
-        _ if acquaintances.knows_otherwise(MemberId(from), log, told) => Standing::Knows,
-        0 => Standing::Founds,
-        _ => Standing::Runs,
+    let standing = match acquaintances.knows_otherwise(MemberId(from), log, told) {
+        true => Standing::Knows,
+        false => Standing::New,
     };
     Ok(Bytes::copy_from_slice(&[VERSION, standing as u8]))
 }
@@ -148,9 +143,8 @@ fn decode_greeting(greeting: &[u8]) -> Option<u64> {
 
 fn decode_standing(answer: &[u8]) -> Option<Standing> {
     match answer {
-        [VERSION, 0] => Some(Standing::Founds),
+        [VERSION, 0] => Some(Standing::New),
         [VERSION, 1] => Some(Standing::Knows),
-        [VERSION, 2] => Some(Standing::Runs),
         _ => None,
     }
 }
@@ -201,12 +195,7 @@ fn judge(answers: &[Option<Standing>]) -> Option<Result<(), Farewell>> {
     }
     let members = answers.len() + 1;
     let answered = answers.iter().flatten().count();
-    let enough = match answers.contains(&Some(Standing::Runs)) {
-        // Of any majority with this member one has answered.
-        true => members.div_ceil(2),
-        false => members / 2,
-    };
-    (answered >= enough).then_some(Ok(()))
+    (answered >= members / 2).then_some(Ok(()))
 }
 
 /// Says farewell once this member knows that it was removed: by its own log, or because another
@@ -304,7 +293,7 @@ pub(crate) fn others(roster: &Roster) -> Vec<MemberId> {
 
 #[cfg(test)]
 mod tests {
-    use super::Standing::{Founds, Knows, Runs};
+    use super::Standing::{Knows, New};
     use super::*;
 
     #[test]
@@ -314,11 +303,11 @@ mod tests {
         assert_eq!(decode_greeting(&greeting), Some(0x0102_0304_0506_0708));
         assert_eq!(decode_greeting(&greeting[..8]), None);
         assert_eq!(decode_greeting(&[1, 8, 7, 6, 5, 4, 3, 2, 1]), None);
-        for standing in [Founds, Knows, Runs] {
+        for standing in [New, Knows] {
             let answer = [VERSION, standing as u8];
             assert_eq!(decode_standing(&answer), Some(standing));
         }
-        assert_eq!(decode_standing(&[VERSION, 3]), None);
+        assert_eq!(decode_standing(&[VERSION, 2]), None);
     }
 
     #[test]
@@ -334,30 +323,19 @@ mod tests {
     }
 
     #[test]
-    fn founders_are_let_in_by_a_majority() {
+    fn a_majority_lets_in() {
         assert_eq!(judge(&[]), Some(Ok(())));
         assert_eq!(judge(&[None]), None);
-        assert_eq!(judge(&[Some(Founds)]), Some(Ok(())));
-        assert_eq!(judge(&[Some(Founds), None]), Some(Ok(())));
-        assert_eq!(judge(&[Some(Founds), None, None]), None);
-    }
-
-    #[test]
-    fn a_cluster_that_runs_lets_in_whom_nobody_can_have_let_in_before() {
-        assert_eq!(judge(&[Some(Runs)]), Some(Ok(())));
-        assert_eq!(judge(&[Some(Runs), None]), None);
-        assert_eq!(judge(&[Some(Runs), Some(Founds)]), Some(Ok(())));
-        assert_eq!(judge(&[Some(Runs), Some(Runs), None, None]), None);
-        assert_eq!(
-            judge(&[Some(Runs), Some(Runs), Some(Runs), None]),
-            Some(Ok(()))
-        );
+        assert_eq!(judge(&[Some(New)]), Some(Ok(())));
+        assert_eq!(judge(&[Some(New), None]), Some(Ok(())));
+        assert_eq!(judge(&[Some(New), None, None]), None);
+        assert_eq!(judge(&[Some(New), Some(New), None, None]), Some(Ok(())));
     }
 
     #[test]
     fn one_who_knows_better_is_enough() {
         let refused = Some(Err(Farewell::Forgetful));
         assert_eq!(judge(&[Some(Knows), None, None, None]), refused);
-        assert_eq!(judge(&[Some(Runs), Some(Runs), Some(Knows)]), refused);
+        assert_eq!(judge(&[Some(New), Some(New), Some(Knows)]), refused);
     }
 }
