@@ -486,9 +486,12 @@ fn events(client: &mut Client, world: &World, response: WatchResponse) {
     if was_canceled {
         return;
     }
-    let watcher = client
-        .watchers
-        .get_mut(&id)
+    // Of one that a compaction has canceled, what was decided before is still on its way.
+    let dying = client.dying.iter_mut().filter(|(dying, _)| *dying == id);
+    let watcher = dying
+        .map(|(_, watcher)| watcher)
+        .chain(client.watchers.get_mut(&id))
+        .next()
         .expect("events of a watcher that exists");
     assert!(watcher.is_created, "created comes first");
     assert!(
