@@ -3,7 +3,7 @@
 //! A change is judged by core on what the leader knows, and proposed only while the membership is
 //! the one that was judged; raft takes one change at a time. Whoever is added joins as a learner
 //! inside; the [`steward`] makes it a voter once it has caught up, and ends what a leader that
-//! fell left half done.
+//! fell left half done. On one member only one of them is at work at a time.
 
 use crate::node::RaftNode;
 use crate::types::{LogId, Membership, Peer, Types};
@@ -56,7 +56,8 @@ impl From<Fault> for ChangeError {
 
 impl<S: Store> RaftNode<S> {
     /// Makes a change and gives the members after it, as clients see them. A change that meets
-    /// another one waits for it, as long as `patience` lasts.
+    /// another one waits for it, as long as `patience` lasts; one that is not known to be made by
+    /// then is `Unknown`.
     pub async fn change_members(
         &self,
         change: &Change,
@@ -65,7 +66,7 @@ impl<S: Store> RaftNode<S> {
     ) -> Result<Vec<Member>, ChangeError> {
         let deadline = Instant::now() + patience;
         loop {
-            match self.try_change(change, strict).await {
+            match self.try_change(change, strict, deadline).await {
                 Err(ChangeError::Busy) if Instant::now() < deadline => {
                     detcd_rt::sleep(BUSY_PAUSE).await;
                 }
@@ -94,7 +95,12 @@ impl<S: Store> RaftNode<S> {
             .max_by_key(|id| (matched.get(id).copied(), *id))
     }
 
-    async fn try_change(&self, change: &Change, strict: bool) -> Result<(), ChangeError> {
+    async fn try_change(
+        &self,
+        change: &Change,
+        strict: bool,
+        deadline: Instant,
+    ) -> Result<(), ChangeError> {
         // A leader that was deposed would judge by what no longer holds.
         let index = self.read_index().await;
         let index = index.map_err(|_| ChangeError::NotLeader)?;
@@ -126,27 +132,30 @@ impl<S: Store> RaftNode<S> {
         };
         standing.check(change).map_err(ChangeError::Refused)?;
         let changes = changes(change, membership);
-        self.propose_change(changes, *rows.membership.log_id())
+        let Ok(_alone) = self.changing.try_lock() else {
+            return Err(ChangeError::Busy);
+        };
+        self.propose_change(changes, *rows.membership.log_id(), deadline)
             .await
     }
 
-    /// Proposes, if the membership is still the one at `judged`.
-    async fn propose_change(
+    /// Proposes, if the membership is still the one at `judged`. A leader without a quorum would
+    /// wait for ever.
+    pub(crate) async fn propose_change(
         &self,
         changes: Changes,
         judged: Option<LogId>,
+        deadline: Instant,
     ) -> Result<(), ChangeError> {
         let condition = Precondition::LastMembershipLogId {
             last_membership_log_id: judged,
         };
-        let outcome = self
-            .raft
-            .change_membership_if(changes, false, [condition])
-            .await;
-        let error = match outcome {
-            Ok(_) => return Ok(()),
-            Err(RaftError::Fatal(_)) => return Err(ChangeError::Unknown),
-            Err(RaftError::APIError(error)) => error,
+        let made = self.raft.change_membership_if(changes, false, [condition]);
+        let patience = deadline - Instant::now();
+        let error = match detcd_rt::timeout(patience, made).await {
+            Ok(Ok(_)) => return Ok(()),
+            Err(_) | Ok(Err(RaftError::Fatal(_))) => return Err(ChangeError::Unknown),
+            Ok(Err(RaftError::APIError(error))) => error,
         };
         // A change of two steps that fails in the second one has left the first in the log.
         let untouched = *self.metrics().membership_config.log_id() == judged;
@@ -167,7 +176,7 @@ impl<S: Store> RaftNode<S> {
         })
     }
 
-    fn metrics(&self) -> RaftMetrics<Types> {
+    pub(crate) fn metrics(&self) -> RaftMetrics<Types> {
         self.raft.metrics().borrow_watched().clone()
     }
 
@@ -239,6 +248,10 @@ fn changes(change: &Change, membership: &Membership) -> Changes {
 pub(crate) async fn steward<S: Store>(node: RaftNode<S>, pace: Duration) {
     loop {
         detcd_rt::sleep(pace).await;
+        // A change that is between its steps is brought forward by whoever makes it.
+        let Ok(_alone) = node.changing.try_lock() else {
+            continue;
+        };
         let metrics = node.raft.metrics();
         let work = {
             let metrics = metrics.borrow_watched();
@@ -251,7 +264,8 @@ pub(crate) async fn steward<S: Store>(node: RaftNode<S>, pace: Duration) {
         if let Some((changes, judged)) = work {
             tracing::info!(?changes, "the membership is brought forward");
             // What fails is tried again, by whoever leads then.
-            if let Err(error) = node.propose_change(changes, judged).await {
+            let deadline = Instant::now() + node.election;
+            if let Err(error) = node.propose_change(changes, judged, deadline).await {
                 tracing::info!(%error, "the membership could not be brought forward");
             }
         }

@@ -151,6 +151,8 @@ pub struct RaftNode<S: Store> {
     fatal: watch::Sender<Option<String>>,
     heartbeat: Duration,
     pub(crate) election: Duration,
+    /// Held while this member changes the membership, through all steps.
+    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
 }
 
 impl<S: Store> Clone for RaftNode<S> {
@@ -165,6 +167,7 @@ impl<S: Store> Clone for RaftNode<S> {
             fatal: self.fatal.clone(),
             heartbeat: self.heartbeat,
             election: self.election,
+            changing: self.changing.clone(),
         }
     }
 }
@@ -226,6 +229,7 @@ impl<S: Store> RaftNode<S> {
             fatal,
             heartbeat: Duration::from_millis(options.heartbeat_ms),
             election: patience,
+            changing: Arc::default(),
         })
     }
 

@@ -27,6 +27,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Net {
     receivers: Mutex<BTreeMap<u64, Arc<dyn Receiver>>>,
     cut_off: Mutex<BTreeSet<u64>>,
+    laggard: Mutex<Option<(u64, Duration)>>,
 }
 
 impl Net {
@@ -36,6 +37,11 @@ impl Net {
 
     pub(super) fn heal(&self) {
         self.cut_off.lock().unwrap().clear();
+    }
+
+    /// From now on this member takes so much longer over each peer of a membership it applies.
+    pub(super) fn slow_down(&self, id: u64, delay: Duration) {
+        *self.laggard.lock().unwrap() = Some((id, delay));
     }
 
     fn way(&self, from: u64, to: u64) -> Result<Arc<dyn Receiver>, TransportError> {
@@ -54,7 +60,12 @@ pub(super) struct Loopback {
 }
 
 impl Transport for Loopback {
-    fn set_peer(&self, _id: u64, _peer_urls: Vec<String>) {}
+    fn set_peer(&self, _id: u64, _peer_urls: Vec<String>) {
+        let laggard = *self.net.laggard.lock().unwrap();
+        if let Some((_, delay)) = laggard.filter(|(id, _)| *id == self.from) {
+            std::thread::sleep(delay);
+        }
+    }
 
     fn remove_peer(&self, _id: u64) {}
 

@@ -5,11 +5,16 @@ use crate::ChangeError;
 use detcd_core::api::{Member as ApiMember, MemberId};
 use detcd_core::error::Error;
 use detcd_core::membership::Change;
+use detcd_rt::Instant;
+use openraft::ChangeMembers;
+use std::collections::BTreeSet;
 use std::time::Duration;
 use tempfile::TempDir;
 
 const ALL: [usize; 3] = [0, 1, 2];
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The members' own.
+const HEARTBEAT: Duration = Duration::from_millis(100);
 
 fn newcomer(id: u64, is_learner: bool) -> ApiMember {
     ApiMember {
@@ -160,4 +165,37 @@ async fn changes_that_meet_are_made_one_after_the_other() {
             "http://moved3:2380"
         ]
     );
+}
+
+/// Once the first step of a change was committed, and before the leader had applied it and proposed
+/// the second one, the steward took the change for one that was left half done and ended it, so
+/// that whoever had asked for it did not hear that it was made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn the_steward_leaves_a_change_alone_that_is_under_way() {
+    let cluster = Cluster::found(3, 100_000).await;
+    let leader = cluster.leader(&ALL).await;
+    let id = cluster.members[leader].node.id().0;
+    cluster.net.slow_down(id, 2 * HEARTBEAT);
+    let removed = MemberId(id % 3 + 1);
+    let members = change(&cluster, &Change::Remove(removed)).await.unwrap();
+    assert_eq!(members.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_change_without_a_quorum_is_of_unknown_outcome_in_the_end() {
+    let cluster = Cluster::found(3, 100_000).await;
+    let leader = cluster.leader(&ALL).await;
+    let node = &cluster.members[leader].node;
+    let judged = *node.metrics().membership_config.log_id();
+    cluster.net.cut_off(node.id().0);
+    let removal = ChangeMembers::RemoveVoters(BTreeSet::from([node.id().0 % 3 + 1]));
+    let deadline = Instant::now() + HEARTBEAT;
+    let made = node.propose_change(removal, judged, deadline).await;
+    assert_eq!(made, Err(ChangeError::Unknown));
+    cluster.net.heal();
+    let moved = Change::Update {
+        id: MemberId(1),
+        peer_urls: vec!["http://moved:2380".to_owned()],
+    };
+    assert!(change(&cluster, &moved).await.is_ok());
 }
