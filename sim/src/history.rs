@@ -212,6 +212,24 @@ pub struct LeaseLife {
     pub gone: Option<Duration>,
 }
 
+impl LeaseLife {
+    /// A lease that was granted, and has its key.
+    pub fn new(client: u32, id: LeaseId, ttl: i64, key: Bytes, granted: Duration) -> LeaseLife {
+        LeaseLife {
+            client,
+            id,
+            ttl,
+            key,
+            granted,
+            keep_alives: Vec::new(),
+            told: Vec::new(),
+            revoked: false,
+            seen: Vec::new(),
+            gone: None,
+        }
+    }
+}
+
 /// A keepalive that was answered.
 #[derive(Clone, Copy, Debug)]
 pub struct KeepAlive {

@@ -251,18 +251,22 @@ impl<'a> Run<'a> {
     /// The healed cluster comes back. False if it does not.
     async fn recover(&mut self) -> bool {
         let healed = time::now();
+        let converged = healed + CONVERGE_MAX;
+        // Whoever still reads its log, on a slow disk, cannot vote.
+        let may_elect = self.wait(converged, Run::majority_serves).await;
+        let began = time::now();
         let election = self.plan.cluster().election_ms.millis();
-        let elected = healed + election.mul_f64(ELECTION_SPREAD) * ELECTIONS_MAX;
-        if self.wants(Check::LeaderElected) && !self.wait(elected, Run::has_leader).await {
+        let elected = began + election.mul_f64(ELECTION_SPREAD) * ELECTIONS_MAX;
+        let is_led = may_elect && self.wait(elected, Run::has_leader).await;
+        if self.wants(Check::LeaderElected) && !is_led {
             let what = format!(
                 "no leader {:?} after healing: {}",
-                elected - healed,
+                time::now() - healed,
                 self.told()
             );
             self.violations
                 .push(Violation::new(Check::LeaderElected, what));
         }
-        let converged = healed + CONVERGE_MAX;
         if !self.wait(converged, Run::agrees).await {
             let what = format!(
                 "members differ {CONVERGE_MAX:?} after healing: {}",
@@ -287,35 +291,37 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// What the members that belong to the cluster say; `None` if one does not serve.
-    fn statuses(&self) -> Option<Vec<MemberStatus>> {
+    /// What the members say that belong to the cluster and serve.
+    fn serving(&self) -> Vec<MemberStatus> {
         let told = self.cluster.statuses();
         let living = self.cluster.living().into_iter();
-        living.map(|member| told[member].clone()).collect()
+        living.filter_map(|member| told[member].clone()).collect()
     }
 
-    /// One member leads, and all know it.
+    fn majority_serves(&self) -> bool {
+        self.serving().len() * 2 > self.cluster.living().len()
+    }
+
+    /// One member leads, and all who serve know it.
     fn has_leader(&self) -> bool {
-        let Some(statuses) = self.statuses() else {
-            return false;
-        };
+        let statuses = self.serving();
         let Some(leads) = statuses.iter().find(|told| told.raft.is_leader) else {
             return false;
         };
         let knows = |told: &MemberStatus| {
             (told.raft.term, told.raft.leader) == (leads.raft.term, leads.raft.leader)
         };
-        statuses.iter().all(knows)
+        self.majority_serves() && statuses.iter().all(knows)
     }
 
-    /// All members have applied all there is, and whoever is to vote does.
+    /// All members serve and have applied all there is.
     fn agrees(&self) -> bool {
-        let Some(statuses) = self.statuses() else {
-            return false;
-        };
+        let statuses = self.serving();
         let last = statuses.first().map_or(0, |told| told.raft.last_log_index);
         let mut raft = statuses.iter().map(|told| &told.raft);
-        self.has_leader() && raft.all(|raft| (raft.last_log_index, raft.applied) == (last, last))
+        statuses.len() == self.cluster.living().len()
+            && self.has_leader()
+            && raft.all(|raft| (raft.last_log_index, raft.applied) == (last, last))
     }
 
     /// What each member says of itself.

@@ -21,6 +21,9 @@ use std::time::Duration;
 
 /// What a revoke may take beyond its time, in calm.
 pub const LATE_MAX: Duration = Duration::from_secs(2);
+/// A lease that is there so long beyond its time does not end, whatever the faults. Clients look for
+/// a minute.
+const ENDLESS_MIN: Duration = Duration::from_secs(40);
 
 /// What the run's clocks did.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,6 +41,7 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
     let late_max = late_max(history);
     let problems = lives.filter_map(|life| {
         let what = problem(life, clocks)
+            .or_else(|| endless(history, life, clocks))
             .or_else(|| late(history, life, clocks, late_max))
             .or_else(|| kept_after_revoke(history, life))
             .or_else(|| told_wrong(history, life))?;
@@ -74,6 +78,34 @@ fn answered(history: &History, request: &Request) -> Option<Duration> {
     Some(done.ended)
 }
 
+/// A key that never goes, faults or none. Each new leader gives every lease its whole time again,
+/// so that it may stay for as long as leaders come and go.
+fn endless(history: &History, life: &LeaseLife, clocks: Clocks) -> Option<String> {
+    if life.gone.is_some() {
+        return None;
+    }
+    let seen = *life.seen.last()?;
+    let since = last_begun(history, life, seen).max(life.granted);
+    (seen > since + longest(history, life, clocks) + ENDLESS_MIN)
+        .then(|| format!("nobody keeps it alive since {since:?}, and it does not end"))
+}
+
+/// When its time began anew for the last time before it was seen: renewed, or given by a leader.
+fn last_begun(history: &History, life: &LeaseLife, seen: Duration) -> Duration {
+    let renewals = life.keep_alives.iter().filter(|it| it.ttl > 0);
+    let elections = history.insight.elections.iter().filter(|at| **at <= seen);
+    let begun = renewals.map(|it| it.ended).chain(elections.copied());
+    begun.max().unwrap_or_default()
+}
+
+/// What a lease's time may be: a new leader adds an election timeout.
+fn longest(history: &History, life: &LeaseLife, clocks: Clocks) -> Duration {
+    let election_timeout = history.insight.election_timeout;
+    let least = ttl_min(Millis(election_timeout.as_millis() as u64));
+    let longest = Duration::from_secs(life.ttl.max(least) as u64) + election_timeout;
+    longest.div_f64(clocks.slowest.min(1.0))
+}
+
 /// A key that was seen long after its lease was over.
 fn late(history: &History, life: &LeaseLife, clocks: Clocks, late_max: Duration) -> Option<String> {
     let insight = &history.insight;
@@ -83,19 +115,12 @@ fn late(history: &History, life: &LeaseLife, clocks: Clocks, late_max: Duration)
         ttl: life.ttl,
     };
     let granted = answered(history, &grant)?;
-    let renewals = life.keep_alives.iter().filter(|it| it.ttl > 0);
-    let renewed = renewals.map(|it| it.ended).max().unwrap_or(granted);
-    let election_timeout = insight.election_timeout;
-    let ttl = life
-        .ttl
-        .max(ttl_min(Millis(election_timeout.as_millis() as u64)));
     let seen = *life.seen.last()?;
-    let elections = insight.elections.iter().filter(|at| **at <= seen);
-    let elected = elections.max().copied().unwrap_or_default();
-    let since = granted.max(renewed).max(calm_since).max(elected);
-    let longest = Duration::from_secs(ttl as u64) + election_timeout;
-    let end = since + longest.div_f64(clocks.slowest.min(1.0)) + late_max;
+    let begun = last_begun(history, life, seen);
+    let since = granted.max(calm_since).max(begun);
+    let end = since + longest(history, life, clocks) + late_max;
     (seen > end).then(|| {
+        let ttl = life.ttl;
         format!("its {ttl} s began at {since:?} at the latest, and its key was there at {seen:?}")
     })
 }
@@ -194,8 +219,6 @@ fn problem(life: &LeaseLife, clocks: Clocks) -> Option<String> {
                 life.ttl
             ));
         }
-    } else if !life.seen.is_empty() {
-        return Some("nobody keeps it alive, and it does not end".to_owned());
     }
     let unknown = life.keep_alives.iter().filter(|answer| answer.ttl <= 0);
     let unknown = unknown.min_by_key(|answer| answer.ended)?;
@@ -386,7 +409,6 @@ mod tests {
             life.revoked = true;
         };
         assert!(!is_wrong(revoked, TRUE));
-        assert!(is_wrong(|life| life.gone = None, TRUE));
         assert!(is_wrong(|life| life.told.push(told(4, 3)), TRUE));
         assert!(is_wrong(|life| life.told.push(told(1, 2)), TRUE));
         assert!(is_wrong(
@@ -397,6 +419,30 @@ mod tests {
             |life| life.keep_alives.push(keep_alive(4.0, 0)),
             TRUE
         ));
+    }
+
+    #[test]
+    fn a_lease_that_never_ends_is_found_unless_leaders_come_and_go() {
+        let is_endless = |seen: f64, elected: f64| {
+            let mut life = plain();
+            life.keep_alives.pop();
+            life.gone = None;
+            life.seen.push(at(seen));
+            let mut history = History {
+                leases: vec![life],
+                ..History::default()
+            };
+            history.insight.election_timeout = at(1.0);
+            history.insight.elections = vec![at(elected)];
+            !check(&history, TRUE).is_empty()
+        };
+        // Its time began for the last time when it was kept alive, at 2.1.
+        assert!(!is_endless(46.0, 0.0));
+        assert!(is_endless(46.2, 0.0));
+        assert!(!is_endless(60.0, 30.0));
+        assert!(is_endless(60.0, 10.0));
+        // An election after it was seen last is no excuse.
+        assert!(is_endless(60.0, 61.0));
     }
 
     #[test]

@@ -102,18 +102,7 @@ impl Holder {
             ..PutRequest::default()
         };
         self.execute(Request::Put(put)).await?;
-        Some(LeaseLife {
-            client: self.client.number(),
-            id,
-            ttl,
-            key,
-            granted,
-            keep_alives: Vec::new(),
-            told: Vec::new(),
-            revoked: false,
-            seen: Vec::new(),
-            gone: None,
-        })
+        Some(LeaseLife::new(self.client.number(), id, ttl, key, granted))
     }
 
     /// Attaches further keys, and takes some away again: those stay when the lease ends.

@@ -104,18 +104,8 @@ impl Holder {
             if self.alive.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
                 trace::mark("leases.many");
             }
-            self.lives.push(LeaseLife {
-                client: self.client.number(),
-                id,
-                ttl,
-                key,
-                granted,
-                keep_alives: Vec::new(),
-                told: Vec::new(),
-                revoked: false,
-                seen: Vec::new(),
-                gone: None,
-            });
+            self.lives
+                .push(LeaseLife::new(self.client.number(), id, ttl, key, granted));
         }
     }
 
