@@ -56,6 +56,8 @@ pub mod operator;
 pub mod outlook;
 #[cfg(madsim)]
 pub mod pace;
+#[cfg(madsim)]
+pub mod planted;
 pub mod profile;
 pub mod protocol;
 pub mod report;

@@ -1,7 +1,7 @@
 //! `cargo sim trace`: the events of a run, for a person who looks for the reason of something.
 
 use crate::alone;
-use crate::one;
+use crate::planted::{self, Planting};
 use crate::run;
 use crate::scenario::Scenario;
 use crate::scenario::units::parse_time;
@@ -30,9 +30,8 @@ pub struct Look {
     /// Only events whose line this regular expression finds.
     #[arg(long)]
     grep: Option<Regex>,
-    /// Leaves out the planted bug of a must-fail scenario.
-    #[arg(long)]
-    pub without_mutant: bool,
+    #[command(flatten)]
+    pub planting: Planting,
 }
 
 fn time(text: &str) -> Result<Duration, String> {
@@ -61,7 +60,7 @@ impl Look {
 
     fn at_run(&self, scenario: &Scenario) -> Result<(), String> {
         if let Some(mutant) = &scenario.expect().mutant {
-            one::choose_mutant(mutant)?;
+            planted::named(mutant)?.choose();
         }
         trace::listen(self.printer());
         let plan = scenario.resolve(self.seed);

@@ -7,17 +7,16 @@ use crate::explain;
 use crate::history::{History, Operation};
 use crate::judge;
 use crate::observer;
+use crate::planted;
 use crate::report::{self, Head};
 use crate::run::{self, Report};
 use crate::scenario::Scenario;
-use crate::scenario::reader::nearest;
 use crate::series::replay;
 use crate::trace;
 use crate::trace::lines::JsonLines;
 use crate::verdict::{Told, Verdict};
 use crate::workload::Workload;
 use crate::workload::script::Script;
-use detcd_core::mutants::Mutant;
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
@@ -42,12 +41,6 @@ pub struct One<'a> {
     pub path: &'a Path,
 }
 
-impl One<'_> {
-    fn leaves_out_a_mutant(&self) -> bool {
-        self.mutant.is_none() && self.scenario.expect().mutant.is_some()
-    }
-}
-
 /// Runs and prints what was found.
 ///
 /// A run has a thread of its own: the standard library seeds a thread's hash maps once, and the
@@ -59,7 +52,7 @@ pub fn run(one: One<'_>) -> Result<Told, String> {
 
 fn run_here(one: One<'_>) -> Result<Told, String> {
     if let Some(name) = one.mutant {
-        choose_mutant(name)?;
+        planted::named(name)?.choose();
     }
     if let Some(path) = one.trace {
         let lines = JsonLines::create(path);
@@ -97,12 +90,13 @@ fn run_here(one: One<'_>) -> Result<Told, String> {
         }
     };
     if let Some(path) = one.report {
+        let own = one.scenario.expect().mutant.as_deref();
         let head = Head {
             scenario: &one.path.display().to_string(),
             seed: one.seed,
             mutant: one.mutant,
             verdict: told.verdict.to_string(),
-            replay: replay::command(one.path, one.seed, one.leaves_out_a_mutant()),
+            replay: replay::command(one.path, one.seed, own, one.mutant),
             plan: plan.to_string(),
             hash: told.hash,
             events: told.events,
@@ -140,17 +134,6 @@ fn broken(panic: &(dyn Any + Send)) -> Violation {
         text.unwrap_or("without a text")
     );
     Violation::new(Check::Alive, what)
-}
-
-/// Switches a planted bug on, for the life of the process.
-pub fn choose_mutant(name: &str) -> Result<(), String> {
-    let mutant = Mutant::named(name).ok_or_else(|| {
-        let known = Mutant::ALL.iter().map(|(known, _)| *known);
-        let hint = nearest(name, known);
-        format!("no mutant `{name}`{hint}")
-    })?;
-    mutant.choose();
-    Ok(())
 }
 
 fn tell(plan: &Scenario, report: &Report, chronicle: &Chronicle) -> Told {

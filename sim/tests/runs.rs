@@ -116,6 +116,62 @@ fn a_planted_bug_that_nobody_looks_for_is_not_caught() {
     );
 }
 
+/// What a line says of a run: how it ended, and its hash.
+fn ended(line: &str) -> (&str, &str) {
+    let (_, ended) = line.split_once(": ").expect("it says how it ended");
+    let verdict = ended.split(',').next().expect("it has a first part");
+    let (_, hash) = line.rsplit_once("hash ").expect("it names the hash");
+    (verdict, hash)
+}
+
+#[test]
+fn what_is_printed_of_a_caught_mutant_runs_it_again() {
+    let at_home = |arguments: &[&str]| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_detcd-sim"));
+        command.current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."));
+        let output = command.args(arguments).output();
+        let output = output.expect("the simulator starts");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("it prints text")
+    };
+    let hunted = ["mutants", "--swarm", "--only", "stale-ack", "--seeds", "5"];
+    let table = at_home(&hunted);
+    let lines: Vec<&str> = table.lines().collect();
+    let replays = lines.windows(2).filter_map(|pair| {
+        let (_, command) = pair[1].split_once("replay: cargo sim ")?;
+        Some((pair[0], command.split('#').next()?))
+    });
+    // One with the scenario of its own, and one with the swarm, which knows nothing of it.
+    let replays: Vec<(&str, &str)> = replays.collect();
+    assert_eq!(replays.len(), 2, "{table}");
+    assert!(replays[1].1.contains("--mutant stale-ack"), "{table}");
+    for (caught, command) in replays {
+        let words: Vec<&str> = command.split_whitespace().collect();
+        let again = at_home(&words);
+        let seed = format!(" seed {} ", words[3]);
+        let line = again.lines().find(|line| line.contains(&seed));
+        let line = line.unwrap_or_else(|| panic!("{again}"));
+        assert_eq!(ended(caught), ended(line), "{again}");
+        // Two processes agree, too, and what a line says to type can be typed again.
+        assert!(
+            again.contains("stale-ack is caught; see it: cargo sim run"),
+            "{again}"
+        );
+        at_home(&[&words[..], &["--twice"]].concat());
+    }
+}
+
+#[test]
+fn a_run_has_one_planted_bug_at_most() {
+    let (code, printed) = planted("smoke/crashes.toml", "1", &["--mutant", "torn-tial"]);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("did you mean `torn-tail`?"), "{printed}");
+    let other = ["--mutant", "stale-ack"];
+    let (code, printed) = planted("must-fail/torn-tail.toml", "1", &other);
+    assert_eq!(code, Some(2), "{printed}");
+    assert!(printed.contains("plants `torn-tail` itself"), "{printed}");
+}
+
 #[test]
 fn a_leak_is_found_by_running_twice_and_shown_with_both_sides() {
     let (code, printed) = planted("smoke/crashes.toml", "3", &["--twice", "--leak"]);

@@ -4,7 +4,8 @@ use super::Usage;
 use super::run::{find, load_all};
 use clap::Args;
 use detcd_core::mutants::Mutant;
-use detcd_sim::series::hunt::{self, Hunt, Table};
+use detcd_sim::planted::{self, Planting};
+use detcd_sim::series::hunt::{self, Found, Hunt, Table};
 use detcd_sim::verdict::Verdict;
 use std::path::{Path, PathBuf};
 
@@ -34,7 +35,7 @@ pub struct Mutants {
 impl Mutants {
     pub fn run(&self) -> Result<Verdict, Usage> {
         let mutants = self.mutants()?;
-        let written = load_all(&[PathBuf::from(MUST_FAIL)], false)?;
+        let written = load_all(&[PathBuf::from(MUST_FAIL)], &Planting::default())?;
         let mut swarm = Vec::new();
         if self.swarm {
             find(Path::new(SWARM), &mut swarm)?;
@@ -47,6 +48,10 @@ impl Mutants {
         };
         let found = hunt.run(trials);
         println!("{}", Table(&found));
+        found
+            .iter()
+            .filter_map(Found::replay)
+            .for_each(|replay| println!("{replay}"));
         Ok(match found.iter().all(|found| found.caught.is_some()) {
             true => Verdict::Pass,
             false => Verdict::Unsafe,
@@ -57,10 +62,6 @@ impl Mutants {
         if self.only.is_empty() {
             return Ok(Mutant::ALL.iter().map(|(_, mutant)| *mutant).collect());
         }
-        let unknown = |name: &String| format!("there is no mutant `{name}`");
-        let named = self.only.iter();
-        named
-            .map(|name| Mutant::named(name).ok_or_else(|| unknown(name)))
-            .collect()
+        self.only.iter().map(|name| planted::named(name)).collect()
     }
 }

@@ -2,6 +2,7 @@
 
 use super::{Usage, load};
 use clap::Args;
+use detcd_sim::planted::Planting;
 use detcd_sim::scenario::plan::Timeline;
 use detcd_sim::series::{self, Job, Named, Series};
 use detcd_sim::verdict::Verdict;
@@ -32,9 +33,8 @@ pub struct Run {
     /// Writes the plan of the (one) run to a file, as a scenario that gives the same run.
     #[arg(long)]
     save_plan: Option<PathBuf>,
-    /// Leaves out the planted bugs of must-fail scenarios.
-    #[arg(long)]
-    without_mutant: bool,
+    #[command(flatten)]
+    planting: Planting,
     #[command(flatten)]
     how: How,
 }
@@ -128,7 +128,7 @@ impl How {
 
 impl Run {
     pub fn run(&self) -> Result<Verdict, Usage> {
-        let scenarios = load_all(&self.paths, self.without_mutant)?;
+        let scenarios = load_all(&self.paths, &self.planting)?;
         let jobs = match &self.seeds {
             Some(seeds) => {
                 let seeds: Vec<u64> = seeds.from(self.from)?.collect();
@@ -175,17 +175,15 @@ impl Run {
     }
 }
 
-pub fn load_all(paths: &[PathBuf], without_mutant: bool) -> Result<Vec<Named>, Usage> {
+pub fn load_all(paths: &[PathBuf], planting: &Planting) -> Result<Vec<Named>, Usage> {
     let mut files = Vec::new();
     for path in paths {
         find(path, &mut files)?;
     }
     let scenarios = files.into_iter().map(|path| {
-        let mut scenario = load(&path)?;
-        if without_mutant {
-            scenario.head.expect.clean();
-        }
-        Ok(Named { path, scenario })
+        let mut named = Named::new(path.clone(), load(&path)?);
+        planting.apply(&path, &mut named.scenario)?;
+        Ok(named)
     });
     let scenarios: Vec<Named> = scenarios.collect::<Result<_, Usage>>()?;
     if scenarios.is_empty() {

@@ -31,7 +31,7 @@ impl Seeds {
                 Some(index) => index,
                 None => {
                     let scenario = load(&path)?;
-                    scenarios.push(Named { path, scenario });
+                    scenarios.push(Named::new(path, scenario));
                     scenarios.len() - 1
                 }
             };

@@ -2,6 +2,7 @@
 
 use super::{Usage, load};
 use clap::Args;
+use detcd_sim::planted::Planting;
 use detcd_sim::shrink::Wish;
 use detcd_sim::verdict::Verdict;
 use std::path::PathBuf;
@@ -15,12 +16,8 @@ pub struct Shrink {
     /// Where to write the small scenario.
     #[arg(long, default_value = "shrunk.toml")]
     out: PathBuf,
-    /// Switches this planted bug on (default: the one that the scenario names).
-    #[arg(long)]
-    mutant: Option<String>,
-    /// Shrinks a failure without the scenario's planted bug.
-    #[arg(long, conflicts_with = "mutant")]
-    without_mutant: bool,
+    #[command(flatten)]
+    planting: Planting,
     /// Processes at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
@@ -34,17 +31,13 @@ pub struct Shrink {
 
 impl Shrink {
     pub fn run(self) -> Result<Verdict, Usage> {
-        let scenario = load(&self.scenario)?;
-        let mutant = match self.without_mutant {
-            true => None,
-            false => self.mutant.or(scenario.expect().mutant.clone()),
-        };
+        let mut scenario = load(&self.scenario)?;
+        self.planting.apply(&self.scenario, &mut scenario)?;
         let wish = Wish {
             scenario,
             name: self.scenario,
             seed: self.seed,
             out: self.out,
-            mutant,
             jobs: self.jobs,
             other_seeds: self.other_seeds,
             runs_max: self.runs_max,

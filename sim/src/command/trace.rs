@@ -16,9 +16,7 @@ impl Trace {
         let look = &self.look;
         if look.is_of_scenario() {
             let mut scenario = load(&look.path)?;
-            if look.without_mutant {
-                scenario.head.expect.clean();
-            }
+            look.planting.apply(&look.path, &mut scenario)?;
             look.at_scenario(&scenario)?;
         } else {
             look.at_file()?;

@@ -2,9 +2,9 @@
 //!
 //! Where any check will do, a seed counts only if it passes without the planted bug.
 
-use super::Named;
 use super::process::{self, Order};
-use crate::verdict::Verdict;
+use super::{Named, replay};
+use crate::verdict::{Told, Verdict};
 use detcd_core::mutants::Mutant;
 use std::collections::VecDeque;
 use std::fmt;
@@ -37,10 +37,17 @@ pub struct Hunt {
 /// How a trial ended.
 pub struct Found {
     pub trial: Trial,
-    /// The seed that caught it, and the checks that did.
-    pub caught: Option<(u64, Vec<String>)>,
+    pub caught: Option<Caught>,
     pub seeds: u64,
     pub took: Duration,
+}
+
+/// The run that caught a planted bug.
+pub struct Caught {
+    pub seed: u64,
+    /// The checks that did it, of those that count.
+    pub by: Vec<String>,
+    pub told: Told,
 }
 
 /// What is to be tried with these mutants: a trial for each scenario that is written for one, and
@@ -106,12 +113,11 @@ impl Hunt {
         let mut tried = 0;
         let caught = (1..=self.seeds).find_map(|seed| {
             tried = seed;
-            let by = trial.caught_by(seed);
-            (!by.is_empty()).then_some((seed, by))
+            trial.run(seed)
         });
         let took = begun.elapsed();
-        if let (Some((seed, _)), Some(_), Some(folder)) = (&caught, &trial.by, &self.reports) {
-            match trial.report(*seed, folder) {
+        if let (Some(caught), Some(_), Some(folder)) = (&caught, &trial.by, &self.reports) {
+            match trial.report(caught.seed, folder) {
                 Ok(page) => eprintln!("the report of it: {}", page.display()),
                 Err(why) => eprintln!("{}: {why}", trial.mutant.name()),
             }
@@ -126,22 +132,30 @@ impl Hunt {
 }
 
 impl Trial {
-    /// The checks that catch it with this seed.
-    fn caught_by(&self, seed: u64) -> Vec<String> {
+    /// Runs it with this seed; gives the run if that catches it.
+    fn run(&self, seed: u64) -> Option<Caught> {
         let (told, _) = process::run(self.order(seed));
-        let counts = |check: &String| self.by.as_ref().is_none_or(|by| by.contains(check));
-        let by: Vec<String> = told.found_by.into_iter().filter(counts).collect();
-        if by.is_empty() || self.by.is_some() {
-            return by;
-        }
+        let counts = |check: &&String| self.by.as_ref().is_none_or(|by| by.contains(check));
+        let by: Vec<String> = told.found_by.iter().filter(counts).cloned().collect();
+        let is_caught = match self.by {
+            _ if by.is_empty() => false,
+            Some(_) => true,
+            None => self.passes_without(seed),
+        };
+        is_caught.then_some(Caught { seed, by, told })
+    }
+
+    fn passes_without(&self, seed: u64) -> bool {
         let clean = Order {
             mutant: None,
             ..self.order(seed)
         };
-        match process::run(clean).0.verdict {
-            Verdict::Pass => by,
-            _ => Vec::new(),
-        }
+        process::run(clean).0.verdict == Verdict::Pass
+    }
+
+    /// The planted bug that the scenario's file names.
+    fn own_mutant(&self) -> Option<&'static str> {
+        self.by.as_ref().map(|_| self.mutant.name())
     }
 
     fn order(&self, seed: u64) -> Order<'_> {
@@ -164,12 +178,25 @@ impl Trial {
     }
 }
 
+impl Found {
+    /// What the run that caught it came to, and the command that shows it.
+    pub fn replay(&self) -> Option<String> {
+        let Caught { seed, told, .. } = self.caught.as_ref()?;
+        let (name, trial) = (self.trial.mutant.name(), &self.trial);
+        let command = replay::command(&trial.scenario, *seed, trial.own_mutant(), Some(name));
+        let (verdict, hash) = (told.verdict, told.hash);
+        Some(format!(
+            "{name}: {verdict}, hash {hash:016x}\n  replay: {command}"
+        ))
+    }
+}
+
 impl fmt::Display for Found {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let (name, path) = (self.trial.mutant.name(), self.trial.scenario.display());
         let (seeds, took) = (self.seeds, self.took.as_secs_f64());
         match &self.caught {
-            Some((seed, by)) => {
+            Some(Caught { seed, by, .. }) => {
                 let by = by.join(", ");
                 write!(
                     f,
@@ -192,7 +219,7 @@ impl fmt::Display for Table<'_> {
         let head = ["mutant", "scenario", "seeds", "time", "caught by"].map(str::to_owned);
         let rows = self.0.iter().map(|found| {
             let by = match &found.caught {
-                Some((_, by)) => by.join(", "),
+                Some(caught) => caught.by.join(", "),
                 None => "NOT CAUGHT".to_owned(),
             };
             [
@@ -230,7 +257,7 @@ mod tests {
         );
         let scenario = Scenario::parse(path, &text).expect("it is right");
         let path = path.into();
-        Named { path, scenario }
+        Named::new(path, scenario)
     }
 
     #[test]
@@ -283,8 +310,16 @@ mod tests {
             seeds: 12,
             took: Duration::from_millis(3400),
         };
+        let caught = Caught {
+            seed: 12,
+            by: vec!["alive".to_owned()],
+            told: Told {
+                hash: 0xabc,
+                ..Told::nothing(Verdict::NodeCrash)
+            },
+        };
         let found = [
-            found(Mutant::TornTail, Some((12, vec!["alive".to_owned()]))),
+            found(Mutant::TornTail, Some(caught)),
             found(Mutant::StaleAck, None),
         ];
         let expected = "\
@@ -293,5 +328,10 @@ torn-tail  s.toml       12  3.4 s  alive
 stale-ack  s.toml       12  3.4 s  NOT CAUGHT
 1 of 2 caught";
         assert_eq!(Table(&found).to_string(), expected);
+        let replay = found[0].replay().expect("it was caught");
+        let expected = "torn-tail: NODE CRASHED, hash 0000000000000abc\n  replay: cargo sim run \
+                        s.toml --seed 12 --mutant torn-tail";
+        assert!(replay.starts_with(expected), "{replay}");
+        assert_eq!(found[1].replay(), None);
     }
 }

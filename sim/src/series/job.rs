@@ -61,8 +61,8 @@ impl Job {
 
     /// The one command that runs this again.
     pub fn replay(&self, named: &Named) -> String {
-        let planted = self.mutant.is_some() || named.scenario.expect().mutant.is_none();
-        replay::command(&named.path, self.seed, !planted)
+        let (own, mutant) = (named.own_mutant.as_deref(), self.mutant.as_deref());
+        replay::command(&named.path, self.seed, own, mutant)
     }
 }
 

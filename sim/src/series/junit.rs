@@ -61,10 +61,8 @@ mod tests {
     #[test]
     fn a_failure_says_what_was_found_and_how_to_see_it_again() {
         let scenario = "[[workload]]\nkind = \"kv\"";
-        let named = Named {
-            path: "a.toml".into(),
-            scenario: Scenario::parse("a.toml", scenario).expect("it is right"),
-        };
+        let scenario = Scenario::parse("a.toml", scenario).expect("it is right");
+        let named = Named::new("a.toml".into(), scenario);
         let done = |seed, verdict, output: &str| Done {
             job: Job::clean(0, seed),
             told: Told::nothing(verdict),

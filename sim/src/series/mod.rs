@@ -31,7 +31,22 @@ pub const LIMIT: Duration = Duration::from_secs(600);
 /// A scenario and where it came from.
 pub struct Named {
     pub path: PathBuf,
+    /// What is run.
     pub scenario: Scenario,
+    /// The planted bug that the file names; the command line may have another wish.
+    pub own_mutant: Option<String>,
+}
+
+impl Named {
+    /// The scenario as its file has it.
+    pub fn new(path: PathBuf, scenario: Scenario) -> Named {
+        let own_mutant = scenario.expect().mutant.clone();
+        Named {
+            path,
+            scenario,
+            own_mutant,
+        }
+    }
 }
 
 /// What to run, and how.

@@ -5,15 +5,16 @@ use std::process::Command;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The command, and behind `#` the commit that the program is of: another program may draw other
-/// things from the seed. `without_mutant` leaves out the planted bug of the scenario.
-pub fn command(path: &Path, seed: u64, without_mutant: bool) -> String {
-    let clean = if without_mutant {
-        " --without-mutant"
-    } else {
-        ""
+/// things from the seed. `own` is the planted bug that the file names, `mutant` the one that the
+/// run has.
+pub fn command(path: &Path, seed: u64, own: Option<&str>, mutant: Option<&str>) -> String {
+    let planting = match mutant {
+        _ if mutant == own => String::new(),
+        Some(mutant) => format!(" --mutant {mutant}"),
+        None => " --without-mutant".to_owned(),
     };
     let path = path.display();
-    format!("cargo sim run {path} --seed {seed}{clean}{}", commit())
+    format!("cargo sim run {path} --seed {seed}{planting}{}", commit())
 }
 
 /// The commit of the work tree, which `cargo sim` has just built the program from. A program that
@@ -48,11 +49,14 @@ mod tests {
 
     #[test]
     fn it_can_be_typed_and_names_the_commit() {
-        let clean = command("a/b.toml".as_ref(), 7, true);
+        let command = |own, mutant| command("a/b.toml".as_ref(), 7, own, mutant);
         let expected = "cargo sim run a/b.toml --seed 7 --without-mutant";
+        let clean = command(Some("torn-tail"), None);
         assert!(clean.starts_with(expected), "{clean}");
-        let planted = command("a/b.toml".as_ref(), 7, false);
-        assert!(!planted.contains("--without-mutant"));
+        let expected = "cargo sim run a/b.toml --seed 7 --mutant torn-tail";
+        let added = command(None, Some("torn-tail"));
+        assert!(added.starts_with(expected), "{added}");
+        let planted = command(Some("torn-tail"), Some("torn-tail"));
         // Outside of a work tree there is no commit to name.
         let (_, comment) = planted.split_once("--seed 7").expect("it names the seed");
         assert!(

@@ -131,9 +131,9 @@ mod tests {
     #[test]
     fn a_line_for_each_scenario_and_their_sum() {
         let scenario = "[[workload]]\nkind = \"kv\"";
-        let named = |path: &str| Named {
-            path: path.into(),
-            scenario: Scenario::parse(path, scenario).expect("it is right"),
+        let named = |path: &str| {
+            let scenario = Scenario::parse(path, scenario).expect("it is right");
+            Named::new(path.into(), scenario)
         };
         let done = |scenario, seed, verdict, failed| Done {
             job: Job::clean(scenario, seed),

@@ -31,7 +31,6 @@ pub struct Wish {
     pub seed: u64,
     /// Where to write the small scenario.
     pub out: PathBuf,
-    pub mutant: Option<String>,
     /// Processes at a time.
     pub jobs: usize,
     /// Seeds that a candidate is tried with, besides the one that failed last.
@@ -50,7 +49,7 @@ impl Wish {
         // What the run must have reached is not what is looked for; what it must find is.
         let plan = plan.expecting(expectation(None));
         let tries = Tries {
-            mutant: self.mutant.clone(),
+            mutant: self.scenario.expect().mutant.clone(),
             jobs: self.jobs,
             count: AtomicUsize::new(0),
         };
@@ -148,7 +147,10 @@ impl Shrinking {
     }
 
     fn replay(&self) -> String {
-        replay::command(&self.wish.out, self.seed, false)
+        // What is written names the bug, if a check can catch it.
+        let mutant = self.tries.mutant.as_deref();
+        let own = mutant.filter(|_| self.failure != Failure::Crash);
+        replay::command(&self.wish.out, self.seed, own, mutant)
     }
 
     fn conclude(&self) {
