@@ -3,6 +3,7 @@
 use crate::check::hash_equal::HashKv;
 use crate::client::Client;
 use crate::insight::Attached;
+use crate::patience::SERVE_MAX;
 use crate::protocol::Method;
 use crate::time;
 use bytes::Bytes;
@@ -15,8 +16,6 @@ use std::time::Duration;
 const HASH_EVERY: Duration = Duration::from_secs(5);
 /// A member that does not answer the auditor in time is passed over.
 const ASK_MAX: Duration = Duration::from_secs(1);
-/// A healed member answers within this time.
-const HEALED_MAX: Duration = Duration::from_secs(10);
 
 /// Asks all members for the hash of one revision, again and again, and writes down the answers.
 pub async fn sample_hashes(mut client: Client, members: usize) {
@@ -64,7 +63,7 @@ pub async fn keys(client: &Client, revision: i64) -> Option<BTreeMap<Bytes, KeyV
         serializable: true,
         ..Default::default()
     };
-    let answer = client.call::<pb::RangeResponse>(Method::Range, &request, HEALED_MAX);
+    let answer = client.call::<pb::RangeResponse>(Method::Range, &request, SERVE_MAX);
     let reply = RangeReply::from(answer.await.ok()?);
     let kvs = reply.kvs.into_iter().map(|kv| (kv.key.clone(), kv));
     Some(kvs.collect())
@@ -77,7 +76,7 @@ pub async fn lease(client: &Client, id: LeaseId, revision: i64) -> Option<Attach
         keys: true,
     };
     let method = Method::LeaseTimeToLive;
-    let answer = client.call::<pb::LeaseTimeToLiveResponse>(method, &request, HEALED_MAX);
+    let answer = client.call::<pb::LeaseTimeToLiveResponse>(method, &request, SERVE_MAX);
     let answer = answer.await.ok()?;
     let is_same = answer.header.as_ref()?.revision == revision;
     is_same.then(|| Attached {

@@ -56,6 +56,7 @@ pub mod operator;
 pub mod outlook;
 #[cfg(madsim)]
 pub mod pace;
+pub mod patience;
 #[cfg(madsim)]
 pub mod planted;
 pub mod profile;

@@ -36,16 +36,39 @@ pub struct Newcomer {
     pub settle: Box<dyn FnOnce(MemberId) + Send>,
 }
 
+/// A cluster with its new member.
+struct Added {
+    cluster_id: ClusterId,
+    id: MemberId,
+    members: Vec<Member>,
+}
+
+impl Added {
+    /// `None` if there is no member of this address.
+    fn of(peer_url: &str, told: pb::MemberAddResponse) -> Option<Added> {
+        let cluster_id = ClusterId(told.header?.cluster_id);
+        let members: Vec<Member> = told.members.into_iter().map(Member::from).collect();
+        let new = members
+            .iter()
+            .find(|member| member.peer_urls == [peer_url])?;
+        Some(Added {
+            cluster_id,
+            id: new.id,
+            members,
+        })
+    }
+}
+
 impl Operator {
     pub fn new(client: Client) -> Operator {
         Operator { client }
     }
 
     pub async fn add(&mut self, newcomer: Newcomer, learner: bool, promote: bool) {
-        let Some((cluster_id, id, members)) = self.add_url(&newcomer.peer_url, learner).await
-        else {
+        let Some(added) = self.add_url(&newcomer.peer_url, learner).await else {
             return;
         };
+        let id = added.id;
         trace::mark(if learner {
             "fault.add-learner"
         } else {
@@ -53,9 +76,9 @@ impl Operator {
         });
         (newcomer.settle)(id);
         newcomer.place.send_replace(Some(Place {
-            cluster_id,
+            cluster_id: added.cluster_id,
             id,
-            members,
+            members: added.members,
             joins: true,
         }));
         if learner && promote {
@@ -138,35 +161,44 @@ impl Operator {
         }
     }
 
-    async fn add_url(
-        &mut self,
-        peer_url: &str,
-        learner: bool,
-    ) -> Option<(ClusterId, MemberId, Vec<Member>)> {
+    /// Adds a member. A try that failed may have done it all the same, and what the next one is
+    /// refused for may be what it changed: so after each the list is asked.
+    async fn add_url(&mut self, peer_url: &str, learner: bool) -> Option<Added> {
         let request = pb::MemberAddRequest {
             peer_urls: vec![peer_url.to_owned()],
             is_learner: learner,
         };
-        let done = "Peer URLs already exists";
-        let added = self
-            .insist::<pb::MemberAddResponse>(Method::MemberAdd, &request, done)
-            .await?;
-        // An earlier try of unknown outcome may have done it: then the list tells.
-        let (header, members) = match added {
-            Some(response) => (response.header, response.members),
-            None => {
-                let request = pb::MemberListRequest { linearizable: true };
-                let listed = self
-                    .insist::<pb::MemberListResponse>(Method::MemberList, &request, "no such word")
-                    .await??;
-                (listed.header, listed.members)
+        let mut rng = self.client.rng("operator");
+        let deadline = time::now() + TRY_MAX;
+        while time::now() < deadline {
+            let method = Method::MemberAdd;
+            let answer = self.client.call(method, &request, CALL_MAX).await;
+            let added: pb::MemberAddResponse = match answer {
+                Ok(added) => added,
+                Err(error) => {
+                    trace::event("operator.fails", format_args!("{method:?}: {error:?}"));
+                    self.listed().await.unwrap_or_default()
+                }
+            };
+            if let Some(added) = Added::of(peer_url, added) {
+                return Some(added);
             }
-        };
-        let members: Vec<Member> = members.into_iter().map(Member::from).collect();
-        let new = members
-            .iter()
-            .find(|member| member.peer_urls == [peer_url])?;
-        Some((ClusterId(header?.cluster_id), new.id, members))
+            self.client.go_elsewhere();
+            time::sleep(Duration::from_millis(rng.range(PAUSE_MS))).await;
+        }
+        None
+    }
+
+    /// The members as they are, in the words of who was added.
+    async fn listed(&mut self) -> Option<pb::MemberAddResponse> {
+        let request = pb::MemberListRequest { linearizable: true };
+        let answer = self.client.call(Method::MemberList, &request, CALL_MAX);
+        let listed: pb::MemberListResponse = answer.await.ok()?;
+        Some(pb::MemberAddResponse {
+            header: listed.header,
+            member: None,
+            members: listed.members,
+        })
     }
 
     /// Calls until it is answered, or refused in words that say that it is done already (that is

@@ -4,12 +4,11 @@
 //! ever gets the state of long ago never does, however much it gets.
 
 use crate::cluster::Cluster;
+use crate::patience::CATCH_UP_MAX;
 use crate::time;
 use std::collections::{BTreeSet, VecDeque};
 use std::time::Duration;
 
-/// Members must have caught up, under load, within this time of the last fault.
-const CATCH_UP_MAX: Duration = Duration::from_secs(30);
 /// How far behind in time a member may be that keeps pace.
 const LAG_MAX: Duration = Duration::from_secs(2);
 /// The pause between two looks.

@@ -14,6 +14,7 @@ use crate::judge;
 use crate::load::Load;
 use crate::observer;
 use crate::pace;
+use crate::patience::{self, CONVERGE_MAX, OPERATE_MAX, SERVE_MAX};
 use crate::rng::Rng;
 use crate::scenario::Scenario;
 use crate::scenario::settings::Initial;
@@ -33,17 +34,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
 use tokio::sync::watch as tokio_watch;
-
-/// A leader must be there within so many election timeouts of healing.
-const ELECTIONS_MAX: u32 = 3;
-/// The engine draws an election timeout of up to one and a half times the configured one.
-const ELECTION_SPREAD: f64 = 1.5;
-/// Members must agree within this time of healing.
-const CONVERGE_MAX: Duration = Duration::from_secs(30);
-/// Operators give up by themselves before this.
-const OPERATE_MAX: Duration = Duration::from_secs(150);
-/// A healed cluster answers within this time.
-const SERVE_MAX: Duration = Duration::from_secs(10);
 
 /// How a run ended.
 #[derive(Debug)]
@@ -254,9 +244,7 @@ impl<'a> Run<'a> {
         let converged = healed + CONVERGE_MAX;
         // Whoever still reads its log, on a slow disk, cannot vote.
         let may_elect = self.wait(converged, Run::majority_serves).await;
-        let began = time::now();
-        let election = self.plan.cluster().election_ms.millis();
-        let elected = began + election.mul_f64(ELECTION_SPREAD) * ELECTIONS_MAX;
+        let elected = time::now() + patience::election_max(self.plan.cluster());
         let is_led = may_elect && self.wait(elected, Run::has_leader).await;
         if self.wants(Check::LeaderElected) && !is_led {
             let what = format!(

@@ -12,13 +12,14 @@ use std::time::Duration;
 
 settings! {
     /// Members are cut off one after the other, again and again, while writers press, until the
-    /// log that they miss is purged: each comes back through a snapshot.
+    /// log that they miss is purged: each comes back through a snapshot, for which the next one
+    /// waits a while.
     pub struct SnapshotStorm {
         /// Who takes turns.
         target: Targets,
         /// How long each is cut off.
         away: Time [1..=600_000] = ("500ms", "2s"),
-        /// What passes before the next one is.
+        /// What passes before the next one is, at the least.
         back: Time [1..=600_000] = ("300ms", "1s"),
         /// How many writers press.
         writers: Count [1..=1000] = 6,
@@ -34,8 +35,16 @@ pub struct Storm {
     pressing: PressureId,
     /// How many snapshots had been installed when it began.
     installed_before: u64,
+    /// How many had been when the last one was cut off.
+    installed_at_cut: u64,
+    /// How long that one has been back.
+    back_for: Duration,
     told: bool,
 }
+
+/// The state must be on its way within this time. Whoever tries to connect to a member that is cut
+/// off tries again more and more rarely.
+const BACK_MAX: Duration = Duration::from_secs(4);
 
 /// So many installed snapshots in one fault are a storm.
 const STORM_MIN: u64 = 2;
@@ -48,6 +57,8 @@ impl FaultKind for SnapshotStorm {
             cut: None,
             pressing: world.press(load::writers(self.writers.value())),
             installed_before: installed(),
+            installed_at_cut: installed(),
+            back_for: BACK_MAX,
             told: false,
         })
     }
@@ -59,6 +70,11 @@ impl FaultKind for SnapshotStorm {
         storm.look();
         if let Some(cut) = storm.cut.take() {
             world.net().change_links(|links| links.end(cut));
+            storm.back_for = Duration::ZERO;
+            return Some(self.back.duration());
+        }
+        storm.back_for += self.back.duration();
+        if installed() == storm.installed_at_cut && storm.back_for < BACK_MAX {
             return Some(self.back.duration());
         }
         let member = *storm.members.get(storm.next % storm.members.len().max(1))?;
@@ -68,6 +84,7 @@ impl FaultKind for SnapshotStorm {
             paths: Paths::Pairs(paths(world, member)),
             effect: Effect::Cut,
         };
+        storm.installed_at_cut = installed();
         storm.cut = Some(world.net().change_links(|links| links.begin(fault)));
         Some(self.away.duration())
     }
@@ -126,7 +143,12 @@ mod tests {
         assert_eq!(world.cuts(), [(0, 1), (1, 0), (1, 2), (2, 1)]);
         storm.go_on(&mut ongoing, &mut world);
         assert_eq!(world.cuts(), []);
+        // Nobody installs anything here: the next one waits as long as it may.
+        let waits = BACK_MAX.as_millis() / 10;
+        (1..waits).for_each(|_| drop(storm.go_on(&mut ongoing, &mut world)));
+        assert_eq!(world.cuts(), []);
         storm.go_on(&mut ongoing, &mut world);
+        assert_ne!(world.cuts(), []);
         end(ongoing, &mut world);
         assert_eq!(world.cuts(), []);
         assert_eq!(world.acts, ["press", "relieve 0"]);
