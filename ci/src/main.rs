@@ -4,6 +4,7 @@ mod gates;
 mod run;
 
 use clap::{Parser, Subcommand};
+use detcd_out::eprintln;
 use std::process::ExitCode;
 
 /// The gates of detcd. Only `fix` changes files.

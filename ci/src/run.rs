@@ -1,5 +1,6 @@
 //! Running the steps of a gate, one after the other, and saying how they went.
 
+use detcd_out::{eprintln, println};
 use std::fmt;
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};

@@ -11,7 +11,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 #[cfg(not(madsim))]
 fn main() -> ExitCode {
-    eprintln!(
+    detcd_out::eprintln!(
         "this is not the simulator's build: it needs --cfg madsim. Use `cargo sim ...`, with no \
          RUSTFLAGS in the environment (they would override the cfg)."
     );

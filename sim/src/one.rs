@@ -17,6 +17,7 @@ use crate::trace::lines::JsonLines;
 use crate::verdict::{Told, Verdict};
 use crate::workload::Workload;
 use crate::workload::script::Script;
+use detcd_out::{eprintln, print, println};
 use std::any::Any;
 use std::collections::BTreeSet;
 use std::ops::RangeInclusive;

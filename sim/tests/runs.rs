@@ -246,6 +246,31 @@ fn mistakes_in_a_file_are_told_with_their_place() {
 }
 
 #[test]
+fn whoever_reads_no_more_is_not_complained_to() {
+    let (smoke, bugs) = (scenario("smoke/crashes.toml"), scenario("bugs"));
+    let commands: [&[&str]; 5] = [
+        &["run", &smoke],
+        &["run", &bugs, "--verbose"],
+        &["plan", &smoke],
+        &["schema"],
+        &["trace", &smoke, "--until", "1s"],
+    ];
+    for arguments in commands {
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let mut command = Command::new(env!("CARGO_BIN_EXE_detcd-sim"));
+        let output = command.args(arguments).stdout(writer).output();
+        let output = output.expect("the simulator starts");
+        let ended = (
+            output.status.code(),
+            String::from_utf8_lossy(&output.stderr),
+        );
+        // What a shell says of a program that ended for want of a reader.
+        assert_eq!(ended, (Some(141), "".into()), "{arguments:?}");
+    }
+}
+
+#[test]
 fn a_written_trace_is_read_again_to_the_last_event() {
     let (file, written) = (scenario("smoke/crashes.toml"), scratch("run.jsonl"));
     let written = written.to_str().expect("the path is text");

@@ -12,6 +12,7 @@ mod report;
 mod unary;
 
 use clap::{Parser, ValueEnum};
+use detcd_out::eprintln;
 use load::Case;
 use std::path::PathBuf;
 use std::time::Duration;

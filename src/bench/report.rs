@@ -1,6 +1,7 @@
 //! Figures and how they are printed.
 
 use super::load::Case;
+use detcd_out::println;
 use hdrhistogram::Histogram;
 use std::time::Duration;
 

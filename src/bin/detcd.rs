@@ -3,6 +3,7 @@
 use detcd::bench;
 use detcd::config::{self, Config, Notice, Request, UsageError, VersionInfo};
 use detcd::daemon;
+use detcd_out::{eprintln, print};
 use std::process::ExitCode;
 
 /// What a shell is told of arguments that cannot be read.

@@ -16,8 +16,8 @@ fn main() -> ExitCode {
         environment: environment.collect(),
         terminal: Terminal {
             input: Box::new(std::io::BufReader::new(std::io::stdin())),
-            out: Box::new(std::io::stdout()),
-            err: Box::new(std::io::stderr()),
+            out: Box::new(detcd_out::stdout()),
+            err: Box::new(detcd_out::stderr()),
         },
     };
     ExitCode::from(detcd_rt::block_on(run(call)))

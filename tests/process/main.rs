@@ -6,6 +6,7 @@ mod cluster;
 mod tools;
 
 mod abuse;
+mod closed_pipe;
 mod crowd;
 mod deadline;
 mod disaster;

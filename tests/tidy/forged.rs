@@ -95,7 +95,20 @@ fn words() {
     assert_quiet("src/rt/x.rs", "#[cfg(madsim)] fn f() {}");
     assert_fires("src/server/x.rs", "println!()", "1: println!");
     assert_fires("src/storage/x.rs", "\n\neprintln!()", "3: eprintln!");
-    assert_quiet("src/ctl/x.rs", "println!()");
+    assert_fires("src/ctl/x.rs", "println!()", "1: println!");
+    assert_quiet(
+        "src/ctl/x.rs",
+        "use detcd_out::{print, println}; println!()",
+    );
+    assert_fires(
+        "ci/src/x.rs",
+        "use detcd_out::println; print!()",
+        "1: print!",
+    );
+    assert_quiet(
+        "sim/src/x.rs",
+        "#[cfg(test)] mod tests { fn f() { println!() } }",
+    );
     assert_fires("src/core/x.rs", "tracing::info!()", "1: tracing");
     assert_fires("src/ctl/x.rs", "todo!()", "1: todo!");
     assert_fires("tests/x.rs", "unimplemented!()", "1: unimplemented!");

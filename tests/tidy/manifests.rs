@@ -15,6 +15,10 @@ const ROOMS: &[Room] = &[
         ours: &[],
     },
     Room {
+        manifest: "src/out/Cargo.toml",
+        ours: &[],
+    },
+    Room {
         manifest: "src/rt/Cargo.toml",
         ours: &[],
     },
@@ -54,6 +58,7 @@ const ROOMS: &[Room] = &[
         manifest: "Cargo.toml",
         ours: &[
             "detcd-core",
+            "detcd-out",
             "detcd-rt",
             "detcd-wire",
             "detcd-storage",
@@ -66,6 +71,7 @@ const ROOMS: &[Room] = &[
         ours: &[
             "detcd",
             "detcd-core",
+            "detcd-out",
             "detcd-rt",
             "detcd-wire",
             "detcd-storage",
@@ -76,7 +82,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         manifest: "ci/Cargo.toml",
-        ours: &[],
+        ours: &["detcd-out"],
     },
 ];
 

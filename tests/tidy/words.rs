@@ -214,6 +214,7 @@ const RULES: &[Rule] = &[
 pub fn violations(source: &Source) -> Vec<Violation> {
     let paths = source.paths();
     let mut found = unbiased_selects(source);
+    found.extend(panicking_prints(source, &paths));
     for rule in RULES {
         if !source.is_in(rule.rooms) || source.is_in(rule.but) {
             continue;
@@ -265,6 +266,36 @@ fn lines(source: &Source, paths: &[(usize, String)], word: &Word) -> Vec<(usize,
         }
     };
     lines.into_iter().map(|line| (line, what.clone())).collect()
+}
+
+/// What ends a program that nobody listens to any more with a panic.
+fn panicking_prints(source: &Source, paths: &[(usize, String)]) -> Vec<Violation> {
+    // The other rooms own no terminal at all.
+    const PROGRAMS: &[&str] = &[
+        "src/bin/",
+        "src/bench/",
+        "src/ctl/",
+        "src/daemon/",
+        "sim/src/",
+        "ci/",
+    ];
+    if !source.is_in(PROGRAMS) {
+        return Vec::new();
+    }
+    let printed = ["print", "println", "eprint", "eprintln"].into_iter();
+    let printed = printed.filter(|name| {
+        let ours = format!("detcd_out::{name}");
+        !paths.iter().any(|(_, path)| *path == ours)
+    });
+    let printed = printed.flat_map(|name| lines(source, paths, &Macro(name)));
+    let in_programs = printed.filter(|(line, _)| !source.is_test(*line));
+    in_programs
+        .map(|(line, what)| Violation {
+            path: source.path.clone(),
+            line,
+            instead: format!("{what}: std's panics when nobody reads any more: use detcd_out's"),
+        })
+        .collect()
 }
 
 fn unbiased_selects(source: &Source) -> Vec<Violation> {

@@ -8,6 +8,7 @@ use crate::check::{linearizable, replay, serializable, watch, wing_gong};
 use crate::profile::Part;
 use crate::run;
 use crate::scenario::Scenario;
+use detcd_out::println;
 use sampler::Sampler;
 use std::time::{Duration, Instant};
 

@@ -10,6 +10,7 @@ mod shrink;
 mod trace;
 
 use clap::{Parser, Subcommand};
+use detcd_out::{eprintln, print};
 use detcd_sim::scenario::{self, Scenario};
 use detcd_sim::verdict::Verdict;
 use std::path::Path;

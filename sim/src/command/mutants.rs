@@ -4,6 +4,7 @@ use super::Usage;
 use super::run::{find, load_all};
 use clap::Args;
 use detcd_core::mutants::Mutant;
+use detcd_out::println;
 use detcd_sim::planted::{self, Planting};
 use detcd_sim::series::hunt::{self, Found, Hunt, Table};
 use detcd_sim::verdict::Verdict;

@@ -2,6 +2,7 @@
 
 use super::{Usage, load};
 use clap::Args;
+use detcd_out::print;
 use detcd_sim::verdict::Verdict;
 use std::path::PathBuf;
 

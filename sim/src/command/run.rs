@@ -2,6 +2,7 @@
 
 use super::{Usage, load};
 use clap::Args;
+use detcd_out::{print, println};
 use detcd_sim::planted::Planting;
 use detcd_sim::scenario::plan::Timeline;
 use detcd_sim::series::{self, Job, Named, Series};

@@ -6,6 +6,7 @@ use super::process::{self, Order};
 use super::{Named, replay};
 use crate::verdict::{Told, Verdict};
 use detcd_core::mutants::Mutant;
+use detcd_out::eprintln;
 use std::collections::VecDeque;
 use std::fmt;
 use std::fs;

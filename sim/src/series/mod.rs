@@ -15,6 +15,7 @@ pub use job::{Done, Expected, Job};
 use crate::scenario::Scenario;
 use crate::trace::difference;
 use crate::verdict::Verdict;
+use detcd_out::{print, println};
 use process::Order;
 use progress::Progress;
 use std::collections::VecDeque;

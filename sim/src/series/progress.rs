@@ -1,6 +1,7 @@
 //! How far a series is: a bar on a terminal, nothing elsewhere.
 
 use super::Done;
+use detcd_out::println;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use std::io::IsTerminal;
 

@@ -119,12 +119,8 @@ impl<W: Write> Sink for Printer<W> {
     }
 
     fn finish(&mut self) -> io::Result<()> {
-        match std::mem::replace(&mut self.problem, Ok(())) {
-            // Whoever reads (a pager) has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
-            Err(error) => Err(error),
-            Ok(()) => self.to.flush(),
-        }
+        std::mem::replace(&mut self.problem, Ok(()))?;
+        self.to.flush()
     }
 }
 
