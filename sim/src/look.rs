@@ -3,14 +3,14 @@
 use crate::alone;
 use crate::planted::{self, Planting};
 use crate::run;
-use crate::scenario::Scenario;
-use crate::scenario::units::parse_time;
+use crate::scenario::{Scenario, units};
 use crate::trace::lines::{Line, Printer, Wanted};
 use crate::trace::{self, Sink as _};
 use clap::Args;
+use detcd_out::{Output, eprintln, stdout};
 use regex::Regex;
 use std::fs::File;
-use std::io::{self, BufRead as _, BufReader, BufWriter};
+use std::io::{BufRead as _, BufReader, BufWriter, Stdout};
 use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,7 +22,7 @@ pub struct Look {
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
     /// Only what happened up to this time, such as "5s" or "12500ms".
-    #[arg(long, value_parser = time)]
+    #[arg(long, value_parser = units::duration)]
     until: Option<Duration>,
     /// Only what happened here: a member's number or a name such as m2, c1, net or sim.
     #[arg(long)]
@@ -34,23 +34,18 @@ pub struct Look {
     pub planting: Planting,
 }
 
-fn time(text: &str) -> Result<Duration, String> {
-    let time = parse_time(text).map(Duration::from_millis);
-    time.ok_or_else(|| "a time is written as \"5s\" or \"200ms\"".to_owned())
-}
-
 impl Look {
     pub fn is_of_scenario(&self) -> bool {
         self.path.extension().is_some_and(|end| end == "toml")
     }
 
-    fn printer(&self) -> Printer<BufWriter<io::Stdout>> {
+    fn printer(&self) -> Printer<BufWriter<Output<Stdout>>> {
         let wanted = Wanted {
             until: self.until,
             node: self.node.clone(),
             grep: self.grep.clone(),
         };
-        Printer::new(BufWriter::new(io::stdout()), wanted)
+        Printer::new(BufWriter::new(stdout()), wanted)
     }
 
     /// Runs the scenario in this process, and prints its events.

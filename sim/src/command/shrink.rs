@@ -3,9 +3,11 @@
 use super::{Usage, load};
 use clap::Args;
 use detcd_sim::planted::Planting;
+use detcd_sim::scenario::units;
 use detcd_sim::shrink::Wish;
 use detcd_sim::verdict::Verdict;
 use std::path::PathBuf;
+use std::time::Duration;
 
 #[derive(Args)]
 pub struct Shrink {
@@ -21,9 +23,13 @@ pub struct Shrink {
     /// Processes at a time.
     #[arg(long, default_value_t = 2)]
     jobs: usize,
-    /// Seeds that a candidate is tried with, besides the one that failed last.
-    #[arg(long, default_value_t = 3)]
+    /// Seeds that a candidate is tried with at most, besides the one that failed last: the more it
+    /// leaves out, the more of them it is worth.
+    #[arg(long, default_value_t = 12)]
     other_seeds: u64,
+    /// Looks for nothing more after this time; what is the smallest until then is written.
+    #[arg(long, default_value = "180s", value_parser = units::duration)]
+    budget: Duration,
     /// Looks for nothing more after so many runs.
     #[arg(long, default_value_t = 4000)]
     runs_max: usize,
@@ -41,6 +47,7 @@ impl Shrink {
             jobs: self.jobs,
             other_seeds: self.other_seeds,
             runs_max: self.runs_max,
+            budget: self.budget,
         };
         wish.fulfil()?;
         Ok(Verdict::Pass)

@@ -4,21 +4,23 @@
 //! left out one by one; then lists lose entries, numbers and times get smaller, and keys that do not
 //! matter go: each by delta debugging (all at once, halves, quarters, ... single ones). A candidate
 //! may fail with one of a few seeds: what is left out shifts what the others draw, and a bug that
-//! needs a race should not survive for that alone.
+//! needs a race should not survive for that alone. Half of a scenario is worth many seeds, and one
+//! operation among hundreds only few, or a bug that some runs show would never come to an end.
 //!
-//! The file is written whenever entries went, so that nothing is lost by who has no more patience.
+//! The file is written whenever entries went, so that nothing is lost by who has no more patience;
+//! and after a while nothing smaller is looked for.
 
 mod document;
+mod progress;
 mod tries;
 
 use crate::scenario::Scenario;
 use crate::series::replay;
+use detcd_out::{eprintln, println};
 use document::{BOLDNESS_MAX, Document, Edit, List};
 use std::fs;
-use std::io::IsTerminal as _;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use toml::{Table, Value};
 use tries::{Failure, Tries};
 
@@ -33,14 +35,18 @@ pub struct Wish {
     pub out: PathBuf,
     /// Processes at a time.
     pub jobs: usize,
-    /// Seeds that a candidate is tried with, besides the one that failed last.
+    /// Seeds that a candidate is tried with at most, besides the one that failed last.
     pub other_seeds: u64,
     /// Looks for nothing more after so many runs.
     pub runs_max: usize,
+    /// Looks for nothing more after this time.
+    pub budget: Duration,
 }
 
 /// After so many rounds over everything that still found something, it is small enough.
 const ROUNDS_MAX: usize = 6;
+/// Candidates that are tried side by side share so many runs, if none fails.
+const SWEEP_RUNS: usize = 64;
 
 impl Wish {
     /// Shrinks, and writes what came out of it.
@@ -48,14 +54,11 @@ impl Wish {
         let plan = Document::parse(&self.scenario.resolve(self.seed).to_string())?;
         // What the run must have reached is not what is looked for; what it must find is.
         let plan = plan.expecting(expectation(None));
-        let tries = Tries {
-            mutant: self.scenario.expect().mutant.clone(),
-            jobs: self.jobs,
-            count: AtomicUsize::new(0),
-        };
+        let mutant = self.scenario.expect().mutant.clone();
+        let mut tries = Tries::new(mutant, self.jobs, self.budget);
         let caught_by = self.scenario.expect().caught_by.iter();
         let caught_by: Vec<String> = caught_by.map(ToString::to_string).collect();
-        let told = tries.run(&plan, self.seed)?;
+        let told = tries.first(&plan, self.seed)?;
         let failure = Failure::of(&told, &caught_by).ok_or_else(|| {
             format!(
                 "seed {} of {} does not fail: {}",
@@ -78,9 +81,7 @@ impl Wish {
         work.save()?;
         work.write_operations_out()?;
         work.shrink()?;
-        if std::io::stderr().is_terminal() {
-            eprintln!();
-        }
+        work.tries.progress.finish();
         work.save()?;
         work.conclude();
         Ok(())
@@ -119,7 +120,7 @@ struct Shrinking {
 /// Which seeds a candidate is tried with.
 #[derive(Clone, Copy)]
 enum Seeds {
-    /// The one that failed last, and a few others: entries are worth some runs.
+    /// The one that failed last, and others, the more the fewer candidates there are.
     Several,
     /// Not many others: the file only gets prettier.
     Few,
@@ -154,23 +155,23 @@ impl Shrinking {
     }
 
     fn conclude(&self) {
+        let end = match self.is_over() {
+            true => "; there may be a smaller one, for which there was no time",
+            false => "",
+        };
         println!(
-            "{}: {} entries of {} left, after {} runs in {:.0} s\n  see it: {}",
+            "{}: {} entries of {} left, after {} runs in {:.0} s{end}\n  see it: {}",
             self.wish.out.display(),
             self.best.entries(),
             self.before,
-            self.runs(),
+            self.tries.runs(),
             self.started.elapsed().as_secs_f64(),
             self.replay(),
         );
     }
 
-    fn runs(&self) -> usize {
-        self.tries.count.load(Ordering::Relaxed)
-    }
-
     fn is_over(&self) -> bool {
-        self.runs() >= self.wish.runs_max
+        self.tries.runs() >= self.wish.runs_max || self.tries.is_over()
     }
 
     /// Puts scripts in the place of workloads, as far as the failure bears it.
@@ -293,15 +294,11 @@ impl Shrinking {
     fn went(&mut self, what: &str) -> Result<(), String> {
         let faults = self.best.list(List::Faults).len();
         let line = format!(
-            "{:>5} runs: {faults} faults and {} operations left, seed {} (less: {what})",
-            self.runs(),
+            "{faults} faults and {} operations left, seed {} (less: {what})",
             self.best.entries() - faults,
             self.seed,
         );
-        match std::io::stderr().is_terminal() {
-            true => eprint!("\x1b[2K\r{line}"),
-            false => eprintln!("{line}"),
-        }
+        self.tries.progress.step(self.tries.runs(), &line);
         if self.best.entries() != self.saved {
             self.save()?;
         }
@@ -310,10 +307,11 @@ impl Shrinking {
 
     /// Takes the first of the candidates that fails.
     fn accept(&mut self, candidates: &[Document], seeds: Seeds) -> Option<usize> {
-        let others = match seeds {
-            Seeds::Several => self.wish.other_seeds,
-            Seeds::Few => self.wish.other_seeds.min(1),
+        let worth = match seeds {
+            Seeds::Several => (SWEEP_RUNS / candidates.len().max(1)).max(1) as u64,
+            Seeds::Few => 1,
         };
+        let others = worth.min(self.wish.other_seeds);
         let others = (1..)
             .filter(|other| *other != self.seed)
             .take(others as usize);

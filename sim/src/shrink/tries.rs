@@ -1,17 +1,22 @@
 //! Trying candidates: a process for each, some at a time.
 
 use super::document::Document;
+use super::progress::Progress;
 use crate::series::process::{self, Order};
 use crate::verdict::{Told, Verdict};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// The real time of one candidate. What is left out may make a run hang, which is no failure that
 /// anybody looks for.
 const CANDIDATE_MAX: Duration = Duration::from_secs(60);
+/// One that takes so many times as long as the run that it was made from is no smaller one. Short
+/// runs have a second more, for the machine's moods.
+const SLOWER_MAX: u32 = 8;
+const MOODS: Duration = Duration::from_secs(1);
 
 /// What must go on failing.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,8 +57,12 @@ impl std::fmt::Display for Failure {
 pub struct Tries {
     pub mutant: Option<String>,
     pub jobs: usize,
+    pub progress: Progress,
     /// Candidates run so far, each seed counted.
-    pub count: AtomicUsize,
+    count: AtomicUsize,
+    /// When there is no more time for any.
+    ends: Instant,
+    limit: Duration,
 }
 
 /// A document as a file, as long as this lives.
@@ -76,10 +85,42 @@ impl Drop for Written {
 }
 
 impl Tries {
+    pub fn new(mutant: Option<String>, jobs: usize, budget: Duration) -> Tries {
+        Tries {
+            mutant,
+            jobs,
+            progress: Progress::new(budget),
+            count: AtomicUsize::new(0),
+            ends: Instant::now() + budget,
+            limit: CANDIDATE_MAX,
+        }
+    }
+
+    /// Runs the document that candidates are made from, and sees how long one may take.
+    pub fn first(&mut self, document: &Document, seed: u64) -> Result<Told, String> {
+        let started = Instant::now();
+        let told = self.run(document, seed);
+        self.limit = CANDIDATE_MAX.min(started.elapsed() * SLOWER_MAX + MOODS);
+        told
+    }
+
+    pub fn runs(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    pub fn is_over(&self) -> bool {
+        Instant::now() >= self.ends
+    }
+
+    fn counted(&self) {
+        let before = self.count.fetch_add(1, Ordering::Relaxed);
+        self.progress.ran(before + 1);
+    }
+
     /// Runs one document.
     pub fn run(&self, document: &Document, seed: u64) -> Result<Told, String> {
         let file = Written::new(document)?;
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.counted();
         let (told, _) = process::run(self.order(&file, seed));
         Ok(told)
     }
@@ -87,7 +128,7 @@ impl Tries {
     /// What each of the workloads' clients did, as scripts; `None` for one that did nothing.
     pub fn scripts(&self, document: &Document, seed: u64) -> Result<Vec<Option<String>>, String> {
         let (file, path) = (Written::new(document)?, process::scratch("scripts"));
-        self.count.fetch_add(1, Ordering::Relaxed);
+        self.counted();
         process::scripts(self.order(&file, seed), &path)?;
         let written = Written(path);
         let json = fs::read(&written.0).map_err(|error| error.to_string())?;
@@ -101,13 +142,13 @@ impl Tries {
             mutant: self.mutant.as_deref(),
             trace: None,
             leak: false,
-            limit: CANDIDATE_MAX,
+            limit: self.limit,
             program: None,
         }
     }
 
     /// The first of the candidates that fails, and with which of the seeds. The answer does not
-    /// depend on how many run at a time.
+    /// depend on how many run at a time, unless time is over.
     pub fn first_failing(
         &self,
         candidates: &[Document],
@@ -127,7 +168,7 @@ impl Tries {
                     loop {
                         let task = next.fetch_add(1, Ordering::Relaxed);
                         let found = *first.lock().expect("no worker panics");
-                        if task >= tasks.len() || task > found {
+                        if task >= tasks.len() || task > found || self.is_over() {
                             break;
                         }
                         let (index, seed) = tasks[task];
