@@ -209,11 +209,7 @@ mod tests {
     use crate::workload::ops;
     use detcd_core::api::DeleteRangeRequest;
 
-    const TRUE: Clocks = Clocks {
-        fastest: 1.0,
-        slowest: 1.0,
-        jumped: false,
-    };
+    const TRUE: Clocks = Clocks::TRUE;
 
     fn key(name: &str) -> Bytes {
         Bytes::from(format!("lock/queue/{name}"))

@@ -1,6 +1,6 @@
 //! A disk with no room for more.
 
-use super::storage::begin_defects;
+use super::storage::{Stored, begin_defects};
 use super::{FaultKind, Ongoing, World};
 use crate::disk::medium::Defect;
 use crate::scenario::settings::settings;
@@ -17,6 +17,12 @@ settings! {
 
 impl FaultKind for DiskFull {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        begin_defects(world, &self.target, "fault.disk-full", None, Defect::Full)
+        begin_defects(
+            world,
+            &self.target,
+            "fault.disk-full",
+            Stored::All,
+            Defect::Full,
+        )
     }
 }

@@ -32,13 +32,7 @@ impl FaultKind for IoError {
             },
             probability: self.probability.value(),
         };
-        begin_defects(
-            world,
-            &self.target,
-            "fault.io-error",
-            self.part.part(),
-            defect,
-        )
+        begin_defects(world, &self.target, "fault.io-error", self.part, defect)
     }
 }
 

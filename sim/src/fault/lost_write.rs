@@ -24,12 +24,6 @@ settings! {
 impl FaultKind for LostWrite {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let defect = Defect::LostWrites(self.probability.value());
-        begin_defects(
-            world,
-            &self.target,
-            "fault.lost-write",
-            self.part.part(),
-            defect,
-        )
+        begin_defects(world, &self.target, "fault.lost-write", self.part, defect)
     }
 }

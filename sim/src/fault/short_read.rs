@@ -22,12 +22,6 @@ settings! {
 impl FaultKind for ShortRead {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let defect = Defect::ShortReads(self.probability.value());
-        begin_defects(
-            world,
-            &self.target,
-            "fault.short-read",
-            self.part.part(),
-            defect,
-        )
+        begin_defects(world, &self.target, "fault.short-read", self.part, defect)
     }
 }

@@ -22,12 +22,6 @@ settings! {
 impl FaultKind for SlowDisk {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let defect = Defect::Slow(self.by_ms.range());
-        begin_defects(
-            world,
-            &self.target,
-            "fault.slow-disk",
-            self.part.part(),
-            defect,
-        )
+        begin_defects(world, &self.target, "fault.slow-disk", self.part, defect)
     }
 }

@@ -1,8 +1,8 @@
 //! Snapshots that are not what was received once they are stored.
 
-use super::storage::begin_defects;
+use super::storage::{Stored, begin_defects};
 use super::{FaultKind, Ongoing, World};
-use crate::disk::medium::{Defect, Operation, Part};
+use crate::disk::medium::{Defect, Operation};
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 
@@ -21,7 +21,7 @@ impl FaultKind for SnapshotRot {
             operation: Operation::Install,
             probability: 1.0,
         };
-        let part = Some(Part::State);
+        let part = Stored::State;
         begin_defects(world, &self.target, "fault.snapshot-rot", part, defect)
     }
 }

@@ -19,6 +19,6 @@ settings! {
 impl FaultKind for Stall {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let defect = Defect::Stall;
-        begin_defects(world, &self.target, "fault.stall", self.part.part(), defect)
+        begin_defects(world, &self.target, "fault.stall", self.part, defect)
     }
 }

@@ -20,7 +20,7 @@ choices! {
 }
 
 impl Stored {
-    pub fn part(self) -> Option<Part> {
+    fn part(self) -> Option<Part> {
         match self {
             Stored::All => None,
             Stored::Log => Some(Part::Log),
@@ -35,9 +35,10 @@ pub(super) fn begin_defects(
     world: &mut dyn World,
     target: &Targets,
     mark: &'static str,
-    part: Option<Part>,
+    what: Stored,
     defect: Defect,
 ) -> Ongoing {
+    let part = what.part();
     let mut begun = Vec::new();
     for member in target.members(world.members(), world.leader()) {
         if !defect.lies() || world.may_forget(member) {

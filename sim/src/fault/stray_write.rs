@@ -23,12 +23,6 @@ settings! {
 impl FaultKind for StrayWrite {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let defect = Defect::StrayWrites(self.probability.value());
-        begin_defects(
-            world,
-            &self.target,
-            "fault.stray-write",
-            self.part.part(),
-            defect,
-        )
+        begin_defects(world, &self.target, "fault.stray-write", self.part, defect)
     }
 }

@@ -80,6 +80,13 @@ fn problem(text: &str) -> String {
 }
 
 #[test]
+fn clients_share_what_there_is_to_do() {
+    let shares = |clients| units::Count::one(7).shares(clients).collect::<Vec<u64>>();
+    assert_eq!([shares(1), shares(3)], [vec![7], vec![3, 2, 2]]);
+    assert_eq!(shares(9), [1, 1, 1, 1, 1, 1, 1, 0, 0]);
+}
+
+#[test]
 fn a_plan_is_a_scenario_that_resolves_to_itself() {
     let scenario = Scenario::parse("test.toml", WHOLE).expect("it is right");
     for seed in 0..50 {

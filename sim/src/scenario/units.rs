@@ -183,6 +183,12 @@ span_setting! {
 }
 
 impl Count {
+    /// Of so many, in a plan, what each of some clients does.
+    pub fn shares(&self, clients: u64) -> impl Iterator<Item = u64> + use<> {
+        let all = self.value();
+        (0..clients).map(move |number| all / clients + u64::from(number < all % clients))
+    }
+
     pub const fn one(value: u64) -> Count {
         Count(Span::one(value))
     }
@@ -241,6 +247,12 @@ pub fn time(milliseconds: u64) -> String {
 }
 
 /// The milliseconds of "200ms", "5s" or "2m".
+/// A time of the command line.
+pub fn duration(text: &str) -> Result<Duration, String> {
+    let time = parse_time(text).map(Duration::from_millis);
+    time.ok_or_else(|| "a time is written as \"5s\" or \"200ms\"".to_owned())
+}
+
 pub fn parse_time(text: &str) -> Option<u64> {
     let digits = text.find(|letter: char| !letter.is_ascii_digit())?;
     let number: u64 = text[..digits].parse().ok()?;

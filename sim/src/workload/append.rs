@@ -36,10 +36,8 @@ settings! {
 
 impl Work for Append {
     fn start(&self, name: &str, stage: &mut dyn Stage) {
-        let clients = self.clients.value();
-        for number in 0..clients {
+        for ops in self.ops.shares(self.clients.value()) {
             let (append, name) = (self.clone(), name.to_owned());
-            let ops = self.ops.value() / clients + u64::from(number < self.ops.value() % clients);
             let run = job(async move |client| Appender::new(append, name, client).run(ops).await);
             stage.start("a", run);
         }

@@ -39,9 +39,7 @@ settings! {
 
 impl Work for Compaction {
     fn start(&self, name: &str, stage: &mut dyn Stage) {
-        let clients = self.clients.value();
-        for number in 0..clients {
-            let ops = self.ops.value() / clients + u64::from(number < self.ops.value() % clients);
+        for ops in self.ops.shares(self.clients.value()) {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = job(async move |client| {
                 let mut historian = Historian::new(settings, name, client);

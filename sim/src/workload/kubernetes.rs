@@ -53,9 +53,7 @@ settings! {
 
 impl Work for Kubernetes {
     fn start(&self, name: &str, stage: &mut dyn Stage) {
-        let writers = self.writers.value();
-        for number in 0..writers {
-            let ops = self.ops.value() / writers + u64::from(number < self.ops.value() % writers);
+        for ops in self.ops.shares(self.writers.value()) {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = job(async move |client: Client| {
                 let rng = client.rng("writer");

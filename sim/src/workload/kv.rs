@@ -56,10 +56,8 @@ choices! {
 }
 
 impl Kv {
-    /// What client `number` of these does.
-    async fn run(&self, number: u64, mut client: Client) {
-        let clients = self.clients.value();
-        let ops = self.ops.value() / clients + u64::from(number < self.ops.value() % clients);
+    /// What one of these clients does.
+    async fn run(&self, ops: u64, mut client: Client) {
         self.execute(ops, &mut client, || true).await;
     }
 
@@ -87,9 +85,9 @@ impl Kv {
 
 impl Work for Kv {
     fn start(&self, _name: &str, stage: &mut dyn Stage) {
-        for number in 0..self.clients.value() {
+        for ops in self.ops.shares(self.clients.value()) {
             let kv = self.clone();
-            let run = job(async move |client| kv.run(number, client).await);
+            let run = job(async move |client| kv.run(ops, client).await);
             stage.start("c", run);
         }
     }
