@@ -13,12 +13,15 @@
 
 pub mod language;
 
+use crate::client::Client;
 use crate::history::{Operation, Request};
 use crate::scenario::reader::{Problem, Value};
 use crate::scenario::settings::{Limits, Setting, Written, settings};
 use crate::scenario::units::Time;
 use crate::time;
-use crate::workload::{Stage, Work, job};
+use crate::workload::{Stage, Work, job, ops};
+use bytes::Bytes;
+use detcd_core::api::CompactRequest;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
@@ -46,22 +49,69 @@ pub struct Line {
     /// Counted from 0. Beyond the last it starts again with the first.
     pub member: usize,
     pub request: Request,
+    /// The revision of a compaction is counted from the newest one, which the client asks for first:
+    /// so it means the same when there are fewer operations before it.
+    pub from_newest: bool,
 }
 
 impl Script {
     /// The script of what was done.
     pub fn of<'a>(operations: impl Iterator<Item = &'a Operation>) -> Script {
-        let lines = operations.map(|operation| Line {
-            at: Duration::from_micros(operation.called.as_micros() as u64),
-            client: operation.client,
-            member: operation.member,
-            request: operation.request.clone(),
+        let operations: Vec<&Operation> = operations.collect();
+        let lines = operations.iter().map(|operation| {
+            let (request, from_newest) = match &operation.request {
+                Request::Compact(compact) => counted(compact, newest(&operations, operation)),
+                request => (request.clone(), false),
+            };
+            Line {
+                at: Duration::from_micros(operation.called.as_micros() as u64),
+                client: operation.client,
+                member: operation.member,
+                request,
+                from_newest,
+            }
         });
         let mut lines: Vec<Line> = lines.collect();
         lines.sort_by_key(|line| (line.at, line.client));
         Script {
             timeout: Time::ms(3000),
             ops: Lines(lines),
+        }
+    }
+}
+
+/// The newest revision that was told to anybody before this operation.
+fn newest(operations: &[&Operation], before: &Operation) -> Option<i64> {
+    let told = operations.iter().filter(|one| one.ended <= before.called);
+    told.filter_map(|one| one.done())
+        .map(|(revision, _)| revision)
+        .max()
+}
+
+/// A compaction, its revision counted from the newest one if that is known.
+fn counted(compact: &CompactRequest, newest: Option<i64>) -> (Request, bool) {
+    let from = newest.filter(|_| compact.revision > 0);
+    let compact = CompactRequest {
+        revision: compact.revision - from.unwrap_or(0),
+        ..compact.clone()
+    };
+    (Request::Compact(compact), from.is_some())
+}
+
+impl Line {
+    /// What the client asks for; `None` if it is not told what is newest.
+    async fn request(self, client: &mut Client, timeout: Duration) -> Option<Request> {
+        match self.request {
+            Request::Compact(compact) if self.from_newest => {
+                let newest = ops::read(client, &Bytes::from_static(b"newest"), timeout).await;
+                client.go_to(self.member);
+                let revision = newest?.0 + compact.revision;
+                Some(Request::Compact(CompactRequest {
+                    revision,
+                    ..compact
+                }))
+            }
+            request => Some(request),
         }
     }
 }
@@ -79,11 +129,13 @@ impl Work for Script {
         for client in clients {
             let lines = self.ops.0.iter().filter(|line| line.client == client);
             let lines: Vec<Line> = lines.cloned().collect();
-            let run = job(async move |mut client| {
+            let run = job(async move |mut client: Client| {
                 for line in lines {
                     time::sleep(line.at.saturating_sub(time::now())).await;
                     client.go_to(line.member);
-                    client.execute(line.request, timeout).await;
+                    if let Some(request) = line.request(&mut client, timeout).await {
+                        client.execute(request, timeout).await;
+                    }
                 }
             });
             stage.start("c", run);
@@ -135,7 +187,10 @@ impl fmt::Display for Line {
             0 => write!(f, "{millis}ms")?,
             _ => write!(f, "{millis}.{micros:03}ms")?,
         }
-        let request = language::Shown(&self.request);
+        let request = language::Shown {
+            request: &self.request,
+            from_newest: self.from_newest,
+        };
         write!(f, " c{} m{} {request}", self.client, self.member + 1)
     }
 }

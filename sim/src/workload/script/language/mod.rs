@@ -9,6 +9,7 @@
 //!            delete RANGE [prev]
 //!            txn [if compare...] [then ( request )...] [else ( request )...]
 //!            grant HEX SECONDS | revoke HEX | compact REVISION [physical]
+//! REVISION   N | newest | newest-N | newest+N   (the newest one that the client can read then)
 //! compare    RANGE version|create|mod|value|lease =|!=|<|> WORD
 //! RANGE      KEY | KEY..KEY | KEY..      (to the end of all keys)
 //! ```
@@ -99,6 +100,9 @@ mod tests {
              else ( txn if k/2 mod > 7 then ( delete k/2 ) )",
             "4000ms c1 m1 grant ffffffffffffffff 5",
             "4001ms c1 m1 compact 12 physical",
+            "4001ms c1 m1 compact newest",
+            "4001ms c1 m1 compact newest-3 physical",
+            "4001ms c1 m1 compact newest+70",
         ];
         for line in lines {
             let parsed = parse(line).unwrap_or_else(|why| panic!("{line}: {why}"));
@@ -121,6 +125,10 @@ mod tests {
                 "`twice` is not part of the operation",
             ),
             ("1s c1 m1 txn then ( get k", "a `)` is missing"),
+            (
+                "1s c1 m1 compact newest3",
+                "`newest3` is no revision such as 12 or newest-3",
+            ),
             (
                 "1s c1 m1 get k sort=size",
                 "`size` is none of key, version, create, mod, value",
@@ -207,7 +215,7 @@ mod tests {
                 Op::DeleteRange(delete) => Request::Delete(delete),
                 Op::Txn(txn) => Request::Txn(txn),
             };
-            let line = Line { at: Duration::from_micros(at), client: 3, member: 1, request };
+            let line = Line { at: Duration::from_micros(at), client: 3, member: 1, request, from_newest: false };
             prop_assert_eq!(parse(&line.to_string()), Ok(line));
         }
     }

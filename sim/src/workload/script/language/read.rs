@@ -19,7 +19,8 @@ pub fn parse(text: &str) -> Result<Line, String> {
     let client = words.numbered("a client such as c1", 'c')?;
     let member = words.numbered("a member such as m2", 'm')?;
     let member = member.checked_sub(1).ok_or("members are counted from 1")? as usize;
-    let request = words.request()?;
+    let mut from_newest = false;
+    let request = words.request(&mut from_newest)?;
     match words.0.next() {
         Some(word) => Err(format!("`{word}` is not part of the operation")),
         None => Ok(Line {
@@ -27,6 +28,7 @@ pub fn parse(text: &str) -> Result<Line, String> {
             client,
             member,
             request,
+            from_newest,
         }),
     }
 }
@@ -80,7 +82,8 @@ impl<'a> Words<'a> {
         number.ok_or_else(|| format!("`{word}` stands where {wanted} belongs"))
     }
 
-    fn request(&mut self) -> Result<Request, String> {
+    /// `from_newest` is told of a revision that is counted from the newest one.
+    fn request(&mut self, from_newest: &mut bool) -> Result<Request, String> {
         match self.next("what to do")? {
             "grant" => Ok(Request::LeaseGrant {
                 id: lease(self.next("a lease")?)?,
@@ -89,16 +92,34 @@ impl<'a> Words<'a> {
             "revoke" => Ok(Request::LeaseRevoke {
                 id: lease(self.next("a lease")?)?,
             }),
-            "compact" => Ok(Request::Compact(CompactRequest {
-                revision: number(self.next("a revision")?)?,
-                physical: self.takes("physical"),
-            })),
+            "compact" => {
+                let revision;
+                (revision, *from_newest) = self.revision()?;
+                Ok(Request::Compact(CompactRequest {
+                    revision,
+                    physical: self.takes("physical"),
+                }))
+            }
             word => Ok(match self.op(word)? {
                 Op::Range(range) => Request::Range(range),
                 Op::Put(put) => Request::Put(put),
                 Op::DeleteRange(delete) => Request::Delete(delete),
                 Op::Txn(txn) => Request::Txn(txn),
             }),
+        }
+    }
+
+    /// A revision, and whether it is counted from the newest one.
+    fn revision(&mut self) -> Result<(i64, bool), String> {
+        let word = self.next("a revision")?;
+        let wrong = || format!("`{word}` is no revision such as 12 or newest-3");
+        match word.strip_prefix("newest") {
+            Some("") => Ok((0, true)),
+            Some(offset) if offset.starts_with(['+', '-']) => {
+                let offset = offset.parse().map_err(|_| wrong())?;
+                Ok((offset, true))
+            }
+            _ => Ok((word.parse().map_err(|_| wrong())?, false)),
         }
     }
 

@@ -9,11 +9,15 @@ use detcd_core::api::{
 use std::fmt;
 
 /// A request in the words of this language.
-pub struct Shown<'a>(pub &'a Request);
+pub struct Shown<'a> {
+    pub request: &'a Request,
+    /// See [`super::Line::from_newest`].
+    pub from_newest: bool,
+}
 
 impl fmt::Display for Shown<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.0 {
+        match self.request {
             Request::Range(get) => write_get(f, get),
             Request::Put(put) => write_put(f, put),
             Request::Delete(delete) => write_delete(f, delete),
@@ -21,7 +25,11 @@ impl fmt::Display for Shown<'_> {
             Request::LeaseGrant { id, ttl } => write!(f, "grant {:x} {ttl}", id.0),
             Request::LeaseRevoke { id } => write!(f, "revoke {:x}", id.0),
             Request::Compact(compact) => {
-                write!(f, "compact {}", compact.revision)?;
+                match (self.from_newest, compact.revision) {
+                    (false, revision) => write!(f, "compact {revision}")?,
+                    (true, 0) => write!(f, "compact newest")?,
+                    (true, offset) => write!(f, "compact newest{offset:+}")?,
+                }
                 write_flag(f, "physical", compact.physical)
             }
         }
