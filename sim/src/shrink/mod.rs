@@ -7,6 +7,10 @@
 //! needs a race should not survive for that alone. Half of a scenario is worth many seeds, and one
 //! operation among hundreds only few, or a bug that some runs show would never come to an end.
 //!
+//! But who takes whatever fails with one of many seeds soon has a run that hardly ever fails (without
+//! the partition, say, that let everybody see the bug), and of which nothing more can be left out.
+//! So first only what goes on failing about as often is left out, and then the rest.
+//!
 //! The file is written whenever entries went, so that nothing is lost by who has no more patience;
 //! and after a while nothing smaller is looked for.
 
@@ -46,7 +50,9 @@ pub struct Wish {
 /// After so many rounds over everything that still found something, it is small enough.
 const ROUNDS_MAX: usize = 6;
 /// Candidates that are tried side by side share so many runs, if none fails.
-const SWEEP_RUNS: usize = 64;
+const SWEEP_RUNS: usize = 32;
+/// The seeds that tell how often a run fails.
+const STEADY_SEEDS: usize = 5;
 
 impl Wish {
     /// Shrinks, and writes what came out of it.
@@ -76,11 +82,17 @@ impl Wish {
             best: plan,
             failure,
             tries,
+            least: 1,
             wish: self,
         };
         work.save()?;
         work.write_operations_out()?;
+        work.least = work.steadily();
         work.shrink()?;
+        if work.least > 1 {
+            work.least = 1;
+            work.shrink()?;
+        }
         work.tries.progress.finish();
         work.save()?;
         work.conclude();
@@ -113,6 +125,8 @@ struct Shrinking {
     seed: u64,
     failure: Failure,
     tries: Tries,
+    /// With how many of [`STEADY_SEEDS`] a candidate must fail; with one, any other one will do.
+    least: usize,
     /// Entries of what was written last.
     saved: usize,
 }
@@ -305,18 +319,41 @@ impl Shrinking {
         Ok(())
     }
 
+    /// The one that failed last, and so many others.
+    fn seeds(&self, others: usize) -> Vec<u64> {
+        let others = (1..).filter(|other| *other != self.seed).take(others);
+        [self.seed].into_iter().chain(others).collect()
+    }
+
+    /// With how many of the seeds something must fail to fail about as often as what there is: half
+    /// as often.
+    fn steadily(&self) -> usize {
+        let seeds = self.seeds(STEADY_SEEDS - 1);
+        let fails = |least: &usize| {
+            let best = std::slice::from_ref(&self.best);
+            let found = self
+                .tries
+                .first_failing(best, &self.failure, &seeds, *least);
+            found.is_some()
+        };
+        let often = (2..=STEADY_SEEDS).rev().find(fails);
+        often.unwrap_or(1).div_ceil(2)
+    }
+
     /// Takes the first of the candidates that fails.
     fn accept(&mut self, candidates: &[Document], seeds: Seeds) -> Option<usize> {
-        let worth = match seeds {
-            Seeds::Several => (SWEEP_RUNS / candidates.len().max(1)).max(1) as u64,
-            Seeds::Few => 1,
+        let others = match seeds {
+            _ if self.least > 1 => STEADY_SEEDS - 1,
+            Seeds::Several => {
+                let worth = (SWEEP_RUNS / candidates.len().max(1)).max(1);
+                worth.min(self.wish.other_seeds as usize)
+            }
+            Seeds::Few => self.wish.other_seeds.min(1) as usize,
         };
-        let others = worth.min(self.wish.other_seeds);
-        let others = (1..)
-            .filter(|other| *other != self.seed)
-            .take(others as usize);
-        let seeds: Vec<u64> = [self.seed].into_iter().chain(others).collect();
-        let found = self.tries.first_failing(candidates, &self.failure, &seeds);
+        let (seeds, least) = (self.seeds(others), self.least);
+        let found = self
+            .tries
+            .first_failing(candidates, &self.failure, &seeds, least);
         let (index, seed) = found?;
         self.best = candidates[index].clone();
         self.seed = seed;

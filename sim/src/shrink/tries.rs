@@ -147,13 +147,14 @@ impl Tries {
         }
     }
 
-    /// The first of the candidates that fails, and with which of the seeds. The answer does not
-    /// depend on how many run at a time, unless time is over.
+    /// The first of the candidates that fails with at least `least` of the seeds, and the first of
+    /// those. The answer does not depend on how many run at a time, unless time is over.
     pub fn first_failing(
         &self,
         candidates: &[Document],
         failure: &Failure,
         seeds: &[u64],
+        least: usize,
     ) -> Option<(usize, u64)> {
         let tasks = candidates.iter().enumerate();
         let tasks = tasks.filter(|(_, candidate)| candidate.is_scenario());
@@ -161,28 +162,51 @@ impl Tries {
             .flat_map(|(index, _)| seeds.iter().map(move |seed| (index, *seed)))
             .collect();
         let next = AtomicUsize::new(0);
-        let first: Mutex<usize> = Mutex::new(usize::MAX);
+        let ends = Mutex::new(vec![Ends::default(); candidates.len()]);
+        let fails = |ends: &Ends| ends.failed.len() >= least;
+        let is_open = |ends: &Ends| !fails(ends) && ends.passed + least <= seeds.len();
         std::thread::scope(|scope| {
             for _ in 0..self.jobs.max(1) {
                 scope.spawn(|| {
-                    loop {
-                        let task = next.fetch_add(1, Ordering::Relaxed);
-                        let found = *first.lock().expect("no worker panics");
-                        if task >= tasks.len() || task > found || self.is_over() {
+                    while let Some((index, seed)) = tasks.get(next.fetch_add(1, Ordering::Relaxed))
+                    {
+                        let (is_late, is_open) = {
+                            let ends = ends.lock().expect("no worker panics");
+                            (ends[..*index].iter().any(fails), is_open(&ends[*index]))
+                        };
+                        if is_late || self.is_over() {
                             break;
                         }
-                        let (index, seed) = tasks[task];
-                        let told = self.run(&candidates[index], seed);
-                        if told.is_ok_and(|told| failure.is_in(&told)) {
-                            let mut first = first.lock().expect("no worker panics");
-                            *first = task.min(*first);
+                        if is_open {
+                            let told = self.run(&candidates[*index], *seed);
+                            let failed = told.is_ok_and(|told| failure.is_in(&told));
+                            ends.lock().expect("no worker panics")[*index].note(*seed, failed);
                         }
                     }
                 });
             }
         });
-        let first = first.into_inner().expect("no worker panics");
-        tasks.get(first).copied()
+        let ends = ends.into_inner().expect("no worker panics");
+        let index = ends.iter().position(fails)?;
+        let seed = seeds.iter().find(|seed| ends[index].failed.contains(seed));
+        Some((index, *seed?))
+    }
+}
+
+/// How the runs of one candidate ended.
+#[derive(Clone, Default)]
+struct Ends {
+    /// The seeds with which it failed.
+    failed: Vec<u64>,
+    passed: usize,
+}
+
+impl Ends {
+    fn note(&mut self, seed: u64, failed: bool) {
+        match failed {
+            true => self.failed.push(seed),
+            false => self.passed += 1,
+        }
     }
 }
 
