@@ -10,7 +10,7 @@ use super::grpc::{self, Services};
 use super::http::Pages;
 use super::listen::Reply;
 use super::metrics;
-use ::http::{HeaderMap, HeaderValue, Request};
+use ::http::{HeaderMap, HeaderValue, Request, Version};
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use std::convert::Infallible;
@@ -53,7 +53,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
 
     fn call(&self, request: Request<Incoming>) -> Answer {
         let inner = &self.inner;
-        if !is_grpc(request.headers()) {
+        if !is_grpc(&request) {
             return Answer {
                 reply: inner.pages.answer(request),
                 deadline: None,
@@ -89,10 +89,13 @@ impl hyper::service::Service<Request<Incoming>> for Door {
     }
 }
 
-fn is_grpc(headers: &HeaderMap) -> bool {
-    headers
-        .get(::http::header::CONTENT_TYPE)
-        .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+/// gRPC is spoken over HTTP/2 only; an HTTP/1 request is one for a page, whatever it says it is.
+fn is_grpc(request: &Request<Incoming>) -> bool {
+    let headers = request.headers();
+    request.version() == Version::HTTP_2
+        && headers
+            .get(::http::header::CONTENT_TYPE)
+            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
 }
 
 /// A reply on its way out.

@@ -28,6 +28,17 @@ const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
 /// Bytes that a response stream may buffer before its producer waits.
 const SEND_BUFFER_BYTES: usize = 1024 * 1024;
+/// Streams of one connection that their client has given up before they were looked at. Beyond it
+/// the whole connection is cut off, with every watch on it, so it must lie above what honest clients
+/// do: a client whose calls time out gives up a stream for each, by the hundred while the machine is
+/// busy. (grpc-go has no such limit; h2's own is 20.) One of them holds a few hundred bytes.
+const STREAMS_GIVEN_UP_MAX: usize = 64 * 1024;
+/// Streams of one connection, over its life, that were reset because of what their client sent,
+/// such as the rest of a message that had been refused. Beyond it the connection is cut off. The
+/// work of a stream that is reset ends with it, so they cost nobody more than other calls do.
+const STREAMS_RESET_MAX: usize = 64 * 1024;
+/// The head of an HTTP/2 request (16 MiB are grpc-go's default as well): metadata may be long.
+const HEAD_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// What an HTTP/1 client may take to send the head of a request, and any client to say which
 /// version of HTTP it speaks.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -140,6 +151,9 @@ impl Tuning {
             .initial_stream_window_size(STREAM_WINDOW_BYTES)
             .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
             .max_send_buf_size(SEND_BUFFER_BYTES)
+            .max_pending_accept_reset_streams(STREAMS_GIVEN_UP_MAX)
+            .max_local_error_reset_streams(STREAMS_RESET_MAX)
+            .max_header_list_size(HEAD_BYTES_MAX)
             .keep_alive_interval(self.keepalive_interval)
             .keep_alive_timeout(self.keepalive_timeout);
         builder
@@ -266,21 +280,90 @@ mod tests {
         String::from_utf8_lossy(&answer).into_owned()
     }
 
-    #[tokio::test]
-    async fn a_client_that_never_says_what_it_speaks_is_hung_up_on() {
+    /// Answers everything with an empty 200.
+    fn serve(greeting: Duration) -> Listening {
         let url = Url::parse("http://127.0.0.1:0").unwrap();
         let tuning = Tuning {
-            greeting: Duration::from_millis(50),
-            max_concurrent_streams: 8,
+            greeting,
+            max_concurrent_streams: u32::MAX,
             keepalive_interval: None,
             keepalive_timeout: Duration::from_secs(20),
         };
         let service = hyper::service::service_fn(|_| async {
             Ok::<_, Infallible>(::http::Response::new(tonic::body::Body::empty()))
         });
-        let listening = Listener::bind(&url, false)
+        Listener::bind(&url, false)
             .unwrap()
-            .serve(service, tuning, None);
+            .serve(service, tuning, None)
+    }
+
+    const HEADERS: u8 = 1;
+    const RST_STREAM: u8 = 3;
+    const SETTINGS: u8 = 4;
+
+    /// A frame of HTTP/2.
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let len = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        let head = [&len[1..], &[kind, flags], &stream.to_be_bytes()[..]].concat();
+        [head, payload.to_vec()].concat()
+    }
+
+    /// The kind and the stream of the next frame.
+    async fn next_frame(socket: &mut TcpStream) -> (u8, u32) {
+        let mut head = [0; 9];
+        socket.read_exact(&mut head).await.expect("a frame");
+        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+        let mut payload = vec![0; len as usize];
+        socket.read_exact(&mut payload).await.expect("its payload");
+        (head[3], u32::from_be_bytes(head[5..].try_into().unwrap()))
+    }
+
+    #[tokio::test]
+    async fn calls_that_are_given_up_at_once_do_not_end_the_connection() {
+        const GIVEN_UP: u32 = 2_000;
+        let listening = serve(HEAD_TIMEOUT);
+        let mut socket = TcpStream::connect(listening.address()).await.unwrap();
+        // GET http:///, all three from HPACK's static table; with END_STREAM and END_HEADERS.
+        let get = |stream| frame(HEADERS, 0b101, stream, &[0x82, 0x86, 0x84]);
+        let mut words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+        words.extend(frame(SETTINGS, 0, 0, &[]));
+        for n in 0..GIVEN_UP {
+            let stream = 2 * n + 1;
+            words.extend(get(stream));
+            // CANCEL.
+            words.extend(frame(RST_STREAM, 0, stream, &8u32.to_be_bytes()));
+        }
+        let last = 2 * GIVEN_UP + 1;
+        words.extend(get(last));
+        socket.write_all(&words).await.unwrap();
+        while next_frame(&mut socket).await != (HEADERS, last) {}
+        drop(socket);
+        listening.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_head_may_be_long() {
+        let listening = serve(HEAD_TIMEOUT);
+        let address = listening.address();
+        let socket = TcpStream::connect(address).await.unwrap();
+        let (mut requests, connection) = h2::client::handshake(socket).await.unwrap();
+        let connection = detcd_rt::spawn(async move { connection.await.is_ok() });
+        for bytes in [20_000, 100_000, 1_000_000] {
+            let request = ::http::Request::get(format!("http://{address}/"))
+                .header("metadata", "x".repeat(bytes))
+                .body(())
+                .unwrap();
+            let (response, _) = requests.send_request(request, true).unwrap();
+            let response = response.await.expect("an answer");
+            assert_eq!(response.status(), 200, "{bytes} bytes");
+        }
+        connection.abort();
+        listening.stop().await;
+    }
+
+    #[tokio::test]
+    async fn a_client_that_never_says_what_it_speaks_is_hung_up_on() {
+        let listening = serve(Duration::from_millis(50));
         let address = listening.address();
         assert_eq!(hung_up_on(address, b"").await, "");
         assert_eq!(hung_up_on(address, b"PRI * HTTP/2.0\r\n").await, "");

@@ -36,13 +36,17 @@ impl hyper::service::Service<Request<Incoming>> for PeerDoor {
     type Future = BoxFuture<'static, Result<Reply, Infallible>>;
 
     fn call(&self, request: Request<Incoming>) -> Self::Future {
-        let service = request.uri().path()[1..].split('/').next();
-        if service == Some(PeerService::NAME) {
+        if service(request.uri().path()) == Some(PeerService::NAME) {
             return self.calls.clone().call(request);
         }
         let context = self.context.clone();
         Box::pin(async move { Ok(page(&context, &request).await) })
     }
+}
+
+/// The first part of a path. There is none in the path of a CONNECT, which is empty.
+fn service(path: &str) -> Option<&str> {
+    path.strip_prefix('/')?.split('/').next()
 }
 
 async fn page(context: &Context, request: &Request<Incoming>) -> Reply {

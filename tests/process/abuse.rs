@@ -1,6 +1,6 @@
 //! Clients that do not behave: garbage, silence, crowds. The member must not notice.
 
-use crate::cluster::{Cluster, get, http_get, put};
+use crate::cluster::{Cluster, PATIENCE, get, http_get, put};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -52,6 +52,60 @@ async fn garbage_on_both_ports_harms_nobody() {
     put(&mut node.kv(), "a", "1").await.unwrap();
     let (status, _) = http_get(node.peer_port, "/members").await.unwrap();
     assert_eq!(status, 200);
+}
+
+/// What `port` answers to `words`, up to the end of the head.
+async fn answer(port: u16, words: &str) -> String {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    stream.write_all(words.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    let read = async {
+        let is_whole = |answer: &[u8]| answer.windows(4).any(|part| part == b"\r\n\r\n");
+        while !is_whole(&answer) && stream.read_buf(&mut answer).await? > 0 {}
+        std::io::Result::Ok(())
+    };
+    let read = tokio::time::timeout(PATIENCE, read).await;
+    // A reset ends an answer, too.
+    let _ = read.expect("an answer or an end");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+/// A CONNECT has no path.
+#[tokio::test]
+async fn a_request_without_a_path_is_answered() {
+    let cluster = Cluster::started(1, &[]).await;
+    let node = &cluster.nodes[0];
+    let connect = "CONNECT foo:80 HTTP/1.1\r\nHost: foo:80\r\n";
+    for (port, more) in [
+        (node.peer_port, ""),
+        (node.client_port, ""),
+        (node.client_port, "Content-Type: application/grpc\r\n"),
+    ] {
+        let answer = answer(port, &format!("{connect}{more}\r\n")).await;
+        assert!(answer.starts_with("HTTP/1.1 404"), "{port}: {answer:?}");
+    }
+    for port in [node.peer_port, node.client_port] {
+        let socket = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+        let (mut requests, connection) = h2::client::handshake(socket).await.unwrap();
+        let connection = tokio::spawn(connection);
+        let request = http::Request::connect("x:1")
+            .header("content-type", "application/grpc")
+            .body(())
+            .unwrap();
+        let (response, _) = requests.send_request(request, false).unwrap();
+        let response = tokio::time::timeout(PATIENCE, response).await;
+        let response = response.expect("an answer in time").expect("an answer");
+        if port == node.client_port {
+            let words = &response.headers()["grpc-message"];
+            assert_eq!(words, "malformed%20method%20name:%20%22%22");
+        } else {
+            assert_eq!(response.status(), 404);
+        }
+        connection.abort();
+    }
+    let log = node.log();
+    assert!(!log.contains("panicked"), "{log}");
+    node.wait_healthy().await;
 }
 
 #[tokio::test]

@@ -67,7 +67,9 @@ impl Services {
         request: Request<Incoming>,
     ) -> BoxFuture<'static, Result<Reply, Infallible>> {
         let path = request.uri().path();
-        let Some((service, method)) = path[1..].rsplit_once('/') else {
+        // The path of a CONNECT is empty.
+        let name = path.strip_prefix('/').unwrap_or(path);
+        let Some((service, method)) = name.rsplit_once('/') else {
             let words = format!("malformed method name: {path:?}");
             return refuse(Status::unimplemented(words));
         };
