@@ -48,30 +48,35 @@ pub struct Found {
     pub members: Vec<Member>,
 }
 
-/// Asks the other members of `--initial-cluster`, and takes the first answer.
-pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<Found, JoinError> {
+/// Asks the other members of `--initial-cluster` one after the other, until one tells of a cluster
+/// that this member was added to. A member that lags may not know of that yet. If there is no better
+/// answer, the first one tells what is wrong with the flags.
+pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<(Found, MemberId), JoinError> {
     let others = bootstrap
         .members
         .iter()
         .filter(|(name, _)| **name != config.name);
+    let mut objection = None;
     for url in others.flat_map(|(_, urls)| urls) {
         match detcd_rt::timeout(ANSWER_MAX, ask(url)).await {
-            Ok(Ok(found)) => return Ok(found),
+            Ok(Ok(found)) => match own_id(config, bootstrap, &found) {
+                Ok(id) => return Ok((found, id)),
+                Err(error) => {
+                    tracing::warn!(address = %url, %error, "a cluster response that does not fit");
+                    objection.get_or_insert(error);
+                }
+            },
             Ok(Err(problem)) => {
                 tracing::warn!(address = %url, problem, "failed to get cluster response");
             }
             Err(_) => tracing::warn!(address = %url, "no cluster response in time"),
         }
     }
-    Err(JoinError::NobodyAnswers)
+    Err(objection.unwrap_or(JoinError::NobodyAnswers))
 }
 
 /// This member's id in the cluster that was found. Its flags must name the same members.
-pub fn own_id(
-    config: &Config,
-    bootstrap: &Bootstrap,
-    found: &Found,
-) -> Result<MemberId, JoinError> {
+fn own_id(config: &Config, bootstrap: &Bootstrap, found: &Found) -> Result<MemberId, JoinError> {
     if found.members.len() != bootstrap.members.len() {
         return Err(JoinError::Count {
             cluster: render(found),
@@ -211,6 +216,8 @@ fn text(error: impl std::fmt::Display) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, Request as Asked};
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    use tokio::net::TcpListener;
 
     fn config(cluster: &str) -> Config {
         let args = format!(
@@ -272,6 +279,53 @@ mod tests {
                  from \"http://b:1\"))"
             ),
             "{other}"
+        );
+    }
+
+    /// Answers one request with `rows`, the page `/members`.
+    async fn answer(listener: TcpListener, rows: String) {
+        let (mut socket, _) = listener.accept().await.unwrap();
+        // The request is small, and comes in one piece.
+        assert!(socket.read(&mut [0; 1024]).await.unwrap() > 0);
+        let reply = format!(
+            "HTTP/1.1 200 OK\r\nX-Etcd-Cluster-ID: c\r\nContent-Length: {}\r\n\r\n{rows}",
+            rows.len()
+        );
+        socket.write_all(reply.as_bytes()).await.unwrap();
+    }
+
+    /// What is found if one after the other answers with `first` and `second`, where `A` stands for
+    /// their own URLs.
+    async fn find_by(first: &str, second: &str) -> Result<(Found, MemberId), JoinError> {
+        let one = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut urls = [&one, &other].map(|it| format!("http://{}", it.local_addr().unwrap()));
+        urls.sort();
+        let own = format!("\"{}\",\"{}\"", urls[0], urls[1]);
+        let config = config(&format!("n1={},n1={},n2=http://b:1", urls[0], urls[1]));
+        let is_first = |it: &TcpListener| urls[0].ends_with(&it.local_addr().unwrap().to_string());
+        let (one, other) = match is_first(&one) {
+            true => (one, other),
+            false => (other, one),
+        };
+        detcd_rt::spawn(answer(one, first.replace('A', &own)));
+        detcd_rt::spawn(answer(other, second.replace('A', &own)));
+        find(&config, &config.bootstrap().unwrap()).await
+    }
+
+    const LAGS: &str = r#"[{"id":10,"peerURLs":[A]}]"#;
+    const KNOWS: &str = r#"[{"id":10,"peerURLs":[A]},{"id":11,"peerURLs":["http://b:1"]}]"#;
+
+    #[tokio::test]
+    async fn a_member_that_does_not_know_of_this_one_yet_is_passed_over() {
+        for lags in ["[]", LAGS] {
+            let (found, id) = find_by(lags, KNOWS).await.unwrap();
+            assert_eq!((found.members.len(), id), (2, MemberId(11)));
+        }
+        let objection = find_by(LAGS, "[]").await.unwrap_err().to_string();
+        assert!(
+            objection.contains("ID:a") && objection.ends_with("member count is unequal"),
+            "{objection}"
         );
     }
 }

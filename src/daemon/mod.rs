@@ -102,10 +102,49 @@ pub enum DaemonError {
 pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonError> {
     tell(&config, &notices);
     limits::raise_open_files();
-    let signals = Signals::listen()?;
+    let mut signals = Signals::listen()?;
     config.check_listeners()?;
+    // A task of its own, as opening a large store keeps its thread for a while.
+    let starting = detcd_rt::spawn(start(config.clone()));
+    let started = tokio::select! {
+        biased;
+        name = signals.next() => {
+            // What the start has written by now is what a crash would have left, too.
+            tracing::info!(signal = name, "received signal while starting; shutting down");
+            return Ok(());
+        }
+        started = starting => started.expect("nobody cancels the start")?,
+    };
+    let Started {
+        lock: _lock,
+        member,
+        peers,
+        clients,
+    } = started;
+
+    let handle = member.handle();
+    tell_addresses(&config, handle.header(0).member_id, &peers, &clients);
+    let options = ServerOptions::of(&config);
+    let version = options.cluster_version();
+    let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
+    let published = detcd_rt::spawn(advertise::advertise(handle.clone(), config, version));
+    let outcome = until_the_end(&handle, signals).await;
+    published.abort();
+    stop(member, servers, outcome).await
+}
+
+/// A member that nobody can reach yet.
+struct Started {
+    lock: DataDirLock,
+    member: Member,
+    peers: Vec<Listener>,
+    clients: Vec<Listener>,
+}
+
+/// Takes the data-dir, finds out who this member is, and starts it.
+async fn start(config: Config) -> Result<Started, DaemonError> {
     let folder = config.data_dir.join("member");
-    let _lock = DataDirLock::take(&folder)?;
+    let lock = DataDirLock::take(&folder)?;
     let identity = identify(&config, &folder).await?;
     let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
     let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
@@ -123,8 +162,15 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
         ..identity
     }
     .write(&folder)?;
+    Ok(Started {
+        lock,
+        member,
+        peers,
+        clients,
+    })
+}
 
-    let handle = member.handle();
+fn tell_addresses(config: &Config, id: MemberId, peers: &[Listener], clients: &[Listener]) {
     let addresses = |listeners: &[Listener]| -> Vec<String> {
         listeners
             .iter()
@@ -132,20 +178,13 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
             .collect()
     };
     tracing::info!(
-        local_member_id = %handle.header(0).member_id,
+        local_member_id = %id,
         initial_advertise_peer_urls = ?strings(&config.initial_advertise_peer_urls),
-        listen_peer_urls = ?addresses(&peers),
+        listen_peer_urls = ?addresses(peers),
         advertise_client_urls = ?strings(&config.advertise_client_urls),
-        listen_client_urls = ?addresses(&clients),
+        listen_client_urls = ?addresses(clients),
         "now serving peer/client/metrics"
     );
-    let options = ServerOptions::of(&config);
-    let version = options.cluster_version();
-    let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
-    let published = detcd_rt::spawn(advertise::advertise(handle.clone(), config, version));
-    let outcome = until_the_end(&handle, signals).await;
-    published.abort();
-    stop(member, servers, outcome).await
 }
 
 /// Waits for a signal or for the member to halt.
@@ -358,10 +397,10 @@ fn found(config: &Config) -> Result<Identity, DaemonError> {
 /// The identity of a member that was added to a running cluster, as that cluster tells it.
 async fn join(config: &Config) -> Result<Identity, DaemonError> {
     let bootstrap = config.bootstrap()?;
-    let found = join::find(config, &bootstrap).await?;
+    let (found, member_id) = join::find(config, &bootstrap).await?;
     Ok(Identity {
         cluster_id: found.cluster_id,
-        member_id: join::own_id(config, &bootstrap, &found)?,
+        member_id,
         name: config.name.clone(),
         started: false,
         members: found.members,

@@ -201,9 +201,15 @@ impl Handle {
             .ok_or(Error::Stopped)
     }
 
+    /// The members by their ids. A member that has applied nothing yet lists those that it was
+    /// started with: they are who is to be asked about the cluster.
     pub async fn member_list(&self, linearizable: bool) -> Result<(Header, Vec<Member>), Error> {
         let published = self.view_for(!linearizable).await?;
-        let members = self.settle_fault(query::members(&*published.view))?;
+        let mut members = self.settle_fault(query::members(&*published.view))?;
+        if members.is_empty() {
+            members = self.shared.founders.clone();
+            members.sort_unstable_by_key(|member| member.id);
+        }
         Ok((self.header(at(&published).revision), members))
     }
 

@@ -134,6 +134,7 @@ impl Member {
         let shared = Arc::new(Shared {
             cluster_id: options.cluster_id,
             member_id: options.member_id,
+            founders: options.members.clone(),
             log: recovered.salt,
             acquaintances: Acquaintances::default(),
             limits: options.limits,

@@ -9,8 +9,8 @@ use crate::quota::Quota;
 use crate::stats::Stats;
 use detcd_core::alarm;
 use detcd_core::api::{
-    Alarm, AlarmKind, ClusterId, LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply, StreamId,
-    WatchResponse,
+    Alarm, AlarmKind, ClusterId, LeaseId, LeaseInfo, Member, MemberId, Millis, Outcome, Reply,
+    StreamId, WatchResponse,
 };
 use detcd_core::codec;
 use detcd_core::command::{Command, Proposal};
@@ -39,6 +39,9 @@ const SLOW_READ_ROUND: Duration = Duration::from_millis(500);
 pub(crate) struct Shared {
     pub cluster_id: ClusterId,
     pub member_id: MemberId,
+    /// The members that this one was told of when it started; it knows better once it has applied
+    /// its first entry.
+    pub founders: Vec<Member>,
     /// The number that was drawn for this member's log.
     pub log: u64,
     pub acquaintances: Acquaintances,

@@ -1,7 +1,11 @@
 //! Starting, stopping, killing and catching up.
 
-use crate::cluster::{Cluster, PATIENCE, STOP_MAX, eventually, get, put, put_eventually, read};
+use crate::cluster::{
+    Cluster, PATIENCE, STOP_MAX, eventually, get, http_get, put, put_eventually, read,
+};
 use detcd_wire::etcdserverpb as pb;
+use rustix::process::Signal;
+use std::time::{Duration, Instant};
 use tokio::time::timeout;
 use tonic::Code;
 
@@ -17,6 +21,26 @@ async fn one_member_serves_and_stops_on_sigterm() {
     let (status, took) = cluster.nodes[0].stop().await;
     assert!(status.success(), "{status}");
     assert!(took < STOP_MAX, "stopping took {took:?}");
+}
+
+/// Signals count while the member still asks around who it is.
+#[tokio::test]
+async fn a_member_that_is_starting_stops_on_a_signal() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let mut cluster = Cluster::new(2, &[]);
+        let address = ("127.0.0.1", cluster.nodes[0].peer_port);
+        let silent = tokio::net::TcpListener::bind(address).await.unwrap();
+        cluster.join(1);
+        let asked = timeout(PATIENCE, silent.accept()).await;
+        let _connection = asked.expect("it asks").expect("a connection");
+        let signalled = Instant::now();
+        cluster.nodes[1].signal(signal);
+        let status = cluster.nodes[1].wait().await;
+        assert!(status.success(), "{status}");
+        // It would wait for its answer for three seconds.
+        let took = signalled.elapsed();
+        assert!(took < Duration::from_secs(2), "stopping took {took:?}");
+    }
 }
 
 #[tokio::test]
@@ -57,6 +81,16 @@ async fn members_start_in_any_order() {
         (503, true),
         "{body}"
     );
+    // Whoever asks it about its cluster is told by whom it was founded.
+    let (status, page) = http_get(first.peer_port, "/members").await.unwrap();
+    let rows: serde_json::Value = serde_json::from_str(&page).expect("rows");
+    assert_eq!((status, rows.as_array().map(Vec::len)), (200, Some(3)));
+    let mut members = pb::cluster_client::ClusterClient::new(first.channel());
+    let request = pb::MemberListRequest {
+        linearizable: false,
+    };
+    let listed = members.member_list(request).await.unwrap().into_inner();
+    assert_eq!(listed.members.len(), 3, "{listed:?}");
     let mut kv = cluster.nodes[2].kv();
     assert_eq!(
         read(&mut kv, "a", true).await.unwrap(),
