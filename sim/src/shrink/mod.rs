@@ -193,7 +193,8 @@ impl Shrinking {
         let scripts = match self.tries.scripts(&self.best, self.seed) {
             Ok(scripts) => scripts,
             Err(why) => {
-                // A run that a panic ends tells nothing of its clients.
+                // A run that a panic ends tells nothing of its clients, and much of itself.
+                let why = why.lines().next().unwrap_or_default().trim_end_matches(':');
                 eprintln!("the operations stay as they are: {why}");
                 return Ok(());
             }
