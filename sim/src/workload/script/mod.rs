@@ -93,7 +93,7 @@ fn counted(compact: &CompactRequest, newest: Option<i64>) -> (Request, bool) {
     let from = newest.filter(|_| compact.revision > 0);
     let compact = CompactRequest {
         revision: compact.revision - from.unwrap_or(0),
-        ..compact.clone()
+        ..*compact
     };
     (Request::Compact(compact), from.is_some())
 }
