@@ -15,7 +15,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -27,7 +27,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 pub(super) struct Net {
     receivers: Mutex<BTreeMap<u64, Arc<dyn Receiver>>>,
     cut_off: Mutex<BTreeSet<u64>>,
-    laggard: Mutex<Option<(u64, Duration)>>,
+    held: Mutex<Option<u64>>,
+    released: Condvar,
 }
 
 impl Net {
@@ -39,9 +40,14 @@ impl Net {
         self.cut_off.lock().unwrap().clear();
     }
 
-    /// From now on this member takes so much longer over each peer of a membership it applies.
-    pub(super) fn slow_down(&self, id: u64, delay: Duration) {
-        *self.laggard.lock().unwrap() = Some((id, delay));
+    /// This member applies no membership until it is released.
+    pub(super) fn hold(&self, id: u64) {
+        *self.held.lock().unwrap() = Some(id);
+    }
+
+    pub(super) fn release(&self) {
+        *self.held.lock().unwrap() = None;
+        self.released.notify_all();
     }
 
     fn way(&self, from: u64, to: u64) -> Result<Arc<dyn Receiver>, TransportError> {
@@ -61,10 +67,9 @@ pub(super) struct Loopback {
 
 impl Transport for Loopback {
     fn set_peer(&self, _id: u64, _peer_urls: Vec<String>) {
-        let laggard = *self.net.laggard.lock().unwrap();
-        if let Some((_, delay)) = laggard.filter(|(id, _)| *id == self.from) {
-            std::thread::sleep(delay);
-        }
+        let held = self.net.held.lock().unwrap();
+        let is_held = |held: &mut Option<u64>| *held == Some(self.from);
+        drop(self.net.released.wait_while(held, is_held).unwrap());
     }
 
     fn remove_peer(&self, _id: u64) {}

@@ -174,11 +174,22 @@ async fn changes_that_meet_are_made_one_after_the_other() {
 async fn the_steward_leaves_a_change_alone_that_is_under_way() {
     let cluster = Cluster::found(3, 100_000).await;
     let leader = cluster.leader(&ALL).await;
-    let id = cluster.members[leader].node.id().0;
-    cluster.net.slow_down(id, 2 * HEARTBEAT);
-    let removed = MemberId(id % 3 + 1);
-    let members = change(&cluster, &Change::Remove(removed)).await.unwrap();
-    assert_eq!(members.len(), 2);
+    let node = &cluster.members[leader].node;
+    cluster.net.hold(node.id().0);
+    let between_the_steps = async {
+        wait_for("the first step to be committed", || {
+            let metrics = node.metrics();
+            let membership = metrics.committed_membership_config.membership();
+            membership.get_joint_config().len() > 1
+        })
+        .await;
+        // Now the steward has looked more than once.
+        detcd_rt::sleep(3 * HEARTBEAT).await;
+        cluster.net.release();
+    };
+    let removal = Change::Remove(MemberId(node.id().0 % 3 + 1));
+    let (members, ()) = futures::future::join(change(&cluster, &removal), between_the_steps).await;
+    assert_eq!(members.unwrap().len(), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
