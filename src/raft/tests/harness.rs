@@ -40,14 +40,11 @@ impl Net {
         self.cut_off.lock().unwrap().clear();
     }
 
-    /// This member applies no membership until it is released.
-    pub(super) fn hold(&self, id: u64) {
+    /// This member applies no membership until what comes back is dropped. (A runtime with several
+    /// threads is needed for that.)
+    pub(super) fn hold(&self, id: u64) -> Hold<'_> {
         *self.held.lock().unwrap() = Some(id);
-    }
-
-    pub(super) fn release(&self) {
-        *self.held.lock().unwrap() = None;
-        self.released.notify_all();
+        Hold(self)
     }
 
     fn way(&self, from: u64, to: u64) -> Result<Arc<dyn Receiver>, TransportError> {
@@ -60,6 +57,16 @@ impl Net {
     }
 }
 
+/// See [`Net::hold`].
+pub(super) struct Hold<'a>(&'a Net);
+
+impl Drop for Hold<'_> {
+    fn drop(&mut self) {
+        *self.0.held.lock().unwrap() = None;
+        self.0.released.notify_all();
+    }
+}
+
 pub(super) struct Loopback {
     pub(super) from: u64,
     pub(super) net: Arc<Net>,
@@ -67,9 +74,13 @@ pub(super) struct Loopback {
 
 impl Transport for Loopback {
     fn set_peer(&self, _id: u64, _peer_urls: Vec<String>) {
-        let held = self.net.held.lock().unwrap();
+        let mut held = self.net.held.lock().unwrap();
         let is_held = |held: &mut Option<u64>| *held == Some(self.from);
-        drop(self.net.released.wait_while(held, is_held).unwrap());
+        if is_held(&mut held) {
+            // Other tasks must not wait with this one.
+            let released = || self.net.released.wait_while(held, is_held).unwrap();
+            drop(tokio::task::block_in_place(released));
+        }
     }
 
     fn remove_peer(&self, _id: u64) {}
