@@ -175,6 +175,10 @@ async fn the_steward_leaves_a_change_alone_that_is_under_way() {
     let cluster = Cluster::found(3, 100_000).await;
     let leader = cluster.leader(&ALL).await;
     let node = &cluster.members[leader].node;
+    wait_for("the founding membership to be applied", || {
+        node.published().load().roster.members.len() == 3
+    })
+    .await;
     let hold = cluster.net.hold(node.id().0);
     let between_the_steps = async {
         wait_for("the first step to be committed", || {

@@ -77,7 +77,7 @@ pub(super) async fn recover<D: Disk>(
         salt: options.salt,
         files: Vec::new(),
         // The segments before a later one went when a frame in it was durable.
-        expected: (ids.first().is_none_or(|id| *id == 1)).then_some(1),
+        expected: None,
         index: Index::default(),
         terms: Terms::default(),
         recent: VecDeque::new(),
@@ -88,6 +88,7 @@ pub(super) async fn recover<D: Disk>(
     };
     let leftover = walk.open_segments(ids).await?;
     let tail = walk.frames().await?;
+    walk.sync_end().await?;
     if let Some(purged) = walk.purged
         && walk.index.is_empty()
     {
@@ -181,6 +182,10 @@ impl<D: Disk> Walk<D> {
             self.salt = header.salt;
             reader.seal = Seal::new(header.salt, *id);
             self.files.push(reader);
+        }
+        // The segments before a later one went when a frame in it was durable.
+        if self.files.first().is_none_or(|first| first.id == 1) {
+            self.expected = Some(1);
         }
         Ok(ids[..gap].to_vec())
     }
@@ -485,6 +490,20 @@ impl<D: Disk> Walk<D> {
             dropped_bytes,
         });
         Ok(())
+    }
+
+    /// Makes durable what was read. A process that was killed between the write of a frame and its
+    /// sync leaves it to be read, but only the next power failure would tell that it is not there;
+    /// until then this member would acknowledge it. The last frame is in the last file that has one
+    /// or, if that one was filled up, before it.
+    async fn sync_end(&self) -> Result<(), LogError> {
+        let last_two = self.files.len().saturating_sub(2);
+        for reader in &self.files[last_two..] {
+            let synced = reader.file.sync_data().await;
+            synced.map_err(|error| LogError::io(reader.path.clone(), "sync", &error))?;
+        }
+        let synced = self.disk.sync_dir().await;
+        synced.map_err(|error| LogError::io(self.disk.display("."), "sync", &error))
     }
 
     /// What must hold of a log that is whole.

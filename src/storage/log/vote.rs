@@ -89,6 +89,8 @@ impl<D: Disk> VoteFile<D> {
                 "no copy of the vote can be read",
             ));
         };
+        // A process that was killed may have written it and not synced it.
+        file.sync_data().await.map_err(io("sync"))?;
         let file = VoteFile {
             file: Arc::new(file),
             path,

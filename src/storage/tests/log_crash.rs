@@ -47,6 +47,9 @@ enum Step {
         calls: u32,
     },
     Close,
+    /// The process is killed: what it wrote can be read, synced or not.
+    Kill,
+    /// The power fails.
     Crash {
         seed: u64,
     },
@@ -64,6 +67,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..60u64, 1..60u64).prop_map(|(back, count)| Step::Read { back, count }),
         8 => (0..40u32).prop_map(|calls| Step::Run { calls }),
         1 => Just(Step::Close),
+        2 => Just(Step::Kill),
         2 => any::<u64>().prop_map(|seed| Step::Crash { seed }),
     ]
 }
@@ -279,7 +283,7 @@ impl Run {
                     let _ = self.poll_writer();
                 }
             }
-            Step::Close | Step::Crash { .. } => unreachable!("ends the run"),
+            Step::Close | Step::Kill | Step::Crash { .. } => unreachable!("ends the run"),
         }
         let state = log.state();
         assert_eq!(
@@ -358,9 +362,18 @@ impl Run {
         (next, found)
     }
 
-    fn crash(mut self, seed: u64) -> Run {
-        let acknowledged = self.acknowledged();
+    fn crash(self, seed: u64) -> Run {
         let disk = self.disk.crashed(&mut Draws::new(seed));
+        self.go_on(disk)
+    }
+
+    fn kill(self) -> Run {
+        let disk = self.disk.killed();
+        self.go_on(disk)
+    }
+
+    fn go_on(mut self, disk: CrashDisk) -> Run {
+        let acknowledged = self.acknowledged();
         let (next, found) = Run::start(disk, self.term + 1);
         self.check_successor(&next, &found, acknowledged);
         next
@@ -387,6 +400,7 @@ proptest! {
         for step in &steps {
             match step {
                 Step::Close => run = run.close().0,
+                Step::Kill => run = run.kill(),
                 Step::Crash { seed } => run = run.crash(*seed),
                 step => run.step(step),
             }
@@ -403,7 +417,10 @@ proptest! {
         let mut run = Run::start(CrashDisk::default(), 1).0;
         run.disk.fail_after(changes, ErrorKind::Other);
         for step in steps {
-            let goes_on = !matches!(step, Step::Close | Step::Crash { .. } | Step::Read { .. });
+            let goes_on = !matches!(
+                step,
+                Step::Close | Step::Kill | Step::Crash { .. } | Step::Read { .. }
+            );
             if goes_on && !run.disk.has_failed() {
                 run.step(&step);
             }
@@ -429,6 +446,29 @@ proptest! {
         }
         run.crash(seed);
     }
+}
+
+/// What a log that was opened tells of is durable, though the process that wrote it was killed
+/// before it had synced it, and the power fails at once.
+#[test]
+fn what_is_read_after_a_kill_survives_a_power_failure() {
+    let append = Step::Append {
+        count: 3,
+        bytes: 3000,
+        new_term: false,
+    };
+    let mut unsynced = 0;
+    for (calls, seed) in (0..60).flat_map(|calls| (1..9).map(move |seed| (calls, seed))) {
+        let mut run = Run::start(CrashDisk::default(), 1).0;
+        for step in [&append, &Step::Vote, &append, &Step::Run { calls }] {
+            run.step(step);
+        }
+        let acknowledged = run.acknowledged();
+        let run = run.kill();
+        unsynced += usize::from(run.model().entries.len() > 3 && acknowledged < 3);
+        run.crash(seed);
+    }
+    assert!(unsynced > 0, "some kill came between a write and its sync");
 }
 
 /// The log goes on in the space it has, refuses the rest, and has lost nothing when there is room.

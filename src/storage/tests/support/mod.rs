@@ -32,13 +32,14 @@ struct State {
     full: bool,
 }
 
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Content {
     now: Vec<u8>,
     synced: Vec<u8>,
     unsynced: Vec<Change>,
 }
 
+#[derive(Clone)]
 enum Change {
     Write { offset: usize, data: Bytes },
     Length(usize),
@@ -85,6 +86,22 @@ impl CrashDisk {
             names,
             synced_names,
             files,
+            ..State::default()
+        };
+        CrashDisk {
+            state: Arc::new(Mutex::new(state)),
+        }
+    }
+
+    /// What a disk holds after the process was killed now: everything, and what was not synced is
+    /// still only in the system's memory. Handles of the old one go on with the past.
+    pub fn killed(&self) -> CrashDisk {
+        let state = self.state.lock().unwrap();
+        let state = State {
+            names: state.names.clone(),
+            synced_names: state.synced_names.clone(),
+            unsynced_names: state.unsynced_names.clone(),
+            files: state.files.clone(),
             ..State::default()
         };
         CrashDisk {
