@@ -103,8 +103,9 @@ pub fn died(member: usize) {
     with(|observed| {
         observed.leading.remove(&member);
         observed.ask_disks(|at| at == member);
-        observed.unsynced.retain(|(at, _)| *at != member);
-        observed.step(member, What::Died);
+        // What the system still has of a process that was only killed can yet be synced.
+        let lost = observed.unsynced.iter().all(|(at, _)| *at != member);
+        observed.step(member, What::Died { lost });
     });
 }
 
@@ -188,6 +189,7 @@ impl Observed {
         match said.message.as_str() {
             "recovered" => {
                 let (end, committed) = (number("end"), number("committed"));
+                self.ask_disks(|at| at == member);
                 self.step(member, What::Recovered { end, committed });
             }
             "vote" => self.step(member, What::Vote { term, node, hash }),

@@ -106,7 +106,12 @@ impl Vault {
         state.life += 1;
         let batches = state.undos.len();
         let kept = match loss {
-            Loss::KeepAll => batches,
+            // Only the process is gone. What it wrote is there, and as durable as it was.
+            Loss::KeepAll => {
+                drop(state);
+                trace::event("store.crash", format_args!("{loss:?} lost 0"));
+                return 0;
+            }
             Loss::LoseUnsynced => 0,
             Loss::Torn => state.rng.range(0..=batches as u64) as usize,
         };

@@ -66,6 +66,8 @@ mod chosen {
         TornTail = "torn-tail",
         /// A sync that failed is tried again, and believed.
         FsyncRetried = "fsync-retried",
+        /// What is read when a member starts is believed to be synced.
+        UnsyncedStart = "unsynced-start",
         /// What rotted in the log is taken for a write that was never completed.
         BitrotLeader = "bitrot-leader",
         /// A read of the log that fails is taken for the end of the log.

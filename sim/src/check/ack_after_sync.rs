@@ -54,14 +54,20 @@ impl Invariant for AckAfterSync {
                     |written: Place| written.file == place.file && written.change <= place.change;
                 !entry.place.is_some_and(is_durable)
             }),
-            // What is pending when a member dies is lost; the next process shows it.
-            What::Recovered { .. } => pending.clear(),
+            What::Died { lost: true } => {
+                pending.values_mut().for_each(|entry| entry.place = None);
+            }
+            // What was lost, or never written, is not in the log any more.
+            What::Recovered { end, .. } => {
+                pending.retain(|index, entry| index < end && entry.place.is_some());
+            }
             What::Robbed => {
                 let durable = pending
                     .first_key_value()
                     .map_or(u64::MAX, |(first, _)| *first);
                 let log = logs.of(step.member).map(|log| log.before(durable));
                 self.robbed.entry(step.member).or_default().extend(log);
+                pending.values_mut().for_each(|entry| entry.place = None);
             }
             What::Restored { index } => *pending = pending.split_off(&(index + 1)),
             What::Acked { index, .. } => {
@@ -254,7 +260,7 @@ mod tests {
             if synced_before {
                 steps.push(synced(1, 1));
             }
-            steps.extend([(1, What::Died), (1, What::Robbed)]);
+            steps.extend([(1, What::Died { lost: true }), (1, What::Robbed)]);
             let (end, committed) = (0, 0);
             steps.push((1, What::Recovered { end, committed }));
             steps.push(self::committed(1));
@@ -269,8 +275,25 @@ mod tests {
         let mut steps = configured(3);
         steps.extend((0..2).map(|member| appended(member, 1)));
         steps.extend([written(0, 1, 1, 1), synced(0, 1), written(1, 1, 1, 1)]);
-        steps.extend([(1, What::Died), committed(1)]);
+        steps.extend([(1, What::Died { lost: true }), committed(1)]);
         assert!(is_wrong(&steps));
+    }
+
+    #[test]
+    fn what_a_killed_process_wrote_is_as_durable_as_it_was() {
+        let restarted = |end: u64, synced_then: bool| -> Vec<(usize, What)> {
+            let mut steps = vec![appended(0, 1), written(0, 1, 1, 1)];
+            steps.push((0, What::Died { lost: false }));
+            steps.extend(synced_then.then(|| synced(0, 1)));
+            let committed = 0;
+            steps.push((0, What::Recovered { end, committed }));
+            steps.push(acked(0, 1));
+            steps
+        };
+        assert!(!is_wrong(&restarted(2, true)));
+        assert!(is_wrong(&restarted(2, false)));
+        // What is not read any more was cut off, and comes again.
+        assert!(!is_wrong(&restarted(1, false)));
     }
 
     #[test]

@@ -27,8 +27,8 @@ pub struct Step {
 pub enum What {
     /// Its process starts (for the first time or again).
     Started,
-    /// Its process is gone, and what its disk had not synced may be gone, too.
-    Died,
+    /// Its process is gone. `lost`: and so is what its disk had not synced by now.
+    Died { lost: bool },
     /// What was on its disk was taken from it, all or some, while it was dead.
     Robbed,
     /// Its log was read from the disk, and holds entries before `end`.

@@ -52,7 +52,7 @@ impl Invariant for VoteDurable {
                 }
             }
             What::Synced { place } => votes.synced(place),
-            What::Died => votes.pending.clear(),
+            What::Died { lost: true } => votes.pending.clear(),
             What::Robbed => *votes = Votes::default(),
             What::Recovered { end: 0, .. } => votes.durable = None,
             What::Granted { term, node } => {
@@ -164,7 +164,7 @@ mod tests {
         assert!(!is_wrong(&[&vote(2, 9, 1), &own]));
         let later = [synced(2), granted(2, 9), granted(3, 8)];
         assert!(!is_wrong(&[&vote(2, 9, 1), &vote(3, 8, 2), &later]));
-        let restarted = [synced(1), (0, What::Died), granted(2, 9)];
+        let restarted = [synced(1), (0, What::Died { lost: true }), granted(2, 9)];
         assert!(!is_wrong(&[&vote(2, 9, 1), &restarted]));
     }
 
@@ -176,8 +176,12 @@ mod tests {
         let early = [synced(1), granted(3, 8)];
         assert!(is_wrong(&[&vote(2, 9, 1), &vote(3, 8, 2), &early]));
         // The crash took the written vote with it, and a later sync does not bring it back.
-        let lost = [(0, What::Died), synced(1), granted(2, 9)];
+        let lost = [(0, What::Died { lost: true }), synced(1), granted(2, 9)];
         assert!(is_wrong(&[&vote(2, 9, 1), &lost]));
+        // What a killed process left unsynced is so until somebody syncs it.
+        let killed = (0, What::Died { lost: false });
+        assert!(is_wrong(&[&vote(2, 9, 1), &[killed.clone(), granted(2, 9)]]));
+        assert!(!is_wrong(&[&vote(2, 9, 1), &[killed, synced(1), granted(2, 9)]]));
     }
 
     #[test]

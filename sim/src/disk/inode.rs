@@ -37,8 +37,9 @@ impl Change {
     }
 }
 
-/// How much of what was unsynced is on the platter after a crash.
+/// How much of what was unsynced is there after a crash.
 pub enum Kept {
+    /// Only the process is gone: the system still has it, and it is still unsynced.
     All,
     /// The first `changes`, and of the write after them the first `bytes`.
     First {
@@ -165,10 +166,17 @@ impl Inode {
         Kept::First { changes, bytes }
     }
 
-    /// Loses what is not within `part`; gives how many changes were lost whole and in part.
+    /// Loses what is not within `part`; gives how many changes were lost whole and in part. What
+    /// is kept of a process that was killed is no more durable than it was.
     pub fn crash(&mut self, part: Kept) -> (usize, usize) {
         let (kept, bytes) = match part {
-            Kept::All => (self.unsynced.len(), 0),
+            Kept::All => {
+                self.current = self.durable.clone();
+                self.unsynced
+                    .iter()
+                    .for_each(|change| change.apply(&mut self.current));
+                return (0, 0);
+            }
             Kept::First { changes, bytes } => (changes, bytes),
         };
         let mut lost = self.unsynced.split_off(kept);

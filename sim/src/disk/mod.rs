@@ -253,17 +253,9 @@ fn is_note(name: &str) -> bool {
 impl State {
     fn lose(&mut self, loss: Loss) -> Lost {
         let mut lost = Lost::default();
-        let changes = std::mem::take(&mut self.unsynced_names);
-        let kept = match loss {
-            Loss::KeepAll => changes.len(),
-            Loss::LoseUnsynced => 0,
-            Loss::Torn => self.rng.range(0..=changes.len() as u64) as usize,
-        };
-        lost.names = changes.len() - kept;
-        changes[..kept]
-            .iter()
-            .for_each(|change| change.apply(&mut self.durable_names));
-        self.names = self.durable_names.clone();
+        if loss != Loss::KeepAll {
+            lost.names = self.lose_names(loss);
+        }
         for inode in self.inodes.values_mut() {
             let part = match loss {
                 Loss::KeepAll => Kept::All,
@@ -278,6 +270,20 @@ impl State {
             lost.torn += torn;
         }
         lost
+    }
+
+    /// Gives how many changes of names were lost.
+    fn lose_names(&mut self, loss: Loss) -> usize {
+        let changes = std::mem::take(&mut self.unsynced_names);
+        let kept = match loss {
+            Loss::Torn => self.rng.range(0..=changes.len() as u64) as usize,
+            Loss::LoseUnsynced | Loss::KeepAll => 0,
+        };
+        changes[..kept]
+            .iter()
+            .for_each(|change| change.apply(&mut self.durable_names));
+        self.names = self.durable_names.clone();
+        changes.len() - kept
     }
 
     /// Frees what no name leads to after a crash (nothing is open then).

@@ -90,7 +90,9 @@ impl<D: Disk> VoteFile<D> {
             ));
         };
         // A process that was killed may have written it and not synced it.
-        file.sync_data().await.map_err(io("sync"))?;
+        if !detcd_core::mutant!(UnsyncedStart) {
+            file.sync_data().await.map_err(io("sync"))?;
+        }
         let file = VoteFile {
             file: Arc::new(file),
             path,
