@@ -56,6 +56,7 @@ impl Compactor {
     }
 }
 
+#[derive(Debug, PartialEq, Eq)]
 enum Removal {
     Finished,
     /// The state that was worked on is not in force any more.
@@ -88,6 +89,9 @@ async fn give_back<S: Store>(store: &S, shared: &Shared) {
 async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Removal, Fault> {
     let begun = Instant::now();
     let mut cursor = Cursor::default();
+    // The cursor is a place in the state that the last step has looked at: the step after it must
+    // not go on in another one, which may be there by the time that it looks.
+    let mut basis = store.snapshot()?;
     loop {
         let step_begun = Instant::now();
         let snapshot = store.snapshot()?;
@@ -98,9 +102,10 @@ async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Rem
         let step = compaction::step(&snapshot, cursor, revision, versions)?;
         let events = |write: &&Write| write.table == Table::Events;
         let rows = step.batch.writes.iter().filter(events).count() as u64;
-        if !store.write_unless_replaced(&snapshot, step.batch).await? {
+        if !store.write_unless_replaced(&basis, step.batch).await? {
             return Ok(Removal::Replaced);
         }
+        basis = snapshot;
         stats.compacted_rows.add(rows);
         let millis = |since: Instant| since.elapsed().as_secs_f64() * 1e3;
         stats.compaction_steps.observe(millis(step_begun));
@@ -114,5 +119,56 @@ async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Rem
         }
         detcd_rt::yield_now().await;
         linger(Place::CompactionStep).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use detcd_core::api::{KeyValue, Revision};
+    use detcd_core::codec::{PutRows, VERSION_PUT, version_key};
+    use detcd_core::view::Batch;
+    use detcd_storage::store::{FjallStore, Stage, StoreOptions};
+    use futures::FutureExt;
+    use futures::executor::block_on;
+
+    /// One key with this many versions.
+    fn history(count: i64) -> Batch {
+        let mut batch = Batch::default();
+        for version in 1..=count {
+            let kv = KeyValue {
+                key: Bytes::from_static(b"k"),
+                create_revision: 1,
+                mod_revision: version,
+                version,
+                ..KeyValue::default()
+            };
+            let rows = PutRows::new(&kv, 0);
+            let at = Revision {
+                main: version,
+                sub: 0,
+            };
+            batch.put(Table::Events, rows.event_key, rows.event);
+            batch.put(Table::Versions, version_key(b"k", at), VERSION_PUT);
+        }
+        batch
+    }
+
+    /// A snapshot from the leader may come between two steps. The place that the first one came to
+    /// means nothing in the new state: rows before it would be taken for removed, and stay.
+    #[test]
+    fn a_removal_ends_when_another_state_comes_between_its_steps() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = FjallStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let count = 2 * COMPACTION_BATCH as i64;
+        block_on(store.write(history(count))).unwrap();
+        let stats = Stats::default();
+        let mut removal = std::pin::pin!(remove(&store, count, &stats));
+        assert!(removal.as_mut().now_or_never().is_none(), "one step of two");
+        let mut stage = block_on(store.stage()).unwrap();
+        block_on(stage.write(history(count))).unwrap();
+        block_on(stage.commit()).unwrap();
+        assert_eq!(block_on(removal), Ok(Removal::Replaced));
     }
 }

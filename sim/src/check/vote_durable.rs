@@ -180,8 +180,14 @@ mod tests {
         assert!(is_wrong(&[&vote(2, 9, 1), &lost]));
         // What a killed process left unsynced is so until somebody syncs it.
         let killed = (0, What::Died { lost: false });
-        assert!(is_wrong(&[&vote(2, 9, 1), &[killed.clone(), granted(2, 9)]]));
-        assert!(!is_wrong(&[&vote(2, 9, 1), &[killed, synced(1), granted(2, 9)]]));
+        assert!(is_wrong(&[
+            &vote(2, 9, 1),
+            &[killed.clone(), granted(2, 9)]
+        ]));
+        assert!(!is_wrong(&[
+            &vote(2, 9, 1),
+            &[killed, synced(1), granted(2, 9)]
+        ]));
     }
 
     #[test]

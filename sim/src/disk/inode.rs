@@ -42,10 +42,7 @@ pub enum Kept {
     /// Only the process is gone: the system still has it, and it is still unsynced.
     All,
     /// The first `changes`, and of the write after them the first `bytes`.
-    First {
-        changes: usize,
-        bytes: usize,
-    },
+    First { changes: usize, bytes: usize },
 }
 
 impl Inode {

@@ -106,7 +106,7 @@ impl Hub {
             Err(CompactedAt(revision)) => {
                 self.compact_revision = self.compact_revision.max(revision.min(self.revision));
                 // Whatever the store calls compacted, who asked for it is not to ask again.
-                self.cancel_lagging(self.compact_revision.max(asked.from));
+                self.cancel_lagging(self.compact_revision.max(asked.from + 1));
             }
         }
     }
@@ -136,17 +136,18 @@ impl Hub {
     pub(super) fn fall_behind(&mut self, slot: Slot, next: i64) {
         self.table.unseat(slot);
         self.lag(slot, next);
-        if next <= self.compact_revision {
+        if next < self.compact_revision {
             self.cancel_compacted(slot);
         }
     }
 
-    /// Cancels the watchers that lag and have not been served `revision` or something before it.
+    /// Cancels the watchers that lag and have not been served something before `revision`. The
+    /// changes at the compaction revision itself are there to be read, as in etcd.
     pub(super) fn cancel_lagging(&mut self, revision: i64) {
         let passed: Vec<Slot> = self
             .streams
             .values()
-            .flat_map(|stream| stream.lagging.range(..=(revision, Slot::MAX)))
+            .flat_map(|stream| stream.lagging.range(..(revision, Slot::MIN)))
             .map(|(_, slot)| *slot)
             .collect();
         for slot in passed {

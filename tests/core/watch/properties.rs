@@ -426,7 +426,7 @@ fn answer(client: &mut Client, world: &World, response: &WatchResponse) {
         assert!(watcher.is_created, "created comes first");
         let needed = watcher.next;
         assert!(
-            needed <= response.compact_revision,
+            needed < response.compact_revision,
             "{response}, needed {needed}"
         );
         return;
