@@ -9,7 +9,7 @@
 use crate::api::{KeyValue, LeaseId, Revision};
 use crate::codec::{EventRow, decode_event, decode_revision, revision_key};
 use crate::error::Error;
-use crate::kv::history::newest_at;
+use crate::kv::history::is_superseded;
 use crate::query::{At, QueryError};
 use crate::view::{Direction, Fault, Table, View};
 use alloc::vec::Vec;
@@ -109,8 +109,7 @@ fn keeps(
     let EventRow::Put(version) = event else {
         return Ok(false);
     };
-    let newest = newest_at(view, &version.kv.key, keep_at)?;
-    Ok(newest.is_some_and(|newest| newest.revision == revision))
+    Ok(!is_superseded(view, &version.kv.key, revision, keep_at)?)
 }
 
 fn update(

@@ -18,7 +18,8 @@ pub enum Table {
     /// revision -> the change made at it (key, value or tombstone). Watch catch-up, hashes, reads
     /// of the past and compaction walk it in revision order.
     Events = 3,
-    /// (key, revision) -> empty: which versions a key has. Reads of the past start here.
+    /// (key, revision) -> put or delete: what was done to a key, but for the latest put of a live
+    /// key, which `Current` shows. Reads of the past start here.
     Versions = 4,
     /// lease id -> granted time-to-live.
     Lease = 5,

@@ -2,8 +2,11 @@
 //!
 //! A version of a key is stored twice, in [`Table::Current`](crate::view::Table::Current) for the
 //! latest reads and in [`Table::Events`](crate::view::Table::Events) for everything else. The two
-//! rows share their first bytes, the second only adds the key, so [`PutRows`] cuts every row of a
+//! rows share their first bytes, the second only adds the key, so [`PutRows`] cuts the rows of a
 //! put out of one allocation: stores that keep [`Bytes`] keep one copy.
+//!
+//! [`Table::Versions`](crate::view::Table::Versions) has a row for each change but the one that
+//! `Current` shows: a put of a new key costs two rows, and one is added when it is over.
 //!
 //! ```text
 //! Current   key                        -> 01 create main sub version lease len value
@@ -35,7 +38,7 @@ pub const META_MVCC: &[u8] = b"mvcc";
 /// The key in `Meta` that says up to where compaction has removed rows.
 pub const META_COMPACTED: &[u8] = b"compacted";
 
-/// The value of a `Versions` row of a put.
+/// The value of a `Versions` row of a put that is over.
 pub const VERSION_PUT: Bytes = Bytes::from_static(&[TAG_ROW]);
 /// The value of a `Versions` row of a delete.
 pub const VERSION_TOMBSTONE: Bytes = Bytes::from_static(&[TAG_TOMBSTONE]);
@@ -72,13 +75,12 @@ impl EventRow {
     }
 }
 
-/// Every row of one put, as slices of one allocation.
+/// The rows of one put, as slices of one allocation.
 #[derive(Clone, Debug)]
 pub struct PutRows {
     pub current: Bytes,
     pub event_key: Bytes,
     pub event: Bytes,
-    pub version_key: Bytes,
     /// What clients see of the new version; sliced from the same allocation.
     pub kv: KeyValue,
 }
@@ -98,7 +100,7 @@ impl PutRows {
         let head = 1 + numbers_len + varint_len(value.len() as u64);
         let value_end = head + value.len();
         let key_end = value_end + key.len();
-        let end = key_end + escaped_len(key) + REVISION_LEN;
+        let end = key_end + REVISION_LEN;
 
         let mut out = Vec::with_capacity(end);
         out.push(TAG_ROW);
@@ -107,7 +109,6 @@ impl PutRows {
         }
         put_bytes(&mut out, value);
         out.extend_from_slice(key);
-        escape_into(&mut out, key);
         out.extend_from_slice(&revision_key(Revision {
             main: kv.mod_revision,
             sub,
@@ -118,8 +119,7 @@ impl PutRows {
         PutRows {
             current: all.slice(..value_end),
             event: all.slice(..key_end),
-            version_key: all.slice(key_end..),
-            event_key: all.slice(end - REVISION_LEN..),
+            event_key: all.slice(key_end..),
             kv: KeyValue {
                 key: all.slice(value_end..key_end),
                 value: all.slice(head..value_end),

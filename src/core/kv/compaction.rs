@@ -10,12 +10,11 @@
 //! The changes made at the compaction revision itself stay until the next compaction, deletes too:
 //! watchers may still start there.
 
-use super::history::{Mark, newest_before};
+use super::history::{Mark, is_superseded, past_before};
 use crate::api::Revision;
 use crate::codec::{
-    EventRow, META_COMPACTED, META_MVCC, decode_compacted, decode_event, decode_is_tombstone,
-    decode_meta, decode_revision, encode_compacted, revision_key, split_version_key, version_key,
-    version_start,
+    EventRow, META_COMPACTED, META_MVCC, decode_compacted, decode_event, decode_meta,
+    decode_revision, encode_compacted, revision_key, version_key,
 };
 use crate::view::{Batch, Direction, Fault, Table, View};
 use alloc::vec::Vec;
@@ -83,7 +82,7 @@ pub fn step(
         let key = event.key();
         // Below its own revision the last compaction left at most one version of a key, and this
         // change ends it. Later ones are judged at their own turn, before a tombstone's.
-        if let Some(Mark { revision, .. }) = newest_before(view, key, revision)?
+        if let Some(Mark { revision, .. }) = past_before(view, key, revision)?
             && revision.main < finished
         {
             remove(&mut batch, key, revision);
@@ -114,36 +113,4 @@ fn finished(view: &dyn View) -> Result<i64, Fault> {
 fn remove(batch: &mut Batch, key: &[u8], revision: Revision) {
     batch.delete(Table::Versions, version_key(key, revision));
     batch.delete(Table::Events, Vec::from(revision_key(revision)));
-}
-
-/// Whether `key` changed again after `revision`, but not after main revision `until`.
-fn is_superseded(
-    view: &dyn View,
-    key: &[u8],
-    revision: Revision,
-    until: i64,
-) -> Result<bool, Fault> {
-    let start = version_key(key, revision);
-    let end = version_key(
-        key,
-        Revision {
-            main: until,
-            sub: i64::MAX,
-        },
-    );
-    let bounds = (Bound::Excluded(&start[..]), Bound::Included(&end[..]));
-    let next = view
-        .scan(Table::Versions, bounds, Direction::Forward)
-        .next()
-        .transpose()?;
-    if let Some((row_key, row)) = &next {
-        let (escaped, _) = split_version_key(row_key)?;
-        assert_eq!(
-            escaped,
-            version_start(key),
-            "a scan of one key's versions stays within it"
-        );
-        decode_is_tombstone(row)?;
-    }
-    Ok(next.is_some())
 }

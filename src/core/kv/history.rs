@@ -1,30 +1,33 @@
 //! The versions that keys had.
 
-use crate::api::{Change, ChangeKind, KeyRange, KeyValue, Revision};
+use super::range::latest;
+use crate::api::{Change, ChangeKind, KeyValue, Revision};
 use crate::codec::{
-    EventRow, Version, decode_event, decode_is_tombstone, decode_revision, revision_key,
-    split_version_key, version_key, version_start,
+    EventRow, Version, decode_current, decode_event, decode_is_tombstone, decode_revision,
+    revision_key, split_version_key, version_key, version_start,
 };
 use crate::event::{CaughtUp, CompactedAt};
 use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_EVENTS_MAX};
 use crate::query::At;
-use crate::view::{Direction, Fault, Rows, Table, View};
-use alloc::boxed::Box;
+use crate::view::{Direction, Fault, Row, Rows, Table, View};
 use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
+use core::cmp::Ordering;
+use core::iter::Peekable;
 use core::ops::Bound;
 
-/// A version or tombstone of a key, as `Versions` lists it.
+/// A past version or a tombstone of a key, as `Versions` lists it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mark {
     pub revision: Revision,
     pub is_tombstone: bool,
 }
 
-/// The newest version or tombstone of `key` that is not after main revision `main`.
-pub fn newest_at(view: &dyn View, key: &[u8], main: i64) -> Result<Option<Mark>, Fault> {
-    newest_until(
+/// The newest past version or tombstone of `key` that is not after main revision `main`. The live
+/// version is not looked at: ask only of a key that was changed after `main`.
+pub fn past_at(view: &dyn View, key: &[u8], main: i64) -> Result<Option<Mark>, Fault> {
+    past_until(
         view,
         key,
         Bound::Included(Revision {
@@ -34,20 +37,12 @@ pub fn newest_at(view: &dyn View, key: &[u8], main: i64) -> Result<Option<Mark>,
     )
 }
 
-/// The newest version or tombstone of `key` before `revision`.
-pub fn newest_before(
-    view: &dyn View,
-    key: &[u8],
-    revision: Revision,
-) -> Result<Option<Mark>, Fault> {
-    newest_until(view, key, Bound::Excluded(revision))
+/// The newest version or tombstone of `key` before `revision`, at which it was changed.
+pub fn past_before(view: &dyn View, key: &[u8], revision: Revision) -> Result<Option<Mark>, Fault> {
+    past_until(view, key, Bound::Excluded(revision))
 }
 
-fn newest_until(
-    view: &dyn View,
-    key: &[u8],
-    until: Bound<Revision>,
-) -> Result<Option<Mark>, Fault> {
+fn past_until(view: &dyn View, key: &[u8], until: Bound<Revision>) -> Result<Option<Mark>, Fault> {
     let start = version_start(key);
     let end = until.map(|revision| version_key(key, revision));
     let bounds = (
@@ -63,6 +58,35 @@ fn newest_until(
         revision,
         is_tombstone: decode_is_tombstone(&row)?,
     }))
+}
+
+/// Whether the version of `key` that was put at `revision` was over at main revision `until`,
+/// which is not before it.
+pub fn is_superseded(
+    view: &dyn View,
+    key: &Bytes,
+    revision: Revision,
+    until: i64,
+) -> Result<bool, Fault> {
+    let start = version_key(key, revision);
+    let end = version_key(
+        key,
+        Revision {
+            main: until,
+            sub: i64::MAX,
+        },
+    );
+    let bounds = (Bound::Included(&start[..]), Bound::Included(&end[..]));
+    let mut rows = view.scan(Table::Versions, bounds, Direction::Forward);
+    // What is not listed is live.
+    let listed = rows.next().transpose()?;
+    if listed.is_none_or(|(row_key, _)| row_key != start) {
+        return Ok(false);
+    }
+    if rows.next().transpose()?.is_some() {
+        return Ok(true);
+    }
+    Ok(latest(view, key)?.is_some_and(|version| version.kv.mod_revision <= until))
 }
 
 /// The change made at `revision`, which must have been made.
@@ -89,47 +113,119 @@ pub fn version(view: &dyn View, revision: Revision) -> Result<Version, Fault> {
     }
 }
 
-/// The revisions at which the keys within `range` that were live at `main` had been written, in
-/// the order of the keys or its reverse.
+/// A key that was live at some revision: loading what it was is left until it is known to be
+/// wanted.
+pub enum Candidate {
+    Latest(Row),
+    Past(Revision),
+}
+
+impl Candidate {
+    pub fn load(self, view: &dyn View) -> Result<KeyValue, Fault> {
+        match self {
+            Candidate::Latest((key, row)) => Ok(decode_current(key, &row)?.kv),
+            Candidate::Past(revision) => Ok(version(view, revision)?.kv),
+        }
+    }
+}
+
+/// The key, if it was live at `main`. However many versions it had, only one is looked for.
+pub fn one_at(view: &dyn View, key: &Bytes, main: i64) -> Result<Option<Candidate>, Fault> {
+    if let Some(row) = view.get(Table::Current, key)?
+        && decode_current(key.clone(), &row)?.kv.mod_revision <= main
+    {
+        return Ok(Some(Candidate::Latest((key.clone(), row))));
+    }
+    let mark = past_at(view, key, main)?.filter(|mark| !mark.is_tombstone);
+    Ok(mark.map(|mark| Candidate::Past(mark.revision)))
+}
+
+/// The keys from `start` up to and without `end` that were live at `main`, in their order or its
+/// reverse.
 pub fn live_at<'a>(
     view: &'a dyn View,
-    range: &KeyRange,
+    start: &[u8],
+    end: Option<&[u8]>,
     main: i64,
     direction: Direction,
-) -> Box<dyn Iterator<Item = Result<Revision, Fault>> + 'a> {
-    let (start, end) = match range {
-        KeyRange::One(key) => {
-            let end = version_key(
-                key,
-                Revision {
-                    main: i64::MAX,
-                    sub: i64::MAX,
-                },
-            );
-            (version_start(key), Bound::Included(end))
-        }
-        KeyRange::Span { start, end } => {
-            let end = end
-                .as_ref()
-                .map_or(Bound::Unbounded, |end| Bound::Excluded(version_start(end)));
-            (version_start(start), end)
-        }
-    };
-    let bounds = (
-        Bound::Included(&start[..]),
-        end.as_ref().map(|end| &end[..]),
+) -> Live<'a> {
+    let end = end.map_or(Bound::Unbounded, Bound::Excluded);
+    let (past_start, past_end) = (version_start(start), end.map(version_start));
+    let past_bounds = (
+        Bound::Included(&past_start[..]),
+        past_end.as_ref().map(|end| &end[..]),
     );
-    let rows = view.scan(Table::Versions, bounds, direction);
-    Box::new(Live {
-        rows,
+    let past = Past {
+        rows: view.scan(Table::Versions, past_bounds, direction),
         main,
         direction,
         current: None,
-    })
+    };
+    let latest = view.scan(Table::Current, (Bound::Included(start), end), direction);
+    Live {
+        latest: latest.peekable(),
+        past: past.peekable(),
+        main,
+        direction,
+    }
 }
 
-/// Walks `Versions` and picks of each key what was newest at `main`.
-struct Live<'a> {
+/// Merges the latest versions, where they are old enough, with what the other keys were.
+pub struct Live<'a> {
+    latest: Peekable<Rows<'a>>,
+    past: Peekable<Past<'a>>,
+    main: i64,
+    direction: Direction,
+}
+
+impl Live<'_> {
+    fn step(&mut self) -> Result<Option<Candidate>, Fault> {
+        loop {
+            // Which of the two has the next key; `Equal` if both have it.
+            let next = match (self.latest.peek(), self.past.peek()) {
+                (None, None) => return Ok(None),
+                (Some(Ok((key, _))), Some(Ok((escaped, _)))) => {
+                    let order = version_start(key)[..].cmp(escaped);
+                    match self.direction {
+                        Direction::Forward => order,
+                        Direction::Reverse => order.reverse(),
+                    }
+                }
+                (Some(_), None) | (Some(Err(_)), _) => Ordering::Less,
+                (None, Some(_)) | (_, Some(Err(_))) => Ordering::Greater,
+            };
+            let latest = match next {
+                Ordering::Less | Ordering::Equal => self.latest.next().transpose()?,
+                Ordering::Greater => None,
+            };
+            let past = match next {
+                Ordering::Greater | Ordering::Equal => self.past.next().transpose()?,
+                Ordering::Less => None,
+            };
+            if let Some((key, row)) = latest
+                && decode_current(key.clone(), &row)?.kv.mod_revision <= self.main
+            {
+                return Ok(Some(Candidate::Latest((key, row))));
+            }
+            if let Some((_, mark)) = past
+                && !mark.is_tombstone
+            {
+                return Ok(Some(Candidate::Past(mark.revision)));
+            }
+        }
+    }
+}
+
+impl Iterator for Live<'_> {
+    type Item = Result<Candidate, Fault>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        self.step().transpose()
+    }
+}
+
+/// Walks `Versions` and picks of each key what was newest at `main`, with the escaped key.
+struct Past<'a> {
     rows: Rows<'a>,
     main: i64,
     direction: Direction,
@@ -137,9 +233,8 @@ struct Live<'a> {
     current: Option<(Bytes, Mark)>,
 }
 
-impl Live<'_> {
-    fn step(&mut self) -> Result<Option<Revision>, Fault> {
-        let live = |(_, mark): (Bytes, Mark)| (!mark.is_tombstone).then_some(mark.revision);
+impl Past<'_> {
+    fn step(&mut self) -> Result<Option<(Bytes, Mark)>, Fault> {
         while let Some((row_key, row)) = self.rows.next().transpose()? {
             let (escaped, revision) = split_version_key(&row_key)?;
             if revision.main > self.main {
@@ -158,19 +253,18 @@ impl Live<'_> {
                 }
                 _ => {
                     let next = (row_key.slice(..escaped.len()), mark);
-                    let done = self.current.replace(next);
-                    if let Some(revision) = done.and_then(live) {
-                        return Ok(Some(revision));
+                    if let Some(done) = self.current.replace(next) {
+                        return Ok(Some(done));
                     }
                 }
             }
         }
-        Ok(self.current.take().and_then(live))
+        Ok(self.current.take())
     }
 }
 
-impl Iterator for Live<'_> {
-    type Item = Result<Revision, Fault>;
+impl Iterator for Past<'_> {
+    type Item = Result<(Bytes, Mark), Fault>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()
@@ -234,7 +328,7 @@ fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<
     let prev_kv = if creates || before < at.compact_revision {
         None
     } else {
-        match newest_at(view, row.key(), before)? {
+        match past_at(view, row.key(), before)? {
             Some(mark) if !mark.is_tombstone => Some(version(view, mark.revision)?.kv),
             _ => None,
         }

@@ -1,11 +1,11 @@
 //! Reads of keys, at the latest revision and at any that is not compacted.
 
-use super::history;
-use crate::api::{KeyRange, KeyValue, RangeReply, RangeRequest, Revision, SortOrder, SortTarget};
+use super::history::{Candidate, live_at, one_at};
+use crate::api::{KeyRange, KeyValue, RangeReply, RangeRequest, SortOrder, SortTarget};
 use crate::codec::{Version, decode_current};
 use crate::error::Error;
 use crate::query::{At, QueryError};
-use crate::view::{Direction, Fault, KeyBounds, Row, Table, View};
+use crate::view::{Direction, Fault, KeyBounds, Table, View};
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -164,21 +164,6 @@ fn effective_revision(at: At, asked: i64) -> Result<i64, Error> {
     }
 }
 
-/// A key that a read found: loading what it says is left until it is known to be wanted.
-enum Candidate {
-    Latest(Row),
-    Past(Revision),
-}
-
-impl Candidate {
-    fn load(self, view: &dyn View) -> Result<KeyValue, Fault> {
-        match self {
-            Candidate::Latest((key, row)) => Ok(decode_current(key, &row)?.kv),
-            Candidate::Past(revision) => Ok(history::version(view, revision)?.kv),
-        }
-    }
-}
-
 type Candidates<'a> = Box<dyn Iterator<Item = Result<Candidate, Fault>> + 'a>;
 
 fn candidates<'a>(
@@ -188,18 +173,23 @@ fn candidates<'a>(
     revision: i64,
     direction: Direction,
 ) -> Result<Candidates<'a>, Fault> {
-    if revision < at.revision {
-        let live = history::live_at(view, range, revision, direction);
-        return Ok(Box::new(live.map(|revision| revision.map(Candidate::Past))));
-    }
-    if let KeyRange::One(key) = range {
-        let row = view.get(Table::Current, key)?.map(|row| (key.clone(), row));
-        return Ok(Box::new(
-            row.map(|row| Ok(Candidate::Latest(row))).into_iter(),
-        ));
-    }
-    let rows = view.scan(Table::Current, bounds(range), direction);
-    Ok(Box::new(rows.map(|row| row.map(Candidate::Latest))))
+    let is_past = revision < at.revision;
+    Ok(match range {
+        KeyRange::One(key) if is_past => Box::new(one_at(view, key, revision)?.map(Ok).into_iter()),
+        KeyRange::One(key) => {
+            let row = view.get(Table::Current, key)?;
+            let latest = row.map(|row| Candidate::Latest((key.clone(), row)));
+            Box::new(latest.map(Ok).into_iter())
+        }
+        KeyRange::Span { start, end } if is_past => {
+            let end = end.as_ref().map(|end| &end[..]);
+            Box::new(live_at(view, start, end, revision, direction))
+        }
+        span => {
+            let rows = view.scan(Table::Current, bounds(span), direction);
+            Box::new(rows.map(|row| row.map(Candidate::Latest)))
+        }
+    })
 }
 
 /// How a request is read.

@@ -8,7 +8,7 @@ use crate::api::{
 };
 use crate::codec::{
     PutRows, TombstoneRows, VERSION_PUT, VERSION_TOMBSTONE, Version, decode_current,
-    decode_lease_keys_key, lease_key, lease_keys_key,
+    decode_lease_keys_key, lease_key, lease_keys_key, version_key,
 };
 use crate::overlay::Overlay;
 use crate::query::At;
@@ -55,7 +55,11 @@ impl<'o, 'v> Writer<'o, 'v> {
     /// Writes a key. That its lease exists, and the key if something of it is to be kept, was
     /// checked.
     pub fn put(&mut self, put: &PutRequest) -> Result<PutReply, Fault> {
-        let before = latest(self.overlay, &put.key)?.map(|version| version.kv);
+        let before = latest(self.overlay, &put.key)?;
+        if let Some(before) = &before {
+            self.supersede(before);
+        }
+        let before = before.map(|version| version.kv);
         let Revision { main, sub } = self.next_revision();
         let kept = before.as_ref();
         let value = match kept {
@@ -86,8 +90,6 @@ impl<'o, 'v> Writer<'o, 'v> {
         }
         self.overlay.put(Table::Current, key.clone(), rows.current);
         self.overlay.put(Table::Events, rows.event_key, rows.event);
-        self.overlay
-            .put(Table::Versions, rows.version_key, VERSION_PUT);
 
         let prev_kv = if put.prev_kv { before.clone() } else { None };
         // A key that is created has no past, even if it was deleted in this same revision.
@@ -146,6 +148,7 @@ impl<'o, 'v> Writer<'o, 'v> {
     }
 
     fn delete(&mut self, version: Version) {
+        self.supersede(&version);
         let key = version.kv.key.clone();
         let revision = self.next_revision();
         let rows = TombstoneRows::new(&key, revision);
@@ -157,6 +160,13 @@ impl<'o, 'v> Writer<'o, 'v> {
 
         let before = self.before_revision(version.kv);
         self.changes.push(deletion(key, revision.main, before));
+    }
+
+    /// What was the latest version of its key is over.
+    fn supersede(&mut self, version: &Version) {
+        let row_key = version_key(&version.kv.key, version.revision());
+        self.overlay
+            .put(Table::Versions, Bytes::from(row_key), VERSION_PUT);
     }
 
     fn detach(&mut self, lease: LeaseId, key: &[u8]) {

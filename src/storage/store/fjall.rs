@@ -34,8 +34,9 @@ const GENERATION_KEY: &[u8] = b"generation";
 const SEQUENCE_KEY: &[u8] = b"sequence";
 /// More sequence numbers than fjall uses to create or delete the keyspaces of a few generations.
 const SEQUENCE_MARGIN: u64 = 512;
-/// The format of the root rows and of the division into keyspaces.
-const FORMAT: u64 = 1;
+/// The format of the root rows, of the division into keyspaces, and of what each holds. Since 2 the
+/// table of versions lists past ones only.
+const FORMAT: u64 = 2;
 const FIRST_GENERATION: u64 = 1;
 /// What the store may take.
 #[derive(Clone, Debug)]

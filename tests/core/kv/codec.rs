@@ -35,17 +35,17 @@ fn rows_have_these_bytes() {
         "0102ac020504ffffffffffffffffff010376616c6b0065"
     );
     assert_eq!(hex(&put.event_key), "000000000000012c0000000000000005");
-    assert_eq!(
-        hex(&put.version_key),
-        "6b00ff650001000000000000012c0000000000000005"
-    );
     assert_eq!(put.kv, kv(b"k\0e", b"val"));
 
     let revision = Revision { main: 300, sub: 5 };
     let delete = TombstoneRows::new(b"k\0e", revision);
     assert_eq!(hex(&delete.event), "026b0065");
     assert_eq!(delete.event_key, put.event_key);
-    assert_eq!(delete.version_key, put.version_key);
+    assert_eq!(
+        hex(&delete.version_key),
+        "6b00ff650001000000000000012c0000000000000005"
+    );
+    assert_eq!(delete.version_key, version_key(b"k\0e", revision));
     assert_eq!(hex(&VERSION_PUT), "01");
     assert_eq!(hex(&VERSION_TOMBSTONE), "02");
 
