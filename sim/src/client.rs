@@ -10,7 +10,7 @@ use crate::scenario::units::{Counts, Ratio, Span, Times};
 use crate::time;
 use crate::trace;
 use bytes::Bytes;
-use detcd_core::api::{DeleteRangeReply, PutReply, RangeReply, TxnReply};
+use detcd_core::api::{DeleteRangeReply, LeaseId, PutReply, RangeReply, TxnReply};
 use detcd_wire::etcdserverpb as pb;
 use prost::Message;
 use std::sync::{Arc, Mutex};
@@ -208,8 +208,8 @@ impl Client {
             let (outcome, is_final) = self.once(&request, timeout).await;
             match outcome {
                 Outcome::Done { revision, reply } => return Some((request, revision, reply)),
-                Outcome::Refused(_) | Outcome::Unknown(_) if is_final => break,
-                Outcome::Refused(_) | Outcome::Unknown(_) => {}
+                Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_) if is_final => break,
+                Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_) => {}
             }
         }
         None
@@ -321,7 +321,9 @@ impl Client {
                 let request = pb::LeaseGrantRequest { id: id.0, ttl };
                 let answer: pb::LeaseGrantResponse =
                     self.call(Method::LeaseGrant, &request, timeout).await?;
-                Ok((revision(answer.header.as_ref()), Reply::LeaseGrant))
+                let (id, ttl) = (LeaseId(answer.id), answer.ttl);
+                let revision = revision(answer.header.as_ref());
+                Ok((revision, Reply::LeaseGrant { id, ttl }))
             }
             Request::LeaseRevoke { id } => {
                 let request = pb::LeaseRevokeRequest { id: id.0 };
@@ -375,12 +377,12 @@ fn is_refusal(error: &CallError) -> bool {
 fn outcome_of(request: &Request, error: CallError) -> Outcome {
     match error {
         // Nobody listened: the request was seen by nobody.
-        CallError::Net(NetError::Refused) => Outcome::Refused("connection refused".to_owned()),
+        CallError::Net(NetError::Refused) => Outcome::Failed("connection refused".to_owned()),
         CallError::Failed(failure) if REFUSALS.contains(&failure.code) => {
             Outcome::Refused(failure.text)
         }
         error if request.is_write() => Outcome::Unknown(format!("{error:?}")),
         // A read that failed had no effect.
-        error => Outcome::Refused(format!("{error:?}")),
+        error => Outcome::Failed(format!("{error:?}")),
     }
 }

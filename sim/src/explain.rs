@@ -268,7 +268,10 @@ mod tests {
             },
             outcome: Outcome::Done {
                 revision: 9,
-                reply: Reply::LeaseGrant,
+                reply: Reply::LeaseGrant {
+                    id: LeaseId(7),
+                    ttl: 5,
+                },
             },
         };
         let lost = |revision| Finding::new("lost").revision(revision).of(Check::Durable);

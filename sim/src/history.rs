@@ -6,9 +6,9 @@ use bytes::Bytes;
 use detcd_core::api::{
     Change, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeReply,
     DeleteRangeRequest, KeyRange, LeaseId, Op, OpReply, PutReply, PutRequest, RangeReply,
-    RangeRequest, TxnReply, TxnRequest,
+    RangeRequest, SortOrder, SortTarget, TxnReply, TxnRequest,
 };
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -55,7 +55,11 @@ pub enum Reply {
     Put(PutReply),
     Delete(DeleteRangeReply),
     Txn(TxnReply),
-    LeaseGrant,
+    /// As the server granted it.
+    LeaseGrant {
+        id: LeaseId,
+        ttl: i64,
+    },
     LeaseRevoke,
     Compact,
 }
@@ -65,8 +69,11 @@ pub enum Reply {
 pub enum Outcome {
     /// `revision` is the header's.
     Done { revision: i64, reply: Reply },
-    /// It had no effect and never will.
+    /// A server says that it had no effect and never will, and why.
     Refused(String),
+    /// It had no effect and never will, and nobody judged it: a read without an answer, or a
+    /// request that reached nobody.
+    Failed(String),
     /// It may have taken effect, may yet do so, or never will.
     Unknown(String),
 }
@@ -87,7 +94,7 @@ impl Operation {
     /// When it was over, if it is known to be over.
     pub fn returned(&self) -> Option<Duration> {
         match self.outcome {
-            Outcome::Done { .. } | Outcome::Refused(_) => Some(self.ended),
+            Outcome::Done { .. } | Outcome::Refused(_) | Outcome::Failed(_) => Some(self.ended),
             Outcome::Unknown(_) => None,
         }
     }
@@ -96,9 +103,35 @@ impl Operation {
     pub fn done(&self) -> Option<(i64, &Reply)> {
         match &self.outcome {
             Outcome::Done { revision, reply } => Some((*revision, reply)),
-            Outcome::Refused(_) | Outcome::Unknown(_) => None,
+            Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_) => None,
         }
     }
+
+    /// Why a server refused it, if one did.
+    pub fn refused(&self) -> Option<&str> {
+        match &self.outcome {
+            Outcome::Refused(why) => Some(why),
+            Outcome::Done { .. } | Outcome::Failed(_) | Outcome::Unknown(_) => None,
+        }
+    }
+
+    /// Whether it may have taken effect.
+    pub fn may_have_happened(&self) -> bool {
+        matches!(self.outcome, Outcome::Done { .. } | Outcome::Unknown(_))
+    }
+}
+
+/// The past revisions that a transaction reads, in any of its branches.
+pub fn past_reads(txn: &TxnRequest) -> Vec<i64> {
+    let mut asked = Vec::new();
+    for op in txn.success.iter().chain(&txn.failure) {
+        match op {
+            Op::Range(range) if range.revision != 0 => asked.push(range.revision),
+            Op::Txn(nested) => asked.extend(past_reads(nested)),
+            Op::Range(_) | Op::Put(_) | Op::DeleteRange(_) => {}
+        }
+    }
+    asked
 }
 
 /// What a transaction did, each operation with its answer: those of the branch that it took.
@@ -136,6 +169,18 @@ pub struct History {
     pub listings: Vec<Listing>,
     pub informers: Vec<Informer>,
     pub connections: Vec<Connection>,
+}
+
+impl History {
+    /// Every past revision that a transaction reads.
+    pub fn revisions_of_txns(&self) -> BTreeSet<i64> {
+        let operations = self.operations.iter();
+        let asked = operations.filter_map(|operation| match &operation.request {
+            Request::Txn(txn) => Some(past_reads(txn)),
+            _ => None,
+        });
+        asked.flatten().collect()
+    }
 }
 
 /// The history that a run's clients share.
@@ -315,6 +360,7 @@ impl fmt::Display for Operation {
         match &self.outcome {
             Outcome::Done { revision, reply } => write!(f, "revision {revision}, {reply}"),
             Outcome::Refused(why) => write!(f, "refused: {why}"),
+            Outcome::Failed(why) => write!(f, "failed: {why}"),
             Outcome::Unknown(why) => write!(f, "unknown: {why}"),
         }
     }
@@ -369,14 +415,39 @@ impl fmt::Display for Request {
 
 fn write_range(f: &mut fmt::Formatter<'_>, range: &RangeRequest) -> fmt::Result {
     write!(f, "get {}", Range(&range.range))?;
-    if range.revision > 0 {
-        write!(f, " at revision {}", range.revision)?;
+    let numbers = [
+        (" at revision", range.revision),
+        (" limit", range.limit),
+        (" mod >=", range.min_mod_revision),
+        (" mod <=", range.max_mod_revision),
+        (" create >=", range.min_create_revision),
+        (" create <=", range.max_create_revision),
+    ];
+    for (word, number) in numbers.into_iter().filter(|(_, number)| *number != 0) {
+        write!(f, "{word} {number}")?;
     }
-    if range.serializable {
-        f.write_str(" serializable")
-    } else {
-        Ok(())
+    if range.sort_order != SortOrder::None || range.sort_target != SortTarget::Key {
+        let target = match range.sort_target {
+            SortTarget::Key => "key",
+            SortTarget::Version => "version",
+            SortTarget::Create => "create",
+            SortTarget::Mod => "mod",
+            SortTarget::Value => "value",
+        };
+        let order = match range.sort_order {
+            SortOrder::None => "",
+            SortOrder::Ascend => " up",
+            SortOrder::Descend => " down",
+        };
+        write!(f, " by {target}{order}")?;
     }
+    let words = [
+        (" keys only", range.keys_only),
+        (" count only", range.count_only),
+        (" serializable", range.serializable),
+    ];
+    let mut words = words.into_iter().filter(|(_, is_asked)| *is_asked);
+    words.try_for_each(|(word, _)| f.write_str(word))
 }
 
 fn write_put(f: &mut fmt::Formatter<'_>, put: &PutRequest) -> fmt::Result {
@@ -429,25 +500,37 @@ fn write_condition(f: &mut fmt::Formatter<'_>, compare: &Compare) -> fmt::Result
 impl fmt::Display for Reply {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Reply::Range(range) => {
-                write!(f, "{} keys:", range.count)?;
-                for kv in &range.kvs {
-                    write!(
-                        f,
-                        " {}={}@{}",
-                        text(&kv.key),
-                        text(&kv.value),
-                        kv.mod_revision
-                    )?;
-                }
-                Ok(())
-            }
+            Reply::Range(range) => write_found(f, range),
             Reply::Put(_) => f.write_str("put"),
             Reply::Delete(delete) => write!(f, "{} deleted", delete.deleted),
-            Reply::Txn(txn) => write!(f, "succeeded: {}", txn.succeeded),
-            Reply::LeaseGrant => f.write_str("granted"),
+            Reply::Txn(txn) => write_did(f, txn),
+            Reply::LeaseGrant { id, ttl } => write!(f, "granted {:x} for {ttl} s", id.0),
             Reply::LeaseRevoke => f.write_str("revoked"),
             Reply::Compact => f.write_str("compacted"),
         }
     }
+}
+
+fn write_found(f: &mut fmt::Formatter<'_>, range: &RangeReply) -> fmt::Result {
+    write!(f, "{} keys:", range.count)?;
+    for kv in &range.kvs {
+        let (key, value) = (text(&kv.key), text(&kv.value));
+        write!(f, " {key}={value}@{}", kv.mod_revision)?;
+    }
+    f.write_str(if range.more { " and more" } else { "" })
+}
+
+fn write_did(f: &mut fmt::Formatter<'_>, txn: &TxnReply) -> fmt::Result {
+    write!(f, "succeeded: {}", txn.succeeded)?;
+    for response in &txn.responses {
+        f.write_str(" (")?;
+        match response {
+            OpReply::Range(range) => write_found(f, range)?,
+            OpReply::Put(_) => f.write_str("put")?,
+            OpReply::DeleteRange(delete) => write!(f, "{} deleted", delete.deleted)?,
+            OpReply::Txn(txn) => write_did(f, txn)?,
+        }
+        f.write_str(")")?;
+    }
+    Ok(())
 }

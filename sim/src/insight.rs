@@ -3,7 +3,7 @@
 use crate::check::hash_equal::HashKv;
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, LeaseId};
-use detcd_core::limits::REQUEST_BYTES_MAX;
+use detcd_core::limits::{REQUEST_BYTES_MAX, TXN_OPS_MAX};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::RangeInclusive;
 use std::time::Duration;
@@ -21,6 +21,8 @@ pub struct Insight {
     /// The largest request that is taken, in bytes: by the member that takes the least, and by the
     /// one that takes most.
     pub request_bytes: RangeInclusive<u64>,
+    /// What servers may refuse requests for that are in order.
+    pub grounds: Grounds,
     /// Hashes of the key space, asked for during the run and at its end.
     pub hashes: Vec<HashKv>,
     /// All keys, as the healed cluster tells of them. `None` if nobody was asked.
@@ -39,9 +41,32 @@ impl Default for Insight {
             calm_since: None,
             election_timeout: Duration::ZERO,
             request_bytes: bytes..=bytes,
+            grounds: Grounds::default(),
             hashes: Vec::new(),
             keys: None,
             leases: Vec::new(),
+        }
+    }
+}
+
+/// What the settings and the faults of a run give servers to refuse requests for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grounds {
+    /// The store has a limit, somewhere and at some time.
+    pub quota: bool,
+    /// The most operations that a transaction may have, at the member that takes the fewest.
+    pub txn_ops: u64,
+    /// Members join: who learns cannot answer everything.
+    pub joins: bool,
+}
+
+impl Default for Grounds {
+    /// Those of members as they come, who stay among themselves.
+    fn default() -> Grounds {
+        Grounds {
+            quota: false,
+            txn_ops: TXN_OPS_MAX as u64,
+            joins: false,
         }
     }
 }

@@ -1,10 +1,12 @@
 //! What the histories of a run come to.
 
 use crate::check::{self, Check, Clocks, Violation};
-use crate::check::{compaction, durable, hash_equal, lease, linearizable, serializable, watch};
+use crate::check::{
+    compaction, durable, hash_equal, lease, linearizable, refusals, serializable, watch,
+};
 use crate::fault::Fault;
 use crate::history::History;
-use crate::insight::Insight;
+use crate::insight::{Grounds, Insight};
 use crate::profile::{self, Part};
 use crate::scenario::Scenario;
 
@@ -34,6 +36,9 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
         let found = linearizable::check(history).into_iter();
         violations.extend(found.filter(|found| wants(found.check)));
     }
+    if wants(Check::Refusals) {
+        violations.extend(refusals::check(history, clocks));
+    }
     if wants(Check::Serializable) {
         violations.extend(serializable::check(history));
     }
@@ -55,6 +60,15 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
 /// What the checks have to know of the plan.
 pub fn settings(plan: &Scenario, insight: &mut Insight) {
     insight.election_timeout = plan.cluster().election_ms.millis();
+    let mut grounds = Grounds {
+        quota: plan.cluster().quota_bytes.value() > 0,
+        txn_ops: plan.cluster().max_txn_ops.value(),
+        joins: false,
+    };
+    plan.faults
+        .iter()
+        .for_each(|fault| fault.widen(&mut grounds));
+    insight.grounds = grounds;
     // At the member that takes the least, and at the one that takes most.
     let own = plan.cluster().max_request_bytes.value();
     let changed = plan.faults.iter().filter_map(Fault::request_bytes);

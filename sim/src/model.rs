@@ -12,7 +12,8 @@ use detcd_core::api::{
 };
 use imbl::OrdMap;
 use std::cmp::Ordering;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// The key space at one revision. Cheap to clone.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -20,6 +21,14 @@ pub struct State {
     pub revision: i64,
     pub keys: OrdMap<Bytes, KeyValue>,
     pub leases: OrdMap<i64, i64>,
+    past: Past,
+}
+
+/// Earlier revisions that transactions read. A long history has too many to keep them all.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Past {
+    wanted: Arc<BTreeSet<i64>>,
+    kept: OrdMap<i64, OrdMap<Bytes, KeyValue>>,
 }
 
 /// What a request does to a state.
@@ -37,6 +46,10 @@ pub enum Refusal {
     LeaseNotFound,
     LeaseExists,
     KeyNotFound,
+    /// A transaction reads a revision that is still to come.
+    Future,
+    /// A transaction reads a revision that nobody keeps.
+    Compacted,
 }
 
 impl State {
@@ -46,6 +59,13 @@ impl State {
             revision: 1,
             ..State::default()
         }
+    }
+
+    /// A store that was never written to, and keeps these revisions once it has passed them.
+    pub fn keeping(wanted: BTreeSet<i64>) -> State {
+        let mut state = State::empty();
+        state.past.wanted = Arc::new(wanted);
+        state
     }
 
     pub fn apply(&self, request: &Request) -> Step {
@@ -94,6 +114,10 @@ impl State {
 
     /// Takes the changes of the next revision as given.
     pub fn advance(&mut self, changes: &[Change]) {
+        if self.past.wanted.contains(&self.revision) {
+            let keys = self.keys.clone();
+            self.past.kept.insert(self.revision, keys);
+        }
         self.revision += 1;
         for change in changes {
             let key = &change.kv.key;
@@ -130,6 +154,8 @@ struct Draft<'a> {
     written: BTreeMap<Bytes, Option<KeyValue>>,
     leases: BTreeMap<i64, Option<i64>>,
     changes: Vec<Change>,
+    /// Why a read within the transaction is refused. Its puts are refused first.
+    unreadable: Option<Refusal>,
 }
 
 impl<'a> Draft<'a> {
@@ -140,6 +166,7 @@ impl<'a> Draft<'a> {
             written: BTreeMap::new(),
             leases: BTreeMap::new(),
             changes: Vec::new(),
+            unreadable: None,
         }
     }
 
@@ -154,7 +181,7 @@ impl<'a> Draft<'a> {
         if let KeyRange::One(key) = range {
             return self.get(key).cloned().into_iter().collect();
         }
-        let mut found = in_range(self.before, range);
+        let mut found = in_range(&self.before.keys, range);
         if !self.written.is_empty() {
             found.retain(|kv| !self.written.contains_key(&kv.key));
             let written = self.written.values().flatten();
@@ -173,16 +200,29 @@ impl<'a> Draft<'a> {
 
     fn run(&mut self, request: &Request) -> Result<Reply, Refusal> {
         match request {
-            Request::Range(range) => Ok(Reply::Range(self.range(range))),
+            // Which revision a read shows, whoever asks for the outcome has chosen.
+            Request::Range(range) => {
+                let found = self.in_range(&range.range);
+                Ok(Reply::Range(ranged(found, range)))
+            }
             Request::Put(put) => self.put(put).map(Reply::Put),
             Request::Delete(delete) => Ok(Reply::Delete(self.delete(delete))),
-            Request::Txn(txn) => self.txn(txn).map(Reply::Txn),
+            Request::Txn(txn) => {
+                let reply = self.txn(txn)?;
+                match self.unreadable {
+                    Some(refusal) => Err(refusal),
+                    None => Ok(Reply::Txn(reply)),
+                }
+            }
             Request::LeaseGrant { id, ttl } => {
                 if self.has_lease(*id) {
                     return Err(Refusal::LeaseExists);
                 }
                 self.leases.insert(id.0, Some(*ttl));
-                Ok(Reply::LeaseGrant)
+                // The id of one that leaves it to the server, and the least time that is granted,
+                // are the lease check's business.
+                let (id, ttl) = (*id, *ttl);
+                Ok(Reply::LeaseGrant { id, ttl })
             }
             Request::LeaseRevoke { id } => {
                 if !self.has_lease(*id) {
@@ -207,37 +247,24 @@ impl<'a> Draft<'a> {
         attached.into_iter().for_each(|kv| self.remove(kv));
     }
 
-    /// Filters and sorting look at all that is in the range; `count` is of all of it.
-    fn range(&self, request: &RangeRequest) -> RangeReply {
-        let mut kvs = self.in_range(&request.range);
-        let count = kvs.len() as i64;
-        if request.count_only {
-            return RangeReply {
-                kvs: Vec::new(),
-                more: false,
-                count,
-            };
-        }
-        kvs.retain(|kv| {
-            is_within(
-                kv.mod_revision,
-                request.min_mod_revision,
-                request.max_mod_revision,
-            ) && is_within(
-                kv.create_revision,
-                request.min_create_revision,
-                request.max_create_revision,
-            )
+    /// A read within a transaction. One of the past does not see what the transaction wrote.
+    fn range(&mut self, request: &RangeRequest) -> RangeReply {
+        let at = self.before.revision;
+        let found = match request.revision {
+            0 => Ok(self.in_range(&request.range)),
+            asked if asked > at => Err(Refusal::Future),
+            asked if asked == at => Ok(in_range(&self.before.keys, &request.range)),
+            asked => {
+                let past = self.before.past.kept.get(&asked);
+                let found = past.map(|keys| in_range(keys, &request.range));
+                found.ok_or(Refusal::Compacted)
+            }
+        };
+        let found = found.unwrap_or_else(|refusal| {
+            self.unreadable.get_or_insert(refusal);
+            Vec::new()
         });
-        sort(&mut kvs, request.sort_order, request.sort_target);
-        let more = request.limit > 0 && kvs.len() as i64 > request.limit;
-        if more {
-            kvs.truncate(request.limit as usize);
-        }
-        if request.keys_only {
-            kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
-        }
-        RangeReply { kvs, more, count }
+        ranged(found, request)
     }
 
     fn put(&mut self, request: &PutRequest) -> Result<PutReply, Refusal> {
@@ -331,7 +358,7 @@ impl<'a> Draft<'a> {
     }
 
     fn holds(&self, compare: &Compare) -> bool {
-        let found = in_range(self.before, &compare.range);
+        let found = in_range(&self.before.keys, &compare.range);
         if found.is_empty() {
             // A key that is not there has zeros everywhere, but no value to compare.
             return match compare.target {
@@ -343,11 +370,55 @@ impl<'a> Draft<'a> {
     }
 }
 
-fn in_range(state: &State, range: &KeyRange) -> Vec<KeyValue> {
+/// What a read answers of the keys in its range. Filters look at all of them; `count` is of all.
+fn ranged(mut kvs: Vec<KeyValue>, request: &RangeRequest) -> RangeReply {
+    let count = kvs.len() as i64;
+    if request.count_only {
+        return RangeReply {
+            kvs: Vec::new(),
+            more: false,
+            count,
+        };
+    }
+    let limit = usize::try_from(request.limit).unwrap_or(0);
+    let filters = [
+        request.min_mod_revision,
+        request.max_mod_revision,
+        request.min_create_revision,
+        request.max_create_revision,
+    ];
+    if request.sort_order == SortOrder::None && filters == [0; 4] && limit > 0 {
+        // Unless an order or a filter is asked for, etcd fetches only what tells whether there is
+        // more, and sorts that.
+        kvs.truncate(limit + 1);
+    }
+    kvs.retain(|kv| {
+        is_within(
+            kv.mod_revision,
+            request.min_mod_revision,
+            request.max_mod_revision,
+        ) && is_within(
+            kv.create_revision,
+            request.min_create_revision,
+            request.max_create_revision,
+        )
+    });
+    sort(&mut kvs, request.sort_order, request.sort_target);
+    let more = limit > 0 && kvs.len() > limit;
+    if more {
+        kvs.truncate(limit);
+    }
+    if request.keys_only {
+        kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
+    }
+    RangeReply { kvs, more, count }
+}
+
+fn in_range(keys: &OrdMap<Bytes, KeyValue>, range: &KeyRange) -> Vec<KeyValue> {
     match range {
-        KeyRange::One(key) => state.keys.get(key).cloned().into_iter().collect(),
+        KeyRange::One(key) => keys.get(key).cloned().into_iter().collect(),
         KeyRange::Span { start, .. } => {
-            let found = state.keys.range(start.clone()..);
+            let found = keys.range(start.clone()..);
             let found = found.take_while(|(key, _)| range.contains(key));
             found.map(|(_, kv)| kv.clone()).collect()
         }
@@ -475,5 +546,64 @@ mod tests {
         assert_eq!(state.lease_end(LeaseId(7)).len(), 1);
         let revoked = state.apply(&Request::LeaseRevoke { id: LeaseId(7) });
         assert_eq!((revoked.state.revision, revoked.state.keys.len()), (3, 0));
+    }
+
+    /// The keys of a read, of three that were written in the order c, b, a.
+    fn listed(state: &State, change: impl FnOnce(&mut RangeRequest)) -> Vec<Bytes> {
+        let mut request = RangeRequest::of(KeyRange::Span {
+            start: Bytes::from_static(b"a"),
+            end: None,
+        });
+        change(&mut request);
+        let Ok(Reply::Range(reply)) = state.apply(&Request::Range(request)).result else {
+            panic!("a read is answered");
+        };
+        reply.kvs.into_iter().map(|kv| kv.key).collect()
+    }
+
+    #[test]
+    fn without_an_order_the_limit_comes_before_the_sort() {
+        let mut state = State::empty();
+        for key in ["c", "b", "a"] {
+            state = state.apply(&Request::Put(put(key, "1"))).state;
+        }
+        let by_age = |order, limit| {
+            listed(&state, |request| {
+                request.sort_target = SortTarget::Create;
+                (request.sort_order, request.limit) = (order, limit);
+            })
+        };
+        assert_eq!(by_age(SortOrder::None, 0), ["c", "b", "a"]);
+        // As etcd 3.5.1 answers: of a and b the older one.
+        assert_eq!(by_age(SortOrder::None, 1), ["b"]);
+        assert_eq!(by_age(SortOrder::Ascend, 1), ["c"]);
+    }
+
+    #[test]
+    fn a_transaction_reads_the_past_without_what_it_wrote() {
+        let mut state = State::keeping(BTreeSet::from([2]));
+        for value in ["1", "2", "3"] {
+            state = state.apply(&Request::Put(put("a", value))).state;
+        }
+        let read = |revision| {
+            let mut get = RangeRequest::of(KeyRange::One(Bytes::from_static(b"a")));
+            get.revision = revision;
+            let txn = TxnRequest {
+                success: vec![Op::Put(put("a", "4")), Op::Range(get)],
+                ..TxnRequest::default()
+            };
+            match state.apply(&Request::Txn(txn)).result? {
+                Reply::Txn(reply) => match &reply.responses[1] {
+                    OpReply::Range(range) => Ok(range.kvs[0].value.clone()),
+                    other => panic!("a read was answered by {other:?}"),
+                },
+                other => panic!("a transaction was answered by {other:?}"),
+            }
+        };
+        assert_eq!(read(0), Ok("4".into()));
+        assert_eq!(read(4), Ok("3".into()));
+        assert_eq!(read(2), Ok("1".into()));
+        assert_eq!(read(5), Err(Refusal::Future));
+        assert_eq!(read(3), Err(Refusal::Compacted));
     }
 }

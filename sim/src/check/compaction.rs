@@ -5,7 +5,8 @@
 //! became of it, is a possible fact from its call on.
 
 use super::{Check, Finding, Violation};
-use crate::history::{Gap, History, Operation, Outcome, Request, Watched};
+use crate::history::{Gap, History, Operation, Outcome, Reply, Request, Watched, taken};
+use detcd_core::api::{Op, OpReply, TxnReply, TxnRequest};
 use std::time::Duration;
 
 /// How many problems are told; the rest follows from them.
@@ -27,7 +28,8 @@ pub fn check(history: &History) -> Vec<Violation> {
             Request::Range(range) if range.revision > 0 => {
                 compactions.wrong_read(history, operation, range.revision)
             }
-            Request::Compact(compact) => compactions.wrong(operation, compact.revision),
+            Request::Compact(compact) => compactions.wrong(history, operation, compact.revision),
+            Request::Txn(txn) => compactions.wrong_txn(operation, txn),
             _ => None,
         };
         found.extend(wrong);
@@ -110,11 +112,7 @@ impl<'a> Compactions<'a> {
                 Some(Finding::new(what).operation(read))
             }
             Outcome::Refused(why) if why.contains(FUTURE) && !read.request.is_serializable() => {
-                let seen = |before: &&Operation| {
-                    let shows = before.done().is_some_and(|(revision, _)| revision >= at);
-                    shows && before.ended < read.called
-                };
-                let before = history.operations.iter().find(seen)?;
+                let before = seen_before(history, read.called, at)?;
                 let what = format!("revision {at} is said to be still to come, and was seen");
                 Some(Finding::new(what).operation(before).operation(read))
             }
@@ -122,8 +120,23 @@ impl<'a> Compactions<'a> {
         }
     }
 
+    /// What is wrong with a transaction that reads the past.
+    fn wrong_txn(&self, operation: &Operation, txn: &TxnRequest) -> Option<Finding> {
+        let Some((_, Reply::Txn(reply))) = operation.done() else {
+            return None;
+        };
+        let reads = reads_of(txn, reply);
+        let mut before = self.answered_before(operation.called);
+        let is_past = !operation.request.is_serializable();
+        let gone = |to: i64| reads.iter().any(|at| *at != 0 && *at < to);
+        let (compaction, _) = before.find(|(_, to)| is_past && gone(*to))?;
+        let what = "a transaction read what had been compacted";
+        let finding = Finding::new(what).operation(compaction);
+        Some(finding.operation(operation))
+    }
+
     /// What is wrong with a compaction.
-    fn wrong(&self, compaction: &Operation, to: i64) -> Option<Finding> {
+    fn wrong(&self, history: &History, compaction: &Operation, to: i64) -> Option<Finding> {
         match &compaction.outcome {
             Outcome::Done { revision, .. } if *revision < to => {
                 let what = "a compaction went beyond the store's last revision";
@@ -147,19 +160,42 @@ impl<'a> Compactions<'a> {
                 let what = "a compaction is said to be behind an earlier one, and is not";
                 Some(Finding::new(what).operation(compaction))
             }
+            Outcome::Refused(why) if why.contains(FUTURE) => {
+                let before = seen_before(history, compaction.called, to)?;
+                let what = "a compaction is said to go beyond the last revision, which was seen";
+                let finding = Finding::new(what).operation(before);
+                Some(finding.operation(compaction))
+            }
             _ => None,
         }
     }
 }
 
+/// Who had seen this revision before that moment.
+fn seen_before(history: &History, moment: Duration, revision: i64) -> Option<&Operation> {
+    history.operations.iter().find(|before| {
+        let shows = before.done().is_some_and(|(shown, _)| shown >= revision);
+        shows && before.ended < moment
+    })
+}
+
+/// The revisions that a transaction read at, zero for its own.
+fn reads_of(txn: &TxnRequest, reply: &TxnReply) -> Vec<i64> {
+    let reads = taken(txn, reply).flat_map(|(op, reply)| match (op, reply) {
+        (Op::Range(range), _) => vec![range.revision],
+        (Op::Txn(nested), OpReply::Txn(reply)) => reads_of(nested, reply),
+        _ => Vec::new(),
+    });
+    reads.collect()
+}
+
 fn is_refused(operation: &Operation) -> bool {
-    matches!(operation.outcome, Outcome::Refused(_))
+    !operation.may_have_happened()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Gap, Reply, Watched};
     use bytes::Bytes;
     use detcd_core::api::{CompactRequest, KeyRange, RangeReply, RangeRequest};
 
@@ -234,6 +270,32 @@ mod tests {
     }
 
     #[test]
+    fn a_transaction_that_reads_what_is_gone_is_found() {
+        let txn = |at, revision| {
+            let mut get = RangeRequest::of(range());
+            get.revision = revision;
+            let txn = TxnRequest {
+                success: vec![Op::Range(get)],
+                ..TxnRequest::default()
+            };
+            let reply = TxnReply {
+                succeeded: true,
+                responses: vec![OpReply::Range(RangeReply::default())],
+                revisions: vec![9],
+            };
+            operation(at, Request::Txn(txn), done(9, Reply::Txn(reply)))
+        };
+        let judged = |at, revision| {
+            let compaction = compact(1, 5, done(9, Reply::Compact));
+            is_wrong(vec![compaction, txn(at, revision)])
+        };
+        assert!(!judged(2, 0));
+        assert!(!judged(2, 5));
+        assert!(!judged(0, 4));
+        assert!(judged(2, 4));
+    }
+
+    #[test]
     fn refusals_without_a_reason_are_found() {
         let compaction = || compact(1, 5, done(9, Reply::Compact));
         assert!(is_wrong(vec![read(0, 4, refused(COMPACTED)), compaction()]));
@@ -254,6 +316,9 @@ mod tests {
             compact(2, 5, done(9, Reply::Compact))
         ]));
         assert!(is_wrong(vec![compact(1, 10, done(9, Reply::Compact))]));
+        let seen = || read(0, 1, was_read());
+        assert!(!is_wrong(vec![seen(), compact(1, 10, refused(FUTURE))]));
+        assert!(is_wrong(vec![seen(), compact(1, 9, refused(FUTURE))]));
     }
 
     #[test]

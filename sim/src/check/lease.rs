@@ -12,7 +12,7 @@
 //!   know any more has no keys;
 //! - in the end keys and leases agree on which is attached to which.
 
-use super::{Check, Finding, Violation};
+use super::{Check, Finding, Violation, lease_ends};
 use crate::history::{History, LeaseLife, Request, TimeToLive, text};
 use detcd_core::api::{LeaseId, Millis};
 use detcd_core::lease::ttl_min;
@@ -68,6 +68,7 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
         })
         .collect();
     violations.extend(detached(history));
+    violations.extend(lease_ends::check(history, clocks));
     violations
 }
 
@@ -320,7 +321,7 @@ mod tests {
             operations: vec![operation(
                 0.0,
                 Request::LeaseGrant { id, ttl },
-                Reply::LeaseGrant,
+                Reply::LeaseGrant { id, ttl },
             )],
             leases: vec![life],
             ..History::default()

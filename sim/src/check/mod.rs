@@ -20,11 +20,13 @@ pub mod informer;
 pub mod leader_append_only;
 pub mod leader_completeness;
 pub mod lease;
+pub mod lease_ends;
 pub mod linearizable;
 pub mod listing;
 pub mod log_matching;
 pub mod logs;
 pub mod members;
+pub mod refusals;
 pub mod replay;
 pub mod revision_monotonic;
 pub mod serializable;
@@ -66,6 +68,8 @@ pub enum Check {
     Alive,
     Linearizable,
     CheckersAgree,
+    /// No refusal without a reason.
+    Refusals,
     Serializable,
     Compaction,
     Watch,
@@ -120,6 +124,7 @@ const ALL: &[(&str, Check, Phase)] = &[
     ("alive", Check::Alive, Phase::Always),
     ("linearizable", Check::Linearizable, Phase::History),
     ("checkers-agree", Check::CheckersAgree, Phase::History),
+    ("refusals", Check::Refusals, Phase::History),
     ("serializable", Check::Serializable, Phase::History),
     ("compaction", Check::Compaction, Phase::History),
     ("watch", Check::Watch, Phase::History),

@@ -37,8 +37,18 @@ pub(super) struct Replay<'a> {
     /// The last revision of the store.
     last: i64,
     /// When the write of each revision was called, where that is known.
-    called: BTreeMap<i64, Duration>,
+    pub(super) called: BTreeMap<i64, Duration>,
+    /// Revisions that only the end of a lease can have made.
+    pub(super) ends: Vec<End>,
     problems: Vec<Finding>,
+}
+
+/// The end of a lease, whoever asked for it.
+pub(super) struct End {
+    pub(super) revision: i64,
+    pub(super) lease: LeaseId,
+    /// When somebody knew of it, if anybody did.
+    pub(super) known: Option<Duration>,
 }
 
 impl<'a> Replay<'a> {
@@ -47,6 +57,7 @@ impl<'a> Replay<'a> {
             history,
             last: 1,
             called: BTreeMap::new(),
+            ends: Vec::new(),
             problems: Vec::new(),
         };
         for revision in history.revisions.keys() {
@@ -94,17 +105,25 @@ impl<'a> Replay<'a> {
                         changes,
                     )
             };
-            let candidates = unknown.iter().filter(could);
+            let candidates: Vec<usize> = unknown.iter().filter(could).map(|(at, _)| *at).collect();
             let lease = changes
                 .first()
                 .and_then(|first| before.keys.get(&first.kv.key));
             let lease = lease.map_or(LeaseId::NONE, |kv| kv.lease);
+            let is_end_of_lease =
+                lease != LeaseId::NONE && same_changes(&before.lease_end(lease), changes);
+            if is_end_of_lease && candidates.is_empty() {
+                self.ends.push(End {
+                    revision: *revision,
+                    lease,
+                    known: bound,
+                });
+            }
             unexplained.push(Unexplained {
                 revision: *revision,
                 changes,
-                candidates: candidates.map(|(index, _)| *index).collect(),
-                is_end_of_lease: lease != LeaseId::NONE
-                    && same_changes(&before.lease_end(lease), changes),
+                candidates,
+                is_end_of_lease,
             });
         }
         self.attribute_to_unknown(&unexplained);
@@ -244,7 +263,7 @@ pub(super) fn wrong_answers(history: &History, operations: &[&Operation]) -> Vec
             _ => leases_of(request),
         };
         let (_, expected) = state.outcome(request, &leases);
-        if expected.as_ref() != Ok(reply) {
+        if !is_same(&expected, reply) {
             let expected = match expected {
                 Ok(expected) => expected.to_string(),
                 Err(refusal) => describe(refusal).to_owned(),
@@ -254,6 +273,15 @@ pub(super) fn wrong_answers(history: &History, operations: &[&Operation]) -> Vec
         }
     }
     found
+}
+
+/// Whether an answer is the expected one. What was granted is for the lease check to judge, which
+/// knows the least that is.
+fn is_same(expected: &Result<Reply, Refusal>, reply: &Reply) -> bool {
+    match (expected, reply) {
+        (Ok(Reply::LeaseGrant { .. }), Reply::LeaseGrant { .. }) => true,
+        (expected, reply) => expected.as_ref() == Ok(reply),
+    }
 }
 
 /// Answers that are older than what was known before they were asked for.
@@ -380,7 +408,7 @@ fn changes_something(request: &Request, reply: &Reply) -> bool {
 }
 
 /// The leases that a request needs to exist.
-fn leases_of(request: &Request) -> Vec<LeaseId> {
+pub(super) fn leases_of(request: &Request) -> Vec<LeaseId> {
     fn of_ops(ops: &[detcd_core::api::Op], leases: &mut Vec<LeaseId>) {
         use detcd_core::api::Op;
         for op in ops {
@@ -432,5 +460,7 @@ fn describe(refusal: Refusal) -> &'static str {
         Refusal::LeaseNotFound => "no such lease",
         Refusal::LeaseExists => "the lease exists",
         Refusal::KeyNotFound => "no such key",
+        Refusal::Future => "a revision that is still to come",
+        Refusal::Compacted => "a revision that is compacted",
     }
 }

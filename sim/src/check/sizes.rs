@@ -33,7 +33,9 @@ fn problem(operation: &Operation, limits: &RangeInclusive<u64>) -> Option<&'stat
         {
             Some("it was refused as too large, and is not")
         }
-        Outcome::Done { .. } | Outcome::Refused(_) | Outcome::Unknown(_) => None,
+        Outcome::Done { .. } | Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_) => {
+            None
+        }
     }
 }
 

@@ -8,6 +8,7 @@ use std::iter::Peekable;
 
 /// Walks from revision to revision, forward only. Holds one state, so a long history costs no
 /// more memory than a short one.
+#[derive(Clone)]
 pub struct Timeline<'a> {
     state: State,
     rest: Peekable<btree_map::Iter<'a, i64, Vec<Change>>>,
@@ -16,7 +17,7 @@ pub struct Timeline<'a> {
 impl<'a> Timeline<'a> {
     pub fn of(history: &'a History) -> Timeline<'a> {
         Timeline {
-            state: State::empty(),
+            state: State::keeping(history.revisions_of_txns()),
             rest: history.revisions.iter().peekable(),
         }
     }

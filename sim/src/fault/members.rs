@@ -4,6 +4,7 @@
 
 use super::{FaultKind, Length, Ongoing, World};
 use crate::disk::Loss;
+use crate::insight::Grounds;
 use crate::scenario::choice::OneOf;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
@@ -91,6 +92,10 @@ impl FaultKind for Add {
         Length::Instant
     }
 
+    fn widen(&self, grounds: &mut Grounds) {
+        grounds.joins = true;
+    }
+
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let (learner, promote) = (*self.learner.value(), *self.promote.value());
         trace::event("fault.add", format_args!("learner {learner}"));
@@ -119,6 +124,10 @@ impl FaultKind for Remove {
 impl FaultKind for Replace {
     fn length(&self) -> Length {
         Length::Instant
+    }
+
+    fn widen(&self, grounds: &mut Grounds) {
+        grounds.joins = true;
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {

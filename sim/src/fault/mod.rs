@@ -50,6 +50,7 @@ pub use timing::{Fault, Length};
 use crate::disk::Loss as DiskLoss;
 use crate::disk::medium::{DiskFault, DiskFaultId, Part};
 use crate::disk::trap::{Point, Side};
+use crate::insight::Grounds;
 use crate::net::link::{Effect, FaultId, LinkFault, Paths};
 use crate::net::{Host, Net};
 use crate::scenario::settings::{Settings, kinds};
@@ -128,6 +129,9 @@ pub trait FaultKind: Settings {
     fn request_bytes(&self) -> Option<u64> {
         None
     }
+
+    /// Makes what it gives servers to refuse requests for part of all that there is.
+    fn widen(&self, _: &mut Grounds) {}
 
     /// Lets it happen; gives what [`end`] must undo.
     fn begin(&self, world: &mut dyn World) -> Ongoing;

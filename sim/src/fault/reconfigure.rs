@@ -3,6 +3,7 @@
 use super::members::Order;
 use super::{FaultKind, Ongoing, World};
 use crate::disk::Loss;
+use crate::insight::Grounds;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::scenario::units::Count;
@@ -92,6 +93,12 @@ impl FaultKind for Reconfigure {
 
     fn request_bytes(&self) -> Option<u64> {
         Some(self.max_request_bytes?.value())
+    }
+
+    fn widen(&self, grounds: &mut Grounds) {
+        grounds.quota |= self.quota_bytes.is_some();
+        let txn_ops = self.max_txn_ops.map_or(grounds.txn_ops, Count::value);
+        grounds.txn_ops = grounds.txn_ops.min(txn_ops);
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::members::Order;
 use super::{FaultKind, Ongoing, World};
+use crate::insight::Grounds;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::trace;
@@ -20,6 +21,10 @@ settings! {
 }
 
 impl FaultKind for Rejoin {
+    fn widen(&self, grounds: &mut Grounds) {
+        grounds.joins = true;
+    }
+
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let members = self.target.members(world.members(), world.leader());
         for member in &members {

@@ -1,6 +1,7 @@
 //! When a fault begins and ends, and how often.
 
 use super::{Kind, Ongoing, World};
+use crate::insight::Grounds;
 use crate::scenario::reader::{Problem, Reader, Value};
 use crate::scenario::settings::{Draw, Limits, Setting, Settings, Written, settings, toml};
 use crate::scenario::units::{Count, Time, parse_time, time};
@@ -216,6 +217,11 @@ impl Fault {
     /// See [`super::FaultKind::request_bytes`].
     pub fn request_bytes(&self) -> Option<u64> {
         self.kind.inner().request_bytes()
+    }
+
+    /// See [`super::FaultKind::widen`].
+    pub fn widen(&self, grounds: &mut Grounds) {
+        self.kind.inner().widen(grounds);
     }
 
     /// See [`super::FaultKind::begin`].

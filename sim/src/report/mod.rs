@@ -230,7 +230,7 @@ fn shown_operations(operations: &[Operation], violations: &[Violation]) -> (Vec<
     let values = shown.iter().map(|(operation, blamed)| {
         let (outcome, answer) = match &operation.outcome {
             Outcome::Done { revision, reply } => (0, format!("revision {revision}, {reply}")),
-            Outcome::Refused(why) => (1, why.clone()),
+            Outcome::Refused(why) | Outcome::Failed(why) => (1, why.clone()),
             Outcome::Unknown(why) => (2, why.clone()),
         };
         json!([

@@ -98,7 +98,7 @@ impl Historian {
         match self.client.attempt(request.clone(), timeout).await {
             Outcome::Done { revision, .. } => self.newest = self.newest.max(revision),
             Outcome::Refused(why) => self.learn(&request, &why),
-            Outcome::Unknown(_) => {}
+            Outcome::Failed(_) | Outcome::Unknown(_) => {}
         }
         time::sleep(self.settings.pause.pick(&mut self.rng)).await;
     }

@@ -123,7 +123,7 @@ pub async fn guarded(client: &mut Client, txn: TxnRequest, timeout: Duration) ->
             }
         }
         Outcome::Done { .. } => unreachable!("a transaction is answered as one"),
-        Outcome::Refused(_) => Guarded::Not(None),
+        Outcome::Refused(_) | Outcome::Failed(_) => Guarded::Not(None),
         Outcome::Unknown(_) => Guarded::Unknown,
     }
 }

@@ -1,0 +1,461 @@
+//! Refusals are answers, too: a server may not turn a request away for no reason. What the state
+//! forbids, the model forbids as well at some revision that the request may have met; and for all
+//! else the request itself gives the reason, or the settings of the run do.
+//!
+//! Reads of a compacted revision, and compactions, are [`super::compaction`]'s.
+
+use super::lease_ends::Leases;
+use super::replay::{Replay, leases_of};
+use super::timeline::Timeline;
+use super::{Check, Clocks, Finding, Violation};
+use crate::history::{History, Operation, Request, past_reads};
+use crate::insight::Grounds;
+use crate::model::Refusal;
+use detcd_core::api::{DeleteRangeRequest, KeyRange, Op, PutRequest, TxnRequest};
+use detcd_core::limits::{APPLY_LAG_MAX, KEY_BYTES_MAX, LEASE_TTL_MAX};
+use detcd_wire::etcdserverpb as pb;
+use prost::Message;
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+use std::time::Duration;
+
+/// How many problems are told; the rest follows from them.
+const TOLD_MAX: usize = 5;
+
+/// What an encoded request may have besides what is counted.
+const FRAME_BYTES_MAX: u64 = 512;
+
+pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
+    let mut refused: Vec<(&Operation, &str)> = history
+        .operations
+        .iter()
+        .filter_map(|operation| Some((operation, operation.refused()?)))
+        .collect();
+    let judge = Judge::of(history, clocks);
+    refused.sort_by_key(|(operation, _)| *judge.window(operation).start());
+    let mut timeline = Timeline::of(history);
+    let unfounded = refused.into_iter().filter_map(|(operation, why)| {
+        let what = judge.problem(operation, why, &mut timeline)?;
+        Some(Finding::new(what).operation(operation))
+    });
+    let told = unfounded.take(TOLD_MAX);
+    told.map(|finding| finding.of(Check::Refusals)).collect()
+}
+
+struct Judge<'a> {
+    history: &'a History,
+    leases: Leases<'a>,
+    /// When operations were over, and the highest revision that any had seen by then.
+    seen: BTreeMap<Duration, i64>,
+    /// For each revision, when it and all before it had been asked for.
+    asked: Vec<(Duration, i64)>,
+    last: i64,
+    /// When operations were called.
+    calls: Vec<Duration>,
+}
+
+impl<'a> Judge<'a> {
+    fn of(history: &'a History, clocks: Clocks) -> Judge<'a> {
+        let mut ended: Vec<(Duration, i64)> = history
+            .operations
+            .iter()
+            .filter_map(|operation| Some((operation.ended, operation.done()?.0)))
+            .collect();
+        ended.sort_unstable();
+        let mut seen = BTreeMap::new();
+        let mut newest = 1;
+        for (at, revision) in ended {
+            newest = newest.max(revision);
+            seen.insert(at, newest);
+        }
+        let mut latest = Duration::ZERO;
+        let calls = Replay::of(history).called;
+        let asked = calls.into_iter().map(|(revision, called)| {
+            latest = latest.max(called);
+            (latest, revision)
+        });
+        let asked = asked.collect();
+        let mut calls: Vec<Duration> = history.operations.iter().map(|it| it.called).collect();
+        calls.sort_unstable();
+        Judge {
+            history,
+            leases: Leases::of(history, clocks),
+            seen,
+            asked,
+            last: history.revisions.keys().next_back().copied().unwrap_or(1),
+            calls,
+        }
+    }
+
+    /// The revisions at which it may have been judged: from the one that was known when it was
+    /// called to the last one whose write was asked for before it was over.
+    fn window(&self, operation: &Operation) -> RangeInclusive<i64> {
+        let known = self.seen.range(..operation.called).next_back();
+        let from = known.map_or(1, |(_, revision)| *revision).min(self.last);
+        let later = self
+            .asked
+            .partition_point(|(called, _)| *called <= operation.ended);
+        let to = self
+            .asked
+            .get(later)
+            .map_or(self.last, |(_, revision)| revision - 1);
+        from..=to.max(from)
+    }
+
+    /// What is wrong with a refusal.
+    fn problem(
+        &self,
+        operation: &Operation,
+        why: &str,
+        timeline: &mut Timeline<'_>,
+    ) -> Option<String> {
+        let request = &operation.request;
+        let grounds = &self.history.insight.grounds;
+        let text = why.strip_prefix("etcdserver: ").unwrap_or(why);
+        let is_founded = match text {
+            "key not found" => self.model_says(Refusal::KeyNotFound, operation, timeline),
+            "requested lease not found" => {
+                let mut needed = leases_of(request).into_iter();
+                needed.any(|id| !self.leases.is_surely_there(id, operation))
+            }
+            "lease already exists" => self.leases.may_exist_for(operation),
+            "mvcc: required revision is a future revision" => match request {
+                // The compaction check's business.
+                Request::Range(_) | Request::Compact(_) => true,
+                _ => self.model_says(Refusal::Future, operation, timeline),
+            },
+            "mvcc: required revision has been compacted" => match request {
+                Request::Range(_) | Request::Compact(_) => true,
+                Request::Txn(txn) => self.is_compacted(txn, operation.ended),
+                _ => false,
+            },
+            "mvcc: database space exceeded" => grounds.quota && grows(request),
+            "too many requests" => {
+                self.calls.partition_point(|at| *at <= operation.ended) as u64 >= APPLY_LAG_MAX
+            }
+            "rpc not supported for learner" => grounds.joins && !request.is_serializable(),
+            _ => by_itself(request, text, grounds, self.history),
+        };
+        (!is_founded).then(|| "it was refused, and there is no reason to".to_owned())
+    }
+
+    /// Whether the model refuses it so at any revision that it may have met.
+    fn model_says(
+        &self,
+        reason: Refusal,
+        operation: &Operation,
+        timeline: &mut Timeline<'_>,
+    ) -> bool {
+        let leases = leases_of(&operation.request);
+        let window = self.window(operation);
+        if timeline.at(*window.start()).is_none() {
+            return false;
+        }
+        let mut ahead = timeline.clone();
+        window.into_iter().any(|revision| {
+            let state = ahead.at(revision);
+            state.is_some_and(|state| {
+                state.outcome(&operation.request, &leases).1.err() == Some(reason)
+            })
+        })
+    }
+
+    /// Whether a compaction may have taken what the transaction reads.
+    fn is_compacted(&self, txn: &TxnRequest, ended: Duration) -> bool {
+        let asked = past_reads(txn);
+        let mut operations = self.history.operations.iter();
+        asked.iter().any(|revision| *revision < 0)
+            || operations.any(|operation| match &operation.request {
+                Request::Compact(compact) => {
+                    operation.called <= ended
+                        && operation.may_have_happened()
+                        && asked.iter().any(|revision| *revision < compact.revision)
+                }
+                _ => false,
+            })
+    }
+}
+
+/// Whether a full store may refuse it.
+fn grows(request: &Request) -> bool {
+    match request {
+        Request::Put(_) | Request::LeaseGrant { .. } => true,
+        Request::Txn(txn) => !puts(txn).is_empty(),
+        _ => false,
+    }
+}
+
+/// Whether the request itself gives this reason.
+fn by_itself(request: &Request, text: &str, grounds: &Grounds, history: &History) -> bool {
+    let puts = match request {
+        Request::Put(put) => vec![put],
+        Request::Txn(txn) => puts(txn),
+        _ => Vec::new(),
+    };
+    let txn = match request {
+        Request::Txn(txn) => Some(txn),
+        _ => None,
+    };
+    match text {
+        "value is provided" => puts
+            .iter()
+            .any(|put| put.ignore_value && !put.value.is_empty()),
+        "lease is provided" => puts.iter().any(|put| put.ignore_lease && put.lease.0 != 0),
+        "duplicate key given in txn request" => {
+            txn.is_some_and(|txn| writes_twice(&txn.success) || writes_twice(&txn.failure))
+        }
+        "too many operations in txn request" => {
+            txn.is_some_and(|txn| ops_in_depth(txn) > grounds.txn_ops)
+        }
+        "request is too large" => {
+            let least = *history.insight.request_bytes.start();
+            let has_long_key = puts.iter().any(|put| put.key.len() > KEY_BYTES_MAX);
+            has_long_key || encoded_bytes(request) + FRAME_BYTES_MAX > least
+        }
+        "too large lease TTL" => {
+            matches!(request, Request::LeaseGrant { ttl, .. } if *ttl > LEASE_TTL_MAX)
+        }
+        _ => false,
+    }
+}
+
+/// All puts of a transaction, in any of its branches.
+fn puts(txn: &TxnRequest) -> Vec<&PutRequest> {
+    let ops = txn.success.iter().chain(&txn.failure);
+    let puts = ops.flat_map(|op| match op {
+        Op::Put(put) => vec![put],
+        Op::Txn(nested) => puts(nested),
+        Op::Range(_) | Op::DeleteRange(_) => Vec::new(),
+    });
+    puts.collect()
+}
+
+fn deletes(ops: &[Op]) -> Vec<&DeleteRangeRequest> {
+    let deletes = ops.iter().flat_map(|op| match op {
+        Op::DeleteRange(delete) => vec![delete],
+        Op::Txn(nested) => [deletes(&nested.success), deletes(&nested.failure)].concat(),
+        Op::Range(_) | Op::Put(_) => Vec::new(),
+    });
+    deletes.collect()
+}
+
+/// Whether a key is named by two writes of a list that may both be run.
+fn writes_twice(ops: &[Op]) -> bool {
+    let puts: Vec<&PutRequest> = ops
+        .iter()
+        .flat_map(|op| match op {
+            Op::Put(put) => vec![put],
+            Op::Txn(nested) => self::puts(nested),
+            Op::Range(_) | Op::DeleteRange(_) => Vec::new(),
+        })
+        .collect();
+    let mut keys: Vec<_> = puts.iter().map(|put| &put.key).collect();
+    keys.sort_unstable();
+    let deletes = deletes(ops);
+    let is_deleted = |range: &KeyRange| puts.iter().any(|put| range.contains(&put.key));
+    keys.windows(2).any(|pair| pair[0] == pair[1])
+        || deletes.iter().any(|delete| is_deleted(&delete.range))
+}
+
+/// The operations of a transaction and of those within it, each by its longest list.
+fn ops_in_depth(txn: &TxnRequest) -> u64 {
+    let lists = [txn.compare.len(), txn.success.len(), txn.failure.len()];
+    let longest = lists.into_iter().max().unwrap_or(0) as u64;
+    let nested = txn
+        .success
+        .iter()
+        .chain(&txn.failure)
+        .filter_map(|op| match op {
+            Op::Txn(nested) => Some(ops_in_depth(nested)),
+            _ => None,
+        });
+    longest + nested.max().unwrap_or(0)
+}
+
+fn encoded_bytes(request: &Request) -> u64 {
+    let bytes = match request.clone() {
+        Request::Range(range) => pb::RangeRequest::from(range).encoded_len(),
+        Request::Put(put) => pb::PutRequest::from(put).encoded_len(),
+        Request::Delete(delete) => pb::DeleteRangeRequest::from(delete).encoded_len(),
+        Request::Txn(txn) => pb::TxnRequest::from(txn).encoded_len(),
+        Request::LeaseGrant { .. } | Request::LeaseRevoke { .. } | Request::Compact(_) => 0,
+    };
+    bytes as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::history::{Outcome, Reply};
+    use crate::model::State;
+    use crate::workload::ops;
+    use bytes::Bytes;
+    use detcd_core::api::{CompactRequest, LeaseId, PutReply, RangeRequest};
+
+    fn operation(from: u64, request: Request, outcome: Outcome) -> Operation {
+        let (called, ended) = (Duration::from_secs(from), Duration::from_secs(from + 1));
+        Operation {
+            client: 1,
+            member: 0,
+            called,
+            ended,
+            request,
+            outcome,
+        }
+    }
+
+    fn refused(from: u64, request: Request, why: &str) -> Operation {
+        operation(
+            from,
+            request,
+            Outcome::Refused(format!("etcdserver: {why}")),
+        )
+    }
+
+    fn key() -> Bytes {
+        Bytes::from_static(b"a")
+    }
+
+    fn put(value: &'static str) -> PutRequest {
+        ops::put(&key(), value)
+    }
+
+    fn touch() -> Request {
+        Request::Put(PutRequest {
+            ignore_value: true,
+            ..put("")
+        })
+    }
+
+    /// A history in which the key was put from second 2 to 3, and then this.
+    fn found(grounds: Grounds, later: Vec<Operation>) -> usize {
+        let request = Request::Put(put("1"));
+        let step = State::empty().apply(&request);
+        let mut history = History::default();
+        history.revisions.insert(2, step.changes);
+        let reply = Reply::Put(PutReply::default());
+        let was_put = Outcome::Done { revision: 2, reply };
+        history.operations.push(operation(2, request, was_put));
+        history.operations.extend(later);
+        history.insight.grounds = grounds;
+        check(&history, Clocks::TRUE).len()
+    }
+
+    fn is_wrong(refused: Operation) -> bool {
+        found(Grounds::default(), vec![refused]) > 0
+    }
+
+    #[test]
+    fn what_the_state_forbids_may_be_refused_while_it_does() {
+        let why = "key not found";
+        assert!(!is_wrong(refused(0, touch(), why)));
+        assert!(!is_wrong(refused(2, touch(), why)));
+        assert!(is_wrong(refused(4, touch(), why)));
+        assert!(is_wrong(refused(0, Request::Put(put("2")), why)));
+    }
+
+    #[test]
+    fn a_transaction_may_not_read_what_is_to_come_or_gone() {
+        let read = |revision| {
+            let get = RangeRequest {
+                revision,
+                ..ops::get(&key())
+            };
+            Request::Txn(TxnRequest {
+                success: vec![Op::Range(get)],
+                ..TxnRequest::default()
+            })
+        };
+        let future = "mvcc: required revision is a future revision";
+        assert!(!is_wrong(refused(4, read(3), future)));
+        assert!(is_wrong(refused(4, read(2), future)));
+        let gone = "mvcc: required revision has been compacted";
+        assert!(is_wrong(refused(4, read(1), gone)));
+        let compaction = |from| {
+            let compact = CompactRequest {
+                revision: 2,
+                physical: false,
+            };
+            let unknown = Outcome::Unknown(String::new());
+            operation(from, Request::Compact(compact), unknown)
+        };
+        let reads = |at| vec![compaction(4), refused(at, read(1), gone)];
+        assert_eq!(found(Grounds::default(), reads(5)), 0);
+        assert_eq!(found(Grounds::default(), reads(2)), 1);
+    }
+
+    #[test]
+    fn a_lease_is_missed_only_where_it_may_be_missing() {
+        let id = LeaseId(7);
+        let leased = || {
+            Request::Put(PutRequest {
+                lease: id,
+                ..put("2")
+            })
+        };
+        let why = "requested lease not found";
+        let grant = || {
+            let reply = Reply::LeaseGrant { id, ttl: 5 };
+            let done = Outcome::Done { revision: 2, reply };
+            operation(4, Request::LeaseGrant { id, ttl: 5 }, done)
+        };
+        let judged = |put_at, revoked: bool| {
+            let mut later = vec![grant(), refused(put_at, leased(), why)];
+            let unknown = Outcome::Unknown(String::new());
+            let revoke = operation(6, Request::LeaseRevoke { id }, unknown);
+            later.extend(Some(revoke).filter(|_| revoked));
+            found(Grounds::default(), later)
+        };
+        assert!(!is_wrong(refused(4, leased(), why)));
+        assert_eq!(judged(3, false), 0);
+        assert_eq!(judged(6, false), 1);
+        assert_eq!(judged(6, true), 0);
+        assert_eq!(judged(9, false), 0);
+        let exists = "lease already exists";
+        let again = || refused(6, Request::LeaseGrant { id, ttl: 5 }, exists);
+        assert!(is_wrong(again()));
+        assert_eq!(found(Grounds::default(), vec![grant(), again()]), 0);
+    }
+
+    #[test]
+    fn the_rest_needs_a_request_or_settings_to_match() {
+        let twice = |second: &'static str| {
+            Request::Txn(TxnRequest {
+                success: vec![
+                    Op::Put(put("2")),
+                    Op::Put(ops::put(&Bytes::from_static(second.as_bytes()), "3")),
+                ],
+                ..TxnRequest::default()
+            })
+        };
+        let why = "duplicate key given in txn request";
+        assert!(!is_wrong(refused(4, twice("a"), why)));
+        assert!(is_wrong(refused(4, twice("b"), why)));
+        let many = "too many operations in txn request";
+        assert!(is_wrong(refused(4, twice("b"), many)));
+        let few = Grounds {
+            txn_ops: 1,
+            ..Grounds::default()
+        };
+        assert_eq!(found(few, vec![refused(4, twice("b"), many)]), 0);
+        let put = || Request::Put(put("2"));
+        for why in [
+            "mvcc: database space exceeded",
+            "too many requests",
+            "request is too large",
+            "rpc not supported for learner",
+            "not leader",
+            "made up",
+        ] {
+            assert!(is_wrong(refused(4, put(), why)), "{why}");
+        }
+        let full = Grounds {
+            quota: true,
+            joins: true,
+            ..Grounds::default()
+        };
+        let no_space = refused(4, put(), "mvcc: database space exceeded");
+        let learner = refused(4, put(), "rpc not supported for learner");
+        assert_eq!(found(full, vec![no_space, learner]), 0);
+    }
+}
