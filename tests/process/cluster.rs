@@ -373,6 +373,16 @@ pub async fn put_eventually(node: &Node, key: &str, value: &str) {
     .await;
 }
 
+/// The value of `key`, read linearizably once that works: an election may be under way.
+pub async fn get_eventually(node: &Node, key: &str) -> Option<String> {
+    let kv = node.kv();
+    eventually(&format!("a read of {key} through {}", node.name), || {
+        let mut kv = kv.clone();
+        async move { get(&mut kv, key).await.ok() }
+    })
+    .await
+}
+
 /// The value of `key`, read linearizably.
 pub async fn get(kv: &mut KvClient<Channel>, key: &str) -> Result<Option<String>, tonic::Status> {
     read(kv, key, false).await

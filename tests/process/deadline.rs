@@ -110,7 +110,7 @@ async fn a_stream_ends_when_its_time_is_up() {
     );
     let mut client = WatchClient::new(node.channel());
     let mut stream = client
-        .watch(timeout(requests, "1500m"))
+        .watch(timeout(requests, "4000m"))
         .await
         .unwrap()
         .into_inner();

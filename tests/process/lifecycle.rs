@@ -1,7 +1,8 @@
 //! Starting, stopping, killing and catching up.
 
 use crate::cluster::{
-    Cluster, PATIENCE, STOP_MAX, eventually, get, http_get, put, put_eventually, read,
+    Cluster, PATIENCE, STOP_MAX, eventually, get, get_eventually, http_get, put, put_eventually,
+    read,
 };
 use detcd_wire::etcdserverpb as pb;
 use rustix::process::Signal;
@@ -106,7 +107,7 @@ async fn members_start_in_any_order() {
     cluster.wait_healthy().await;
     for node in &cluster.nodes {
         assert_eq!(
-            get(&mut node.kv(), "a").await.unwrap().as_deref(),
+            get_eventually(node, "a").await.as_deref(),
             Some("two of three")
         );
     }
@@ -128,9 +129,8 @@ async fn what_is_acknowledged_survives_the_kill_of_one() {
         }
     }
     for node in &cluster.nodes {
-        let mut kv = node.kv();
         for i in 0..30 {
-            let value = get(&mut kv, &format!("k{i}")).await.unwrap();
+            let value = get_eventually(node, &format!("k{i}")).await;
             assert_eq!(value, Some(i.to_string()), "k{i} through {}", node.name);
         }
     }
@@ -140,16 +140,15 @@ async fn what_is_acknowledged_survives_the_kill_of_one() {
 async fn what_is_acknowledged_survives_the_kill_of_all() {
     let mut cluster = Cluster::started(3, &[]).await;
     for round in 0..3 {
-        let mut kv = cluster.nodes[round].kv();
         for i in 0..20 {
-            put(&mut kv, &format!("k{round}-{i}"), "v").await.unwrap();
+            put_eventually(&cluster.nodes[round], &format!("k{round}-{i}"), "v").await;
         }
         cluster.nodes.iter_mut().for_each(|node| node.kill());
         (0..3).for_each(|i| cluster.restart(i));
         cluster.wait_healthy().await;
-        let mut kv = cluster.nodes[(round + 1) % 3].kv();
+        let other = &cluster.nodes[(round + 1) % 3];
         for i in 0..20 {
-            let value = get(&mut kv, &format!("k{round}-{i}")).await.unwrap();
+            let value = get_eventually(other, &format!("k{round}-{i}")).await;
             assert_eq!(value.as_deref(), Some("v"), "round {round}, key {i}");
         }
     }

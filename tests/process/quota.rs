@@ -41,7 +41,9 @@ async fn fill(kv: &mut KvClient<Channel>) -> Status {
     let deadline = Instant::now() + PATIENCE;
     for i in 0.. {
         assert!(Instant::now() < deadline, "{i} puts and no end");
-        if let Err(status) = put(kv, &format!("big{}", i % 4), &noise(i)).await {
+        let refused = put(kv, &format!("big{}", i % 4), &noise(i)).await.err();
+        // Of any other error the outcome is unknown: an election may be under way.
+        if let Some(status) = refused.filter(|status| status.code() == Code::ResourceExhausted) {
             return status;
         }
     }
