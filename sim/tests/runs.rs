@@ -271,6 +271,21 @@ fn whoever_reads_no_more_is_not_complained_to() {
 }
 
 #[test]
+fn a_shrinking_that_has_no_time_gives_what_it_has() {
+    let (file, small) = (
+        scenario("must-fail/ack-before-save.toml"),
+        scratch("no-time.toml"),
+    );
+    let small = small.to_str().expect("the path is text");
+    let shrink = ["shrink", &file, "--seed", "1", "--out", small];
+    let output = sim(&[&shrink[..], &["--budget", "1ms"]].concat());
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(printed.contains("there was no time"), "{output:?}");
+    let output = sim(&["run", small, "--seed", "1"]);
+    assert!(output.status.success(), "{output:?}");
+}
+
+#[test]
 fn a_written_trace_is_read_again_to_the_last_event() {
     let (file, written) = (scenario("smoke/crashes.toml"), scratch("run.jsonl"));
     let written = written.to_str().expect("the path is text");
