@@ -1,6 +1,6 @@
 //! A simulated client: etcd's messages over the simulated network, to one member at a time.
 
-use crate::history::{History, Journal, Operation, Outcome, Reply, Request};
+use crate::history::{Header, History, Journal, Operation, Outcome, Reply, Request};
 use crate::net::stream::Stream;
 use crate::net::{Host, Net, NetError, Port};
 use crate::protocol::{self, Failure, Method};
@@ -290,30 +290,31 @@ impl Client {
         request: &Request,
         timeout: Duration,
     ) -> Result<(i64, Reply), CallError> {
+        let called = time::now();
         match request.clone() {
             Request::Range(range) => {
                 let request = pb::RangeRequest::from(range);
                 let answer: pb::RangeResponse = self.call(Method::Range, &request, timeout).await?;
-                let revision = revision(answer.header.as_ref());
+                let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::Range(RangeReply::from(answer))))
             }
             Request::Put(put) => {
                 let request = pb::PutRequest::from(put);
                 let answer: pb::PutResponse = self.call(Method::Put, &request, timeout).await?;
-                let revision = revision(answer.header.as_ref());
+                let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::Put(PutReply::from(answer))))
             }
             Request::Delete(delete) => {
                 let request = pb::DeleteRangeRequest::from(delete);
                 let answer: pb::DeleteRangeResponse =
                     self.call(Method::DeleteRange, &request, timeout).await?;
-                let revision = revision(answer.header.as_ref());
+                let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::Delete(DeleteRangeReply::from(answer))))
             }
             Request::Txn(txn) => {
                 let request = pb::TxnRequest::from(txn);
                 let answer: pb::TxnResponse = self.call(Method::Txn, &request, timeout).await?;
-                let revision = revision(answer.header.as_ref());
+                let revision = self.heard(called, answer.header.as_ref());
                 let reply = TxnReply::try_from(answer).expect("a server answers each operation");
                 Ok((revision, Reply::Txn(reply)))
             }
@@ -322,14 +323,17 @@ impl Client {
                 let answer: pb::LeaseGrantResponse =
                     self.call(Method::LeaseGrant, &request, timeout).await?;
                 let (id, ttl) = (LeaseId(answer.id), answer.ttl);
-                let revision = revision(answer.header.as_ref());
+                let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::LeaseGrant { id, ttl }))
             }
             Request::LeaseRevoke { id } => {
                 let request = pb::LeaseRevokeRequest { id: id.0 };
                 let answer: pb::LeaseRevokeResponse =
                     self.call(Method::LeaseRevoke, &request, timeout).await?;
-                Ok((revision(answer.header.as_ref()), Reply::LeaseRevoke))
+                Ok((
+                    self.heard(called, answer.header.as_ref()),
+                    Reply::LeaseRevoke,
+                ))
             }
             Request::Compact(compact) => {
                 let request = pb::CompactionRequest {
@@ -338,9 +342,24 @@ impl Client {
                 };
                 let answer: pb::CompactionResponse =
                     self.call(Method::Compact, &request, timeout).await?;
-                Ok((revision(answer.header.as_ref()), Reply::Compact))
+                Ok((self.heard(called, answer.header.as_ref()), Reply::Compact))
             }
         }
+    }
+
+    /// Writes down who answers, and gives the revision that the answer shows.
+    fn heard(&self, called: Duration, header: Option<&pb::ResponseHeader>) -> i64 {
+        let header = header.expect("every response has a header");
+        let told = Header {
+            member: self.at,
+            called,
+            ended: time::now(),
+            cluster_id: header.cluster_id,
+            member_id: header.member_id,
+            raft_term: header.raft_term,
+        };
+        self.note(|history| history.headers.push(told));
+        header.revision
     }
 
     /// Sends one encoded message to the member that it talks to, and decodes the answer.
@@ -363,10 +382,6 @@ impl Client {
         let body = protocol::decode(answer).map_err(CallError::Failed)?;
         Ok(A::decode(body).expect("a server encodes what it sends"))
     }
-}
-
-fn revision(header: Option<&pb::ResponseHeader>) -> i64 {
-    header.expect("every response has a header").revision
 }
 
 /// Whether the cluster understood the request and declined it.

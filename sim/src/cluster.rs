@@ -388,7 +388,7 @@ fn options(plan: &Plan, salt: u64) -> MemberOptions {
             txn_ops_max: size(plan.max_txn_ops),
         },
         quota_bytes: Some(plan.quota_bytes.value()).filter(|bytes| *bytes > 0),
-        watch_progress_interval: Millis(10_000),
+        watch_progress_interval: Millis(plan.watch_progress_ms.value()),
         log: LogOptions {
             segment_bytes: plan.log_segment_bytes.value().next_multiple_of(PAGE),
             cache_bytes: size(plan.log_cache_bytes),

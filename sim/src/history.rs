@@ -169,6 +169,19 @@ pub struct History {
     pub listings: Vec<Listing>,
     pub informers: Vec<Informer>,
     pub connections: Vec<Connection>,
+    pub headers: Vec<Header>,
+}
+
+/// Who says an answer is from.
+#[derive(Clone, Copy, Debug)]
+pub struct Header {
+    /// Who was asked.
+    pub member: usize,
+    pub called: Duration,
+    pub ended: Duration,
+    pub cluster_id: u64,
+    pub member_id: u64,
+    pub raft_term: u64,
 }
 
 impl History {
@@ -273,6 +286,15 @@ impl LeaseLife {
             gone: None,
         }
     }
+
+    /// When its time surely began for the last time, as far as it is known to have begun anew: its
+    /// keepalives were called then, or its grant.
+    pub fn last_begun(&self) -> Duration {
+        let renewals = self.keep_alives.iter().filter(|it| it.ttl > 0);
+        renewals
+            .map(|it| it.called)
+            .fold(self.granted, Duration::max)
+    }
 }
 
 /// A keepalive that was answered.
@@ -305,6 +327,8 @@ pub struct Watched {
     pub start: i64,
     /// Every response with events: its header's revision and the events.
     pub responses: Vec<(i64, Vec<Change>)>,
+    /// When each of them came.
+    pub came: Vec<Duration>,
     /// The header's revision of each response without events, and how many with events came
     /// before it.
     pub progress: Vec<(usize, i64)>,
@@ -333,6 +357,7 @@ impl Watched {
             no_delete: false,
             start,
             responses: Vec::new(),
+            came: Vec::new(),
             progress: Vec::new(),
             gaps: Vec::new(),
         }
@@ -344,6 +369,8 @@ impl Watched {
         for (_, events) in &mut self.responses {
             events.retain(|change| change.kv.mod_revision <= last);
         }
+        let mut kept = self.responses.iter().map(|(_, events)| !events.is_empty());
+        self.came.retain(|_| kept.next().unwrap_or(false));
         self.responses.retain(|(_, events)| !events.is_empty());
         let kept = self.responses.len();
         self.progress

@@ -2,7 +2,7 @@
 
 use crate::check::{self, Check, Clocks, Violation};
 use crate::check::{
-    compaction, durable, hash_equal, lease, linearizable, refusals, serializable, watch,
+    compaction, durable, hash_equal, headers, lease, linearizable, refusals, serializable, watch,
 };
 use crate::fault::Fault;
 use crate::history::History;
@@ -41,6 +41,9 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
     }
     if wants(Check::Serializable) {
         violations.extend(serializable::check(history));
+    }
+    if wants(Check::Headers) {
+        violations.extend(headers::check(history));
     }
     if wants(Check::Compaction) {
         violations.extend(compaction::check(history));

@@ -3,7 +3,7 @@
 use crate::alone;
 use crate::audit;
 use crate::buggify;
-use crate::check::hash_equal::HashKv;
+use crate::check::hash_equal::{self, HashKv};
 use crate::check::{Check, Finding, Violation, durable};
 use crate::cluster::{self, Cluster};
 use crate::conditions;
@@ -492,6 +492,9 @@ impl<'a> Run<'a> {
                     self.violations.push(Violation::new(Check::Serves, what));
                 }
             }
+        }
+        if self.wants(Check::HashEqual) {
+            self.violations.extend(hash_equal::settled(&hashes));
         }
         let compacted = hashes.iter().map(|hash| hash.compact_revision);
         let compacted = compacted.max().unwrap_or(0).max(0);

@@ -102,8 +102,10 @@ fn watcher(revisions: &BTreeMap<i64, Vec<Change>>) -> Watched {
         end: None,
     };
     let seen = revisions.iter().map(|(at, changes)| (*at, changes.clone()));
+    let came = vec![Duration::ZERO; revisions.len()];
     Watched {
         responses: seen.collect(),
+        came,
         ..Watched::new("watcher", range, 1)
     }
 }

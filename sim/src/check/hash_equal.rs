@@ -28,6 +28,17 @@ pub fn check(hashes: &[HashKv]) -> Vec<Violation> {
     violations
 }
 
+/// Of members that have applied the same: all of them know of the same compaction.
+pub fn settled(hashes: &[HashKv]) -> Option<Violation> {
+    let first = hashes.first()?;
+    let other = hashes
+        .iter()
+        .find(|hash| hash.compact_revision != first.compact_revision)?;
+    let finding = Finding::new(format!("{first} and {other} know of other compactions"));
+    let finding = finding.member(first.member).member(other.member);
+    Some(finding.revision(first.revision).of(Check::HashEqual))
+}
+
 impl std::fmt::Display for HashKv {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let HashKv {
@@ -66,6 +77,15 @@ mod tests {
             of(2, 8, -1, 3),
         ];
         assert!(check(&hashes).is_empty());
+    }
+
+    #[test]
+    fn members_that_settled_know_of_the_same_compaction() {
+        assert!(settled(&[]).is_none());
+        assert!(settled(&[of(0, 9, 5, 1), of(1, 9, 5, 1)]).is_none());
+        assert!(settled(&[of(0, 9, 5, 1), of(1, 9, -1, 2)]).is_some());
+        let last = [of(0, 9, 5, 1), of(1, 9, 5, 1), of(2, 9, 4, 1)];
+        assert!(settled(&last).is_some());
     }
 
     #[test]

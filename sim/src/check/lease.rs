@@ -5,9 +5,10 @@
 //!   longer than its time-to-live and an election timeout, by the slowest clock, and [`LATE_MAX`],
 //!   counted from its last renewal or from the last election, which gives every lease its whole
 //!   time anew;
-//! - none has more time left than it was granted, and an election timeout more once there was an
-//!   election (as in etcd, a new leader adds it to the whole time), nor was granted less than was
-//!   asked for;
+//! - it has as much time as was granted, whenever it is renewed, and that is what was asked for or
+//!   the least time; it has no more of it left, but for an election timeout once there was an
+//!   election (as in etcd, a new leader adds it to the whole time), and no less than the fastest
+//!   clock left of it;
 //! - none that has ended or was revoked can be kept alive, and a lease that the cluster does not
 //!   know any more has no keys;
 //! - in the end keys and leases agree on which is attached to which.
@@ -53,7 +54,7 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
             .or_else(|| endless(history, life, clocks))
             .or_else(|| late(history, life, clocks, late_max))
             .or_else(|| kept_after_revoke(history, life))
-            .or_else(|| told_wrong(history, life))?;
+            .or_else(|| told_wrong(history, life, clocks))?;
         Some((life, what))
     });
     let mut violations: Vec<Violation> = problems
@@ -146,9 +147,22 @@ fn kept_after_revoke(history: &History, life: &LeaseLife) -> Option<String> {
     ))
 }
 
-/// A time left that is longer than the whole, or a whole that is shorter than was asked for.
-fn told_wrong(history: &History, life: &LeaseLife) -> Option<String> {
+/// A time that was never granted, one that is longer than the whole, or a shorter one than the
+/// fastest clock can have left of it.
+fn told_wrong(history: &History, life: &LeaseLife, clocks: Clocks) -> Option<String> {
     let insight = &history.insight;
+    let least = ttl_min(Millis(insight.election_timeout.as_millis() as u64));
+    let whole = life.ttl.max(least);
+    let mut renewals = life.keep_alives.iter();
+    if let Some(wrong) = renewals.find(|it| it.ttl > 0 && it.ttl != whole) {
+        let (ttl, at) = (wrong.ttl, wrong.ended);
+        return Some(format!(
+            "it was granted for {whole} s and renewed at {at:?} for {ttl} s"
+        ));
+    }
+    if let Some(missed) = missed(life, whole, clocks) {
+        return Some(missed);
+    }
     let extra = insight.election_timeout.as_secs_f64();
     let longest = |told: &&TimeToLive| {
         let mut elections = insight.elections.iter();
@@ -158,11 +172,33 @@ fn told_wrong(history: &History, life: &LeaseLife) -> Option<String> {
         }
     };
     let mut told = life.told.iter().filter(|told| told.ttl >= 0);
-    let wrong = told.find(|told| told.ttl > longest(told) || told.granted < life.ttl)?;
+    let wrong = told.find(|told| told.ttl > longest(told) || told.granted != whole)?;
     let (ttl, granted, asked) = (wrong.ttl, wrong.granted, life.ttl);
     Some(format!(
         "{asked} s were asked for, and it was told at {:?} to have {ttl} s of {granted} s",
         wrong.ended
+    ))
+}
+
+/// A lease that was said to be unknown, or to have less time left than there can have been.
+fn missed(life: &LeaseLife, whole: i64, clocks: Clocks) -> Option<String> {
+    if life.revoked || clocks.jumped {
+        return None;
+    }
+    let left = |at: Duration| {
+        let renewals = life.keep_alives.iter();
+        let before = renewals.filter(|it| it.ttl > 0 && it.ended <= at);
+        let since = before.map(|it| it.called).fold(life.granted, Duration::max);
+        let passed = (at - since).as_secs_f64() * clocks.fastest.max(1.0);
+        (whole as f64 - passed).floor() as i64
+    };
+    let unknown = life.keep_alives.iter().filter(|it| it.ttl <= 0);
+    let told = unknown.map(|it| (it.ended, -1));
+    let mut told = told.chain(life.told.iter().map(|it| (it.ended, it.ttl)));
+    let (at, ttl) = told.find(|(at, ttl)| *ttl < left(*at))?;
+    let left = left(at);
+    Some(format!(
+        "it had {left} s left at {at:?}, and was told to have {ttl}"
     ))
 }
 
@@ -276,7 +312,7 @@ mod tests {
             key: Bytes::from_static(b"l/1"),
             granted: at(0.0),
             keep_alives: vec![keep_alive(2.0, 3), keep_alive(6.0, 0)],
-            told: vec![told(2, 3), told(-1, 0)],
+            told: vec![told(2, 3)],
             revoked: false,
             seen: vec![at(4.9)],
             gone: Some(at(5.2)),
@@ -417,6 +453,18 @@ mod tests {
         assert!(!is_wrong(revoked, TRUE));
         assert!(is_wrong(|life| life.told.push(told(4, 3)), TRUE));
         assert!(is_wrong(|life| life.told.push(told(1, 2)), TRUE));
+        assert!(is_wrong(|life| life.told.push(told(1, 4)), TRUE));
+        // At 3, one second after it was kept alive, two are left.
+        assert!(is_wrong(|life| life.told.push(told(1, 3)), TRUE));
+        assert!(is_wrong(|life| life.told.push(told(-1, 0)), TRUE));
+        let renewed_for = |ttl| {
+            move |life: &mut LeaseLife| {
+                life.keep_alives.insert(0, keep_alive(1.0, ttl));
+            }
+        };
+        assert!(!is_wrong(renewed_for(3), TRUE));
+        assert!(is_wrong(renewed_for(2), TRUE));
+        assert!(is_wrong(renewed_for(4), TRUE));
         assert!(is_wrong(
             |life| life.keep_alives.push(keep_alive(7.0, 3)),
             TRUE

@@ -16,6 +16,7 @@ pub mod election_safety;
 pub mod graph;
 pub mod group;
 pub mod hash_equal;
+pub mod headers;
 pub mod informer;
 pub mod leader_append_only;
 pub mod leader_completeness;
@@ -71,6 +72,7 @@ pub enum Check {
     /// No refusal without a reason.
     Refusals,
     Serializable,
+    Headers,
     Compaction,
     Watch,
     Streams,
@@ -126,6 +128,7 @@ const ALL: &[(&str, Check, Phase)] = &[
     ("checkers-agree", Check::CheckersAgree, Phase::History),
     ("refusals", Check::Refusals, Phase::History),
     ("serializable", Check::Serializable, Phase::History),
+    ("headers", Check::Headers, Phase::History),
     ("compaction", Check::Compaction, Phase::History),
     ("watch", Check::Watch, Phase::History),
     ("streams", Check::Streams, Phase::History),

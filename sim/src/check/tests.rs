@@ -301,8 +301,10 @@ fn watched(responses: Vec<(i64, Vec<detcd_core::api::Change>)>) -> Watched {
         start: Bytes::from_static(b"a"),
         end: None,
     };
+    let came = vec![Duration::from_secs(9); responses.len()];
     Watched {
         responses,
+        came,
         ..Watched::new("watcher", range, 2)
     }
 }

@@ -7,6 +7,7 @@ use super::{Check, Finding, Violation};
 use crate::history::{History, Request, Watched};
 use crate::model::State;
 use detcd_core::api::{Change, ChangeKind};
+use std::time::Duration;
 
 pub fn check(history: &History) -> Vec<Violation> {
     let told = |watcher: &Watched| {
@@ -19,10 +20,9 @@ pub fn check(history: &History) -> Vec<Violation> {
 /// The first thing that is wrong with what a watcher saw.
 fn problem(history: &History, watcher: &Watched) -> Option<String> {
     let name = &watcher.name;
-    let prev_kv_from = compacted(history);
     let mut expected = expected(history, watcher).into_iter().peekable();
     let mut last = 0;
-    for (header, events) in &watcher.responses {
+    for (index, (header, events)) in watcher.responses.iter().enumerate() {
         let (Some(first), Some(end)) = (events.first(), events.last()) else {
             return Some(format!(
                 "{name} got a response that is neither events nor progress"
@@ -43,7 +43,7 @@ fn problem(history: &History, watcher: &Watched) -> Option<String> {
         while let Some(changes) = expected.next_if(|changes| changes[0].kv.mod_revision <= end) {
             wanted.extend(changes);
         }
-        excuse(&mut wanted, events, prev_kv_from);
+        excuse(&mut wanted, events, compacted(history, watcher.came[index]));
         if wanted != *events {
             let (wanted, events) = (list(&wanted), list(events));
             return Some(format!("{name} got [{events}] where [{wanted}] was due"));
@@ -59,15 +59,14 @@ fn problem(history: &History, watcher: &Watched) -> Option<String> {
     ahead(history, watcher)
 }
 
-/// The highest revision that anybody asked to compact to.
-fn compacted(history: &History) -> i64 {
-    let asked = history
-        .operations
-        .iter()
-        .map(|operation| match &operation.request {
-            Request::Compact(compact) => compact.revision,
-            _ => 0,
-        });
+/// The highest revision that may have been compacted by then.
+fn compacted(history: &History, by: Duration) -> i64 {
+    let operations = history.operations.iter();
+    let before = operations.filter(|it| it.called <= by && it.may_have_happened());
+    let asked = before.map(|operation| match &operation.request {
+        Request::Compact(compact) => compact.revision,
+        _ => 0,
+    });
     asked.max().unwrap_or(0)
 }
 

@@ -26,6 +26,8 @@ settings! {
         pub max_request_bytes: Count [1_024..=16_777_216] = 1_572_864,
         /// The most operations that a transaction may have.
         pub max_txn_ops: Count [1..=10_000] = 128,
+        /// How long a watcher that wants to hear of progress hears nothing, in milliseconds.
+        pub watch_progress_ms: Count [10..=3_600_000] = 10_000,
         /// How long a segment of the raft log is, in bytes, rounded up to whole pages. Segments are
         /// small, so that a short run rolls, recycles and purges them.
         pub log_segment_bytes: Count [16_384..=1_073_741_824] = 262_144,

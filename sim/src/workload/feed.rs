@@ -114,6 +114,7 @@ impl Feed {
         }
         let mut silent_since = time::now();
         let mut ask_at = self.ask_next();
+        let mut has_asked = false;
         loop {
             let until = *self.until.borrow();
             // Near the end a watcher asks how far it is: the last change need not be its own.
@@ -122,6 +123,7 @@ impl Feed {
                 return Ended::Broken("cannot ask for progress".to_owned());
             }
             if asks {
+                has_asked = true;
                 ask_at = self.ask_next();
             }
             let wait = ask_at.saturating_sub(time::now()).min(ASK_EVERY);
@@ -140,6 +142,9 @@ impl Feed {
                 };
             }
             if let Some(told) = self.take(response) {
+                if matches!(told, Told::Progress(_)) && !has_asked {
+                    trace::mark("watch.progress-by-interval");
+                }
                 note(told);
             }
             if until.is_some_and(|until| self.create.start_revision > until) {

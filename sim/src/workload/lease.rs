@@ -7,6 +7,7 @@ use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time};
 use crate::time;
+use crate::trace;
 use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
@@ -55,7 +56,13 @@ impl Lease {
             let ttl = work.rng.range(self.ttl_s.range()) as i64;
             let spare = work.rng.range(self.spare.range());
             work.grant_spare(spare, ttl).await;
-            if let Some(mut life) = work.begin(round, ttl).await {
+            if let Some((mut life, has_key)) = work.begin(round, ttl).await {
+                if !has_key {
+                    // Nobody can see it end, but what is told of it is judged.
+                    work.ask(&mut life).await;
+                    work.client.note(|history| history.leases.push(life));
+                    continue;
+                }
                 let more = work.rng.range(self.more_keys.range());
                 work.attach_more(&life, more).await;
                 work.live(&mut life).await;
@@ -86,8 +93,8 @@ struct Holder {
 }
 
 impl Holder {
-    /// A lease and its key, if both are known to be there.
-    async fn begin(&mut self, round: u64, ttl: i64) -> Option<LeaseLife> {
+    /// A lease that was granted, and whether its key is known to be there.
+    async fn begin(&mut self, round: u64, ttl: i64) -> Option<(LeaseLife, bool)> {
         let mut id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);
         if self.manners.chance(self.negative_ids) {
             id.0 = -id.0;
@@ -101,8 +108,9 @@ impl Holder {
             lease: id,
             ..PutRequest::default()
         };
-        self.execute(Request::Put(put)).await?;
-        Some(LeaseLife::new(self.client.number(), id, ttl, key, granted))
+        let has_key = self.execute(Request::Put(put)).await.is_some();
+        let life = LeaseLife::new(self.client.number(), id, ttl, key, granted);
+        Some((life, has_key))
     }
 
     /// Attaches further keys, and takes some away again: those stay when the lease ends.
@@ -208,6 +216,9 @@ impl Holder {
                 if range.kvs.is_empty() {
                     life.gone = Some(time::now());
                     break;
+                }
+                if called >= life.last_begun() + Duration::from_millis(life.ttl as u64 * 500) {
+                    trace::mark("lease.past-half");
                 }
                 life.seen.push(called);
             }

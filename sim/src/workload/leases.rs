@@ -93,19 +93,17 @@ impl Holder {
                 lease: id,
                 ..ops::put(&key, format!("{}-{number}", self.client.name()))
             };
-            if self
-                .client
-                .execute(Request::Put(put), timeout)
-                .await
-                .is_none()
-            {
+            let life = LeaseLife::new(self.client.number(), id, ttl, key, granted);
+            let put = self.client.execute(Request::Put(put), timeout).await;
+            if put.is_none() {
+                // Nobody can see it end; that it may not be missed is judged all the same.
+                self.client.note(|history| history.leases.push(life));
                 continue;
             }
             if self.alive.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
                 trace::mark("leases.many");
             }
-            self.lives
-                .push(LeaseLife::new(self.client.number(), id, ttl, key, granted));
+            self.lives.push(life);
         }
     }
 

@@ -136,7 +136,10 @@ impl Watched {
             // Who did not say from where watches from the next revision on.
             Told::Created(revision) if self.start == 0 => self.start = revision + 1,
             Told::Created(_) => {}
-            Told::Events(revision, events) => self.responses.push((revision, events)),
+            Told::Events(revision, events) => {
+                self.responses.push((revision, events));
+                self.came.push(time::now());
+            }
             Told::Progress(revision) => self.progress.push((self.responses.len(), revision)),
         }
     }
