@@ -2,12 +2,14 @@
 
 use crate::check::hash_equal::HashKv;
 use crate::client::Client;
+use crate::history::Request;
 use crate::insight::Attached;
-use crate::patience::SERVE_MAX;
+use crate::patience::{CONVERGE_MAX, SERVE_MAX};
 use crate::protocol::Method;
 use crate::time;
+use crate::workload::ops;
 use bytes::Bytes;
-use detcd_core::api::{KeyValue, LeaseId, RangeReply};
+use detcd_core::api::{CompactRequest, KeyValue, LeaseId, RangeReply};
 use detcd_wire::etcdserverpb as pb;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -52,6 +54,30 @@ pub async fn hash(
         compact_revision: answer.compact_revision,
         hash: answer.hash,
     })
+}
+
+/// Has a member compact everything, and waits until it says that the rows are gone. Gives the
+/// revision; `None` if that does not end.
+pub async fn compact(client: &mut Client, member: usize) -> Option<i64> {
+    let deadline = time::now() + CONVERGE_MAX;
+    let key = Bytes::from(format!("audit/{}", client.name()));
+    while time::now() < deadline {
+        client.go_to(member);
+        let put = Request::Put(ops::put(&key, "compacted next"));
+        let Some((_, revision, _)) = client.execute(put, SERVE_MAX).await else {
+            continue;
+        };
+        client.go_to(member);
+        let compact = Request::Compact(CompactRequest {
+            revision,
+            physical: true,
+        });
+        let left = deadline.saturating_sub(time::now());
+        if client.execute(compact, left).await.is_some() {
+            return Some(revision);
+        }
+    }
+    None
 }
 
 /// All keys of a member at a revision.

@@ -14,6 +14,7 @@ use crate::insight::Insight;
 use crate::ledger::Ledger;
 use crate::profile::{self, Part};
 use crate::store::Vault;
+use crate::store::tables::Tables;
 use crate::time;
 use crate::trace::{self, EngineNode, Value};
 use std::cell::RefCell;
@@ -74,6 +75,11 @@ pub fn start(checks: &[Check], journal: Journal) {
 /// Takes the store of the next member, to look into.
 pub fn add_vault(vault: Vault) {
     with(|observed| observed.vaults.push(vault));
+}
+
+/// What a member's store holds.
+pub fn tables(member: usize) -> Tables {
+    with(|observed| observed.vaults[member].tables())
 }
 
 /// Names the member that runs on a node of the engine, with its disk.

@@ -4,7 +4,7 @@ use crate::alone;
 use crate::audit;
 use crate::buggify;
 use crate::check::hash_equal::{self, HashKv};
-use crate::check::{Check, Finding, Violation, durable};
+use crate::check::{Check, Finding, Violation, durable, rows};
 use crate::cluster::{self, Cluster};
 use crate::conditions;
 use crate::fault::World;
@@ -84,7 +84,7 @@ impl<'a> Run<'a> {
         let mut cluster = Cluster::start(plan.cluster(), seed, net.clone());
         conditions::set(plan.cluster(), &mut cluster);
         let buggified = buggify::start(&plan.cluster().buggify, seed);
-        madsim::task::spawn(keep_house());
+        madsim::task::spawn(alone::keep_house());
         let (hosts, manners) = (cluster.hosts(), plan.head.clients.clone());
         let clients = Clients::new(
             net.clone(),
@@ -395,6 +395,9 @@ impl<'a> Run<'a> {
             operation.request.is_write() || operation.ended < began || revision <= last
         });
         history.revisions = revisions;
+        if self.wants(Check::Compaction) {
+            self.compact_each().await;
+        }
         Some(history)
     }
 
@@ -503,6 +506,22 @@ impl<'a> Run<'a> {
         compacted
     }
 
+    /// Has every member compact everything: its rows go, and the same ones stay as elsewhere.
+    async fn compact_each(&mut self) {
+        let mut told = Vec::new();
+        for member in self.cluster.serving() {
+            let (node, mut client) = self.clients.steady_client("audit");
+            let place = self.place(member);
+            let work = async move { audit::compact(&mut client, place).await };
+            let compacted = node.spawn(work).await;
+            let compacted = compacted.expect("an auditor's panic ends the run");
+            if !self.cluster.is_lost(member) {
+                told.push((member, compacted));
+            }
+        }
+        self.violations.extend(rows::compacted(&told).await);
+    }
+
     /// Has every member tell all keys at the last revision, and the cluster their leases.
     async fn compare_keys(&mut self, insight: &mut Insight, last: i64) {
         for member in self.cluster.serving() {
@@ -574,19 +593,6 @@ impl<'a> Run<'a> {
                     self.violations.push(Violation::new(Check::Watch, what));
                 }
             }
-        }
-    }
-}
-
-/// Puts the engine's draws into the trace, and has the engine forget ended tasks, of which it
-/// otherwise keeps a piece each.
-async fn keep_house() {
-    trace::event("keys", format_args!("{:x}", alone::hash_keys()));
-    for round in 0u64.. {
-        time::sleep(Duration::from_millis(100)).await;
-        trace::event("draw", format_args!("{:x}", detcd_rt::random_u64()));
-        if round % 50 == 0 {
-            madsim::runtime::Handle::current().metrics().num_tasks();
         }
     }
 }

@@ -5,7 +5,7 @@
 //! last persist is kept: a crash goes back to the border of one of them. (Kept states would do, too,
 //! but then every write copies its path through the map.)
 
-mod tables;
+pub mod tables;
 
 pub use tables::Tables;
 

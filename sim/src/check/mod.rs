@@ -30,6 +30,7 @@ pub mod members;
 pub mod refusals;
 pub mod replay;
 pub mod revision_monotonic;
+pub mod rows;
 pub mod serializable;
 pub mod sizes;
 pub mod state_machine_safety;

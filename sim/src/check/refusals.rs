@@ -91,7 +91,11 @@ impl<'a> Judge<'a> {
     /// called to the last one whose write was asked for before it was over.
     fn window(&self, operation: &Operation) -> RangeInclusive<i64> {
         let known = self.seen.range(..operation.called).next_back();
-        let from = known.map_or(1, |(_, revision)| *revision).min(self.last);
+        let from = match operation.request.is_serializable() {
+            // Any past state will do.
+            true => 1,
+            false => known.map_or(1, |(_, revision)| *revision).min(self.last),
+        };
         let later = self
             .asked
             .partition_point(|(called, _)| *called <= operation.ended);

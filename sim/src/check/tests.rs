@@ -5,8 +5,8 @@ use crate::history::{Gap, History, Operation, Outcome, Reply, Request, Watched};
 use crate::model::State;
 use bytes::Bytes;
 use detcd_core::api::{
-    DeleteRangeReply, DeleteRangeRequest, KeyRange, KeyValue, PutReply, PutRequest, RangeReply,
-    RangeRequest,
+    CompactRequest, DeleteRangeReply, DeleteRangeRequest, KeyRange, KeyValue, PutReply, PutRequest,
+    RangeReply, RangeRequest,
 };
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -403,6 +403,37 @@ fn forged_watches_are_found() {
     for (name, forgery) in forgeries {
         assert_eq!(watch_problems(forgery).len(), 1, "{name}");
     }
+}
+
+#[test]
+fn what_an_event_replaced_may_only_be_missing_behind_a_compaction() {
+    // The watcher wants to know what was replaced, and is not told, at second 9.
+    let is_wrong = |called: u64, outcome: Outcome| {
+        let mut history = history(&[put("a", "1"), put("a", "2")], Vec::new());
+        let compact = Request::Compact(CompactRequest {
+            revision: 3,
+            physical: false,
+        });
+        history
+            .operations
+            .push(at(called, called + 1, compact, outcome));
+        let strip = |changes: &Vec<detcd_core::api::Change>| {
+            let mut changes = changes.clone();
+            changes.iter_mut().for_each(|change| change.prev_kv = None);
+            changes
+        };
+        let told = history.revisions.iter();
+        let told = told.map(|(at, changes)| (*at, strip(changes))).collect();
+        let prev_kv = true;
+        let watched = watched(told);
+        history.watchers.push(Watched { prev_kv, ..watched });
+        !watch::check(&history).is_empty()
+    };
+    let unknown = || Outcome::Unknown("timed out".to_owned());
+    assert!(!is_wrong(1, done(3, Reply::Compact)));
+    assert!(!is_wrong(8, unknown()));
+    assert!(is_wrong(1, Outcome::Refused("no".to_owned())));
+    assert!(is_wrong(10, unknown()));
 }
 
 /// Many clients that never learn what became of their writes, and one that reads.

@@ -72,6 +72,7 @@ impl Burst {
             timeout: self.timeout,
             value_bytes: self.value_bytes,
             leased: Ratio::one(0.0),
+            odd: Ratio::one(0.0),
             mix: self.mix.clone(),
         }
     }
@@ -100,6 +101,7 @@ pub(super) fn writers(clients: u64) -> Pressure {
         timeout: Time::ms(3000),
         value_bytes: Counts(Span::of(8, 64)),
         leased: Ratio::one(0.0),
+        odd: Ratio::one(0.0),
         mix: Initial::initial([(Operation::Put, 1)]),
     };
     Pressure::Burst { kv, mark: None }

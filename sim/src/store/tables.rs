@@ -4,6 +4,8 @@ use crate::profile::{self, Part};
 use crate::rng::Rng;
 use crate::trace;
 use bytes::Bytes;
+use detcd_core::api::Revision;
+use detcd_core::codec::revision_key;
 use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View, Write};
 use imbl::OrdMap;
 use std::ops::Bound;
@@ -52,6 +54,34 @@ fn row_hash(table: Table, key: &[u8], value: &[u8]) -> u64 {
 impl Tables {
     pub fn replicated_hash(&self) -> u64 {
         self.replicated_hash
+    }
+
+    /// How many changes there are of revisions below this one, and how many from it on.
+    pub fn events_around(&self, revision: i64) -> (usize, usize) {
+        let first = revision_key(Revision {
+            main: revision,
+            sub: 0,
+        });
+        let events = &self.tables[slot(Table::Events)];
+        let end = Bytes::copy_from_slice(&first);
+        let before = events.range(..end).count();
+        (before, events.len() - before)
+    }
+
+    pub fn live_keys(&self) -> usize {
+        self.tables[slot(Table::Current)].len()
+    }
+
+    /// Whether the other has the same rows of the history.
+    pub fn has_history_of(&self, other: &Tables) -> bool {
+        let same = |table| self.tables[slot(table)] == other.tables[slot(table)];
+        same(Table::Events) && same(Table::Versions)
+    }
+
+    /// An empty row, for tests of what looks at them.
+    #[cfg(test)]
+    pub fn write(&mut self, table: Table, key: Bytes) {
+        self.tables[slot(table)].insert(key, Bytes::new());
     }
 
     /// Gives the value that was there before.

@@ -7,6 +7,7 @@ use crate::scenario::choice::{Mix, choices};
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::time;
+use crate::workload::odd::odd;
 use crate::workload::{Stage, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{
@@ -32,6 +33,8 @@ settings! {
         pub value_bytes: Counts = (8, 64),
         /// How likely a put of the last key attaches it to a lease.
         pub leased: Ratio = 0.2,
+        /// How likely a request is odd: with fields, ranges and comparisons that few clients use.
+        pub odd: Ratio = 0.0,
         /// How often each operation is drawn.
         pub mix: Mix<Operation> = [
             (Operation::Put, 5),
@@ -68,11 +71,15 @@ impl Kv {
 
     async fn execute(&self, ops: u64, client: &mut Client, mut goes_on: impl FnMut() -> bool) {
         let mut generator = Generator::new(self, client.name().to_owned(), client.rng("kv"));
+        let mut oddities = client.rng("kv/odd");
         for _ in 0..ops {
             if !goes_on() {
                 return;
             }
-            let request = generator.next();
+            let mut request = generator.next();
+            if oddities.chance(self.odd.value()) {
+                request = odd(request, &mut oddities, generator.revision, &generator.all());
+            }
             let done = client.execute(request, self.timeout.duration()).await;
             if let Some((request, revision, reply)) = done {
                 generator.learn(&request, revision, &reply);
@@ -170,7 +177,7 @@ impl Generator {
                 };
                 self.seen.insert(put.key.clone(), kv);
             }
-            (Request::LeaseGrant { id, .. }, _) => self.lease = Lease::Granted(*id),
+            (_, Reply::LeaseGrant { id, .. }) => self.lease = Lease::Granted(*id),
             _ => {}
         }
     }

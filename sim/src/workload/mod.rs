@@ -14,6 +14,7 @@ pub mod large;
 pub mod lease;
 pub mod leases;
 pub mod lock;
+pub mod odd;
 pub mod operator;
 pub mod ops;
 pub mod script;

@@ -216,8 +216,22 @@ fn deleted(
     acts.push(Act::Set(None));
 }
 
+/// Comparisons see what was there before the whole transaction, wherever in it they stand.
 fn did_txn(request: &TxnRequest, reply: &TxnReply, key: &Bytes, acts: &mut Vec<Act>) {
+    compared_in_depth(request, reply, key, acts);
+    did_ops(request, reply, key, acts);
+}
+
+fn compared_in_depth(request: &TxnRequest, reply: &TxnReply, key: &Bytes, acts: &mut Vec<Act>) {
     compared(request, reply.succeeded, key, acts);
+    for (op, response) in taken(request, reply) {
+        if let (Op::Txn(txn), OpReply::Txn(reply)) = (op, response) {
+            compared_in_depth(txn, reply, key, acts);
+        }
+    }
+}
+
+fn did_ops(request: &TxnRequest, reply: &TxnReply, key: &Bytes, acts: &mut Vec<Act>) {
     for (op, response) in taken(request, reply) {
         match (op, response) {
             (Op::Range(range), OpReply::Range(reply)) => ranged(range, reply, key, acts),
@@ -225,7 +239,7 @@ fn did_txn(request: &TxnRequest, reply: &TxnReply, key: &Bytes, acts: &mut Vec<A
             (Op::DeleteRange(delete), OpReply::DeleteRange(reply)) => {
                 deleted(delete, Some(reply), key, acts);
             }
-            (Op::Txn(txn), OpReply::Txn(reply)) => did_txn(txn, reply, key, acts),
+            (Op::Txn(txn), OpReply::Txn(reply)) => did_ops(txn, reply, key, acts),
             _ => {}
         }
     }
@@ -264,7 +278,10 @@ fn possible(request: &Request, key: &Bytes) -> Vec<Vec<Act>> {
     match request {
         Request::Put(put) => did_put(put, None, key, &mut acts),
         Request::Delete(delete) => deleted(delete, None, key, &mut acts),
-        Request::Txn(txn) if !txn.is_read_only() => return possible_txn(txn, key),
+        Request::Txn(txn) if !txn.is_read_only() => {
+            let ways = possible_txn(txn, key).into_iter();
+            return ways.map(|(found, done)| [found, done].concat()).collect();
+        }
         Request::Txn(_)
         | Request::Range(_)
         | Request::LeaseGrant { .. }
@@ -274,32 +291,34 @@ fn possible(request: &Request, key: &Bytes) -> Vec<Vec<Act>> {
     vec![acts]
 }
 
-fn possible_txn(request: &TxnRequest, key: &Bytes) -> Vec<Vec<Act>> {
+/// For each way through the branches, what its comparisons find and what it does.
+fn possible_txn(request: &TxnRequest, key: &Bytes) -> Vec<(Vec<Act>, Vec<Act>)> {
     let mut ways = Vec::new();
     for (succeeded, ops) in [(true, &request.success), (false, &request.failure)] {
         let mut acts = Vec::new();
         compared(request, succeeded, key, &mut acts);
-        let mut branches = vec![acts];
+        let mut branches = vec![(acts, Vec::new())];
         for op in ops {
             match op {
                 Op::Range(_) => {}
                 Op::Put(put) => {
                     branches
                         .iter_mut()
-                        .for_each(|acts| did_put(put, None, key, acts));
+                        .for_each(|(_, acts)| did_put(put, None, key, acts));
                 }
                 Op::DeleteRange(delete) => {
                     branches
                         .iter_mut()
-                        .for_each(|acts| deleted(delete, None, key, acts));
+                        .for_each(|(_, acts)| deleted(delete, None, key, acts));
                 }
                 Op::Txn(txn) => {
                     let inner = possible_txn(txn, key);
-                    let joined = |acts: &Vec<Act>| {
-                        let acts = acts.clone();
-                        inner
-                            .iter()
-                            .map(move |more| [acts.clone(), more.clone()].concat())
+                    let joined = |(found, done): &(Vec<Act>, Vec<Act>)| {
+                        let (found, done) = (found.clone(), done.clone());
+                        inner.iter().map(move |(more_found, more_done)| {
+                            let found = [&found[..], more_found].concat();
+                            (found, [&done[..], more_done].concat())
+                        })
                     };
                     branches = branches.iter().flat_map(joined).collect();
                 }
