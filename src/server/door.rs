@@ -1,10 +1,11 @@
 //! The client port's one door: gRPC goes to the services, everything else to the HTTP paths.
 //!
-//! This is the hot path: a request passes no router, no lock and no layer, and what is counted is
-//! an atomic each. The door also gives transport errors the words of grpc-go, which etcd's clients
-//! match on.
+//! This is the hot path: a request passes no router, no lock and no layer, and what is counted (by
+//! [`super::counted`]) is an atomic each. The door also gives transport errors the words of grpc-go,
+//! which etcd's clients match on.
 
 use super::Context;
+use super::counted::Counted;
 use super::deadline::{Deadline, exceeded};
 use super::grpc::{self, Services};
 use super::http::Pages;
@@ -58,26 +59,20 @@ impl hyper::service::Service<Request<Incoming>> for Door {
                 reply: inner.pages.answer(request),
                 deadline: None,
                 counted: None,
+                streams: false,
             };
         }
         let method = metrics::method(request.uri().path());
-        let counters = &inner.context.metrics;
-        if let Err(status) = counters.count_client(method, request.headers()) {
+        let context = &inner.context;
+        if let Err(status) = context.metrics.count_client(method, request.headers()) {
             return Answer::ready(status.into_http());
         }
         let deadline = match Deadline::of(request.headers()) {
             Ok(deadline) => deadline,
             Err(status) => return Answer::ready(status.into_http()),
         };
-        let counted = method.map(|method| {
-            counters.started(method);
-            Counted {
-                method,
-                started: counters.stopwatch(),
-                context: inner.context.clone(),
-            }
-        });
-        let reply = match grpc::check_leader(&inner.context, request.headers()) {
+        let counted = method.map(|method| Counted::start(context.clone(), method));
+        let reply = match grpc::check_leader(context, request.headers()) {
             Ok(()) => inner.services.call(request),
             Err(status) => Box::pin(std::future::ready(Ok(status.into_http()))),
         };
@@ -85,6 +80,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
             reply,
             deadline,
             counted,
+            streams: method.is_some_and(|method| metrics::METHODS[method].streams()),
         }
     }
 }
@@ -104,12 +100,8 @@ pub(crate) struct Answer {
     /// Taken by the reply's body.
     deadline: Option<Deadline>,
     counted: Option<Counted>,
-}
-
-struct Counted {
-    method: usize,
-    started: Option<detcd_rt::Instant>,
-    context: Arc<Context>,
+    /// Whether messages may go on coming after the head of the reply.
+    streams: bool,
 }
 
 impl Answer {
@@ -118,6 +110,7 @@ impl Answer {
             reply: Box::pin(std::future::ready(Ok(reply))),
             deadline: None,
             counted: None,
+            streams: false,
         }
     }
 }
@@ -139,44 +132,39 @@ impl Future for Answer {
             }
         };
         // A reply without messages carries its status in the headers: those are the errors.
-        let code = match reply.headers().get("grpc-status") {
-            Some(value) => {
-                let code = Code::from_bytes(value.as_bytes());
-                reword(code, reply.headers_mut());
-                Code::from_bytes(reply.headers()["grpc-status"].as_bytes())
+        let status = reply.headers().get("grpc-status");
+        let refused = status.map(|code| Code::from_bytes(code.as_bytes()));
+        let refused = refused.map(|code| reword(code, reply.headers_mut()));
+        let (deadline, counted) = (self.deadline.take(), self.counted.take());
+        if self.streams && refused.is_none() {
+            // The messages come later than the head, and what is to come ends with them.
+            if let Some(deadline) = deadline {
+                reply = deadline.limit(reply);
             }
-            None => Code::Ok,
-        };
-        let mut streams = false;
-        if let Some(counted) = self.counted.take() {
-            streams = metrics::METHODS[counted.method].streams();
-            counted
-                .context
-                .metrics
-                .handled(counted.method, code, counted.started);
+            if let Some(counted) = counted {
+                reply = counted.follow(reply);
+            }
+        } else if let Some(counted) = counted {
+            counted.end(refused.unwrap_or(Code::Ok));
         }
-        // Only the messages of a stream come later than the reply itself.
-        Poll::Ready(Ok(match self.deadline.take() {
-            Some(deadline) if streams => deadline.limit(reply),
-            _ => reply,
-        }))
+        Poll::Ready(Ok(reply))
     }
 }
 
-/// What tonic says of a message that it cannot take, in grpc-go's words and codes.
-fn reword(code: Code, headers: &mut HeaderMap) {
-    let Some(message) = headers
+/// What tonic says of a message that it cannot take, in grpc-go's words and codes. Gives the code.
+fn reword(code: Code, headers: &mut HeaderMap) -> Code {
+    let words = headers
         .get("grpc-message")
         .and_then(|value| value.to_str().ok())
-    else {
-        return;
+        .and_then(|message| grpc::transport_words(code, &unescape(message)));
+    let Some((code, text)) = words else {
+        return code;
     };
-    if let Some((code, text)) = grpc::transport_words(code, &unescape(message)) {
-        headers.insert("grpc-status", HeaderValue::from(code as i32));
-        if let Ok(text) = HeaderValue::from_str(&text) {
-            headers.insert("grpc-message", text);
-        }
+    headers.insert("grpc-status", HeaderValue::from(code as i32));
+    if let Ok(text) = HeaderValue::from_str(&text) {
+        headers.insert("grpc-message", text);
     }
+    code
 }
 
 /// Undoes the percent escapes of gRPC's status messages.

@@ -290,7 +290,7 @@ impl Metrics {
         self.latency.is_some().then(detcd_rt::Instant::now)
     }
 
-    /// A reply went out. Of a stream, this is its beginning.
+    /// A call has ended.
     pub fn handled(&self, method: usize, code: Code, started: Option<detcd_rt::Instant>) {
         let (service, name) = METHODS[method].names();
         let kind = METHODS[method].shape.label();

@@ -1,10 +1,11 @@
 //! What a member shows to the world: one port for clients (gRPC and HTTP together) and one for
 //! other members, both in front of the driver's [`Handle`].
 //!
-//! [`listen`] owns sockets and connections, [`door`] tells gRPC from HTTP and counts, [`grpc`] has
+//! [`listen`] owns sockets and connections, [`door`] tells gRPC from HTTP, [`grpc`] has
 //! a file for each service, [`http`] the paths for people and probes, [`peer`] the port of the
 //! other members. Nothing here knows of raft or of storage.
 
+mod counted;
 mod deadline;
 mod door;
 mod grpc;

@@ -55,7 +55,7 @@ async fn garbage_on_both_ports_harms_nobody() {
 }
 
 /// What `port` answers to `words`, up to the end of the head.
-async fn answer(port: u16, words: &str) -> String {
+pub async fn answer(port: u16, words: &str) -> String {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
     stream.write_all(words.as_bytes()).await.unwrap();
     let mut answer = Vec::new();

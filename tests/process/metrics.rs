@@ -1,9 +1,12 @@
 //! The page `/metrics`, whose names are an interface: dashboards and alerts read them.
 
-use crate::cluster::{Cluster, Node, eventually, get, put};
+use crate::cluster::{Cluster, Node, PATIENCE, eventually, get, put};
+use detcd_wire::etcdserverpb as pb;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 use std::path::PathBuf;
+use std::time::Duration;
+use tonic::Code;
 
 /// Every family that etcd 3.7 has: name, type, labels. Taken from its sources.
 const ETCD: &str = include_str!("metrics-etcd.txt");
@@ -184,4 +187,92 @@ async fn what_members_do_is_counted() {
         assert!(page.sum("etcd_network_peer_sent_bytes_total") > 0.0);
     }
     assert!(trips > 0.0, "the leader's heartbeats are answered");
+}
+
+/// The sum over a family's samples that have all of `labels`.
+fn sum_of(page: &Page, name: &str, labels: &[String]) -> f64 {
+    let of = |it: &&String| {
+        it.split('{').next() == Some(name) && labels.iter().all(|label| it.contains(label))
+    };
+    page.samples
+        .keys()
+        .filter(of)
+        .map(|it| page.samples[it])
+        .sum()
+}
+
+/// The calls of `method` that have started and were not handled yet, as dashboards count them.
+fn open(page: &Page, method: &str) -> f64 {
+    let labels = [format!("grpc_method=\"{method}\"")];
+    sum_of(page, "grpc_server_started_total", &labels)
+        - sum_of(page, "grpc_server_handled_total", &labels)
+}
+
+/// Waits until one call of `method` has ended with `code`, and none is open.
+async fn wait_for_handled(node: &Node, method: &str, code: &str) {
+    let labels = [
+        format!("grpc_method=\"{method}\""),
+        format!("grpc_code=\"{code}\""),
+    ];
+    eventually(&format!("{method} that ended with {code}"), || async {
+        let page = page(node).await;
+        let handled = sum_of(&page, "grpc_server_handled_total", &labels);
+        (handled == 1.0 && open(&page, method) == 0.0).then_some(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn calls_are_handled_when_they_end_and_with_the_code_of_their_end() {
+    let mut cluster =
+        Cluster::started(3, &["--heartbeat-interval=20", "--election-timeout=200"]).await;
+    let node = &cluster.nodes[0];
+    let create = pb::WatchRequest {
+        request_union: Some(pb::watch_request::RequestUnion::CreateRequest(
+            pb::WatchCreateRequest {
+                key: "a".into(),
+                ..Default::default()
+            },
+        )),
+    };
+    let watch = async |leader: &str| {
+        let (sender, requests) = tokio::sync::mpsc::channel(1);
+        sender.send(create.clone()).await.unwrap();
+        let requests = tokio_stream::wrappers::ReceiverStream::new(requests);
+        let mut request = tonic::Request::new(requests);
+        let leader = leader.parse().expect("letters");
+        request.metadata_mut().insert("hasleader", leader);
+        let mut client = pb::watch_client::WatchClient::new(node.channel());
+        let mut stream = client.watch(request).await.unwrap().into_inner();
+        assert!(stream.message().await.unwrap().unwrap().created);
+        (sender, stream)
+    };
+    let given_up = watch("false").await;
+    assert_eq!(open(&page(node).await, "Watch"), 1.0);
+    drop(given_up);
+    wait_for_handled(node, "Watch", "Canceled").await;
+
+    // Without a quorum a put waits, and its client loses patience; a stream loses its leader.
+    let (_sender, mut stream) = watch("true").await;
+    cluster.nodes[1].kill();
+    cluster.nodes[2].kill();
+    let node = &cluster.nodes[0];
+    let mut kv = node.kv();
+    let patience = tokio::time::timeout(Duration::from_millis(300), put(&mut kv, "a", "1"));
+    assert!(patience.await.is_err(), "there is no quorum");
+    wait_for_handled(node, "Put", "Canceled").await;
+    let end = tokio::time::timeout(PATIENCE, stream.message()).await;
+    let end = end.expect("the stream ends").unwrap_err();
+    assert_eq!(end.code(), Code::Unavailable, "{end}");
+    wait_for_handled(node, "Watch", "Unavailable").await;
+}
+
+#[tokio::test]
+async fn a_scraper_may_ask_for_the_head_alone() {
+    let cluster = Cluster::started(1, &[]).await;
+    let request = "HEAD /metrics HTTP/1.1\r\nHost: x\r\n\r\n";
+    let head = crate::abuse::answer(cluster.nodes[0].client_port, request).await;
+    assert!(head.starts_with("HTTP/1.1 200 OK"), "{head}");
+    let (_, body) = head.split_once("\r\n\r\n").expect("an end of the head");
+    assert_eq!(body, "");
 }

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use serde::Serialize;
+use std::borrow::Cow;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -51,7 +52,9 @@ async fn page(context: &Context, request: &Request<Incoming>) -> Reply {
             .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
     });
     match path {
-        "/health" | "/version" | "/metrics" if request.method() != Method::GET => only_get(),
+        // Scrapers may ask for the head alone.
+        "/metrics" if !matches!(*request.method(), Method::GET | Method::HEAD) => only_get(),
+        "/health" | "/version" if request.method() != Method::GET => only_get(),
         "/health" => health::health(context, query).await,
         "/version" => version(context),
         "/metrics" => respond(StatusCode::OK, METRICS, context.metrics.page()),
@@ -86,17 +89,39 @@ pub(super) struct Query<'a>(&'a str);
 
 impl<'a> Query<'a> {
     /// The values of `name`, in order; a name without a value has an empty one.
-    pub fn values(self, name: &str) -> impl Iterator<Item = &'a str> {
+    pub fn values(self, name: &str) -> impl Iterator<Item = Cow<'a, str>> {
         self.0
             .split('&')
             .map(|pair| pair.split_once('=').unwrap_or((pair, "")))
-            .filter(move |(key, _)| *key == name)
-            .map(|(_, value)| value)
+            .filter(move |(key, _)| unescape(key).is_some_and(|key| key == name))
+            .filter_map(|(_, value)| unescape(value))
     }
 
     pub fn has(self, name: &str) -> bool {
         self.values(name).next().is_some()
     }
+}
+
+/// Undoes the escapes of a query: `+` is a space, `%4e` the byte of that number. `None` for what is
+/// no escape and no text: Go leaves such a pair out.
+fn unescape(text: &str) -> Option<Cow<'_, str>> {
+    if !text.contains(['%', '+']) {
+        return Some(Cow::Borrowed(text));
+    }
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        bytes.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
+                u8::try_from(16 * high + low).expect("two digits are a byte")
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).ok().map(Cow::Owned)
 }
 
 pub(super) fn respond(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Reply {
@@ -173,6 +198,11 @@ mod tests {
         let query = Query("exclude=a&verbose&exclude=b&serializable=true");
         assert_eq!(query.values("exclude").collect::<Vec<_>>(), ["a", "b"]);
         assert!(query.has("verbose") && !query.has("a"));
+        let escaped = Query("exclude=%4eOSPACE&e%78clude=a+b&exclude=%4&exclude=%zz&exclude=%ff");
+        assert_eq!(
+            escaped.values("exclude").collect::<Vec<_>>(),
+            ["NOSPACE", "a b"]
+        );
     }
 
     #[test]
