@@ -7,6 +7,7 @@ mod tools;
 
 mod abuse;
 mod closed_pipe;
+mod compression;
 mod crowd;
 mod deadline;
 mod disaster;

@@ -19,6 +19,7 @@ use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
+use tonic::codec::CompressionEncoding;
 use tonic::{Code, Response, Status};
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
@@ -29,6 +30,11 @@ use pb::kv_server::KvServer;
 use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
+
+/// How the messages of a request are compressed.
+const ENCODING: &str = "grpc-encoding";
+/// What its client can read.
+const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
 /// Every service of the client port.
 #[derive(Clone)]
@@ -46,16 +52,21 @@ impl Services {
     pub fn new(context: &Arc<Context>) -> Services {
         let bytes_max = context.options.max_request_bytes + REQUEST_OVERHEAD_BYTES;
         let health = HealthService::from_health_reporter(HealthReporter::new());
+        // Requests may be compressed. Answers are if their requests were (see `answer_alike`).
+        macro_rules! service {
+            ($server:ident, $service:expr) => {
+                $server::new($service)
+                    .max_decoding_message_size(bytes_max)
+                    .accept_compressed(CompressionEncoding::Gzip)
+                    .send_compressed(CompressionEncoding::Gzip)
+            };
+        }
         Services {
-            kv: KvServer::new(kv::Kv::new(context.clone())).max_decoding_message_size(bytes_max),
-            watch: WatchServer::new(watch::Watching::new(context.clone()))
-                .max_decoding_message_size(bytes_max),
-            lease: LeaseServer::new(lease::Leases::new(context.clone()))
-                .max_decoding_message_size(bytes_max),
-            cluster: ClusterServer::new(cluster::Members::new(context.clone()))
-                .max_decoding_message_size(bytes_max),
-            maintenance: MaintenanceServer::new(maintenance::Upkeep::new(context.clone()))
-                .max_decoding_message_size(bytes_max),
+            kv: service!(KvServer, kv::Kv::new(context.clone())),
+            watch: service!(WatchServer, watch::Watching::new(context.clone())),
+            lease: service!(LeaseServer, lease::Leases::new(context.clone())),
+            cluster: service!(ClusterServer, cluster::Members::new(context.clone())),
+            maintenance: service!(MaintenanceServer, maintenance::Upkeep::new(context.clone())),
             health: HealthServer::new(health),
             reflection: reflection(),
         }
@@ -64,8 +75,9 @@ impl Services {
     /// Answers one request.
     pub fn call(
         &self,
-        request: Request<Incoming>,
+        mut request: Request<Incoming>,
     ) -> BoxFuture<'static, Result<Reply, Infallible>> {
+        answer_alike(request.headers_mut());
         let path = request.uri().path();
         // The path of a CONNECT is empty.
         let name = path.strip_prefix('/').unwrap_or(path);
@@ -106,6 +118,17 @@ fn reflection() -> tonic::service::Routes {
 
 fn refuse(status: Status) -> BoxFuture<'static, Result<Reply, Infallible>> {
     Box::pin(std::future::ready(Ok(status.into_http())))
+}
+
+/// A client that compresses is answered alike, if it can read that; one that only could read it is
+/// spared the time that compression takes, as grpc-go's servers do.
+fn answer_alike(headers: &mut HeaderMap) {
+    let compresses = headers
+        .get(ENCODING)
+        .is_some_and(|encoding| encoding != "identity");
+    if !compresses {
+        headers.remove(ACCEPT_ENCODING);
+    }
 }
 
 /// What grpc-go says of a method that is not there.
@@ -191,6 +214,29 @@ pub(crate) fn transport_words(code: Code, text: &str) -> Option<(Code, String)> 
             let limit = limit.strip_suffix(" bytes")?;
             let words = format!("grpc: received message larger than max ({found} vs. {limit})");
             Some((Code::ResourceExhausted, words))
+        }
+        Code::ResourceExhausted => {
+            let limit = text.strip_prefix("Error decompressing: size limit, of ")?;
+            let (limit, _) = limit.split_once(" bytes")?;
+            // How large it is once it is whole, nobody has found out.
+            let words =
+                format!("grpc: received message larger than max (more than {limit} vs. {limit})");
+            Some((Code::ResourceExhausted, words))
+        }
+        Code::Unimplemented => {
+            let encoding = text.strip_prefix("Content is compressed with `")?;
+            let (encoding, _) = encoding.split_once('`')?;
+            let words =
+                format!("grpc: Decompressor is not installed for grpc-encoding {encoding:?}");
+            Some((Code::Unimplemented, words))
+        }
+        Code::Internal if text.starts_with("Error decompressing: ") => {
+            let why = text.trim_start_matches("Error decompressing: ");
+            let why = why.trim_end_matches(", while sending request");
+            Some((
+                Code::Internal,
+                format!("grpc: failed to decompress the received message {why}"),
+            ))
         }
         Code::Internal if text.starts_with("failed to decode Protobuf message") => {
             let (_, why) = text.split_once(": ").unwrap_or(("", text));
