@@ -50,6 +50,11 @@ impl Flag {
         )
     }
 
+    /// Whether etcd has called it by a name with `experimental-` before.
+    pub fn was_experimental(&self) -> bool {
+        ONCE_EXPERIMENTAL.contains(&self.name)
+    }
+
     /// Asks for a text about the program instead of a server. Has no environment variable:
     /// container images set `ETCD_VERSION` to say what they hold.
     pub fn is_question(&self) -> bool {
@@ -66,16 +71,42 @@ pub struct Section {
     pub flags: &'static [Flag],
 }
 
-/// The flag called `name`. etcd's names of 3.4 to 3.6 that begin with `experimental-` mean the
-/// flag that they became.
+/// Flags whose names began with `experimental-` in some etcd from 3.4 to 3.6.
+const ONCE_EXPERIMENTAL: &[&str] = &[
+    "backend-bbolt-freelist-type",
+    "bootstrap-defrag-threshold-megabytes",
+    "compact-hash-check-enabled",
+    "compact-hash-check-time",
+    "compaction-batch-limit",
+    "compaction-sleep-interval",
+    "corrupt-check-time",
+    "distributed-tracing-address",
+    "distributed-tracing-instance-id",
+    "distributed-tracing-sampling-rate",
+    "distributed-tracing-service-name",
+    "downgrade-check-time",
+    "enable-distributed-tracing",
+    "enable-lease-checkpoint",
+    "enable-lease-checkpoint-persist",
+    "initial-corrupt-check",
+    "max-learners",
+    "memory-mlock",
+    "peer-skip-client-san-verification",
+    "snapshot-catchup-entries",
+    "stop-grpc-service-on-defrag",
+    "txn-mode-write-with-shared-buffer",
+    "warning-apply-duration",
+    "warning-unary-request-duration",
+    "watch-progress-notify-interval",
+];
+
+/// The flag called `name`, as it is called now or was called while it was experimental.
 pub fn find(name: &str) -> Option<&'static Flag> {
-    let named = |name: &str| {
-        SECTIONS
-            .iter()
-            .flat_map(|section| section.flags)
-            .find(|flag| flag.name == name)
-    };
-    named(name).or_else(|| named(name.strip_prefix("experimental-")?))
+    let named = |name: &str| all().find(|flag| flag.name == name);
+    named(name).or_else(|| {
+        let name = name.strip_prefix("experimental-")?;
+        named(name).filter(|flag| flag.was_experimental())
+    })
 }
 
 /// Every flag.

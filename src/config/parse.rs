@@ -56,6 +56,13 @@ pub fn arguments(args: &[String]) -> Result<Given, UsageError> {
     let mut given = Given::default();
     let mut rest = args.iter();
     while let Some(arg) = rest.next() {
+        if arg == "--" {
+            // It ends the flags; etcd takes nothing after them.
+            return match rest.next() {
+                Some(arg) => Err(UsageError::Verify(format!("'{arg}' is not a valid flag"))),
+                None => Ok(given),
+            };
+        }
         let Some(body) = dashed(arg)? else {
             return Err(UsageError::Verify(format!("'{arg}' is not a valid flag")));
         };
@@ -115,7 +122,8 @@ pub fn environment(
         || given.text("strict-env") == "true";
     for (variable, value) in set {
         let plain = variable.replacen("ETCD_EXPERIMENTAL_", ENV_PREFIX, 1);
-        let Some(flag) = known.get(variable).or_else(|| known.get(&plain)) else {
+        let older = || known.get(&plain).filter(|flag| flag.was_experimental());
+        let Some(flag) = known.get(variable).or_else(older) else {
             notices.push(Notice::UnknownVariable(format!("{variable}={value}")));
             continue;
         };

@@ -16,7 +16,9 @@ const ELECTION_MS_MAX: u64 = 50_000;
 pub(super) fn resolve(given: &Given, notices: &mut Vec<Notice>) -> Result<Config, UsageError> {
     check_discovery(given)?;
     parse::check_supported(given)?;
-    let listen_client_urls = listen_urls(given, "listen-client-urls")?;
+    let mut listen_client_urls = listen_urls(given, "listen-client-urls")?;
+    // As in etcd, an address that stands twice is listened on once. (A peer's fails to bind.)
+    listen_client_urls.dedup_by(|a, b| a.address == b.address);
     let listen_peer_urls = listen_urls(given, "listen-peer-urls")?;
     let (heartbeat, election_timeout) = timing(given)?;
     if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") {
@@ -217,8 +219,7 @@ fn listen_urls(given: &Given, name: &str) -> Result<Vec<Url>, UsageError> {
     let urls = urls(given, name)?;
     for url in urls.iter().filter(|url| !url.is_unix()) {
         let (host, _) = url.host_port();
-        let binds =
-            host.is_empty() || host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
+        let binds = host == "localhost" || host.parse::<std::net::IpAddr>().is_ok();
         if !binds {
             return Err(refused(format!("expected IP in URL for binding ({url})")));
         }

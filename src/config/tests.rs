@@ -204,6 +204,15 @@ fn refusals_read_as_etcds() {
             "expected IP in URL for binding (http://foo.bar:1)",
         ),
         (
+            "--listen-client-urls http://:1 --advertise-client-urls http://127.0.0.1:1",
+            "expected IP in URL for binding (http://:1)",
+        ),
+        (
+            "--listen-peer-urls http://:1",
+            "expected IP in URL for binding (http://:1)",
+        ),
+        ("--name a -- x", "'x' is not a valid flag"),
+        (
             "--discovery http://x/y --initial-cluster a=http://x:1",
             "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \"discovery\" or \"discovery-srv\"",
         ),
@@ -335,6 +344,30 @@ fn every_default_is_a_value_of_its_flag() {
             .name,
         "watch-progress-notify-interval"
     );
+    // Only what etcd called so.
+    assert_eq!(
+        error("--experimental-name a"),
+        UsageError::Syntax("flag provided but not defined: -experimental-name".into())
+    );
+    let variable = ("ETCD_EXPERIMENTAL_NAME".to_owned(), "a".to_owned());
+    match read(&[], &[variable]) {
+        Ok(Request::Serve(config, _)) => assert_eq!(config.name, "default"),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn two_dashes_end_the_flags() {
+    assert_eq!(config("--name a --").name, "a");
+}
+
+#[test]
+fn a_client_url_that_stands_twice_counts_once() {
+    let twice = config(
+        "--listen-client-urls http://127.0.0.1:1,http://127.0.0.1:1 \
+         --advertise-client-urls http://127.0.0.1:1",
+    );
+    assert_eq!(url::join(&twice.listen_client_urls), "http://127.0.0.1:1");
 }
 
 #[test]
