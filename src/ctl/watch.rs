@@ -64,7 +64,8 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     }
     let after = context.typed.iter().position(|arg| arg == b"--");
     let command = after.map(|at| context.typed[at + 1..].to_vec());
-    let watch = Watch::new(context, &context.flags, &context.args, command)?;
+    let args = Watch::split(context, &context.args, command)?;
+    let watch = Watch::new(&context.flags, args).map_err(Failure::args)?;
     let client = Client::new(context)?;
     let (responses, mut received) = mpsc::channel(1);
     let (_requests, asked) = mpsc::channel(1);
@@ -106,6 +107,10 @@ async fn interactive(context: &mut Context) -> Result<(), Failure> {
                 };
                 let words = split_words(&line);
                 match words.first().map(Vec::as_slice) {
+                    Some(b"watch") if words.len() == 1 => {
+                        let line = "Invalid command watch (command type or key is not provided)";
+                        context.terminal.complain(line)?;
+                    }
                     Some(b"watch") => {
                         if let Some(watch) = from_line(context, &words[1..])? {
                             let client = Client::new(context)?;
@@ -133,20 +138,22 @@ async fn interactive(context: &mut Context) -> Result<(), Failure> {
     }
 }
 
-/// A line of the interactive mode: nothing if its flags are wrong, which is told.
+/// A line of the interactive mode: nothing if it asks for no watch, which is told. Flags that there
+/// are not, and a separator that makes no sense, end the command, as in etcdctl.
 fn from_line(context: &mut Context, words: &[Word]) -> Result<Option<Watch>, Failure> {
-    let (values, args) = match flags::parse(words, &FLAGS) {
-        Ok(parsed) => parsed,
-        Err(why) => {
-            context
-                .terminal
-                .complain(&format!("Invalid command watch ({why})"))?;
-            return Ok(None);
-        }
-    };
+    let (values, args) = flags::parse(words, &FLAGS).map_err(Failure::args)?;
     let after = words.iter().position(|word| word == b"--");
     let command = after.map(|at| words[at + 1..].to_vec());
-    Watch::new(context, &values, &args, command).map(Some)
+    let args = Watch::split(context, &args, command)?;
+    match Watch::new(&values, args) {
+        Ok(watch) => Ok(Some(watch)),
+        Err(why) => {
+            let line = String::from_utf8_lossy(&words.join(&b' ')).into_owned();
+            let line = format!("Invalid command watch {line} ({why})");
+            context.terminal.complain(&line)?;
+            Ok(None)
+        }
+    }
 }
 
 /// Starts a watch whose responses go to a common channel; gives what asks it for progress.
@@ -175,41 +182,45 @@ struct Watch {
     command: Vec<Word>,
 }
 
+/// The arguments of a watch: key and end of the range, if they are given, and the command.
+struct Args {
+    keys: Vec<Word>,
+    command: Vec<Word>,
+}
+
 impl Watch {
     /// `args` are all arguments, those of the command among them.
-    fn new(
+    fn split(
         context: &Context,
-        flags: &Values,
         args: &[Word],
         command: Option<Vec<Word>>,
-    ) -> Result<Watch, Failure> {
-        let bad = |why: &str| Failure::args(format!("bad number of arguments{why}"));
+    ) -> Result<Args, Failure> {
+        let bad = |why: &str| Failure::args(format!("bad number of arguments ({why})"));
         if command.as_ref().is_some_and(Vec::is_empty) {
-            return Err(bad(" (found separator --, but no commands)"));
+            return Err(bad("found separator --, but no commands"));
         }
         let command = command.unwrap_or_default();
-        let mut args = args[..args.len() - command.len()].to_vec();
+        let mut keys = args[..args.len() - command.len()].to_vec();
         if let Some(key) = context
             .variable("ETCDCTL_WATCH_KEY")
             .filter(|key| !key.is_empty())
         {
-            if !args.is_empty() {
-                return Err(bad(" (found conflicting environment key)"));
+            if !keys.is_empty() {
+                return Err(bad("found conflicting environment key"));
             }
-            args.push(key.into());
-            args.extend(context.variable("ETCDCTL_WATCH_RANGE_END").map(Word::from));
+            keys.push(key.into());
+            keys.extend(context.variable("ETCDCTL_WATCH_RANGE_END").map(Word::from));
         }
-        let Some(key) = args.first() else {
-            return Err(bad(""));
-        };
+        Ok(Args { keys, command })
+    }
+
+    fn new(flags: &Values, args: Args) -> Result<Watch, &'static str> {
+        let Args { keys, command } = args;
+        let key = keys.first().ok_or("bad number of arguments")?;
         let key = Bytes::from(key.clone());
-        let end = args.get(1).filter(|end| !end.is_empty());
+        let end = keys.get(1).filter(|end| !end.is_empty());
         let (key, range_end) = match (end, flags.switch("prefix")) {
-            (Some(_), true) => {
-                return Err(Failure::args(
-                    "`range_end` and `--prefix` are mutually exclusive",
-                ));
-            }
+            (Some(_), true) => return Err("`range_end` and `--prefix` are mutually exclusive"),
             (Some(end), false) => (key, Bytes::from(end.clone())),
             (None, true) => prefix_range(key),
             (None, false) => (key, Bytes::new()),

@@ -7,7 +7,7 @@ use crate::ctl::context::Context;
 use crate::ctl::failure::{Failure, code, words};
 use crate::ctl::flags::Flag;
 use crate::ctl::output::json::Json;
-use crate::ctl::output::{Show, Style, line};
+use crate::ctl::output::{Format, Show, Style, line};
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::lease_client::LeaseClient;
@@ -35,7 +35,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         ));
     };
     let id = parse_id(id)?;
-    context.style()?;
+    let style = context.style()?;
     let mut client = Client::new(context)?;
     if context.flags.switch("once") {
         let deadline = client.deadline();
@@ -58,9 +58,13 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         context.show(&Answer(response))?;
         rt::sleep(ttl / 3).await;
     }
-    context
-        .terminal
-        .say(&format!("lease {id:016x} expired or revoked."))
+    // The end is words for people; the other formats are of answers alone.
+    match style.format {
+        Format::Simple => context
+            .terminal
+            .say(&format!("lease {id:016x} expired or revoked.")),
+        _ => Ok(()),
+    }
 }
 
 /// Renews on the stream that is there, or opens one at the next endpoint that takes it.
