@@ -222,7 +222,7 @@ fn a_page_of_five_members_can_be_mailed() {
     for part in [
         "\"links\":[[",
         "\"clocks\":[[",
-        "\"check\":\"durable\"",
+        "\"check\":\"ack-after-sync\"",
         "--seed 1",
     ] {
         assert!(text.contains(part), "{part}");
