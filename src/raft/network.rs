@@ -217,7 +217,12 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         let cancel = pin!(cancel);
         let answer = match select(cancel, sending).await {
             Either::Left((closed, _)) => return Err(StreamingError::Closed(closed)),
-            Either::Right((answer, _)) => answer.map_err(streaming_error)?,
+            Either::Right((Ok(answer), _)) => answer,
+            Either::Right((Err(error), _)) => {
+                // It is tried again, for as long as it takes, and the member lags all that time.
+                warn!(to = format_args!("{to:x}"), %error, "a snapshot could not be sent");
+                return Err(streaming_error(error));
+            }
         };
         let vote = message::decode_vote(answer)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;

@@ -17,6 +17,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use http::uri::PathAndQuery;
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::sync::{Notify, mpsc, oneshot};
@@ -79,6 +80,7 @@ impl Transport for TonicTransport {
             to: id,
             urls: peer_urls,
             identity: self.identity,
+            reached: AtomicUsize::new(0),
             connection: Mutex::new(None),
             wanted: Notify::new(),
             lost: self.lost.clone(),
@@ -144,6 +146,8 @@ struct Link {
     to: u64,
     urls: Vec<String>,
     identity: Identity,
+    /// Which of the URLs led to the peer last.
+    reached: AtomicUsize,
     connection: Mutex<Option<Arc<Connection>>>,
     /// Somebody wants to call while there is no connection.
     wanted: Notify,
@@ -172,6 +176,7 @@ impl Link {
                 Ok((connection, answers)) => {
                     info!(to = format_args!("{:x}", self.to), "connected to peer");
                     *self.slot() = Some(connection.clone());
+                    self.reached.store(attempt, Ordering::Relaxed);
                     let end = connection.dispatch(answers).await;
                     self.disconnect();
                     info!(to = format_args!("{:x}", self.to), %end, "lost the connection to peer");
@@ -244,6 +249,20 @@ impl Link {
         Ok(channel)
     }
 
+    /// A connection to the first of the URLs where somebody listens, beginning with the one that
+    /// calls go to.
+    async fn any_channel(&self) -> Result<Channel, Status> {
+        let first = self.reached.load(Ordering::Relaxed) % self.urls.len().max(1);
+        let mut connected = self.channel(first).await;
+        for attempt in first + 1..first + self.urls.len() {
+            if connected.is_ok() {
+                break;
+            }
+            connected = self.channel(attempt).await;
+        }
+        connected
+    }
+
     async fn call(
         &self,
         kind: Kind,
@@ -302,7 +321,7 @@ impl Link {
     ) -> Result<Bytes, TransportError> {
         let to = self.to;
         let channel = self
-            .channel(0)
+            .any_channel()
             .await
             .map_err(|status| TransportError::Unreachable(to, status.message().to_owned()))?;
         let mut grpc = Grpc::new(channel)

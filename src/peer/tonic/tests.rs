@@ -356,6 +356,25 @@ async fn streams_are_ordered_and_held_back_by_a_slow_receiver() {
     assert_eq!(sending.await.unwrap().unwrap(), &400_u64.to_be_bytes()[..]);
 }
 
+/// Streams went to the first URL only, though calls reached the peer by the second one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_finds_the_url_where_somebody_listens() {
+    let (address, _echo) = serve().await;
+    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let dead = nobody.local_addr().unwrap();
+    drop(nobody);
+    let transport = TonicTransport::new(SENDER, CLUSTER);
+    let urls = [dead, address].map(|address| format!("http://{address}"));
+    transport.set_peer(PEER, urls.to_vec());
+    let chunks = || stream::iter([Bytes::from_static(&[0; 8])]).boxed();
+    let one = &1_u64.to_be_bytes()[..];
+    let sent = transport.stream(PEER, Kind::Snapshot, chunks()).await;
+    assert_eq!(sent.unwrap(), one, "before any call was made");
+    connected(&transport).await;
+    let sent = transport.stream(PEER, Kind::Snapshot, chunks()).await;
+    assert_eq!(sent.unwrap(), one, "where calls go");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_breaks_is_an_error_on_both_sides() {
     let (address, echo) = serve().await;
