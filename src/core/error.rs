@@ -80,6 +80,9 @@ pub enum Error {
     TimeoutConnectionLost,
     #[error("waiting for the applied index took too long")]
     TimeoutApply,
+    /// Leadership may still change hands.
+    #[error("handing over the leadership took too long")]
+    TimeoutLeaderTransfer,
     #[error("corrupt cluster")]
     Corrupt,
     #[error("RangeStream does not support custom sort orders")]

@@ -44,6 +44,8 @@ pub struct Standing {
     pub leader: MemberId,
     /// The members as clients see them.
     pub members: Vec<Member>,
+    /// Who votes in raft. A member that is shown as a voter is none before it has caught up.
+    pub voters: BTreeSet<MemberId>,
     /// The members that were removed, ever.
     pub removed: BTreeSet<MemberId>,
     /// Who answered the leader a short while ago.
@@ -75,7 +77,7 @@ impl Standing {
             if !member.is_learner && !self.may_grow() {
                 return Err(Error::MemberNotEnoughStarted);
             }
-            if !self.voters().all(|voter| self.is_active(voter.id)) {
+            if !self.shown_voters().all(|voter| self.is_active(voter.id)) {
                 return Err(Error::Unhealthy);
             }
         }
@@ -96,21 +98,27 @@ impl Standing {
     fn check_remove(&self, id: MemberId) -> Result<(), Error> {
         let is_learner = self.find(id).is_some_and(|member| member.is_learner);
         if self.strict && !is_learner {
-            let rest = || self.voters().filter(|voter| voter.id != id);
+            let rest = || self.shown_voters().filter(|voter| voter.id != id);
             let started = rest().filter(|voter| is_started(voter)).count();
             if started < quorum(rest().count()) {
                 return Err(Error::MemberNotEnoughStarted);
             }
             // A member that is down is no part of the quorum that it might cost.
             let known_active = id == self.leader || (self.find(id).is_some() && self.is_active(id));
-            let active = self.voters().filter(|voter| self.is_active(voter.id));
-            let voters = self.voters().count();
+            let active = self.shown_voters().filter(|voter| self.is_active(voter.id));
+            let voters = self.shown_voters().count();
             if known_active && active.count() - 1 < quorum(voters - 1) {
+                return Err(Error::Unhealthy);
+            }
+            // Those were etcd's questions, and count newcomers that do not vote yet. Raft does not
+            // count them, and a change that the rest cannot agree on would block every later one.
+            let mut rest = self.voters.clone();
+            if rest.remove(&id) && !rest.is_empty() && !self.can_agree(&rest) {
                 return Err(Error::Unhealthy);
             }
         }
         self.check_known(id)?;
-        if self.voters().all(|voter| voter.id == id) {
+        if self.voters.iter().all(|voter| *voter == id) {
             // Nobody would be left to take the change back.
             return Err(Error::MemberNotEnoughStarted);
         }
@@ -128,9 +136,19 @@ impl Standing {
         if (matched == 0 || is_lagging) && !crate::mutant!(UnstartedPromoted) {
             return Err(Error::LearnerNotReady);
         }
-        let started = self.voters().filter(|voter| is_started(voter)).count();
-        if self.strict && started + 1 < quorum(self.voters().count() + 1) {
-            return Err(Error::MemberNotEnoughStarted);
+        let started = self
+            .shown_voters()
+            .filter(|voter| is_started(voter))
+            .count();
+        if self.strict {
+            if started + 1 < quorum(self.shown_voters().count() + 1) {
+                return Err(Error::MemberNotEnoughStarted);
+            }
+            let mut more = self.voters.clone();
+            more.insert(id);
+            if !self.can_agree(&more) {
+                return Err(Error::Unhealthy);
+            }
         }
         Ok(())
     }
@@ -151,12 +169,15 @@ impl Standing {
     /// Whether enough voters have started for one more. A single member may always get a second:
     /// that is how a lost cluster is built up again.
     fn may_grow(&self) -> bool {
-        let voters = self.voters().count() + 1;
-        let started = self.voters().filter(|voter| is_started(voter)).count();
+        let voters = self.shown_voters().count() + 1;
+        let started = self
+            .shown_voters()
+            .filter(|voter| is_started(voter))
+            .count();
         (started == 1 && voters == 2) || started >= quorum(voters)
     }
 
-    fn voters(&self) -> impl Iterator<Item = &Member> {
+    fn shown_voters(&self) -> impl Iterator<Item = &Member> {
         self.members.iter().filter(|member| !member.is_learner)
     }
 
@@ -166,6 +187,12 @@ impl Standing {
 
     fn is_active(&self, id: MemberId) -> bool {
         id == self.leader || self.active.contains(&id)
+    }
+
+    /// Whether enough of these are there to agree on anything.
+    fn can_agree(&self, voters: &BTreeSet<MemberId>) -> bool {
+        let active = voters.iter().filter(|voter| self.is_active(**voter));
+        active.count() >= quorum(voters.len())
     }
 }
 
@@ -202,10 +229,10 @@ pub fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
 }
 
-/// Whether leadership may be handed to `id`.
-pub fn check_transferee(members: &[Member], id: MemberId) -> Result<(), Error> {
-    let mut voters = members.iter().filter(|member| !member.is_learner);
-    match voters.any(|member| member.id == id) {
+/// Whether leadership may be handed to `id`, which must be among those who vote in raft: a leader
+/// that hands over takes no writes meanwhile, and who does not vote would never relieve it.
+pub fn check_transferee(voters: &[MemberId], id: MemberId) -> Result<(), Error> {
+    match voters.contains(&id) {
         true => Ok(()),
         false => Err(Error::BadTransferee),
     }
@@ -245,10 +272,12 @@ mod tests {
         }
     }
 
-    /// Member 1 leads, and all of `active` answer it.
+    /// Member 1 leads, and all of `active` answer it. Who is shown as a voter votes.
     fn standing(members: Vec<Member>, active: &[u64]) -> Standing {
+        let voters = members.iter().filter(|member| !member.is_learner);
         Standing {
             leader: MemberId(1),
+            voters: voters.map(|member| member.id).collect(),
             members,
             removed: BTreeSet::from([MemberId(66)]),
             active: active.iter().map(|id| MemberId(*id)).collect(),
@@ -365,11 +394,64 @@ mod tests {
             let refused = lagging.check(&Change::Promote(MemberId(4)));
             assert_eq!(refused, Err(Error::LearnerNotReady));
         }
-        assert_eq!(
-            check_transferee(&ready.members, MemberId(4)),
-            Err(Error::BadTransferee)
-        );
-        assert_eq!(check_transferee(&ready.members, MemberId(2)), Ok(()));
+    }
+
+    /// A newcomer that lags was counted among those who keep the quorum: the change that let it
+    /// pass waited for a majority that was not there, for good.
+    #[test]
+    fn a_newcomer_that_does_not_vote_yet_keeps_no_quorum() {
+        let mut members = three();
+        members.push(member(4));
+        let joining = Standing {
+            voters: BTreeSet::from([1, 2, 3].map(MemberId)),
+            ..standing(members, &[2, 4])
+        };
+        let remove = |id| joining.check(&Change::Remove(MemberId(id)));
+        assert_eq!(remove(1), Err(Error::Unhealthy));
+        assert_eq!(remove(2), Err(Error::Unhealthy));
+        assert_eq!(remove(3), Ok(()), "the one that is down");
+        assert_eq!(remove(4), Ok(()), "the newcomer itself");
+        let lax = Standing {
+            strict: false,
+            ..joining.clone()
+        };
+        assert_eq!(lax.check(&Change::Remove(MemberId(2))), Ok(()));
+        let caught_up = Standing {
+            voters: BTreeSet::from([1, 2, 3, 4].map(MemberId)),
+            ..joining
+        };
+        assert_eq!(caught_up.check(&Change::Remove(MemberId(2))), Ok(()));
+    }
+
+    #[test]
+    fn the_only_voter_stays_whoever_is_about_to_join() {
+        let joining = Standing {
+            voters: BTreeSet::from([MemberId(1)]),
+            strict: false,
+            ..standing(vec![member(1), member(2)], &[2])
+        };
+        let refused = joining.check(&Change::Remove(MemberId(1)));
+        assert_eq!(refused, Err(Error::MemberNotEnoughStarted));
+        assert_eq!(joining.check(&Change::Remove(MemberId(2))), Ok(()));
+    }
+
+    #[test]
+    fn a_learner_that_went_down_is_no_part_of_the_next_quorum() {
+        let mut members = three();
+        members.push(learner(4));
+        let promote = Change::Promote(MemberId(4));
+        let check = |active: &[u64]| standing(members.clone(), active).check(&promote);
+        assert_eq!(check(&[2, 3]), Ok(()));
+        assert_eq!(check(&[2, 4]), Ok(()));
+        assert_eq!(check(&[2]), Err(Error::Unhealthy));
+    }
+
+    #[test]
+    fn leadership_goes_to_who_votes() {
+        let voters = [MemberId(1), MemberId(2)];
+        assert_eq!(check_transferee(&voters, MemberId(2)), Ok(()));
+        let newcomer = check_transferee(&voters, MemberId(4));
+        assert_eq!(newcomer, Err(Error::BadTransferee));
     }
 
     #[test]

@@ -30,7 +30,10 @@ pub(crate) trait Engine: Send + Sync + 'static {
         strict: bool,
         patience: Duration,
     ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>>;
+    /// Who votes in raft.
+    fn voters(&self) -> Vec<MemberId>;
     fn successor(&self) -> Option<MemberId>;
+    fn is_ready_to_lead(&self, id: MemberId) -> bool;
     /// Asks the engine to hand over; whether it comes to pass is seen in who leads.
     fn transfer_leader(&self, to: MemberId);
     fn fatal(&self) -> watch::Receiver<Option<String>>;
@@ -102,6 +105,14 @@ impl<S: Store> Engine for StoredEngine<S> {
 
     fn successor(&self) -> Option<MemberId> {
         self.raft.successor()
+    }
+
+    fn voters(&self) -> Vec<MemberId> {
+        self.raft.voters()
+    }
+
+    fn is_ready_to_lead(&self, id: MemberId) -> bool {
+        self.raft.is_ready_to_lead(id)
     }
 
     fn transfer_leader(&self, to: MemberId) {

@@ -284,9 +284,10 @@ impl Handle {
         &self.shared.stats
     }
 
-    /// The member that leads, as far as this member knows.
+    /// The member that leads, as long as this member hears from it (or, if it leads itself, from a
+    /// quorum).
     pub fn leader(&self) -> tokio::sync::watch::Receiver<Option<MemberId>> {
-        self.shared.leader.subscribe()
+        self.shared.leader.clone()
     }
 
     /// Why the member had to halt, once it has.

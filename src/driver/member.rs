@@ -147,7 +147,7 @@ impl Member {
             stats: stats.clone(),
             quota: Quota::new(options.quota_bytes),
             term: AtomicU64::new(published.term),
-            leader: watch::Sender::new(None),
+            leader: raft.leader(),
             compacted: watch::Sender::new(0),
             fatal: watch::Sender::new(None),
             takes_part: watch::Sender::new(false),

@@ -55,18 +55,18 @@ impl Handle {
         self.change_members(Change::Promote(id)).await
     }
 
-    /// Hands leadership to `to`; only the leader does that. `Timeout` if it did not come to pass.
+    /// Hands leadership to `to`; only the leader does that. `TimeoutLeaderTransfer` if it did not
+    /// come to pass.
     pub async fn move_leader(&self, to: MemberId) -> Result<Header, Error> {
         let own_id = self.shared.member_id;
         let mut leader = self.leader();
         if *leader.borrow() != Some(own_id) {
             return Err(Error::NotLeader);
         }
-        let (header, members) = self.member_list(false).await?;
-        membership::check_transferee(&members, to)?;
+        membership::check_transferee(&self.shared.engine.voters(), to)?;
         self.transfer(&mut leader, to, self.shared.call_timeout)
             .await?;
-        Ok(self.header(header.revision))
+        Ok(self.header_now())
     }
 
     /// Before this member stops: if it leads, it has another one lead, so that nobody has to wait
@@ -92,24 +92,37 @@ impl Handle {
         to: MemberId,
         patience: Duration,
     ) -> Result<(), Error> {
-        let own_id = self.shared.member_id;
-        let deadline = Instant::now() + patience;
-        while Instant::now() < deadline {
+        let shared = &self.shared;
+        let election = Duration::from_millis(shared.election_timeout.0);
+        let start = Instant::now();
+        let mut asked = false;
+        while Instant::now() < start + patience {
             let now = *leader.borrow_and_update();
             if now == Some(to) {
                 return Ok(());
             }
-            // The message may be lost, or its receiver lag: it is sent again while this one leads.
-            if now == Some(own_id) {
-                self.shared.engine.transfer_leader(to);
+            if now.is_some_and(|now| now != shared.member_id) {
+                // It went to a third one.
+                break;
             }
-            let pause = Duration::from_millis(self.shared.election_timeout.0 / 2);
+            // A leader that hands over takes no writes until another one leads, and cannot change
+            // its mind: so `to` has to be there, and to have what it needs.
+            let leads = now == Some(shared.member_id);
+            asked |= leads && shared.engine.is_ready_to_lead(to);
+            if !asked && Instant::now() >= start + election {
+                break;
+            }
+            // The message may be lost, or its receiver lag: it is sent again while this one leads.
+            if leads && asked {
+                shared.engine.transfer_leader(to);
+            }
+            let pause = if asked { election / 2 } else { LEADER_PAUSE };
             // Without news the loop looks again.
             if let Ok(Err(_)) = detcd_rt::timeout(pause, leader.changed()).await {
                 return Err(Error::Stopped);
             }
         }
-        Err(Error::Timeout)
+        Err(Error::TimeoutLeaderTransfer)
     }
 
     async fn change_members(&self, change: Change) -> Result<(Header, Vec<Member>), Error> {
@@ -124,13 +137,12 @@ impl Handle {
 /// Has the leader make a change, whoever leads. Only what was surely not proposed is asked again.
 async fn ask_leader(shared: &Shared, change: &Change) -> Result<Vec<Member>, Error> {
     let deadline = Instant::now() + shared.call_timeout;
-    let mut leader = shared.leader.subscribe();
+    let mut leader = shared.leader.clone();
     loop {
         let known = *leader.borrow_and_update();
         let answer = match known {
-            None => Answer::NotLeader,
-            Some(id) if id == shared.member_id => change_here(shared, change).await,
-            Some(id) => {
+            // A leader without a quorum is in contact with nobody, and yet knows what to refuse.
+            Some(id) if id != shared.member_id => {
                 let body = encode_change(change);
                 // The leader itself may wait for its whole patience.
                 let patience = shared.call_timeout + shared.call_timeout;
@@ -143,6 +155,7 @@ async fn ask_leader(shared: &Shared, change: &Change) -> Result<Vec<Member>, Err
                     }
                 }
             }
+            _ => change_here(shared, change).await,
         };
         match answer {
             Answer::Done(members) => return Ok(members),

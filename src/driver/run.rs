@@ -57,7 +57,8 @@ pub(crate) struct Shared {
     pub stats: Arc<Stats>,
     pub quota: Quota,
     pub term: AtomicU64,
-    pub leader: watch::Sender<Option<MemberId>>,
+    /// Who leads and was heard from lately.
+    pub leader: watch::Receiver<Option<MemberId>>,
     /// The compaction revision up to which rows are removed here.
     pub compacted: watch::Sender<i64>,
     pub fatal: watch::Sender<Option<String>>,
@@ -234,12 +235,7 @@ impl Run {
     /// to remove rows up to, if the event moved it.
     fn observe(&mut self, event: &Event) -> Option<i64> {
         match event {
-            Event::Role { term, leader, .. } => {
-                self.shared.term.store(*term, Ordering::Relaxed);
-                self.shared
-                    .leader
-                    .send_if_modified(|known| std::mem::replace(known, *leader) != *leader);
-            }
+            Event::Role { term, .. } => self.shared.term.store(*term, Ordering::Relaxed),
             Event::Applied { entries, .. } => {
                 self.shared.stats.applied(entries);
                 log_alarms(entries);

@@ -6,8 +6,8 @@
 //! fell left half done. On one member only one of them is at work at a time.
 
 use crate::node::RaftNode;
-use crate::types::{LogId, Membership, Peer, Types};
-use crate::{machine, meta};
+use crate::types::{LogId, Membership, Peer, StoredMembership, Types};
+use crate::{machine, meta, observe};
 use detcd_core::api::{Member, MemberId};
 use detcd_core::error::Error;
 use detcd_core::limits::VOTER_LAG_MAX;
@@ -76,6 +76,15 @@ impl<S: Store> RaftNode<S> {
         }
     }
 
+    /// Whether this voter could lead at once instead of this member, which leads now: it is there,
+    /// and has nearly all of the log.
+    pub fn is_ready_to_lead(&self, id: MemberId) -> bool {
+        let metrics = self.metrics();
+        let last = metrics.last_log_index.unwrap_or(0);
+        let has = matched(&metrics).get(&id).copied();
+        self.active(&metrics).contains(&id) && has.is_some_and(|has| has + VOTER_LAG_MAX >= last)
+    }
+
     /// Who votes, by the membership that this member goes by.
     pub fn voters(&self) -> Vec<MemberId> {
         let metrics = self.metrics();
@@ -101,6 +110,17 @@ impl<S: Store> RaftNode<S> {
         strict: bool,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
+        let metrics = self.metrics();
+        if metrics.state != ServerState::Leader {
+            return Err(ChangeError::NotLeader);
+        }
+        if strict && self.lacks_quorum(&metrics) {
+            // Nothing can be made now. What the rules refuse is refused at once, as etcd does it.
+            let (standing, _) = self.standing(&metrics, strict)?;
+            if standing.check(change) == Err(Error::Unhealthy) {
+                return Err(ChangeError::Refused(Error::Unhealthy));
+            }
+        }
         // A leader that was deposed would judge by what no longer holds.
         let index = self.read_index().await;
         let index = index.map_err(|_| ChangeError::NotLeader)?;
@@ -111,9 +131,8 @@ impl<S: Store> RaftNode<S> {
         if metrics.state != ServerState::Leader {
             return Err(ChangeError::NotLeader);
         }
-        let published = self.published().load_full();
-        let rows = meta::RaftRows::load(&*published.view)?;
-        let membership = rows.membership.membership();
+        let (standing, judged) = self.standing(&metrics, strict)?;
+        let membership = judged.membership();
         if !is_voter(membership, self.id().0) {
             // It has removed itself, and leads only until the others know.
             return Err(ChangeError::NotLeader);
@@ -121,22 +140,43 @@ impl<S: Store> RaftNode<S> {
         if membership.get_joint_config().len() != 1 {
             return Err(ChangeError::Busy);
         }
-        let standing = Standing {
-            leader: self.id(),
-            members: query::members(&*published.view)?,
-            removed: query::removed(&*published.view)?,
-            active: self.active(&metrics),
-            matched: matched(&metrics),
-            last_log_index: metrics.last_log_index.unwrap_or(0),
-            strict,
-        };
         standing.check(change).map_err(ChangeError::Refused)?;
         let changes = changes(change, membership);
         let Ok(_alone) = self.changing.try_lock() else {
             return Err(ChangeError::Busy);
         };
-        self.propose_change(changes, *rows.membership.log_id(), deadline)
+        self.propose_change(changes, *judged.log_id(), deadline)
             .await
+    }
+
+    /// What a change is judged by, and the membership that it is judged for, which is the one that
+    /// was applied last.
+    fn standing(
+        &self,
+        metrics: &RaftMetrics<Types>,
+        strict: bool,
+    ) -> Result<(Standing, StoredMembership), Fault> {
+        let published = self.published().load_full();
+        let rows = meta::RaftRows::load(&*published.view)?;
+        let voters = rows.membership.membership().voter_ids();
+        let standing = Standing {
+            leader: self.id(),
+            members: query::members(&*published.view)?,
+            voters: voters.map(MemberId).collect(),
+            removed: query::removed(&*published.view)?,
+            active: self.active(metrics),
+            matched: matched(metrics),
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+            strict,
+        };
+        Ok((standing, rows.membership))
+    }
+
+    /// Whether this leader had a quorum, and has none any more.
+    fn lacks_quorum(&self, metrics: &RaftMetrics<Types>) -> bool {
+        let acked = observe::last_quorum_acked(metrics);
+        let patience = self.election.as_millis() as u64;
+        acked.is_some_and(|acked| acked.0 + patience < detcd_rt::now_ms())
     }
 
     /// Proposes, if the membership is still the one at `judged`. A leader without a quorum would

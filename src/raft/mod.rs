@@ -14,6 +14,7 @@
 //! ours, versioned, and tested against golden bytes.
 
 mod bytes_codec;
+mod contact;
 mod heartbeat;
 mod log;
 mod machine;

@@ -1,11 +1,12 @@
 //! One member's raft engine, as the driver sees it.
 
+use crate::contact::{self, Contact};
 use crate::heartbeat;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
 use crate::members;
 use crate::network::Network;
-use crate::observe;
+use crate::observe::{self, Listeners};
 use crate::proposer::Proposer;
 use crate::receiver::RaftReceiver;
 use crate::transfers::Transfers;
@@ -101,6 +102,7 @@ impl Roster {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftStatus {
     pub term: u64,
+    /// Who led last, as far as this member knows. Who is in contact: [`RaftNode::leader`].
     pub leader: Option<MemberId>,
     /// What this member believes. Without a recent `last_quorum_acked` it may be wrong.
     pub is_leader: bool,
@@ -149,6 +151,8 @@ pub struct RaftNode<S: Store> {
     receiver: RaftReceiver<S>,
     sink: Sink,
     fatal: watch::Sender<Option<String>>,
+    leader: watch::Sender<Option<MemberId>>,
+    contact: Contact,
     heartbeat: Duration,
     pub(crate) election: Duration,
     /// Held while this member changes the membership, through all steps.
@@ -165,6 +169,8 @@ impl<S: Store> Clone for RaftNode<S> {
             receiver: self.receiver.clone(),
             sink: self.sink.clone(),
             fatal: self.fatal.clone(),
+            leader: self.leader.clone(),
+            contact: self.contact.clone(),
             heartbeat: self.heartbeat,
             election: self.election,
             changing: self.changing.clone(),
@@ -218,7 +224,9 @@ impl<S: Store> RaftNode<S> {
         let patience = Duration::from_millis(options.election_ms);
         let proposer = Proposer::start(raft.clone(), gated.clone(), patience);
         let fatal = watch::Sender::new(None);
-        let receiver = RaftReceiver::new(raft.clone(), store, log, fatal.clone());
+        let contact = Contact::default();
+        let heard = contact.clone();
+        let receiver = RaftReceiver::new(raft.clone(), store, log, fatal.clone(), heard);
         Ok(RaftNode {
             id: options.id,
             raft,
@@ -227,6 +235,8 @@ impl<S: Store> RaftNode<S> {
             receiver,
             sink: gated,
             fatal,
+            leader: watch::Sender::new(None),
+            contact,
             heartbeat: Duration::from_millis(options.heartbeat_ms),
             election: patience,
             changing: Arc::default(),
@@ -237,10 +247,16 @@ impl<S: Store> RaftNode<S> {
     pub fn run(&self) {
         self.raft.run();
         let metrics = self.raft.metrics();
+        let listeners = Listeners {
+            fatal: self.fatal.clone(),
+            leader: self.leader.clone(),
+        };
+        let contact = (self.contact.clone(), contact::patience(self.election));
         detcd_rt::spawn(observe::observe(
             metrics,
             self.sink.clone(),
-            self.fatal.clone(),
+            listeners,
+            contact,
             self.heartbeat,
         ));
         detcd_rt::spawn(heartbeat::beat(self.raft.clone(), self.heartbeat));
@@ -325,6 +341,12 @@ impl<S: Store> RaftNode<S> {
 
     pub fn status(&self) -> RaftStatus {
         observe::status(&self.raft.metrics().borrow_watched())
+    }
+
+    /// Who leads, as long as it was heard from lately. What the engine goes by is told by
+    /// `Event::Role`: it leads until another one is elected.
+    pub fn leader(&self) -> watch::Receiver<Option<MemberId>> {
+        self.leader.subscribe()
     }
 
     /// Answers other members' raft messages.

@@ -1,6 +1,8 @@
 //! The engine's metrics, turned into core's events: who leads, and whether a leading member still
-//! hears from its quorum. Also whether the engine has stopped for good.
+//! hears from its quorum. Also who is in contact as leader, and whether the engine has stopped for
+//! good.
 
+use crate::contact::Contact;
 use crate::node::{RaftStatus, Sink};
 use crate::runtime::WatchReceiver as Metrics;
 use crate::steps;
@@ -22,33 +24,49 @@ const QUORUM_ACKED_STEP_MS: u64 = 10;
 /// and above it writes will soon be refused.
 const LAG_TOLD_MIN: u64 = APPLY_LAG_MAX / 2;
 
-/// `pace`: how often a leader that is its own quorum is said to have heard from it. It is, at any
-/// moment, but openraft counts the answers of others only.
+/// Who is told, besides the sink.
+pub(crate) struct Listeners {
+    pub(crate) fatal: watch::Sender<Option<String>>,
+    /// Who leads and is in contact.
+    pub(crate) leader: watch::Sender<Option<MemberId>>,
+}
+
+/// `pace`: how often is looked without news. Silence is none; and a leader that is its own quorum
+/// hears from it at any moment, but openraft counts the answers of others only.
 pub(crate) async fn observe(
     mut metrics: Metrics<RaftMetrics<Types>>,
     sink: Sink,
-    fatal: watch::Sender<Option<String>>,
+    listeners: Listeners,
+    (contact, patience): (Contact, Duration),
     pace: Duration,
 ) {
     let mut told = Told::default();
     loop {
-        let seen = Seen::of(&metrics.borrow_and_update());
+        let (seen, leader) = {
+            let metrics = metrics.borrow_and_update();
+            (Seen::of(&metrics), contact.leader(&metrics, patience))
+        };
         told.tell(&seen, &sink);
+        tell_leader(&listeners.leader, leader);
         if let Some(reason) = seen.fatal {
-            fatal.send_replace(Some(reason));
+            listeners.fatal.send_replace(Some(reason));
             return;
         }
-        let changed = if seen.is_own_quorum {
-            detcd_rt::timeout(pace, metrics.changed())
-                .await
-                .unwrap_or(Ok(()))
-        } else {
-            metrics.changed().await
-        };
-        if changed.is_err() {
+        let changed = detcd_rt::timeout(pace, metrics.changed()).await;
+        if changed.unwrap_or(Ok(())).is_err() {
             return;
         }
     }
+}
+
+fn tell_leader(listeners: &watch::Sender<Option<MemberId>>, leader: Option<MemberId>) {
+    listeners.send_if_modified(|known| {
+        let before = std::mem::replace(known, leader);
+        if let (Some(lost), None) = (before, leader) {
+            tracing::warn!(%lost, "the leader is not in contact any more");
+        }
+        before != leader
+    });
 }
 
 pub(crate) fn status(metrics: &RaftMetrics<Types>) -> RaftStatus {
@@ -71,7 +89,8 @@ pub(crate) fn status(metrics: &RaftMetrics<Types>) -> RaftStatus {
     }
 }
 
-fn last_quorum_acked(metrics: &RaftMetrics<Types>) -> Option<Millis> {
+/// When a quorum had last acknowledged this leader. Of a leader that was just elected, nobody knows.
+pub(crate) fn last_quorum_acked(metrics: &RaftMetrics<Types>) -> Option<Millis> {
     if is_own_quorum(metrics) {
         return Some(Millis(detcd_rt::now_ms()));
     }
@@ -92,7 +111,6 @@ struct Seen {
     term: u64,
     leader: Option<MemberId>,
     is_leader: bool,
-    is_own_quorum: bool,
     last_quorum_acked: Option<Millis>,
     last_log_index: u64,
     committed: u64,
@@ -106,7 +124,6 @@ impl Seen {
             term: metrics.current_term,
             leader: metrics.current_leader.map(MemberId),
             is_leader: metrics.state == ServerState::Leader,
-            is_own_quorum: is_own_quorum(metrics),
             last_quorum_acked: last_quorum_acked(metrics),
             last_log_index: metrics.last_log_index.unwrap_or(0),
             committed: metrics.local_committed.map_or(0, |log_id| log_id.index()),

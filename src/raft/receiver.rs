@@ -1,5 +1,6 @@
 //! What other members' raft messages do here.
 
+use crate::contact::Contact;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted, SnapshotData};
 use crate::message;
@@ -27,6 +28,7 @@ pub struct RaftReceiver<S: Store> {
     log: LogAdapter<Persisted<S>>,
     /// Set once this member must halt.
     fatal: watch::Sender<Option<String>>,
+    contact: Contact,
     installing: Arc<Installing>,
 }
 
@@ -44,6 +46,7 @@ impl<S: Store> Clone for RaftReceiver<S> {
             store: self.store.clone(),
             log: self.log.clone(),
             fatal: self.fatal.clone(),
+            contact: self.contact.clone(),
             installing: self.installing.clone(),
         }
     }
@@ -55,6 +58,7 @@ impl<S: Store> RaftReceiver<S> {
         store: Arc<S>,
         log: LogAdapter<Persisted<S>>,
         fatal: watch::Sender<Option<String>>,
+        contact: Contact,
     ) -> RaftReceiver<S> {
         let installing = Installing {
             turn: Mutex::new(()),
@@ -65,6 +69,7 @@ impl<S: Store> RaftReceiver<S> {
             store,
             log,
             fatal,
+            contact,
             installing: Arc::new(installing),
         }
     }
@@ -74,6 +79,9 @@ impl<S: Store> RaftReceiver<S> {
             Kind::AppendEntries => {
                 let (request, promised) = message::decode_append(body).map_err(text)?;
                 self.keep_promise(&request.vote, promised)?;
+                if !self.has_voted_beyond(&request.vote) {
+                    self.contact.heard_from(request.vote.leader_id().voted_for);
+                }
                 let last = request.entries.last().map(RaftEntry::log_id);
                 let last = last.or(request.prev_log_id);
                 let response = self.raft.append_entries(request).await.map_err(text)?;
@@ -125,13 +133,18 @@ impl<S: Store> RaftReceiver<S> {
         }
         // In this order: a leader that came later saves its vote first, and then cuts the log.
         let held = self.log.next_index();
-        if promised <= held || self.log.vote().is_some_and(|own| own > *vote) {
+        if promised <= held || self.has_voted_beyond(vote) {
             return Ok(());
         }
         let reason = promises::forgotten(held, promised);
         error!("{reason}");
         self.fatal.send_replace(Some(reason.clone()));
         Err(reason)
+    }
+
+    /// Whether this member knows of a newer leader, or candidate, than this one.
+    fn has_voted_beyond(&self, vote: &Vote) -> bool {
+        self.log.vote().is_some_and(|own| own > *vote)
     }
 
     async fn install(

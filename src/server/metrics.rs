@@ -340,8 +340,11 @@ impl Metrics {
         let status = self.handle.status();
         let published = self.handle.published();
         let state = &self.state;
-        state.has_leader.set(status.raft.leader.is_some().into());
-        state.is_leader.set(status.raft.is_leader.into());
+        let leader = *self.handle.leader().borrow();
+        let local = self.handle.header(0).member_id;
+        state.has_leader.set(leader.is_some().into());
+        // One that has lost its quorum leads nobody.
+        state.is_leader.set((leader == Some(local)).into());
         state.is_learner.set(status.raft.is_learner.into());
         state.committed.set(status.raft.committed as i64);
         state.applied.set(published.applied as i64);

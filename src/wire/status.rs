@@ -8,6 +8,7 @@ use detcd_core::error::Error;
 #[repr(u8)]
 pub enum Code {
     Canceled = 1,
+    Unknown = 2,
     InvalidArgument = 3,
     DeadlineExceeded = 4,
     NotFound = 5,
@@ -98,6 +99,10 @@ pub fn status(error: &Error) -> (Code, &'static str) {
         Error::TimeoutApply => (
             Unavailable,
             "etcdserver: request timed out, waiting for the applied index took too long",
+        ),
+        Error::TimeoutLeaderTransfer => (
+            Unknown,
+            "etcdserver: request timed out, leader transfer took too long",
         ),
         Error::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),
         Error::RangeStreamSort => (

@@ -13,6 +13,7 @@ mod deadline;
 mod disaster;
 mod errors;
 mod identity;
+mod leaderless;
 mod lifecycle;
 mod members;
 mod metrics;

@@ -7,10 +7,10 @@ use std::fs;
 use std::process::{Command, Output};
 
 /// Elections take this long at most, so that a stop without a hand-over is seen.
-const FAST: &[&str] = &["--heartbeat-interval=50", "--election-timeout=500"];
+pub const FAST: &[&str] = &["--heartbeat-interval=50", "--election-timeout=500"];
 
 /// What `detcdctl` says.
-fn ctl(node: &Node, words: &[&str]) -> Output {
+pub fn ctl(node: &Node, words: &[&str]) -> Output {
     Command::new(env!("CARGO_BIN_EXE_detcdctl"))
         .arg(format!("--endpoints={}", node.client_url()))
         .args(words)
@@ -60,7 +60,7 @@ async fn id_of(node: &Node, name: &str) -> String {
 }
 
 /// The position of the leader.
-async fn leader(cluster: &Cluster, among: &[usize]) -> usize {
+pub async fn leader(cluster: &Cluster, among: &[usize]) -> usize {
     eventually("a leader", || async {
         for i in among {
             let status = cluster.nodes[*i].status().await?;
@@ -283,4 +283,35 @@ async fn leadership_moves_on_request_and_at_a_stop() {
     cluster.nodes[next]
         .wait_for_log("leadership was handed over")
         .await;
+}
+
+/// It marked the leader as one that hands over, which nobody could ever end: the cluster refused
+/// writes until its only voter was restarted.
+#[tokio::test]
+async fn leadership_is_not_handed_to_who_does_not_vote_yet() {
+    let mut cluster = Cluster::started(1, FAST).await;
+    let i = cluster.grow();
+    let url = format!("--peer-urls={}", cluster.nodes[i].peer_url());
+    let printed = ctl_eventually(&cluster.nodes[0], &["member", "add", "n2", &url]).await;
+    let id = printed.split_whitespace().nth(1).unwrap();
+    let refused = ctl(&cluster.nodes[0], &["move-leader", id]);
+    let said = String::from_utf8(refused.stderr).unwrap();
+    assert!(said.contains("etcdserver: bad leader transferee"), "{said}");
+    put_eventually(&cluster.nodes[0], "a", "1").await;
+}
+
+#[tokio::test]
+async fn leadership_is_not_handed_to_who_is_down() {
+    let mut cluster = Cluster::started(3, FAST).await;
+    let lead = leader(&cluster, &[0, 1, 2]).await;
+    let down = (lead + 1) % 3;
+    let id = id_of(&cluster.nodes[lead], &format!("n{}", down + 1)).await;
+    cluster.nodes[down].kill();
+    let failed = |said: &str| said.contains("leader transfer took too long");
+    eventually("the leader to miss the lost member", || async {
+        let output = ctl(&cluster.nodes[lead], &["move-leader", &id]);
+        failed(&String::from_utf8(output.stderr).unwrap()).then_some(())
+    })
+    .await;
+    put_eventually(&cluster.nodes[lead], "a", "1").await;
 }

@@ -214,3 +214,64 @@ async fn a_change_without_a_quorum_is_of_unknown_outcome_in_the_end() {
     };
     change(&cluster, &moved).await.unwrap();
 }
+
+/// It waited for a read index, which no quorum confirms any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_without_a_quorum_refuses_at_once_what_costs_one() {
+    let cluster = Cluster::found(3, 100_000).await;
+    let leader = cluster.leader(&ALL).await;
+    let node = &cluster.members[leader].node;
+    cluster.net.cut_off(node.id().0);
+    let refused = Err(ChangeError::Refused(Error::Unhealthy));
+    for change in [
+        Change::Add(newcomer(4, false)),
+        Change::Add(newcomer(5, true)),
+        Change::Remove(node.id()),
+        Change::Remove(MemberId(node.id().0 % 3 + 1)),
+    ] {
+        loop {
+            let patience = Duration::from_millis(1);
+            match node.change_members(&change, true, patience).await {
+                // Until an election timeout is over, it may only have missed an answer.
+                Err(ChangeError::NotLeader | ChangeError::Busy) => {
+                    assert!(node.status().is_leader, "it cannot hear of another one");
+                    detcd_rt::sleep(Duration::from_millis(5)).await;
+                }
+                made => break assert_eq!(made, refused, "{change}"),
+            }
+        }
+    }
+}
+
+/// A newcomer that lags was counted among those who keep the quorum, and the change waited for a
+/// majority that was not there; with the leader's fall the cluster was stuck for good.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_newcomer_that_lags_does_not_replace_a_voter() {
+    let mut cluster = Cluster::found(3, 100_000).await;
+    let leader = cluster.leader(&ALL).await;
+    let id = |position: usize| MemberId(position as u64 + 1);
+    let (down, other) = ((leader + 1) % 3, (leader + 2) % 3);
+    change(&cluster, &Change::Add(newcomer(4, false)))
+        .await
+        .unwrap();
+    // The newcomer has yet to start, and does not vote.
+    cluster.net.cut_off(id(down).0);
+    let node = &cluster.members[leader].node;
+    wait_for("the leader to miss the lost member", || {
+        !node.is_ready_to_lead(id(down))
+    })
+    .await;
+    let remove = Change::Remove(id(other));
+    let refused = node.change_members(&remove, true, PATIENCE).await;
+    assert_eq!(refused, Err(ChangeError::Refused(Error::Unhealthy)));
+    cluster.net.heal();
+    start(&mut cluster, 4).await;
+    wait_for("the newcomer to vote", || {
+        voters(&cluster, leader) == [1, 2, 3, 4]
+    })
+    .await;
+    cluster.net.cut_off(id(down).0);
+    let node = &cluster.members[leader].node;
+    let made = node.change_members(&remove, true, PATIENCE).await;
+    assert_eq!(made.map(|members| members.len()), Ok(3));
+}

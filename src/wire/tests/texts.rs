@@ -63,6 +63,10 @@ const ETCD: &[(Code, &[&str])] = &[
             "unhealthy cluster",
         ],
     ),
+    (
+        Code::Unknown,
+        &["request timed out, leader transfer took too long"],
+    ),
     (Code::DataLoss, &["corrupt cluster"]),
 ];
 
@@ -103,6 +107,7 @@ fn every_error_reads_as_etcd_writes_it() {
         Error::TimeoutLeaderLost,
         Error::TimeoutConnectionLost,
         Error::TimeoutApply,
+        Error::TimeoutLeaderTransfer,
         Error::Corrupt,
     ];
     let mut said: Vec<_> = errors.iter().map(status).collect();
