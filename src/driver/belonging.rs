@@ -171,9 +171,22 @@ pub(crate) async fn introduce(shared: &Shared, others: &[MemberId]) -> Result<()
     unreachable!("rounds do not end")
 }
 
-/// Greets these members, who will tell this one if it was removed.
-pub(crate) async fn say_hello(shared: &Shared, others: &[MemberId]) {
-    greet(shared, others).await;
+/// Greets the others as long as this member hears from no leader, and once at its start: they tell
+/// it if it was removed while it was down, or before it could hear so from the leader. (A voter
+/// would learn it when it stands for election; a learner never does.)
+pub(crate) async fn greet_when_alone(shared: Arc<Shared>) {
+    let pause = Duration::from_millis(shared.election_timeout.0);
+    let mut takes_part = shared.takes_part.subscribe();
+    let mut leader = shared.leader.clone();
+    // Whoever has yet to be let in greets the others anyway.
+    let mut goes_on = takes_part.wait_for(|takes_part| *takes_part).await.is_ok();
+    while goes_on && leader.wait_for(Option::is_none).await.is_ok() {
+        let others = others(&shared.engine.published().roster);
+        greet(&shared, &others).await;
+        let parting = shared.farewell.subscribe();
+        goes_on = parting.borrow().is_none();
+        detcd_rt::sleep(pause).await;
+    }
 }
 
 /// What each answers; `None` if it does not.
@@ -286,7 +299,7 @@ impl Transport for SensingTransport {
 }
 
 /// The members of a roster but this one.
-pub(crate) fn others(roster: &Roster) -> Vec<MemberId> {
+fn others(roster: &Roster) -> Vec<MemberId> {
     let ids = roster.members.iter().map(|member| member.id);
     ids.filter(|id| *id != roster.own_id).collect()
 }

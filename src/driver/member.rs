@@ -175,6 +175,7 @@ impl Member {
         let compactor = Compactor::start(store, shared.clone(), published.compact_revision);
         let run = Run::new(shared.clone(), node, completions.clone(), compactor);
         let (stop, stopped) = watch::channel(false);
+        let mut stops = stopped.clone();
         detcd_rt::spawn(async move {
             run.run(inbox).await;
             let _ = stop.send(true);
@@ -189,7 +190,15 @@ impl Member {
             stats,
         ));
         raft.run();
-        take_part(&shared, &raft, options, &published.roster).await?;
+        take_part(&shared, &raft, options).await?;
+        let greets = belonging::greet_when_alone(shared.clone());
+        detcd_rt::spawn(async move {
+            tokio::select! {
+                biased;
+                _ = stops.wait_for(|stops| *stops) => {}
+                () = greets => {}
+            }
+        });
         Ok(Member {
             handle: Handle { shared, requests },
             completions,
@@ -251,14 +260,10 @@ async fn take_part<S: Store>(
     shared: &Arc<Shared>,
     raft: &RaftNode<S>,
     options: MemberOptions,
-    roster: &Roster,
 ) -> Result<(), StartError> {
     let (shared, raft) = (shared.clone(), raft.clone());
     if raft.is_initialized().await? {
         shared.takes_part.send_replace(true);
-        let others = belonging::others(roster);
-        // Whoever was removed while it was down is told so, even if it would never ask to lead.
-        detcd_rt::spawn(async move { belonging::say_hello(&shared, &others).await });
         return Ok(());
     }
     let ids = options.members.iter().map(|member| member.id);

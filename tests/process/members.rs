@@ -1,6 +1,6 @@
 //! Members that come and go, as the walkthroughs do it.
 
-use crate::cluster::{Cluster, Node, eventually, get, put_eventually};
+use crate::cluster::{Cluster, Node, eventually, get, put_eventually, read};
 use detcd_wire::etcdserverpb as pb;
 use pb::cluster_client::ClusterClient;
 use std::fs;
@@ -314,4 +314,32 @@ async fn leadership_is_not_handed_to_who_is_down() {
     })
     .await;
     put_eventually(&cluster.nodes[lead], "a", "1").await;
+}
+
+/// Only who stands for election was told, and a learner never does: it stayed, and served what it
+/// had, for good.
+#[tokio::test]
+async fn a_learner_that_runs_is_told_when_it_was_removed() {
+    let mut cluster = Cluster::started(1, FAST).await;
+    put_eventually(&cluster.nodes[0], "a", "1").await;
+    let i = cluster.grow();
+    let url = format!("--peer-urls={}", cluster.nodes[i].peer_url());
+    let add = ["member", "add", "n2", "--learner", &url];
+    let printed = ctl_eventually(&cluster.nodes[0], &add).await;
+    let id = printed.split_whitespace().nth(1).unwrap().to_owned();
+    cluster.join(i);
+    eventually("the learner to have it", || async {
+        let mut kv = cluster.nodes[i].kv();
+        let value = read(&mut kv, "a", true).await.ok()?;
+        (value.as_deref() == Some("1")).then_some(())
+    })
+    .await;
+    ctl_eventually(&cluster.nodes[0], &["member", "remove", &id]).await;
+    let status = cluster.nodes[i].wait().await;
+    assert!(status.success(), "{status}");
+    let log = cluster.nodes[i].log();
+    assert!(
+        log.contains("the member has been permanently removed from the cluster"),
+        "{log}"
+    );
 }
