@@ -89,16 +89,18 @@ impl<D: Disk> VoteFile<D> {
                 "no copy of the vote can be read",
             ));
         };
-        // A process that was killed may have written it and not synced it.
-        if !detcd_core::mutant!(UnsyncedStart) {
-            file.sync_data().await.map_err(io("sync"))?;
-        }
         let file = VoteFile {
             file: Arc::new(file),
             path,
             sequence,
         };
         Ok((file, (sequence > 0).then_some(vote)))
+    }
+
+    /// Makes durable what was read.
+    pub(super) async fn sync(&self) -> Result<(), LogError> {
+        let synced = self.file.sync_data().await;
+        synced.map_err(|error| LogError::io(self.path.clone(), "sync", &error))
     }
 
     pub(super) fn sequence(&self) -> u64 {
