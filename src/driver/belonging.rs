@@ -4,9 +4,7 @@
 //! A member without a log has promised nothing that it knows of. If its disk was lost, it may have
 //! promised much: so before it takes part, it greets the others with the number that was drawn for
 //! its log, and waits until enough of them have answered. One that they know by another log, or by
-//! what it has told the cluster of itself, is refused, for ever. They remember a log only once its
-//! owner says that it was let in, which it says to enough of them before it takes part: one that
-//! is wiped while it still waits has promised nothing, and may come back.
+//! what it has told the cluster of itself, is refused, for ever.
 //!
 //! Enough is a majority with the member itself. More would be safer still, but a member that comes
 //! for the first time while another one is lost for good could then never be let in, and a cluster
@@ -40,8 +38,8 @@ const HELLO_PAUSE: Duration = Duration::from_millis(50);
 /// After so many rounds of greetings, and again after as many, the log tells who has not answered.
 const HELLO_ROUNDS_TOLD: u64 = 100;
 
-/// Since 2 a greeting names the log, since 3 it says whether the greeter was let in.
-const VERSION: u8 = 3;
+/// Since 2 a greeting names the log.
+const VERSION: u8 = 2;
 
 /// Why a member goes for good, though nothing is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,31 +86,20 @@ enum Standing {
     Knows = 1,
 }
 
-/// What a member tells of itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Greeting {
-    /// The number that was drawn for its log.
-    log: u64,
-    /// Whether enough of the others have let it in.
-    let_in: bool,
-}
-
-/// The logs of the members that were let in, as they told this one, as long as it runs.
+/// The logs of the members that have greeted this one, as long as it runs.
 #[derive(Default)]
 pub(crate) struct Acquaintances(Mutex<BTreeMap<MemberId, u64>>);
 
 impl Acquaintances {
     /// Whether the one who greets was here before with another log; `told` is whether the cluster
-    /// knows it by what it has told of itself. Whoever is new is remembered once it was let in.
-    fn knows_otherwise(&self, from: MemberId, greeting: Greeting, told: bool) -> bool {
+    /// knows it by what it has told of itself. Whoever is new is remembered.
+    fn knows_otherwise(&self, from: MemberId, log: u64, told: bool) -> bool {
         let mut logs = self.0.lock().expect("nothing panics while it holds them");
         match logs.get(&from) {
-            Some(known) => *known != greeting.log,
+            Some(known) => *known != log,
             None if told => true,
             None => {
-                if greeting.let_in {
-                    logs.insert(from, greeting.log);
-                }
+                logs.insert(from, log);
                 false
             }
         }
@@ -122,7 +109,7 @@ impl Acquaintances {
 /// The answer to a greeting. A member that has just started does not know whom it has seen before
 /// it has applied what is in its log: until then it says so, and does not count.
 pub(crate) fn answer_hello(shared: &Shared, from: u64, greeting: &[u8]) -> Result<Bytes, String> {
-    let greeting = decode_greeting(greeting).ok_or("a malformed greeting")?;
+    let log = decode_greeting(greeting).ok_or("a malformed greeting")?;
     let published = shared.engine.published();
     // A leader may have cut off the end of the log: what is gone need not be waited for.
     let log_end = shared.engine.status().last_log_index;
@@ -134,31 +121,24 @@ pub(crate) fn answer_hello(shared: &Shared, from: u64, greeting: &[u8]) -> Resul
     let told = members.iter().find(is_from);
     let told = told.is_some_and(|member| !member.client_urls.is_empty());
     let acquaintances = &shared.acquaintances;
-    let standing = match acquaintances.knows_otherwise(MemberId(from), greeting, told) {
+    let standing = match acquaintances.knows_otherwise(MemberId(from), log, told) {
         true => Standing::Knows,
         false => Standing::New,
     };
     Ok(Bytes::copy_from_slice(&[VERSION, standing as u8]))
 }
 
-fn encode_greeting(greeting: Greeting) -> Bytes {
-    let mut out = BytesMut::with_capacity(10);
+fn encode_greeting(log: u64) -> Bytes {
+    let mut out = BytesMut::with_capacity(9);
     out.put_u8(VERSION);
-    out.put_u64_le(greeting.log);
-    out.put_u8(u8::from(greeting.let_in));
+    out.put_u64_le(log);
     out.freeze()
 }
 
-fn decode_greeting(greeting: &[u8]) -> Option<Greeting> {
-    let (version, greeting) = greeting.split_first()?;
-    let (log, let_in) = greeting.split_first_chunk::<8>()?;
-    let let_in = match let_in {
-        [0] => false,
-        [1] => true,
-        _ => return None,
-    };
-    let log = u64::from_le_bytes(*log);
-    (*version == VERSION).then_some(Greeting { log, let_in })
+fn decode_greeting(greeting: &[u8]) -> Option<u64> {
+    let (version, log) = greeting.split_first()?;
+    let log: [u8; 8] = log.try_into().ok()?;
+    (*version == VERSION).then_some(u64::from_le_bytes(log))
 }
 
 fn decode_standing(answer: &[u8]) -> Option<Standing> {
@@ -173,14 +153,8 @@ fn decode_standing(answer: &[u8]) -> Option<Standing> {
 /// another log; a member that was removed hears so through [`SensingTransport`], and waits here.
 pub(crate) async fn introduce(shared: &Shared, others: &[MemberId]) -> Result<(), Farewell> {
     for round in 1_u64.. {
-        let mut answers = greet(shared, others, false).await;
-        let mut admitted = judge(&answers);
-        if admitted == Some(Ok(())) {
-            // What it promises from now on, it promises with a log that enough of them remember.
-            answers = greet(shared, others, true).await;
-            admitted = judge(&answers);
-        }
-        if let Some(admitted) = admitted {
+        let answers = greet(shared, others).await;
+        if let Some(admitted) = judge(&answers) {
             return admitted;
         }
         if round.is_multiple_of(HELLO_ROUNDS_TOLD) {
@@ -208,7 +182,7 @@ pub(crate) async fn greet_when_alone(shared: Arc<Shared>) {
     let mut goes_on = takes_part.wait_for(|takes_part| *takes_part).await.is_ok();
     while goes_on && leader.wait_for(Option::is_none).await.is_ok() {
         let others = others(&shared.engine.published().roster);
-        greet(&shared, &others, true).await;
+        greet(&shared, &others).await;
         let parting = shared.farewell.subscribe();
         goes_on = parting.borrow().is_none();
         detcd_rt::sleep(pause).await;
@@ -216,9 +190,8 @@ pub(crate) async fn greet_when_alone(shared: Arc<Shared>) {
 }
 
 /// What each answers; `None` if it does not.
-async fn greet(shared: &Shared, others: &[MemberId], let_in: bool) -> Vec<Option<Standing>> {
-    let log = shared.log;
-    let greeting = encode_greeting(Greeting { log, let_in });
+async fn greet(shared: &Shared, others: &[MemberId]) -> Vec<Option<Standing>> {
+    let greeting = encode_greeting(shared.log);
     let call = async |other: &MemberId| {
         let transport = &shared.transport;
         let call = transport.call(other.0, Kind::Hello, greeting.clone(), HELLO_TIMEOUT);
@@ -338,20 +311,11 @@ mod tests {
 
     #[test]
     fn greetings_and_answers_are_read_as_they_were_written() {
-        let greeting = |let_in| Greeting {
-            log: 0x0102_0304_0506_0708,
-            let_in,
-        };
-        for let_in in [false, true] {
-            let bytes = encode_greeting(greeting(let_in));
-            assert_eq!(bytes[..], [3, 8, 7, 6, 5, 4, 3, 2, 1, u8::from(let_in)]);
-            assert_eq!(decode_greeting(&bytes), Some(greeting(let_in)));
-            for len in 0..bytes.len() {
-                assert_eq!(decode_greeting(&bytes[..len]), None, "cut at {len}");
-            }
-        }
-        assert_eq!(decode_greeting(&[3, 8, 7, 6, 5, 4, 3, 2, 1, 2]), None);
-        assert_eq!(decode_greeting(&[2, 8, 7, 6, 5, 4, 3, 2, 1, 0]), None);
+        let greeting = encode_greeting(0x0102_0304_0506_0708);
+        assert_eq!(greeting[..], [2, 8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(decode_greeting(&greeting), Some(0x0102_0304_0506_0708));
+        assert_eq!(decode_greeting(&greeting[..8]), None);
+        assert_eq!(decode_greeting(&[1, 8, 7, 6, 5, 4, 3, 2, 1]), None);
         for standing in [New, Knows] {
             let answer = [VERSION, standing as u8];
             assert_eq!(decode_standing(&answer), Some(standing));
@@ -363,24 +327,12 @@ mod tests {
     fn who_greets_with_another_log_was_here_before() {
         let acquaintances = Acquaintances::default();
         let [one, two] = [MemberId(1), MemberId(2)];
-        let asks = |log| Greeting { log, let_in: false };
-        let takes_part = |log| Greeting { log, let_in: true };
-        let knows = |from, greeting, told| acquaintances.knows_otherwise(from, greeting, told);
-        assert!(!knows(one, takes_part(7), false));
-        assert!(!knows(one, takes_part(7), true), "it restarted");
-        assert!(knows(one, asks(8), false));
-        assert!(knows(one, takes_part(8), false), "and again");
-        assert!(knows(two, asks(8), true));
-        assert!(knows(two, asks(8), true), "and again");
-    }
-
-    /// A founder that was wiped before there was a cluster was refused, for ever.
-    #[test]
-    fn who_was_not_let_in_may_come_back_without_its_log() {
-        let acquaintances = Acquaintances::default();
-        let asks = |log| Greeting { log, let_in: false };
-        assert!(!acquaintances.knows_otherwise(MemberId(1), asks(7), false));
-        assert!(!acquaintances.knows_otherwise(MemberId(1), asks(8), false));
+        assert!(!acquaintances.knows_otherwise(one, 7, false));
+        assert!(!acquaintances.knows_otherwise(one, 7, true), "it restarted");
+        assert!(acquaintances.knows_otherwise(one, 8, false));
+        assert!(acquaintances.knows_otherwise(one, 8, false), "and again");
+        assert!(acquaintances.knows_otherwise(two, 8, true));
+        assert!(acquaintances.knows_otherwise(two, 8, true), "and again");
     }
 
     #[test]
