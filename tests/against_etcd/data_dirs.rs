@@ -1,0 +1,1 @@
+//! Data-dirs that are damaged, foreign or incomplete.

@@ -1,0 +1,1 @@
+//! File descriptors: connections are limited by what storage leaves.

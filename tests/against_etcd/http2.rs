@@ -1,0 +1,1 @@
+//! HTTP/2 requests with unusual pseudo-headers and header fields.

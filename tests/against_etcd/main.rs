@@ -1,0 +1,22 @@
+//! The same input to detcd and to real etcd 3.5.1: equal outcomes, or a difference that
+//! `docs/compatibility.md` states.
+
+#[path = "../process/cluster.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod cluster;
+#[path = "../tools/mod.rs"]
+#[allow(dead_code, reason = "other tests use the other tools")]
+mod tools;
+
+mod costs;
+mod data_dirs;
+mod descriptors;
+mod endpoints;
+mod http2;
+mod keys;
+mod peer_port;
+mod ranges;
+mod reach;
+mod restart;
+mod space;
+mod tells;

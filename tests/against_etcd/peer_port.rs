@@ -1,0 +1,1 @@
+//! Frames on the peer port that no member sends.

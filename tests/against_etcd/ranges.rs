@@ -1,0 +1,1 @@
+//! Limited ranges, counts and pages over many keys.

@@ -1,0 +1,1 @@
+//! Restarts, stops and older copies of a data-dir.

@@ -1,0 +1,1 @@
+//! The space of deleted and compacted keys.

@@ -1,0 +1,1 @@
+//! What status, health, leases and watches tell.
