@@ -17,7 +17,7 @@ use crate::time;
 use crate::trace;
 use bytes::Bytes;
 use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View, Write};
-use detcd_storage::store::{Size, Stage, Store};
+use detcd_storage::store::{Reclaim, Size, Stage, Store};
 use std::collections::VecDeque;
 use std::ops::RangeInclusive;
 use std::sync::{Arc, Mutex, MutexGuard};
@@ -314,7 +314,7 @@ impl Store for SimStore {
     }
 
     /// What is deleted takes no space here.
-    async fn reclaim(&self) -> Result<(), Fault> {
+    async fn reclaim(&self, _: Reclaim) -> Result<(), Fault> {
         Ok(())
     }
 

@@ -65,15 +65,7 @@ pub const VOTER_LAG_MAX: u64 = 500;
 /// How long a member that was removed lives on once it knows: so long can it tell the others what
 /// is committed.
 pub const REMOVED_LINGER: Millis = Millis(1_000);
-/// The longest key of a row in a store. Rows hold more than the client's key (a revision, a lease
-/// id), so what clients may send is less.
-pub const STORE_KEY_BYTES_MAX: usize = 65_535;
-/// The longest key that a client may write. etcd bounds keys by the request alone; the store's
-/// files give a key's length two bytes.
-pub const KEY_BYTES_MAX: usize = 32_752;
 
-// A key's versions stand under the key with each zero byte doubled, an end mark and a revision.
-const _: () = assert!(2 * KEY_BYTES_MAX + 2 + 16 <= STORE_KEY_BYTES_MAX);
 const _: () = assert!(CATCH_UP_BYTES_MAX > REQUEST_BYTES_MAX);
 const _: () = assert!(PENDING_WRITES_MAX > APPLY_LAG_MAX as usize);
 const _: () = assert!(PENDING_WRITE_BYTES_MAX > 2 * REQUEST_BYTES_MAX);

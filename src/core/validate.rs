@@ -5,7 +5,7 @@ use crate::api::{
     Compare, DeleteRangeRequest, KeyRange, LeaseId, Op, PutRequest, RangeRequest, TxnRequest,
 };
 use crate::error::Error;
-use crate::limits::{KEY_BYTES_MAX, LEASE_TTL_MAX, REQUEST_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPS_MAX};
+use crate::limits::{LEASE_TTL_MAX, REQUEST_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPS_MAX};
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -35,9 +35,6 @@ pub fn range(request: &RangeRequest) -> Result<(), Error> {
 pub fn put(request: &PutRequest) -> Result<(), Error> {
     if request.key.is_empty() {
         return Err(Error::EmptyKey);
-    }
-    if request.key.len() > KEY_BYTES_MAX {
-        return Err(Error::RequestTooLarge);
     }
     if request.ignore_value && !request.value.is_empty() {
         return Err(Error::ValueProvided);

@@ -10,9 +10,15 @@ use detcd_core::limits::COMPACTION_BATCH;
 use detcd_core::view::{Fault, Table, Write};
 use detcd_rt::Instant;
 use detcd_rt::buggify::{Place, linger, rarely};
-use detcd_storage::store::Store;
+use detcd_storage::store::{Reclaim, Store};
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::mpsc;
+
+/// How long whoever waits for a compaction also waits until its space is given back: of a large
+/// state that takes longer, and what is in use is known before.
+const SPACE_WAIT: Duration = Duration::from_secs(1);
 
 /// Tells the compactor task what to do.
 pub(crate) struct Compactor {
@@ -37,7 +43,7 @@ impl Compactor {
                     revision = revision.max(later);
                 }
                 match remove(&*store, revision, &shared.stats).await {
-                    Ok(Removal::Finished) => give_back(&*store, &shared).await,
+                    Ok(Removal::Finished) => {}
                     // Another state came from the leader; what of it is compacted is told anew.
                     Ok(Removal::Replaced) => continue,
                     Err(fault) => {
@@ -45,11 +51,16 @@ impl Compactor {
                         return;
                     }
                 }
+                let mut space = pin!(give_back(&*store, &shared));
+                let done = detcd_rt::timeout(SPACE_WAIT, &mut space).await.is_ok();
                 shared.compacted.send_if_modified(|done| {
                     let moved = revision > *done;
                     *done = revision.max(*done);
                     moved
                 });
+                if !done {
+                    space.await;
+                }
             }
         });
         compactor
@@ -63,24 +74,25 @@ enum Removal {
     Replaced,
 }
 
-/// Under a quota that is nearly used up, what was removed must be seen to be gone.
+/// What was removed must be seen to be gone: in what the store takes, and in what reads walk over.
 async fn give_back<S: Store>(store: &S, shared: &Shared) {
-    let size = || store.size().total_bytes;
-    let before = size();
-    if !shared.quota.is_scarce(before) {
-        return;
-    }
+    let before = store.size();
+    let reclaim = match shared.quota.is_scarce(before.total_bytes) {
+        true => Reclaim::All,
+        false => Reclaim::Worthwhile,
+    };
     let refreshed = shared.engine.refresh();
     let result = match refreshed {
-        Ok(()) => store.reclaim().await,
+        Ok(()) => store.reclaim(reclaim).await,
         Err(fault) => Err(fault),
     };
     match result {
-        Ok(()) => tracing::info!(
-            before,
-            after = size(),
+        Ok(()) if reclaim == Reclaim::All => tracing::info!(
+            before = before.total_bytes,
+            after = store.size().total_bytes,
             "gave back the space of removed rows"
         ),
+        Ok(()) => {}
         // Nothing is lost by it; a store that cannot be written says so to the next write.
         Err(fault) => tracing::warn!(error = %fault, "cannot give back the space of removed rows"),
     }

@@ -7,7 +7,7 @@ use detcd_peer::{Kind, Receiver, Transport, TransportError};
 use detcd_raft::is_heartbeat;
 use detcd_rt::Instant;
 use detcd_storage::disk::{Disk, DiskFile};
-use detcd_storage::store::{Size, Store};
+use detcd_storage::store::{Reclaim, Size, Store};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use std::io;
@@ -160,8 +160,8 @@ impl<S: Store> Store for MeteredStore<S> {
         self.store.stage().await
     }
 
-    async fn reclaim(&self) -> Result<(), Fault> {
-        self.store.reclaim().await
+    async fn reclaim(&self, reclaim: Reclaim) -> Result<(), Fault> {
+        self.store.reclaim(reclaim).await
     }
 
     fn size(&self) -> Size {

@@ -4,7 +4,6 @@
 use crate::cluster::{Cluster, Node, put};
 use crate::tools::{self, Tool};
 use bytes::Bytes;
-use detcd_core::limits::KEY_BYTES_MAX;
 use detcd_wire::etcdserverpb as pb;
 use pb::request_op::Request as Asked;
 use prost::Message;
@@ -445,15 +444,6 @@ async fn the_table_is_right_about_etcd() {
 async fn what_etcd_answers_otherwise() {
     let cluster = Cluster::started(1, &[]).await;
     let channel = cluster.nodes[0].channel();
-    let long_key = put_of(pb::PutRequest {
-        key: Bytes::from(vec![b'k'; KEY_BYTES_MAX + 1]),
-        ..Default::default()
-    });
-    let status = send(&channel, &long_key).await;
-    assert_eq!(
-        (status.code(), status.message()),
-        (Code::InvalidArgument, "etcdserver: request is too large")
-    );
     let status = send(&channel, &call("/nope", a_put("a"))).await;
     assert_eq!(
         (status.code(), status.message()),

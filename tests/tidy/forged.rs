@@ -353,12 +353,12 @@ fn pins() {
     let manifest = |openraft: &str| {
         format!(
             "[workspace.dependencies]\nopenraft = {openraft}\nopenraft-rt = '=1.0.0'\n\
-             fjall = {{ version = '=1.0.0' }}\nmadsim = '=1.0.0'"
+             fjall = {{ version = '=1.0.0' }}\nlsm-tree = '=1.0.0'\nmadsim = '=1.0.0'"
         )
     };
     let lock = |versions: &[&str]| {
         let mut lock = String::new();
-        for name in ["openraft-rt", "fjall", "madsim"] {
+        for name in ["openraft-rt", "fjall", "lsm-tree", "madsim"] {
             lock += &format!("[[package]]\nname = '{name}'\nversion = '1.0.0'\n");
         }
         for version in versions {

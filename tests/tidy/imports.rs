@@ -25,7 +25,16 @@ const DOORS: &[Door] = &[
     Door {
         name: "fjall",
         // The module's parent names the file, not the crate.
-        open_to: &["src/storage/store/fjall.rs", "src/storage/store/mod.rs"],
+        open_to: &[
+            "src/storage/store/fjall.rs",
+            "src/storage/store/fjall/",
+            "src/storage/store/mod.rs",
+        ],
+        instead: "only src/storage/store/fjall.rs names fjall: use the Store trait",
+    },
+    Door {
+        name: "lsm_tree",
+        open_to: &["src/storage/store/fjall/"],
         instead: "only src/storage/store/fjall.rs names fjall: use the Store trait",
     },
     Door {

@@ -94,11 +94,12 @@ const ENGINES: &[(&str, &[&str])] = &[
     ("openraft", &["src/raft/Cargo.toml"]),
     ("openraft-rt", &["src/raft/Cargo.toml"]),
     ("fjall", &["src/storage/Cargo.toml"]),
+    ("lsm-tree", &["src/storage/Cargo.toml"]),
     ("madsim", &["src/rt/Cargo.toml", "sim/Cargo.toml"]),
 ];
 
 /// Engines of which the exact version matters.
-const PINNED: &[&str] = &["openraft", "openraft-rt", "fjall", "madsim"];
+const PINNED: &[&str] = &["openraft", "openraft-rt", "fjall", "lsm-tree", "madsim"];
 
 /// Where the feature of the planted bugs is declared, and where it is switched on: under the cfg
 /// that no other build than the simulator's has. So no binary that anybody runs holds a mutant.

@@ -111,6 +111,7 @@ const RULES: &[Rule] = &[
         rooms: SIMULATED,
         but: &[
             "src/storage/store/fjall.rs",
+            "src/storage/store/fjall/",
             // The real store's thread, which no simulation has.
             "src/storage/store/blocking.rs",
             // Starts the processes that simulate, and simulates nothing itself.

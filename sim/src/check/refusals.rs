@@ -12,7 +12,7 @@ use crate::history::{History, Operation, Request, past_reads};
 use crate::insight::Grounds;
 use crate::model::Refusal;
 use detcd_core::api::{DeleteRangeRequest, KeyRange, Op, PutRequest, TxnRequest};
-use detcd_core::limits::{APPLY_LAG_MAX, KEY_BYTES_MAX, LEASE_TTL_MAX};
+use detcd_core::limits::{APPLY_LAG_MAX, LEASE_TTL_MAX};
 use detcd_wire::etcdserverpb as pb;
 use prost::Message;
 use std::collections::BTreeMap;
@@ -213,8 +213,7 @@ fn by_itself(request: &Request, text: &str, grounds: &Grounds, history: &History
         }
         "request is too large" => {
             let least = *history.insight.request_bytes.start();
-            let has_long_key = puts.iter().any(|put| put.key.len() > KEY_BYTES_MAX);
-            has_long_key || encoded_bytes(request) + FRAME_BYTES_MAX > least
+            encoded_bytes(request) + FRAME_BYTES_MAX > least
         }
         "too large lease TTL" => {
             matches!(request, Request::LeaseGrant { ttl, .. } if *ttl > LEASE_TTL_MAX)

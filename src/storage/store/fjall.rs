@@ -1,7 +1,8 @@
-//! The store over fjall, an LSM tree. The only file that names it.
+//! The store over fjall, an LSM tree. Only this file and those under it name it.
 //!
 //! Each table of each *generation* of the state is a fjall keyspace, named
-//! `<generation>-<table>`. The keyspace `root` says which generation is in force and which format
+//! `<generation>-<table>`; rows with keys that are too long for fjall are in one more, see
+//! [`long`]. The keyspace `root` says which generation is in force and which format
 //! it has; replacing the state (a snapshot from the leader) fills a new generation beside the old
 //! one and then changes that one row, durably. Generations that are not in force are leftovers of
 //! a crash and removed when the store is opened.
@@ -17,15 +18,20 @@
 //! process held 86 MB; after 200 000 random reads, which fill the cache, 132 MB. Opening that state
 //! again took 0.6 s (two cores shared with other builds).
 
+mod long;
+mod reclaim;
+
 use super::blocking::Blocking;
-use super::{Size, Stage, Store};
+use super::{Reclaim, Size, Stage, Store};
 use ::fjall::config::{BlockSizePolicy, PinningPolicy};
-use ::fjall::{Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot};
+use ::fjall::{
+    AbstractTree, Database, Keyspace, KeyspaceCreateOptions, PersistMode, Readable, Snapshot,
+};
 use bytes::Bytes;
-use detcd_core::limits::STORE_KEY_BYTES_MAX;
-use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Row, Rows, Table, View};
+use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View};
 use std::ops::Bound;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 const ROOT: &str = "root";
@@ -37,6 +43,11 @@ const SEQUENCE_MARGIN: u64 = 512;
 /// The format of the root rows, of the division into keyspaces, and of what each holds. Since 2 the
 /// table of versions lists past ones only.
 const FORMAT: u64 = 2;
+/// The format once a row with a long key was written, see [`long`]: builds that know no such rows
+/// would take stubs for rows. A store without long keys stays as they read it.
+const FORMAT_LONG_KEYS: u64 = 3;
+/// The keyspace of a generation for rows with long keys.
+const OVERFLOW: &str = "overflow";
 const FIRST_GENERATION: u64 = 1;
 /// What the store may take.
 #[derive(Clone, Debug)]
@@ -73,8 +84,8 @@ pub enum OpenError {
     #[error("the store at {path} is in use by another process")]
     InUse { path: String },
     #[error(
-        "the store at {path} has format {found}, this build reads format {FORMAT}: use the \
-         version of detcd that wrote it"
+        "the store at {path} has format {found}, this build reads formats up to \
+         {FORMAT_LONG_KEYS}: use the version of detcd that wrote it"
     )]
     Format { path: String, found: u64 },
     #[error("the store at {path} cannot be opened: {message}")]
@@ -87,22 +98,43 @@ pub struct FjallStore {
 }
 
 struct Shared {
+    path: PathBuf,
     database: Database,
     options: StoreOptions,
     root: Keyspace,
+    /// Whether the root row of the format says that there are long keys.
+    has_long_keys: AtomicBool,
     /// The generation in force. Snapshots are taken under the lock, so that none falls between
     /// two generations.
     active: RwLock<Arc<Generation>>,
     /// The number of the next generation.
     next: Mutex<u64>,
+    /// Bytes that fjall counts as buffered, of generations that are gone.
+    buffers_gone: AtomicU64,
     blocking: Blocking,
     /// A thread of its own: it is busy for long.
     reclaiming: Blocking,
 }
 
-/// The keyspaces of one generation, in the order of [`Table::ALL`].
+/// The keyspaces of one generation.
 struct Generation {
+    /// In the order of [`Table::ALL`].
     tables: Vec<Keyspace>,
+    /// Rows with long keys, of all tables.
+    overflow: Keyspace,
+    /// What was removed and still takes space: of each table, and last of the long keys.
+    removed: Vec<Removed>,
+    /// Held over each batch with long keys.
+    long_writes: Mutex<()>,
+    /// Set once it is not in force any more.
+    is_deleted: AtomicBool,
+}
+
+/// Rows that were removed and whose space is not given back.
+#[derive(Debug, Default)]
+struct Removed {
+    rows: AtomicU64,
+    bytes: AtomicU64,
 }
 
 impl FjallStore {
@@ -128,10 +160,11 @@ impl FjallStore {
         let root = database
             .keyspace(ROOT, || table_options(None, &options))
             .map_err(failed)?;
-        match read_number(&root, FORMAT_KEY).map_err(failed)? {
-            None | Some(FORMAT) => {}
+        let has_long_keys = match read_number(&root, FORMAT_KEY).map_err(failed)? {
+            None | Some(FORMAT) => false,
+            Some(FORMAT_LONG_KEYS) => true,
             Some(found) => return Err(OpenError::Format { path: shown, found }),
-        }
+        };
         let generation = read_number(&root, GENERATION_KEY).map_err(failed)?;
         pass_sequence(&database, &root, SEQUENCE_MARGIN).map_err(failed)?;
         remove_others(&database, generation).map_err(failed)?;
@@ -139,18 +172,21 @@ impl FjallStore {
         let active = Generation::open(&database, number, &options).map_err(failed)?;
         pass_sequence(&database, &root, 1).map_err(failed)?;
         if generation.is_none() {
-            make_active(&database, &root, number).map_err(failed)?;
+            make_active(&database, &root, FORMAT, number).map_err(failed)?;
         }
         let thread = |name| Blocking::start(name).map_err(|error| failed(error.into()));
         let (blocking, reclaiming) = (thread("store-sync")?, thread("store-reclaim")?);
         let active = RwLock::new(Arc::new(active));
         let next = Mutex::new(number + 1);
         let shared = Shared {
+            path: path.to_owned(),
             database,
             options,
             root,
+            has_long_keys: AtomicBool::new(has_long_keys),
             active,
             next,
+            buffers_gone: AtomicU64::new(0),
             blocking,
             reclaiming,
         };
@@ -174,16 +210,22 @@ fn remove_others(database: &Database, active: Option<u64>) -> ::fjall::Result<()
         if generation.is_some() && generation != active {
             tracing::info!(keyspace = %name, "removing what is left of an unfinished state");
             let keyspace = database.keyspace(&name, KeyspaceCreateOptions::default)?;
-            database.delete_keyspace(keyspace)?;
+            database.delete_keyspace(keyspace.clone())?;
+            reclaim::close_files(&keyspace);
         }
     }
     Ok(())
 }
 
 /// Puts a generation in force, durably together with everything that was written to it.
-fn make_active(database: &Database, root: &Keyspace, number: u64) -> ::fjall::Result<()> {
+fn make_active(
+    database: &Database,
+    root: &Keyspace,
+    format: u64,
+    number: u64,
+) -> ::fjall::Result<()> {
     let mut batch = database.batch().durability(Some(PersistMode::SyncAll));
-    batch.insert(root, FORMAT_KEY, FORMAT.to_be_bytes());
+    batch.insert(root, FORMAT_KEY, format.to_be_bytes());
     batch.insert(root, GENERATION_KEY, number.to_be_bytes());
     batch.commit()
 }
@@ -256,43 +298,92 @@ impl Generation {
         number: u64,
         options: &StoreOptions,
     ) -> ::fjall::Result<Generation> {
-        let open = |table: Table| {
-            let name = format!("{number:016x}-{}", table.name());
-            database.keyspace(&name, || table_options(Some(table), options))
+        let open = |name: &str, table: Option<Table>| {
+            let name = format!("{number:016x}-{name}");
+            database.keyspace(&name, || table_options(table, options))
         };
-        let tables = Table::ALL.into_iter().map(open).collect::<Result<_, _>>()?;
-        Ok(Generation { tables })
+        let tables = Table::ALL.into_iter();
+        let tables = tables.map(|table| open(table.name(), Some(table)));
+        let tables: Vec<Keyspace> = tables.collect::<Result<_, _>>()?;
+        // Kept as the table is whose rows have the longest keys.
+        let overflow = open(OVERFLOW, Some(Table::Versions))?;
+        let found = |keyspace: &Keyspace| Removed {
+            rows: AtomicU64::new(keyspace.tree.tombstone_count()),
+            bytes: AtomicU64::new(0),
+        };
+        Ok(Generation {
+            removed: tables.iter().chain([&overflow]).map(found).collect(),
+            tables,
+            overflow,
+            long_writes: Mutex::new(()),
+            is_deleted: AtomicBool::new(false),
+        })
     }
 
     fn table(&self, table: Table) -> &Keyspace {
-        let place = Table::ALL
-            .iter()
-            .position(|it| *it == table)
-            .expect("every table is listed");
-        &self.tables[place]
+        &self.tables[place_of(table)]
+    }
+
+    /// All of them, the one of the long keys last.
+    fn keyspaces(&self) -> impl Iterator<Item = &Keyspace> {
+        self.tables.iter().chain([&self.overflow])
     }
 
     /// Rows are kept in the buffers that they came in: apply lays out all rows of a put in one
     /// allocation of their own, which the tables then share.
-    fn write(&self, database: &Database, batch: Batch) -> Result<(), Fault> {
+    fn write(&self, shared: &Shared, batch: Batch) -> Result<(), Fault> {
         let count = batch.writes.len();
-        let mut rows = ::fjall::OwnedWriteBatch::with_capacity(database.clone(), count)
+        let mut rows = ::fjall::OwnedWriteBatch::with_capacity(shared.database.clone(), count)
             .durability(Some(PersistMode::Buffer));
+        let mut long = Vec::new();
         for (table, key, value) in last_of_each_row(batch) {
-            if key.is_empty() || key.len() > STORE_KEY_BYTES_MAX {
-                let (name, length) = (table.name(), key.len());
-                return Err(Fault(format!(
-                    "a key of {length} bytes for the table {name}"
-                )));
+            if key.is_empty() {
+                return Err(Fault(format!("an empty key for the table {}", table.name())));
+            }
+            if long::is_long(&key) {
+                long.push((table, key, value));
+                continue;
             }
             match value {
                 Some(value) => rows.insert(self.table(table), key, value),
-                None => rows.remove(self.table(table), key),
+                None => {
+                    let counted = self.count_removed(place_of(table), self.table(table), &key);
+                    counted.map_err(|error| read_fault(table, &error))?;
+                    rows.remove(self.table(table), key);
+                }
             }
         }
-        rows.commit()
-            .map_err(|error| fault("write a batch", &error))
+        let failed = |error| fault("write a batch", &error);
+        if long.is_empty() {
+            return rows.commit().map_err(failed);
+        }
+        let lock = self.long_writes.lock();
+        let _lock = lock.unwrap_or_else(PoisonError::into_inner);
+        if !shared.has_long_keys.load(Ordering::Relaxed) {
+            rows.insert(&shared.root, FORMAT_KEY, FORMAT_LONG_KEYS.to_be_bytes());
+        }
+        long::lay_out(self, long, &mut rows)?;
+        rows.commit().map_err(failed)?;
+        shared.has_long_keys.store(true, Ordering::Relaxed);
+        Ok(())
     }
+
+    /// Counts a row that is about to be removed, and the mark that removes it.
+    fn count_removed(&self, place: usize, keyspace: &Keyspace, key: &[u8]) -> ::fjall::Result<()> {
+        let key_bytes = key.len() as u64;
+        let row = keyspace.size_of(key)?;
+        let row = row.map_or(0, |value| key_bytes + u64::from(value));
+        let removed = &self.removed[place];
+        removed.rows.fetch_add(1, Ordering::Relaxed);
+        removed.bytes.fetch_add(row + key_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+/// The place in [`Table::ALL`].
+fn place_of(table: Table) -> usize {
+    let place = Table::ALL.iter().position(|it| *it == table);
+    place.expect("every table is listed")
 }
 
 /// Of several writes to a row the last wins; fjall gives all rows of a batch one sequence number
@@ -327,13 +418,17 @@ impl Shared {
         let active = self.active.read().unwrap_or_else(PoisonError::into_inner);
         FjallSnapshot {
             generation: active.clone(),
-            snapshot: self.database.snapshot(),
+            snapshot: Arc::new(self.database.snapshot()),
         }
     }
 
     /// Puts the generation in force and drops the one before.
     fn switch(&self, number: u64, generation: Generation) -> Result<(), Fault> {
-        let switched = make_active(&self.database, &self.root, number);
+        let format = match self.has_long_keys.load(Ordering::Relaxed) {
+            true => FORMAT_LONG_KEYS,
+            false => FORMAT,
+        };
+        let switched = make_active(&self.database, &self.root, format, number);
         switched.map_err(|error| fault("switch to a new state", &error))?;
         let before = {
             let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
@@ -345,25 +440,28 @@ impl Shared {
 
     fn delete(&self, generation: &Generation) -> ::fjall::Result<()> {
         // Files go when the last snapshot of the generation goes.
-        generation
-            .tables
-            .iter()
-            .try_for_each(|it| self.database.delete_keyspace(it.clone()))
+        generation.is_deleted.store(true, Ordering::Relaxed);
+        generation.keyspaces().try_for_each(|keyspace| {
+            let buffered = keyspace.tree.active_memtable().size();
+            self.buffers_gone.fetch_add(buffered, Ordering::Relaxed);
+            self.database.delete_keyspace(keyspace.clone())
+        })
     }
 }
 
 impl View for FjallStore {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        if key.len() > STORE_KEY_BYTES_MAX {
-            return Ok(None);
-        }
-        let row = self.shared.active().table(table).get(key);
+        let generation = self.shared.active();
+        let row = match long::is_long(key) {
+            false => generation.table(table).get(key),
+            true => generation.overflow.get(long::row_key(table, key)),
+        };
         row.map(|row| row.map(Bytes::from))
             .map_err(|error| read_fault(table, &error))
     }
 
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
-        self.shared.snapshot().rows(table, bounds, direction)
+        self.shared.snapshot().into_rows(table, bounds, direction)
     }
 }
 
@@ -378,7 +476,7 @@ impl Store for FjallStore {
     /// Writes on the calling thread: it takes microseconds, but may wait for the disk when
     /// writing files cannot keep up.
     async fn write(&self, batch: Batch) -> Result<(), Fault> {
-        self.shared.active().write(&self.shared.database, batch)
+        self.shared.active().write(&self.shared, batch)
     }
 
     async fn write_unless_replaced(
@@ -392,7 +490,7 @@ impl Store for FjallStore {
         if !Arc::ptr_eq(&active, &basis.generation) {
             return Ok(false);
         }
-        active.write(&self.shared.database, batch)?;
+        active.write(&self.shared, batch)?;
         Ok(true)
     }
 
@@ -423,41 +521,15 @@ impl Store for FjallStore {
         self.shared.blocking.run(create).await?
     }
 
-    /// Merges the files of each table into new ones, table by table. Reading and writing go on
-    /// meanwhile; the disk needs room for the largest table once more.
-    async fn reclaim(&self) -> Result<(), Fault> {
-        let generation = self.shared.active();
-        let merge = move || {
-            // Turning the buffers over is also what makes fjall look which snapshots are left.
-            generation
-                .tables
-                .iter()
-                .try_for_each(Keyspace::rotate_memtable_and_wait)?;
-            generation
-                .tables
-                .iter()
-                .try_for_each(Keyspace::major_compact)
-        };
-        let done: ::fjall::Result<()> = self.shared.reclaiming.run(merge).await?;
+    async fn reclaim(&self, reclaim: Reclaim) -> Result<(), Fault> {
+        let shared = self.shared.clone();
+        let work = move || reclaim::run(&shared, reclaim);
+        let done: ::fjall::Result<()> = self.shared.reclaiming.run(work).await?;
         done.map_err(|error| fault("give back space", &error))
     }
 
     fn size(&self) -> Size {
-        let database = &self.shared.database;
-        let active = self.shared.active();
-        let files: u64 = active.tables.iter().map(Keyspace::disk_space).sum();
-        // What is in memory still is in the journal too. The journal's files do not count: they
-        // are of full length even when the store is empty. If they cannot be listed, other calls
-        // will say so.
-        let waiting = database.write_buffer_size();
-        let all_files = match (database.disk_space(), database.journal_disk_space()) {
-            (Ok(all), Ok(journal)) => all.saturating_sub(journal),
-            _ => files,
-        };
-        Size {
-            total_bytes: all_files.max(files) + waiting,
-            in_use_bytes: files + waiting,
-        }
+        reclaim::size(&self.shared)
     }
 }
 
@@ -465,48 +537,22 @@ impl Store for FjallStore {
 #[derive(Clone)]
 pub struct FjallSnapshot {
     generation: Arc<Generation>,
-    snapshot: Snapshot,
+    /// Shared, because a clone of its own would be one more that fjall keeps track of.
+    snapshot: Arc<Snapshot>,
 }
 
 impl FjallSnapshot {
-    fn rows(&self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'static> {
-        if is_empty(bounds) {
-            return Box::new(std::iter::empty());
-        }
-        let bounds = within_length(bounds);
-        if is_empty(bounds) {
-            return Box::new(std::iter::empty());
-        }
-        let rows = self
-            .snapshot
-            .range::<&[u8], _>(self.generation.table(table), bounds);
-        let row = move |guard: ::fjall::Guard| -> Result<Row, Fault> {
-            let (key, value) = guard
-                .into_inner()
-                .map_err(|error| read_fault(table, &error))?;
-            Ok((key.into(), value.into()))
-        };
-        match direction {
-            Direction::Forward => Box::new(rows.map(row)),
-            Direction::Reverse => Box::new(rows.rev().map(row)),
+    fn into_rows(
+        self,
+        table: Table,
+        bounds: KeyBounds<'_>,
+        direction: Direction,
+    ) -> Rows<'static> {
+        match is_empty(bounds) {
+            true => Box::new(std::iter::empty()),
+            false => Box::new(long::Scan::new(self, table, bounds, direction)),
         }
     }
-}
-
-/// The same rows, in bounds that fjall takes. No row's key is as long as a bound that is cut here,
-/// so that rows before it are those up to its beginning.
-fn within_length((start, end): KeyBounds<'_>) -> KeyBounds<'_> {
-    use Bound::{Excluded, Included};
-    let cut = |key: &&[u8]| key.len() > STORE_KEY_BYTES_MAX;
-    let start = match start {
-        Included(key) | Excluded(key) if cut(&key) => Excluded(&key[..STORE_KEY_BYTES_MAX]),
-        start => start,
-    };
-    let end = match end {
-        Included(key) | Excluded(key) if cut(&key) => Included(&key[..STORE_KEY_BYTES_MAX]),
-        end => end,
-    };
-    (start, end)
 }
 
 /// Whether no key can lie within the bounds.
@@ -521,16 +567,19 @@ fn is_empty(bounds: KeyBounds<'_>) -> bool {
 
 impl View for FjallSnapshot {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        if key.len() > STORE_KEY_BYTES_MAX {
-            return Ok(None);
-        }
-        let row = self.snapshot.get(self.generation.table(table), key);
+        let row = match long::is_long(key) {
+            false => self.snapshot.get(self.generation.table(table), key),
+            true => {
+                let key = long::row_key(table, key);
+                self.snapshot.get(&self.generation.overflow, key)
+            }
+        };
         row.map(|row| row.map(Bytes::from))
             .map_err(|error| read_fault(table, &error))
     }
 
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
-        self.rows(table, bounds, direction)
+        self.clone().into_rows(table, bounds, direction)
     }
 }
 
@@ -545,7 +594,7 @@ pub struct FjallStage {
 impl Stage for FjallStage {
     async fn write(&mut self, batch: Batch) -> Result<(), Fault> {
         let generation = self.generation.as_ref().expect("only commit takes it");
-        generation.write(&self.shared.database, batch)
+        generation.write(&self.shared, batch)
     }
 
     async fn commit(mut self) -> Result<(), Fault> {

@@ -4,6 +4,8 @@
 mod blocking;
 #[cfg(feature = "fjall")]
 mod fjall;
+#[cfg(feature = "fjall")]
+mod space;
 
 #[cfg(feature = "fjall")]
 pub use fjall::{FjallSnapshot, FjallStage, FjallStore, OpenError, StoreOptions};
@@ -11,8 +13,11 @@ pub use fjall::{FjallSnapshot, FjallStage, FjallStore, OpenError, StoreOptions};
 use detcd_core::view::{Batch, Fault, View};
 use std::future::Future;
 
-/// The tables of the applied state. Keys have 1 to
-/// [`STORE_KEY_BYTES_MAX`](detcd_core::limits::STORE_KEY_BYTES_MAX) bytes. Reading through the store itself sees the latest write.
+/// Keys of rows up to this length are stored as they are; longer ones may be stored in pieces.
+pub const WHOLE_KEY_BYTES_MAX: usize = 65_530;
+
+/// The tables of the applied state. Keys have one byte or more. Reading through the store itself
+/// sees the latest write.
 pub trait Store: View + Send + Sync + 'static {
     type Snapshot: View + Clone + Send + Sync + 'static;
     type Stage: Stage;
@@ -38,7 +43,7 @@ pub trait Store: View + Send + Sync + 'static {
     fn stage(&self) -> impl Future<Output = Result<Self::Stage, Fault>> + Send;
     /// Gives back the space of rows that were deleted or written over, as far as no snapshot
     /// shows them any more. Beside reads and writes; changes nothing that can be read.
-    fn reclaim(&self) -> impl Future<Output = Result<(), Fault>> + Send;
+    fn reclaim(&self, reclaim: Reclaim) -> impl Future<Output = Result<(), Fault>> + Send;
     fn size(&self) -> Size;
 }
 
@@ -50,7 +55,16 @@ pub trait Stage: Send + 'static {
     fn commit(self) -> impl Future<Output = Result<(), Fault>> + Send;
 }
 
-/// Bytes that the state takes on disk, and the part in use.
+/// How much work giving back space may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reclaim {
+    /// Where what was removed is a share of what would be written again for it.
+    Worthwhile,
+    /// Everywhere.
+    All,
+}
+
+/// Bytes that the state takes on disk, and the part in use: without what was removed.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Size {
     pub total_bytes: u64,

@@ -212,10 +212,19 @@ fn small_buffers() -> StoreOptions {
     }
 }
 
+/// Few are long, and in two pieces.
+fn row_key(row: u64) -> Vec<u8> {
+    let mut key = row.to_be_bytes().to_vec();
+    if row % 250 == 1 {
+        key.resize(140_000, 0);
+    }
+    key
+}
+
 /// Row `n mod 500` of every table says `n`, and so does the applied index.
 fn store_batch(number: u64) -> Batch {
     let mut batch = Batch::default();
-    let key = (number % 500).to_be_bytes().to_vec();
+    let key = row_key(number % 500);
     for table in [Table::Current, Table::Events, Table::Lease] {
         batch.put(table, key.clone(), number.to_be_bytes().repeat(32));
     }
@@ -273,7 +282,7 @@ fn check_store(folder: &Path, acknowledged: u64) -> u64 {
         }
         assert_eq!(rows.len(), expected.len(), "{table:?} at {applied}");
         for ((key, value), (row, number)) in rows.iter().zip(expected) {
-            assert_eq!(key[..], row.to_be_bytes());
+            assert!(key[..] == row_key(row), "row {row} of {table:?}");
             assert_eq!(value[..], number.to_be_bytes().repeat(32)[..]);
         }
     }

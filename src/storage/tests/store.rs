@@ -3,7 +3,9 @@
 use detcd_core::view::{Batch, Table, View};
 use detcd_storage::conformance;
 use detcd_storage::conformance::store::{Harness, suite};
-use detcd_storage::store::{FjallStore, Stage, Store, StoreOptions};
+use detcd_storage::store::{
+    FjallStore, Reclaim, Stage, Store, StoreOptions, WHOLE_KEY_BYTES_MAX,
+};
 use futures::executor::block_on;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -70,14 +72,14 @@ fn the_space_of_deleted_rows_is_given_back() {
     let shown = store.snapshot().unwrap();
     write(None);
     let full = store.size().total_bytes;
-    block_on(store.reclaim()).unwrap();
+    block_on(store.reclaim(Reclaim::All)).unwrap();
     assert!(
         store.size().total_bytes > 64 * 32 * 1024,
         "a snapshot shows one version of each row"
     );
     drop(shown);
     write(None);
-    block_on(store.reclaim()).unwrap();
+    block_on(store.reclaim(Reclaim::All)).unwrap();
     let empty = store.size().total_bytes;
     assert!(empty < full / 20, "{empty} bytes of {full} are left");
 }
@@ -99,7 +101,26 @@ enum Step {
 type Row = (usize, Vec<u8>, Option<Vec<u8>>);
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let key = prop::collection::vec(prop_oneof![Just(0u8), Just(b'a'), Just(0xff)], 1..4);
+    let byte = || prop_oneof![Just(0u8), Just(b'a'), Just(0xff)];
+    let short = prop::collection::vec(byte(), 1..4);
+    // Keys that share their beginnings, and end where one piece of a long key does.
+    let ends = [
+        WHOLE_KEY_BYTES_MAX,
+        2 * WHOLE_KEY_BYTES_MAX - 32,
+        3 * WHOLE_KEY_BYTES_MAX - 64,
+    ];
+    let long = (
+        byte(),
+        prop::sample::select(ends.to_vec()),
+        prop::collection::vec(byte(), 0..3),
+        0..3usize,
+    );
+    let long = long.prop_map(|(byte, end, tail, cut)| {
+        let mut key = vec![byte; end - cut];
+        key.extend(tail);
+        key
+    });
+    let key = prop_oneof![12 => short, 3 => long];
     let value = prop::option::weighted(0.7, prop::collection::vec(any::<u8>(), 0..40));
     prop::collection::vec((0..Table::ALL.len(), key, value), 0..20)
 }
