@@ -81,12 +81,7 @@ async fn give_back<S: Store>(store: &S, shared: &Shared) {
         true => Reclaim::All,
         false => Reclaim::Worthwhile,
     };
-    let refreshed = shared.engine.refresh();
-    let result = match refreshed {
-        Ok(()) => store.reclaim(reclaim).await,
-        Err(fault) => Err(fault),
-    };
-    match result {
+    match refresh_and_reclaim(store, shared, reclaim).await {
         Ok(()) if reclaim == Reclaim::All => tracing::info!(
             before = before.total_bytes,
             after = store.size().total_bytes,
@@ -96,6 +91,19 @@ async fn give_back<S: Store>(store: &S, shared: &Shared) {
         // Nothing is lost by it; a store that cannot be written says so to the next write.
         Err(fault) => tracing::warn!(error = %fault, "cannot give back the space of removed rows"),
     }
+}
+
+/// The view that is read from shows what was removed: it is renewed before, so that this can go,
+/// and afterwards, so that reads do not walk over it and the second round finds it unused.
+async fn refresh_and_reclaim<S: Store>(
+    store: &S,
+    shared: &Shared,
+    reclaim: Reclaim,
+) -> Result<(), Fault> {
+    shared.engine.refresh()?;
+    store.reclaim(reclaim).await?;
+    shared.engine.refresh()?;
+    store.reclaim(Reclaim::Worthwhile).await
 }
 
 async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Removal, Fault> {

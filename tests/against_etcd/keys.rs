@@ -68,7 +68,10 @@ async fn outcomes(node: &Node) -> Vec<String> {
     let mut kv = kv(node);
     let mut told = Vec::new();
     let mut leases = LeaseClient::new(node.channel());
-    let grant = pb::LeaseGrantRequest { ttl: 600, id: LEASE };
+    let grant = pb::LeaseGrantRequest {
+        ttl: 600,
+        id: LEASE,
+    };
     leases.lease_grant(grant).await.expect("a lease");
     for length in LENGTHS {
         let lease = if length == 700_000 { LEASE } else { 0 };
@@ -90,11 +93,17 @@ async fn outcomes(node: &Node) -> Vec<String> {
     told.extend(conditions(&mut kv).await);
     let history = events(node).await;
     told.push(history);
-    let keys = pb::LeaseTimeToLiveRequest { id: LEASE, keys: true };
+    let keys = pb::LeaseTimeToLiveRequest {
+        id: LEASE,
+        keys: true,
+    };
     let mut leases = leases.max_decoding_message_size(usize::MAX);
     let keys = leases.lease_time_to_live(keys).await.expect("a lease");
     let lengths = keys.into_inner().keys;
-    told.push(format!("{:?}", lengths.iter().map(Bytes::len).collect::<Vec<_>>()));
+    told.push(format!(
+        "{:?}",
+        lengths.iter().map(Bytes::len).collect::<Vec<_>>()
+    ));
     told.extend(ends(&mut kv, &mut leases).await);
     told.extend(too_large(&mut kv).await);
     told
@@ -111,7 +120,12 @@ async fn reads(kv: &mut KvClient<Channel>) -> Vec<String> {
             ..prefix("k")
         };
         let found = kv.range(request).await.expect("a range").into_inner();
-        told.push(format!("{} {} {}", found.count, found.more, show(&found.kvs)));
+        told.push(format!(
+            "{} {} {}",
+            found.count,
+            found.more,
+            show(&found.kvs)
+        ));
     }
     for (start, end) in [(65_531, 700_000), (65_600, 65_601), (131_100, 131_100)] {
         let request = pb::RangeRequest {
@@ -217,7 +231,11 @@ async fn ends(kv: &mut KvClient<Channel>, leases: &mut LeaseClient<Channel>) -> 
         ..Default::default()
     };
     for request in [one, some] {
-        let deleted = kv.delete_range(request).await.expect("a delete").into_inner();
+        let deleted = kv
+            .delete_range(request)
+            .await
+            .expect("a delete")
+            .into_inner();
         told.push(format!("{} {}", deleted.deleted, show(&deleted.prev_kvs)));
     }
     let revoke = pb::LeaseRevokeRequest { id: LEASE };
@@ -318,7 +336,10 @@ async fn long_keys_reach_every_member() {
         cluster.nodes[i].wait_healthy().await;
     }
     let log = cluster.nodes[2].log();
-    assert!(log.contains("snapshot"), "more was missed than the log holds");
+    assert!(
+        log.contains("receiving a snapshot"),
+        "more was missed than the log holds"
+    );
     let expected = eventually("a hash", || hash(&cluster.nodes[0])).await;
     for node in &cluster.nodes[1..] {
         eventually("the same state", || async {

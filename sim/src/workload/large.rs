@@ -1,4 +1,4 @@
-//! Values up to the limit and beyond it, and ranges that are read in pages.
+//! Keys and values up to the limit and beyond it, and ranges that are read in pages.
 
 use crate::client::Client;
 use crate::history::Request;
@@ -14,7 +14,7 @@ use detcd_core::api::{DeleteRangeRequest, Op, RangeRequest, TxnRequest};
 const PUTS_MAX: u64 = 50;
 
 settings! {
-    /// Values up to the limit and beyond it, and ranges that are read in pages.
+    /// Keys and values up to the limit and beyond it, and ranges that are read in pages.
     pub struct Large {
         /// How many clients.
         pub clients: Count [1..=100] = 2,
@@ -28,6 +28,8 @@ settings! {
         value_bytes: Counts [1..=16_777_216] = (1_000, 1_500_000),
         /// How likely a value is larger than a member takes.
         too_large: Ratio = 0.1,
+        /// How likely it is the key that is long, and not the value.
+        long_key: Ratio = 0.2,
         /// How many keys a page has.
         page: Counts [1..=10_000] = (1, 25),
         /// What a client waits between two operations.
@@ -124,7 +126,7 @@ impl Loader {
         time::sleep(self.settings.pause.pick(&mut self.rng)).await;
     }
 
-    /// A value that begins with what it is, and goes on in dots.
+    /// A value that begins with what it is, and goes on in dots; or such a key.
     fn put(&mut self) -> Request {
         let bytes = if self.rng.chance(self.settings.too_large.value()) {
             // The limit is on the whole request: 1.5 MiB.
@@ -133,10 +135,14 @@ impl Loader {
             self.rng.range(self.settings.value_bytes.range())
         };
         let number = self.rng.range(0..=self.settings.keys.value() - 1);
-        let key = Bytes::from(format!("{}/large/{number}", self.name));
+        let mut key = format!("{}/large/{number}", self.name).into_bytes();
         let mut value = self.tag().into_bytes();
-        value.resize(value.len().max(bytes as usize), b'.');
-        Request::Put(ops::put(&key, value))
+        let padded = match self.rng.chance(self.settings.long_key.value()) {
+            true => &mut key,
+            false => &mut value,
+        };
+        padded.resize(padded.len().max(bytes as usize), b'.');
+        Request::Put(ops::put(&Bytes::from(key), value))
     }
 
     /// Deletes a range of small keys, and writes them again.

@@ -233,7 +233,12 @@ pub async fn scans_keep_to_bounds_in_long_keys(store: &impl Store) {
     store.write(batch).await.expect("a write");
     let (first, last) = (bytes("a"), bytes("z"));
     let mut edges = keys.clone();
-    edges.extend([first, last, long_key(CUTS[0], b"\0\x01"), long_key(CUTS[1], b"l")]);
+    edges.extend([
+        first,
+        last,
+        long_key(CUTS[0], b"\0\x01"),
+        long_key(CUTS[1], b"l"),
+    ]);
     keys.sort_unstable();
     let mut bounds = vec![Bound::Unbounded];
     bounds.extend(edges.iter().map(|key| Bound::Included(&key[..])));
@@ -249,7 +254,11 @@ pub async fn scans_keep_to_bounds_in_long_keys(store: &impl Store) {
                     keys.map(|key| keys_place(&edges, key)).collect()
                 };
                 let found = places(&mut found.iter().map(|(key, _)| key));
-                assert_eq!(found, places(&mut expected.iter().copied()), "{direction:?}");
+                assert_eq!(
+                    found,
+                    places(&mut expected.iter().copied()),
+                    "{direction:?}"
+                );
                 expected.reverse();
             }
         }
@@ -265,14 +274,19 @@ fn keys_place(keys: &[Bytes], key: &Bytes) -> usize {
 pub async fn long_keys_are_written_and_deleted(store: &impl Store) {
     use Table::Current;
     let [cut, deep] = CUTS;
-    let (a, b, c) = (long_key(cut, b"a"), long_key(cut, b"b"), long_key(deep, b"c"));
+    let (a, b, c) = (
+        long_key(cut, b"a"),
+        long_key(cut, b"b"),
+        long_key(deep, b"c"),
+    );
     let put = |batch: &mut Batch, key: &Bytes, value: &'static str| {
         batch.put(Current, key.clone(), Bytes::from_static(value.as_bytes()));
     };
     let found = |view: &dyn View| -> Vec<Bytes> {
         let bounds = (Bound::Unbounded, Bound::Unbounded);
         let rows = view.scan(Current, bounds, Direction::Forward);
-        rows.map(|row| row.expect("a scan without faults").0).collect()
+        rows.map(|row| row.expect("a scan without faults").0)
+            .collect()
     };
     for _ in 0..2 {
         let mut batch = Batch::default();

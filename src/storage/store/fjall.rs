@@ -111,6 +111,8 @@ struct Shared {
     next: Mutex<u64>,
     /// Bytes that fjall counts as buffered, of generations that are gone.
     buffers_gone: AtomicU64,
+    /// Whether files that were merged may be left for snapshots.
+    has_old_files: AtomicBool,
     blocking: Blocking,
     /// A thread of its own: it is busy for long.
     reclaiming: Blocking,
@@ -187,6 +189,7 @@ impl FjallStore {
             active,
             next,
             buffers_gone: AtomicU64::new(0),
+            has_old_files: AtomicBool::new(false),
             blocking,
             reclaiming,
         };
@@ -236,10 +239,12 @@ fn make_active(
 /// was created later for deleted, and drop its files. So: enough numbers are passed before the
 /// first change of the list, and one is made durable after every change.
 fn pass_sequence(database: &Database, root: &Keyspace, count: u64) -> ::fjall::Result<()> {
-    for _ in 0..count {
-        root.insert(SEQUENCE_KEY, [])?;
-    }
+    pass_sequence_buffered(root, count)?;
     database.persist(PersistMode::SyncAll)
+}
+
+fn pass_sequence_buffered(root: &Keyspace, count: u64) -> ::fjall::Result<()> {
+    (0..count).try_for_each(|_| root.insert(SEQUENCE_KEY, []))
 }
 
 fn read_number(root: &Keyspace, key: &[u8]) -> ::fjall::Result<Option<u64>> {
@@ -338,7 +343,10 @@ impl Generation {
         let mut long = Vec::new();
         for (table, key, value) in last_of_each_row(batch) {
             if key.is_empty() {
-                return Err(Fault(format!("an empty key for the table {}", table.name())));
+                return Err(Fault(format!(
+                    "an empty key for the table {}",
+                    table.name()
+                )));
             }
             if long::is_long(&key) {
                 long.push((table, key, value));
@@ -542,12 +550,7 @@ pub struct FjallSnapshot {
 }
 
 impl FjallSnapshot {
-    fn into_rows(
-        self,
-        table: Table,
-        bounds: KeyBounds<'_>,
-        direction: Direction,
-    ) -> Rows<'static> {
+    fn into_rows(self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'static> {
         match is_empty(bounds) {
             true => Box::new(std::iter::empty()),
             false => Box::new(long::Scan::new(self, table, bounds, direction)),

@@ -42,7 +42,8 @@ pub trait Store: View + Send + Sync + 'static {
     /// a drop leaves the old state.
     fn stage(&self) -> impl Future<Output = Result<Self::Stage, Fault>> + Send;
     /// Gives back the space of rows that were deleted or written over, as far as no snapshot
-    /// shows them any more. Beside reads and writes; changes nothing that can be read.
+    /// shows them any more. Beside reads and writes; changes nothing that can be read. Snapshots
+    /// that were taken before go on walking over what was removed; new ones do not.
     fn reclaim(&self, reclaim: Reclaim) -> impl Future<Output = Result<(), Fault>> + Send;
     fn size(&self) -> Size;
 }

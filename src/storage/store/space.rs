@@ -43,8 +43,7 @@ impl Held {
         self.removed_bytes >= BYTES_MIN.max(self.bytes() / share)
             || self.removed_rows >= ROWS_MIN.max(self.rows / share)
             || (self.is_written_over
-                && self.upper_bytes + self.buffer_bytes
-                    >= WRITTEN_OVER_MIN.max(self.bytes() / 4))
+                && self.upper_bytes + self.buffer_bytes >= WRITTEN_OVER_MIN.max(self.bytes() / 4))
     }
 }
 

@@ -3,13 +3,14 @@
 use detcd_core::view::{Batch, Table, View};
 use detcd_storage::conformance;
 use detcd_storage::conformance::store::{Harness, suite};
-use detcd_storage::store::{
-    FjallStore, Reclaim, Stage, Store, StoreOptions, WHOLE_KEY_BYTES_MAX,
-};
+use detcd_storage::store::{FjallStore, Reclaim, Stage, Store, StoreOptions, WHOLE_KEY_BYTES_MAX};
 use futures::executor::block_on;
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::BTreeMap;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
 #[derive(Default)]
@@ -82,6 +83,116 @@ fn the_space_of_deleted_rows_is_given_back() {
     block_on(store.reclaim(Reclaim::All)).unwrap();
     let empty = store.size().total_bytes;
     assert!(empty < full / 20, "{empty} bytes of {full} are left");
+}
+
+/// Bytes that the files under `path` take.
+fn disk_bytes(path: &Path) -> u64 {
+    let metadata = path.metadata().expect("a file");
+    if metadata.is_file() {
+        return metadata.blocks() * 512;
+    }
+    let entries = std::fs::read_dir(path).expect("a folder");
+    entries
+        .map(|entry| disk_bytes(&entry.expect("an entry").path()))
+        .sum()
+}
+
+/// Files that this process holds open under `path`, removed ones among them.
+fn open_files(path: &Path) -> Vec<PathBuf> {
+    let descriptors = std::fs::read_dir("/proc/self/fd").expect("a list of descriptors");
+    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
+    // fjall's own list of keyspaces gets small files with each change, all open until the store is
+    // closed or more than `files_max` are.
+    let list = path.join("keyspaces/0");
+    targets
+        .filter(|target| target.starts_with(path) && !target.starts_with(&list))
+        .collect()
+}
+
+fn write_rows(store: &FjallStore, table: Table, keys: std::ops::Range<u32>, value: Option<usize>) {
+    for key in keys {
+        let mut batch = Batch::default();
+        let key = key.to_be_bytes().to_vec();
+        match value {
+            Some(bytes) => batch.put(table, key, vec![b'v'; bytes]),
+            None => batch.delete(table, key),
+        }
+        block_on(store.write(batch)).unwrap();
+    }
+}
+
+/// Once the snapshots of before are gone, so are the files that held what was removed.
+#[test]
+fn the_files_of_deleted_rows_are_removed() {
+    let mut folders = Folders::default();
+    let store = block_on(folders.fresh());
+    let files = || {
+        let keyspaces = folders.folders[0].path().join("keyspaces");
+        disk_bytes(&keyspaces)
+    };
+    write_rows(&store, Table::Current, 0..3_000, Some(10_000));
+    block_on(store.reclaim(Reclaim::All)).unwrap();
+    assert!(files() > 30_000_000);
+    let shown = store.snapshot().unwrap();
+    write_rows(&store, Table::Current, 0..2_999, None);
+    block_on(store.reclaim(Reclaim::Worthwhile)).unwrap();
+    assert_eq!(
+        conformance::store::rows(&shown, Table::Current).len(),
+        3_000
+    );
+    drop(shown);
+    let later = store.snapshot().unwrap();
+    for _ in 0..2 {
+        write_rows(&store, Table::Current, 0..2_000, None);
+        block_on(store.reclaim(Reclaim::Worthwhile)).unwrap();
+    }
+    drop(later);
+    block_on(store.reclaim(Reclaim::Worthwhile)).unwrap();
+    let left = files();
+    assert!(left < 1_000_000, "{left} bytes are left");
+}
+
+/// A new state does not keep files of the old one open, nor does it count what was buffered of it.
+#[test]
+fn replaced_states_leave_no_files_open() {
+    let mut folders = Folders::default();
+    let store = block_on(folders.fresh());
+    let folder = folders.folders[0].path().canonicalize().unwrap();
+    let replace = || {
+        let mut stage = block_on(store.stage()).unwrap();
+        for key in 0..600u32 {
+            let mut batch = Batch::default();
+            batch.put(Table::Current, key.to_be_bytes().to_vec(), vec![7; 40_000]);
+            block_on(stage.write(batch)).unwrap();
+        }
+        block_on(stage.commit()).unwrap();
+        // What is read is opened.
+        assert_eq!(conformance::store::rows(&store, Table::Current).len(), 600);
+    };
+    replace();
+    let (open, size) = (open_files(&folder).len(), store.size());
+    (0..6).for_each(|_| replace());
+    // The old state's last files go when a merge of them has ended.
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let removed = || -> Vec<PathBuf> {
+        let files = open_files(&folder).into_iter();
+        files
+            .filter(|file| file.to_string_lossy().ends_with("(deleted)"))
+            .collect()
+    };
+    while !removed().is_empty() || open_files(&folder).len() > open + 12 {
+        let (files, removed) = (open_files(&folder), removed());
+        assert!(
+            Instant::now() < deadline,
+            "open: {files:?}, removed: {removed:?}"
+        );
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    let later = store.size();
+    assert!(
+        later.in_use_bytes < size.in_use_bytes + 20_000_000,
+        "{later:?} after {size:?}"
+    );
 }
 
 #[derive(Clone, Debug)]

@@ -51,7 +51,11 @@ fn puts() {
         key: Bytes::from(vec![0; REQUEST_BYTES_MAX]),
         ..PutRequest::default()
     };
-    assert_eq!(validate::put(&long), Ok(()), "the request is what is bounded");
+    assert_eq!(
+        validate::put(&long),
+        Ok(()),
+        "the request is what is bounded"
+    );
 }
 
 #[test]

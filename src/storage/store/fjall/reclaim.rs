@@ -5,7 +5,7 @@
 //! when much more was written. Here it is done when much was removed.
 
 use super::super::space::Held;
-use super::{Generation, Removed, Shared};
+use super::{Generation, Removed, SEQUENCE_KEY, Shared, pass_sequence_buffered};
 use crate::store::{Reclaim, Size};
 use ::fjall::{AbstractTree, Keyspace};
 use detcd_core::view::Table;
@@ -22,8 +22,14 @@ const TRIES_MAX: u32 = 50;
 const TRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Merges the files of tables into new ones, table by table. Reading and writing go on meanwhile;
-/// the disk needs room for the largest table once more.
+/// the disk needs room for the largest table once more. Snapshots taken before keep the old files:
+/// when they are gone, the next run removes them.
 pub(super) fn run(shared: &Shared, reclaim: Reclaim) -> ::fjall::Result<()> {
+    if shared.has_old_files.swap(false, Ordering::Relaxed) {
+        // fjall looks which snapshots are left when a buffer is turned over.
+        shared.root.insert(SEQUENCE_KEY, [])?;
+        shared.root.rotate_memtable()?;
+    }
     let generation = shared.active();
     let chosen: Vec<usize> = held(&generation)
         .into_iter()
@@ -36,9 +42,11 @@ pub(super) fn run(shared: &Shared, reclaim: Reclaim) -> ::fjall::Result<()> {
         .collect();
     let keyspaces: Vec<&Keyspace> = generation.keyspaces().collect();
     let chosen = || chosen.iter().map(|place| (*place, keyspaces[*place]));
-    // Turning the buffers over is also what makes fjall look which snapshots are left.
     for (_, keyspace) in chosen() {
         keyspace.rotate_memtable()?;
+    }
+    if chosen().next().is_some() {
+        shared.has_old_files.store(true, Ordering::Relaxed);
     }
     for (place, keyspace) in chosen() {
         let counted = generation.removed[place].now();
@@ -52,7 +60,8 @@ pub(super) fn run(shared: &Shared, reclaim: Reclaim) -> ::fjall::Result<()> {
         let left = keyspace.tree.tombstone_count();
         generation.removed[place].settle(counted, left);
     }
-    Ok(())
+    // A snapshot shows the files of the sequence number before its own.
+    pass_sequence_buffered(&shared.root, 2)
 }
 
 /// Whether a merge leaves room on the disk for what is written meanwhile.
@@ -73,7 +82,11 @@ fn merge_down(shared: &Shared, keyspace: &Keyspace) -> ::fjall::Result<()> {
             if before == 0 {
                 break;
             }
-            let oldest = shared.database.supervisor.snapshot_tracker.get_seqno_safe_to_gc();
+            let oldest = shared
+                .database
+                .supervisor
+                .snapshot_tracker
+                .get_seqno_safe_to_gc();
             tree.compact(Arc::new(PullDown(level, level + 1)), oldest)?;
             if tables() < before {
                 break;
