@@ -16,3 +16,11 @@ pub(super) fn raise_open_files() {
         tracing::warn!(%error, "cannot raise the limit of open files");
     }
 }
+
+/// How many file descriptors the process may have.
+pub(super) fn open_files() -> usize {
+    let limit = getrlimit(Resource::Nofile).current;
+    limit.map_or(usize::MAX, |limit| {
+        usize::try_from(limit).unwrap_or(usize::MAX)
+    })
+}

@@ -19,6 +19,7 @@ use detcd_core::view::Fault;
 use detcd_driver::{Farewell, Handle, Member, MemberOptions};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
+use detcd_storage::descriptors;
 use detcd_storage::disk::{DataDirLock, LockError, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
@@ -436,6 +437,7 @@ fn open(
     let disk = RealDisk::open(&log).map_err(|source| DaemonError::Open { path: log, source })?;
     let options = StoreOptions {
         cache_bytes: config.store_cache_bytes,
+        files_max: descriptors::table_files(limits::open_files()),
         ..StoreOptions::default()
     };
     Ok((disk, FjallStore::open(&state, options)?))

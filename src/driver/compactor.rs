@@ -94,7 +94,7 @@ async fn give_back<S: Store>(store: &S, shared: &Shared) {
 }
 
 /// The view that is read from shows what was removed: it is renewed before, so that this can go,
-/// and afterwards, so that reads do not walk over it and the second round finds it unused.
+/// and afterwards, so that reads do not walk over it and what it kept is left over.
 async fn refresh_and_reclaim<S: Store>(
     store: &S,
     shared: &Shared,
@@ -103,7 +103,7 @@ async fn refresh_and_reclaim<S: Store>(
     shared.engine.refresh()?;
     store.reclaim(reclaim).await?;
     shared.engine.refresh()?;
-    store.reclaim(Reclaim::Worthwhile).await
+    store.reclaim(Reclaim::Leftovers).await
 }
 
 async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Removal, Fault> {

@@ -5,8 +5,10 @@
 //! - [`log::Log`]: the raft log and the vote, over any disk.
 //! - [`conformance`]: what every implementation of the two seams must pass.
 //! - [`store::Store`]: tables under the applied state; fjall in production.
+//! - [`descriptors`]: how many file descriptors both need.
 
 pub mod conformance;
+pub mod descriptors;
 pub mod disk;
 pub mod log;
 pub mod store;

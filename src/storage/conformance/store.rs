@@ -54,7 +54,7 @@ pub async fn reclaiming_changes_nothing(store: &impl Store) {
         &[(Table::Events, "a", None), (Table::Lease, "b", Some("3"))],
     )
     .await;
-    for reclaim in [Reclaim::All, Reclaim::Worthwhile, Reclaim::All] {
+    for reclaim in [Reclaim::All, Reclaim::Worthwhile, Reclaim::Leftovers] {
         store.reclaim(reclaim).await.expect("space given back");
         assert_eq!(rows(store, Table::Events), []);
         assert_eq!(get(store, Table::Lease, "b"), Some(bytes("3")));

@@ -62,6 +62,9 @@ pub struct StoreOptions {
     pub files_max: usize,
     /// Threads that write files and merge them.
     pub workers: usize,
+    /// Up to this size a table is merged in one go to give back space, which keeps fjall's own
+    /// merges of it waiting; a larger one is merged level by level.
+    pub merge_bytes: u64,
 }
 
 impl Default for StoreOptions {
@@ -74,6 +77,7 @@ impl Default for StoreOptions {
             // fjall 3.1 keeps the first of several workers for files to be written: while another
             // merges, it spins, handing itself the same message. One worker does both in turn.
             workers: 1,
+            merge_bytes: 256 * 1024 * 1024,
         }
     }
 }

@@ -59,6 +59,8 @@ pub trait Stage: Send + 'static {
 /// How much work giving back space may be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reclaim {
+    /// Only what earlier ones left because snapshots still showed it.
+    Leftovers,
     /// Where what was removed is a share of what would be written again for it.
     Worthwhile,
     /// Everywhere.

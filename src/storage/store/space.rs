@@ -34,6 +34,10 @@ impl Held {
         self.file_bytes + self.buffer_bytes
     }
 
+    pub fn in_use_bytes(&self) -> u64 {
+        self.bytes().saturating_sub(self.removed_bytes)
+    }
+
     /// Whether so much can be given back that writing the rest again is in proportion to it.
     pub fn is_worth_merging(&self) -> bool {
         let share = match self.bytes() <= LARGE_BYTES {

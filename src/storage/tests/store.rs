@@ -16,12 +16,13 @@ use tempfile::TempDir;
 #[derive(Default)]
 struct Folders {
     folders: Vec<TempDir>,
+    options: StoreOptions,
 }
 
 impl Folders {
     fn open(&self) -> FjallStore {
         let folder = self.folders.last().expect("a store was made before");
-        FjallStore::open(folder.path(), StoreOptions::default()).unwrap()
+        FjallStore::open(folder.path(), self.options.clone()).unwrap()
     }
 }
 
@@ -124,7 +125,15 @@ fn write_rows(store: &FjallStore, table: Table, keys: std::ops::Range<u32>, valu
 /// Once the snapshots of before are gone, so are the files that held what was removed.
 #[test]
 fn the_files_of_deleted_rows_are_removed() {
+    for merge_bytes in [0, StoreOptions::default().merge_bytes] {
+        files_of_deleted_rows_are_removed(merge_bytes);
+    }
+}
+
+/// Tables up to so many bytes are merged in one go.
+fn files_of_deleted_rows_are_removed(merge_bytes: u64) {
     let mut folders = Folders::default();
+    folders.options.merge_bytes = merge_bytes;
     let store = block_on(folders.fresh());
     let files = || {
         let keyspaces = folders.folders[0].path().join("keyspaces");
@@ -147,7 +156,7 @@ fn the_files_of_deleted_rows_are_removed() {
         block_on(store.reclaim(Reclaim::Worthwhile)).unwrap();
     }
     drop(later);
-    block_on(store.reclaim(Reclaim::Worthwhile)).unwrap();
+    block_on(store.reclaim(Reclaim::Leftovers)).unwrap();
     let left = files();
     assert!(left < 1_000_000, "{left} bytes are left");
 }
@@ -186,7 +195,7 @@ fn replaced_states_leave_no_files_open() {
             Instant::now() < deadline,
             "open: {files:?}, removed: {removed:?}"
         );
-        std::thread::sleep(Duration::from_millis(10));
+        std::thread::yield_now();
     }
     let later = store.size();
     assert!(
@@ -206,6 +215,7 @@ enum Step {
     },
     Snapshot,
     Persist,
+    Reclaim,
     Reopen,
 }
 
@@ -243,6 +253,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(batches, commit)| Step::Stage { batches, commit }),
         3 => Just(Step::Snapshot),
         1 => Just(Step::Persist),
+        1 => Just(Step::Reclaim),
         1 => Just(Step::Reopen),
     ]
 }
@@ -289,8 +300,14 @@ proptest! {
     })]
 
     #[test]
-    fn fjall_does_what_a_map_does(steps in prop::collection::vec(step(), 1..60)) {
+    fn fjall_does_what_a_map_does(
+        steps in prop::collection::vec(step(), 1..60),
+        in_one_go in any::<bool>(),
+    ) {
         let mut folders = Folders::default();
+        if !in_one_go {
+            folders.options.merge_bytes = 0;
+        }
         let mut store = block_on(folders.fresh());
         let mut model = Model::new();
         let mut snapshots = Vec::new();
@@ -310,6 +327,7 @@ proptest! {
                 }
                 Step::Snapshot => snapshots.push((store.snapshot().unwrap(), model.clone())),
                 Step::Persist => block_on(store.persist()).unwrap(),
+                Step::Reclaim => block_on(store.reclaim(Reclaim::All)).unwrap(),
                 Step::Reopen => {
                     // Closing is no crash: what was written is there, persisted or not.
                     snapshots.clear();

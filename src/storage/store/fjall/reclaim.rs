@@ -12,14 +12,8 @@ use detcd_core::view::Table;
 use lsm_tree::compaction::PullDown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
-/// Up to this size a table is merged in one go, which keeps fjall's own merges of it waiting.
-const AT_ONCE_BYTES: u64 = 256 * 1024 * 1024;
 const LEVELS: u8 = 7;
-/// How often, and how long after, a merge that met another one is tried again.
-const TRIES_MAX: u32 = 50;
-const TRY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Merges the files of tables into new ones, table by table. Reading and writing go on meanwhile;
 /// the disk needs room for the largest table once more. Snapshots taken before keep the old files:
@@ -36,24 +30,21 @@ pub(super) fn run(shared: &Shared, reclaim: Reclaim) -> ::fjall::Result<()> {
         .enumerate()
         .filter(|(_, held)| match reclaim {
             Reclaim::All => true,
+            Reclaim::Leftovers => false,
             Reclaim::Worthwhile => held.is_worth_merging() && has_room(shared, held),
         })
         .map(|(place, _)| place)
         .collect();
     let keyspaces: Vec<&Keyspace> = generation.keyspaces().collect();
-    let chosen = || chosen.iter().map(|place| (*place, keyspaces[*place]));
-    for (_, keyspace) in chosen() {
-        keyspace.rotate_memtable()?;
+    if chosen.is_empty() {
+        return Ok(());
     }
-    if chosen().next().is_some() {
-        shared.has_old_files.store(true, Ordering::Relaxed);
-    }
-    for (place, keyspace) in chosen() {
+    shared.has_old_files.store(true, Ordering::Relaxed);
+    for place in chosen {
+        let keyspace = keyspaces[place];
         let counted = generation.removed[place].now();
-        while keyspace.tree.sealed_memtable_count() > 0 {
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        match keyspace.disk_space() <= AT_ONCE_BYTES {
+        keyspace.rotate_memtable_and_wait()?;
+        match keyspace.disk_space() <= shared.options.merge_bytes {
             true => keyspace.major_compact()?,
             false => merge_down(shared, keyspace)?,
         }
@@ -72,52 +63,41 @@ fn has_room(shared: &Shared, held: &Held) -> bool {
     }
 }
 
-/// Merges level by level, so that fjall's own merges of other levels need not wait.
+/// Merges level by level, so that fjall's own merges of other levels need not wait. A level that
+/// one of those works on is left to the next time.
 fn merge_down(shared: &Shared, keyspace: &Keyspace) -> ::fjall::Result<()> {
     let tree = &keyspace.tree;
     for level in 0..LEVELS - 1 {
-        let tables = || tree.level_table_count(level.into()).unwrap_or(0);
-        for _ in 0..TRIES_MAX {
-            let before = tables();
-            if before == 0 {
-                break;
-            }
-            let oldest = shared
-                .database
-                .supervisor
-                .snapshot_tracker
-                .get_seqno_safe_to_gc();
-            tree.compact(Arc::new(PullDown(level, level + 1)), oldest)?;
-            if tables() < before {
-                break;
-            }
-            // Another merge works on some of the files.
-            std::thread::sleep(TRY_PAUSE);
+        if tree.level_table_count(level.into()).unwrap_or(0) > 0 {
+            let snapshots = &shared.database.supervisor.snapshot_tracker;
+            let merge = Arc::new(PullDown(level, level + 1));
+            tree.compact(merge, snapshots.get_seqno_safe_to_gc())?;
         }
     }
     Ok(())
 }
 
 fn held(generation: &Generation) -> Vec<Held> {
-    let removed = generation.removed.iter().map(Removed::now);
-    let is_written_over = |place| Table::ALL.get(place) == Some(&Table::Current);
-    generation
-        .keyspaces()
-        .zip(removed)
-        .enumerate()
-        .map(|(place, (keyspace, (removed_rows, removed_bytes)))| {
+    let tables = generation.keyspaces().zip(&generation.removed).enumerate();
+    tables
+        .map(|(place, (keyspace, removed))| {
             let tree = &keyspace.tree;
             let file_bytes = tree.disk_space();
             let version = tree.current_version();
             let last = version.level(usize::from(LEVELS - 1));
+            let last_bytes = last.map_or(0, |level| level.size());
+            let buffer = tree.active_memtable();
+            // fjall's own merges give space back, too: more marks than these are not left.
+            let marks = tree.tombstone_count() + buffer.len() as u64;
+            let (removed_rows, removed_bytes) = removed.of_rows(marks);
             Held {
                 file_bytes,
-                upper_bytes: file_bytes - last.map_or(0, |level| level.size()).min(file_bytes),
-                buffer_bytes: tree.active_memtable().size(),
+                upper_bytes: file_bytes.saturating_sub(last_bytes),
+                buffer_bytes: buffer.size(),
                 rows: tree.approximate_len() as u64,
                 removed_rows,
                 removed_bytes,
-                is_written_over: is_written_over(place),
+                is_written_over: Table::ALL.get(place) == Some(&Table::Current),
             }
         })
         .collect()
@@ -131,22 +111,34 @@ impl Removed {
         )
     }
 
-    /// Of what was counted before a merge only these rows are left: snapshots show them.
-    fn settle(&self, (rows, bytes): (u64, u64), left: u64) {
-        let left = left.min(rows);
-        let bytes_left = match rows {
+    /// What was counted, if no more rows than that can be meant.
+    fn of_rows(&self, rows_max: u64) -> (u64, u64) {
+        let (rows, bytes) = self.now();
+        let left = rows.min(rows_max);
+        let share = match rows {
             0 => 0,
-            _ => (u128::from(bytes) * u128::from(left) / u128::from(rows)) as u64,
+            _ => u128::from(bytes) * u128::from(left) / u128::from(rows),
         };
-        self.rows.fetch_sub(rows - left, Ordering::Relaxed);
-        self.bytes.fetch_sub(bytes - bytes_left, Ordering::Relaxed);
+        (left, share as u64)
+    }
+
+    /// After a merge only these rows are left of what was counted before it: snapshots show them.
+    fn settle(&self, before: (u64, u64), left: u64) {
+        let counted = Removed {
+            rows: before.0.into(),
+            bytes: before.1.into(),
+        };
+        let left = counted.of_rows(left);
+        self.rows.fetch_sub(before.0 - left.0, Ordering::Relaxed);
+        self.bytes.fetch_sub(before.1 - left.1, Ordering::Relaxed);
     }
 }
 
 pub(super) fn size(shared: &Shared) -> Size {
     let database = &shared.database;
-    let active = shared.active();
-    let files: u64 = active.keyspaces().map(Keyspace::disk_space).sum();
+    let active = held(&shared.active());
+    let of = |bytes: fn(&Held) -> u64| active.iter().map(bytes).sum::<u64>();
+    let files = of(|table| table.file_bytes);
     // What is in memory still is in the journal too. The journal's files do not count: they are of
     // full length even when the store is empty. If they cannot be listed, other calls will say so.
     let gone = shared.buffers_gone.load(Ordering::Relaxed);
@@ -155,10 +147,11 @@ pub(super) fn size(shared: &Shared) -> Size {
         (Ok(all), Ok(journal)) => all.saturating_sub(journal),
         _ => files,
     };
-    let removed: u64 = active.removed.iter().map(|removed| removed.now().1).sum();
+    let elsewhere = waiting.saturating_sub(of(|table| table.buffer_bytes));
+    let total_bytes = all_files.max(files) + waiting;
     Size {
-        total_bytes: all_files.max(files) + waiting,
-        in_use_bytes: (files + waiting).saturating_sub(removed),
+        total_bytes,
+        in_use_bytes: total_bytes.min(of(Held::in_use_bytes) + elsewhere),
     }
 }
 
