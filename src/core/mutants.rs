@@ -43,6 +43,8 @@ mod chosen {
         OldIndexOverSnapshot = "old-index-over-snapshot",
         /// What a batch of entries deletes is still there for the later entries of the batch.
         ReadOwnBatch = "read-own-batch",
+        /// A key that is deleted behind other changes of its revision goes on to be counted.
+        StaleCount = "stale-count",
         /// The order of changes depends on how the entries came in batches.
         MapOrderApply = "map-order-apply",
         /// Compaction removes the newest change, and the revision is taken from what is left.

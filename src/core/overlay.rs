@@ -1,6 +1,7 @@
 //! A view with uncommitted writes on top: what apply reads and writes while it works through a
 //! batch of entries.
 
+use crate::kv::index::{KeyIndex, LiveKeys};
 use crate::view::{Batch, Direction, Fault, KeyBounds, Row, Rows, Table, View, Write};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
@@ -14,6 +15,7 @@ pub struct Overlay<'a> {
     base: &'a dyn View,
     /// Indexed by the table's tag.
     tables: [Writes; Table::ALL.len() + 1],
+    keys: LiveKeys,
 }
 
 impl<'a> Overlay<'a> {
@@ -21,6 +23,16 @@ impl<'a> Overlay<'a> {
         Overlay {
             base,
             tables: Default::default(),
+            keys: LiveKeys::of(base.keys().cloned()),
+        }
+    }
+
+    /// As [`Overlay::new`], with the index of the base's live keys, if there is one.
+    pub fn with_keys(base: &'a dyn View, keys: Option<KeyIndex>) -> Overlay<'a> {
+        let keys = LiveKeys::of(keys);
+        Overlay {
+            keys,
+            ..Overlay::new(base)
         }
     }
 
@@ -32,6 +44,11 @@ impl<'a> Overlay<'a> {
         self.write(table, key, None);
     }
 
+    /// Notes that a key becomes live, or is no longer, with a write of its row.
+    pub(crate) fn set_live(&mut self, key: &[u8], is_live: bool) {
+        self.keys.set(key, is_live);
+    }
+
     /// How many rows were written so far.
     pub(crate) fn len(&self) -> usize {
         self.tables.iter().map(Writes::len).sum()
@@ -39,6 +56,11 @@ impl<'a> Overlay<'a> {
 
     /// Every write, in an order that depends on nothing but the writes.
     pub fn into_batch(self) -> Batch {
+        self.into_parts().0
+    }
+
+    /// Every write, and the live keys after them.
+    pub fn into_parts(self) -> (Batch, LiveKeys) {
         let mut batch = Batch::default();
         batch.writes.reserve(self.len());
         for (tag, writes) in self.tables.into_iter().enumerate() {
@@ -47,7 +69,7 @@ impl<'a> Overlay<'a> {
             };
             writes.drain_into(table, &mut batch);
         }
-        batch
+        (batch, self.keys)
     }
 
     fn write(&mut self, table: Table, key: Bytes, value: Option<Bytes>) {
@@ -80,6 +102,10 @@ impl View for Overlay<'_> {
             written,
             direction,
         })
+    }
+
+    fn keys(&self) -> Option<&KeyIndex> {
+        self.keys.index()
     }
 }
 

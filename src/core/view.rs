@@ -1,6 +1,8 @@
 //! What the core sees of stored rows, and what it wants written.
 
+use crate::kv::index::KeyIndex;
 use alloc::boxed::Box;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -99,6 +101,25 @@ pub trait View {
     fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault>;
     /// The rows within `bounds`, lazily. Inverted bounds give no rows and never panic.
     fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a>;
+    /// The index of the keys that are live in this very state, if there is one. With it a limited
+    /// read costs what it gives; without it, what its range holds.
+    fn keys(&self) -> Option<&KeyIndex> {
+        None
+    }
+}
+
+impl<V: View + ?Sized> View for Arc<V> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        (**self).get(table, key)
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        (**self).scan(table, bounds, direction)
+    }
+
+    fn keys(&self) -> Option<&KeyIndex> {
+        (**self).keys()
+    }
 }
 
 /// A write to one row: `value = None` deletes it (deleting a row that is not there is no error).

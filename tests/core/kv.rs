@@ -9,6 +9,8 @@ mod codec;
 mod compaction;
 #[path = "kv/generate.rs"]
 mod generate;
+#[path = "kv/index.rs"]
+mod index;
 #[path = "kv/members.rs"]
 mod members;
 #[path = "kv/model.rs"]

@@ -19,12 +19,12 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// How many bytes the varint of `n` takes.
-fn varint_len(n: u64) -> usize {
+pub(crate) fn varint_len(n: u64) -> usize {
     let bits = 64 - (n | 1).leading_zeros() as usize;
     bits.div_ceil(7)
 }
 
-fn put_varint(out: &mut Vec<u8>, mut n: u64) {
+pub(crate) fn put_varint(out: &mut Vec<u8>, mut n: u64) {
     while n >= 0x80 {
         out.push(n as u8 | 0x80);
         n >>= 7;

@@ -1,7 +1,7 @@
 //! The versions that keys had.
 
 use super::range::latest;
-use crate::api::{Change, ChangeKind, KeyValue, Revision};
+use crate::api::{Change, ChangeKind, KeyRange, KeyValue, Revision};
 use crate::codec::{
     EventRow, Version, decode_current, decode_event, decode_is_tombstone, decode_revision,
     revision_key, split_version_key, version_key, version_start,
@@ -269,6 +269,43 @@ impl Iterator for Past<'_> {
     fn next(&mut self) -> Option<Self::Item> {
         self.step().transpose()
     }
+}
+
+/// By how many the live keys of `range` became more from the first revision to the second, which
+/// is the latest. `None` if more than `rows_max` changes would have to be looked at.
+pub fn live_change(
+    view: &dyn View,
+    range: &KeyRange,
+    (from, to): (i64, i64),
+    rows_max: usize,
+) -> Result<Option<i64>, Fault> {
+    if usize::try_from(to - from).map_or(true, |revisions| revisions > rows_max) {
+        return Ok(None);
+    }
+    let start = revision_key(Revision {
+        main: from,
+        sub: i64::MAX,
+    });
+    let bounds = (Bound::Excluded(&start[..]), Bound::Unbounded);
+    let mut change = 0;
+    for (looked_at, row) in view
+        .scan(Table::Events, bounds, Direction::Forward)
+        .enumerate()
+    {
+        if looked_at == rows_max {
+            return Ok(None);
+        }
+        let (row_key, row) = row?;
+        let event = decode_event(decode_revision(&row_key)?, &row)?;
+        if !range.contains(event.key()) {
+            continue;
+        }
+        match event {
+            EventRow::Put(version) => change += i64::from(version.kv.version == 1),
+            EventRow::Tombstone { .. } => change -= 1,
+        }
+    }
+    Ok(Some(change))
 }
 
 /// All changes with `from <= revision <= to`, in order, for watchers that lag.

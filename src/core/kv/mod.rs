@@ -10,6 +10,7 @@
 
 pub mod compaction;
 pub mod history;
+pub mod index;
 pub mod range;
 pub mod txn;
 pub mod write;

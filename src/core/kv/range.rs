@@ -1,12 +1,14 @@
 //! Reads of keys, at the latest revision and at any that is not compacted.
 
-use super::history::{Candidate, live_at, one_at};
+use super::history::{Candidate, live_at, live_change, one_at};
+use super::index::Stem;
 use crate::api::{KeyRange, KeyValue, RangeReply, RangeRequest, SortOrder, SortTarget};
 use crate::codec::{Version, decode_current};
 use crate::error::Error;
 use crate::query::{At, QueryError};
-use crate::view::{Direction, Fault, KeyBounds, Table, View};
+use crate::view::{Direction, Fault, Rows, Table, View};
 use alloc::boxed::Box;
+use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Ordering;
@@ -14,43 +16,55 @@ use core::ops::Bound;
 
 /// Fewer keys than this are sorted only once.
 const SORTED_MIN: usize = 1024;
+/// So many keys are read one by one, and not by a walk through the store.
+const SINGLE_READS_MAX: u64 = 16;
 
 /// Answers a range request as of `at`.
 pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeReply, QueryError> {
     let revision = effective_revision(at, request.revision)?;
     let plan = Plan::new(request);
-    let found = candidates(view, at, &request.range, revision, plan.direction)?;
+    let counted = match plan.take {
+        Take::All => None,
+        _ => count(view, at, &request.range, revision)?,
+    };
     let mut reply = RangeReply::default();
-    let mut matching = 0;
-    for candidate in found {
+    if let (Take::None, Some(count)) = (plan.take, counted) {
+        reply.count = count;
+        return Ok(reply);
+    }
+    for candidate in candidates(view, at, &request.range, revision, &plan)? {
         let candidate = candidate?;
         reply.count += 1;
         // What is beyond the limit only counts: it is neither decoded nor fetched.
-        if request.count_only || reply.kvs.len() >= plan.take {
+        if plan.has_all(&reply) {
             continue;
         }
         let kv = candidate.load(view)?;
         if within_filters(request, &kv) {
             reply.kvs.push(plan.strip(kv));
-            matching += 1;
+        }
+        if counted.is_some() && plan.has_all(&reply) {
+            break;
         }
         // What cannot be among the first any more is let go, so that memory is bounded by the
         // limit and not by the range. The sort is stable: of equals those that came first stay.
         if plan.sorts && request.limit > 0 && reply.kvs.len() >= plan.keep_max {
             reply.kvs.sort_by(|a, b| compare(request, a, b));
             reply.kvs.truncate(plan.keep_max / 2);
+            reply.more = true;
         }
     }
     if plan.sorts {
         reply.kvs.sort_by(|a, b| compare(request, a, b));
     }
-    if request.limit > 0 && matching > request.limit as u64 {
+    if request.limit > 0 && reply.kvs.len() as u64 > request.limit as u64 {
         reply.kvs.truncate(request.limit as usize);
         reply.more = true;
     }
     if request.keys_only {
         reply.kvs.iter_mut().for_each(|kv| kv.value = Bytes::new());
     }
+    reply.count = counted.unwrap_or(reply.count);
     Ok(reply)
 }
 
@@ -62,25 +76,12 @@ pub fn latest(view: &dyn View, key: &Bytes) -> Result<Option<Version>, Fault> {
     }
 }
 
-/// The bounds of a range in tables whose keys are plain keys.
-pub fn bounds(range: &KeyRange) -> KeyBounds<'_> {
-    match range {
-        KeyRange::One(key) => (Bound::Included(key), Bound::Included(key)),
-        KeyRange::Span {
-            start,
-            end: Some(end),
-        } => (Bound::Included(start), Bound::Excluded(end)),
-        KeyRange::Span { start, end: None } => (Bound::Included(start), Bound::Unbounded),
-    }
-}
-
 /// Where the next chunk of a streamed range begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ChunkCursor {
     /// The last key that was sent.
     after: Bytes,
     sent: i64,
-    count: i64,
 }
 
 /// One chunk of a streamed range, of about `bytes_max`, and where the next begins; the last chunk
@@ -100,27 +101,29 @@ pub fn range_chunk(
         return Err(Error::RangeStreamRevisionFilter.into());
     }
     let revision = effective_revision(at, request.revision)?;
-    let (mut sent, mut count) = from.as_ref().map_or((0, 0), |from| (from.sent, from.count));
+    let mut sent = from.as_ref().map_or(0, |from| from.sent);
     let rest = match from {
         Some(cursor) => rest_after(&request.range, cursor.after),
         None => request.range.clone(),
     };
+    let is_beyond = |sent| request.count_only || request.limit > 0 && sent >= request.limit;
+    let mut plan = Plan::new(request);
+    if let Take::AtMost(keys) = &mut plan.take {
+        *keys = keys.saturating_sub(sent as usize);
+    }
     let mut reply = RangeReply::default();
     let mut bytes = 0;
-    for candidate in candidates(view, at, &rest, revision, Direction::Forward)? {
-        let candidate = candidate?;
-        let beyond = request.limit > 0 && sent >= request.limit;
-        if !beyond && !reply.kvs.is_empty() && bytes >= bytes_max {
-            let after = reply
-                .kvs
-                .last()
-                .map(|kv| kv.key.clone())
-                .unwrap_or_default();
-            return Ok((reply, Some(ChunkCursor { after, sent, count })));
-        }
-        count += 1;
-        if request.count_only || beyond {
-            continue;
+    let mut found = candidates(view, at, &rest, revision, &plan)?;
+    while !is_beyond(sent) {
+        let Some(candidate) = found.next().transpose()? else {
+            // All was sent, so it is counted.
+            reply.count = sent;
+            return Ok((reply, None));
+        };
+        if !reply.kvs.is_empty() && bytes >= bytes_max {
+            let last = reply.kvs.last().map(|kv| kv.key.clone());
+            let after = last.unwrap_or_default();
+            return Ok((reply, Some(ChunkCursor { after, sent })));
         }
         let mut kv = candidate.load(view)?;
         if request.keys_only {
@@ -130,8 +133,11 @@ pub fn range_chunk(
         sent += 1;
         reply.kvs.push(kv);
     }
-    reply.count = count;
-    reply.more = !request.count_only && count > sent;
+    reply.count = match count(view, at, &request.range, revision)? {
+        Some(count) => count,
+        None => found.try_fold(sent, |count, candidate| candidate.map(|_| count + 1))?,
+    };
+    reply.more = !request.count_only && reply.count > sent;
     Ok((reply, None))
 }
 
@@ -164,6 +170,27 @@ fn effective_revision(at: At, asked: i64) -> Result<i64, Error> {
     }
 }
 
+/// How many keys of the range were live at `revision`, if that can be told without looking at all
+/// of them.
+fn count(
+    view: &dyn View,
+    at: At,
+    range: &KeyRange,
+    revision: i64,
+) -> Result<Option<i64>, Fault> {
+    let (Some(keys), KeyRange::Span { start, end }) = (view.keys(), range) else {
+        return Ok(None);
+    };
+    let ranks = keys.ranks(start, end.as_deref(), view)?;
+    let live = (ranks.end - ranks.start) as i64;
+    if revision == at.revision {
+        return Ok(Some(live));
+    }
+    // What was changed since is looked at only if it is less than what is in the range.
+    let change = live_change(view, range, (revision, at.revision), live as usize)?;
+    Ok(change.map(|change| live - change))
+}
+
 type Candidates<'a> = Box<dyn Iterator<Item = Result<Candidate, Fault>> + 'a>;
 
 fn candidates<'a>(
@@ -171,7 +198,7 @@ fn candidates<'a>(
     at: At,
     range: &KeyRange,
     revision: i64,
-    direction: Direction,
+    plan: &Plan,
 ) -> Result<Candidates<'a>, Fault> {
     let is_past = revision < at.revision;
     Ok(match range {
@@ -183,20 +210,93 @@ fn candidates<'a>(
         }
         KeyRange::Span { start, end } if is_past => {
             let end = end.as_ref().map(|end| &end[..]);
-            Box::new(live_at(view, start, end, revision, direction))
+            Box::new(live_at(view, start, end, revision, plan.direction))
         }
-        span => {
-            let rows = view.scan(Table::Current, bounds(span), direction);
+        KeyRange::Span { start, end } => {
+            let wanted = match plan.take {
+                Take::AtMost(keys) if !plan.filters => keys as u64,
+                _ => u64::MAX,
+            };
+            let end = end.as_deref();
+            let rows = live_rows(view, start, end, wanted, plan.direction)?;
             Box::new(rows.map(|row| row.map(Candidate::Latest)))
         }
     })
 }
 
+/// The rows of the live keys from `start` up to and without `end`, or of as many as are wanted.
+pub fn live_rows<'a>(
+    view: &'a dyn View,
+    start: &[u8],
+    end: Option<&[u8]>,
+    wanted: u64,
+    direction: Direction,
+) -> Result<Rows<'a>, Fault> {
+    let whole = (
+        Bound::Included(start),
+        end.map_or(Bound::Unbounded, Bound::Excluded),
+    );
+    let Some(keys) = view.keys() else {
+        return Ok(view.scan(Table::Current, whole, direction));
+    };
+    let ranks = keys.ranks(start, end, view)?;
+    let wanted = wanted.min(ranks.end - ranks.start);
+    let ranks = match direction {
+        Direction::Forward => ranks.start..ranks.start + wanted,
+        Direction::Reverse => ranks.end - wanted..ranks.end,
+    };
+    if wanted <= SINGLE_READS_MAX {
+        let stems: Option<Vec<Stem>> = ranks.clone().map(|rank| keys.select(rank)).collect();
+        if let Some(stems) = stems
+            && stems.iter().all(Stem::is_key)
+        {
+            return Ok(single_rows(view, stems, direction));
+        }
+    }
+    // Where many keys were deleted, a store walks over what is left of them: not outside of what
+    // is wanted.
+    let (first, last) = (keys.select(ranks.start), keys.select(ranks.end.max(1) - 1));
+    let (Some(first), Some(last)) = (first, last) else {
+        return Ok(view.scan(Table::Current, whole, direction));
+    };
+    let first = Bound::Included(start.max(&first.bytes));
+    let last = match last.is_key() {
+        true => Bound::Included(&last.bytes[..]),
+        false => whole.1,
+    };
+    Ok(view.scan(Table::Current, (first, last), direction))
+}
+
+/// The rows of these keys, one by one: what lies between them costs nothing.
+fn single_rows(view: &dyn View, stems: Vec<Stem>, direction: Direction) -> Rows<'_> {
+    let row = |stem: Stem| {
+        let key = Bytes::from(stem.bytes);
+        let row = view.get(Table::Current, &key)?;
+        let row = row.ok_or_else(|| Fault(format!("the live key {key:?} has no row")))?;
+        Ok((key, row))
+    };
+    match direction {
+        Direction::Forward => Box::new(stems.into_iter().map(row)),
+        Direction::Reverse => Box::new(stems.into_iter().rev().map(row)),
+    }
+}
+
+/// How many keys a request takes before it knows its answer, but for their count.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Take {
+    /// Only the count is wanted.
+    None,
+    /// One more than the limit, to know whether there is more.
+    AtMost(usize),
+    All,
+}
+
 /// How a request is read.
 struct Plan {
     direction: Direction,
-    /// How many keys are loaded at most. One more than the limit, to know whether there is more.
-    take: usize,
+    take: Take,
+    /// Not every key that is looked at is taken.
+    filters: bool,
     sorts: bool,
     /// While sorting with a limit: when the half that is known to come last is let go.
     keep_max: usize,
@@ -208,9 +308,10 @@ impl Plan {
     fn new(request: &RangeRequest) -> Plan {
         let by_key = request.sort_target == SortTarget::Key;
         let descends = request.sort_order == SortOrder::Descend;
+        let filters = has_filters(request);
         // Without an order etcd applies the limit before it sorts, so that the sort is only one
         // of the first keys; a filter makes it look at all.
-        let sorts_all = !by_key && (request.sort_order != SortOrder::None || has_filters(request));
+        let sorts_all = !by_key && (request.sort_order != SortOrder::None || filters);
         Plan {
             direction: if by_key && descends {
                 Direction::Reverse
@@ -218,14 +319,26 @@ impl Plan {
                 Direction::Forward
             },
             take: match request.limit {
-                limit if limit > 0 && !sorts_all => (limit as usize).saturating_add(1),
-                _ => usize::MAX,
+                _ if request.count_only => Take::None,
+                limit if limit > 0 && !sorts_all => {
+                    Take::AtMost((limit as usize).saturating_add(1))
+                }
+                _ => Take::All,
             },
+            filters,
             sorts: !by_key,
             keep_max: (request.limit.max(0) as usize)
                 .saturating_mul(2)
                 .max(SORTED_MIN),
             drops_values: request.keys_only && request.sort_target != SortTarget::Value,
+        }
+    }
+
+    fn has_all(&self, reply: &RangeReply) -> bool {
+        match self.take {
+            Take::None => true,
+            Take::AtMost(keys) => reply.kvs.len() >= keys,
+            Take::All => false,
         }
     }
 

@@ -4,7 +4,7 @@
 //! transaction; so the way through the branches is known, and everything that can fail is checked,
 //! before the first write. Running a transaction cannot fail.
 
-use super::range::{bounds, latest, range};
+use super::range::{latest, live_rows, range};
 use super::write::Writer;
 use crate::api::{
     Compare, CompareOp, CompareTarget, KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest,
@@ -107,12 +107,15 @@ fn holds(view: &dyn View, compare: &Compare) -> Result<bool, Fault> {
     let missing = || {
         !matches!(compare.target, CompareTarget::Value(_)) && matches(compare, &KeyValue::default())
     };
-    if let KeyRange::One(key) = &compare.range {
-        let found = latest(view, key)?;
-        return Ok(found.map_or_else(missing, |version| matches(compare, &version.kv)));
-    }
+    let (start, end) = match &compare.range {
+        KeyRange::One(key) => {
+            let found = latest(view, key)?;
+            return Ok(found.map_or_else(missing, |version| matches(compare, &version.kv)));
+        }
+        KeyRange::Span { start, end } => (start, end.as_deref()),
+    };
     let mut any = false;
-    for row in view.scan(Table::Current, bounds(&compare.range), Direction::Forward) {
+    for row in live_rows(view, start, end, u64::MAX, Direction::Forward)? {
         let (key, row) = row?;
         any = true;
         if !matches(compare, &decode_current(key, &row)?.kv) {

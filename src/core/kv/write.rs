@@ -1,7 +1,7 @@
 //! The writes of one main revision.
 
 use super::history::deletion;
-use super::range::{bounds, latest};
+use super::range::{latest, live_rows};
 use crate::api::{
     Change, ChangeKind, DeleteRangeReply, DeleteRangeRequest, KeyRange, KeyValue, LeaseId,
     PutReply, PutRequest, Revision,
@@ -88,6 +88,9 @@ impl<'o, 'v> Writer<'o, 'v> {
                     .put(Table::LeaseKeys, lease_keys_key(lease, key), Bytes::new());
             }
         }
+        if kept.is_none() {
+            self.overlay.set_live(key, true);
+        }
         self.overlay.put(Table::Current, key.clone(), rows.current);
         self.overlay.put(Table::Events, rows.event_key, rows.event);
 
@@ -109,10 +112,11 @@ impl<'o, 'v> Writer<'o, 'v> {
                 let row = self.overlay.get(Table::Current, key)?;
                 row.map(|row| (key.clone(), row)).into_iter().collect()
             }
-            span => self
-                .overlay
-                .scan(Table::Current, bounds(span), Direction::Forward)
-                .collect::<Result<_, _>>()?,
+            KeyRange::Span { start, end } => {
+                let (all, direction) = (u64::MAX, Direction::Forward);
+                live_rows(self.overlay, start, end.as_deref(), all, direction)?
+                    .collect::<Result<_, _>>()?
+            }
         };
         if crate::mutant!(MapOrderApply) && self.overlay.len() % 2 == 1 {
             found.reverse();
@@ -153,6 +157,11 @@ impl<'o, 'v> Writer<'o, 'v> {
         let revision = self.next_revision();
         let rows = TombstoneRows::new(&key, revision);
         self.detach(version.kv.lease, &key);
+        // A change of one revision behind another.
+        let is_later = !self.changes.is_empty();
+        if !(crate::mutant!(StaleCount) && is_later) {
+            self.overlay.set_live(&key, false);
+        }
         self.overlay.delete(Table::Current, key.clone());
         self.overlay.put(Table::Events, rows.event_key, rows.event);
         self.overlay

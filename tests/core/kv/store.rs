@@ -6,6 +6,7 @@ use detcd_core::codec::{decode_command, encode_command};
 use detcd_core::command::{Command, Proposal};
 use detcd_core::compaction::{self, Cursor};
 use detcd_core::event::Applied;
+use detcd_core::kv::index::{Indexed, KeyIndex, LiveKeys};
 use detcd_core::machine::Machine;
 use detcd_core::overlay::{Overlay, is_inverted};
 use detcd_core::query::At;
@@ -56,17 +57,46 @@ impl View for Tables {
 pub struct Store {
     pub tables: Tables,
     pub machine: Machine,
+    /// The index of the live keys, or what would be done to one.
+    keys: LiveKeys,
     index: u64,
 }
 
 impl Store {
     pub fn new() -> Store {
+        Store::with_keys(Some(KeyIndex::default()))
+    }
+
+    /// A state whose index is not built yet.
+    pub fn unindexed() -> Store {
+        Store::with_keys(None)
+    }
+
+    fn with_keys(keys: Option<KeyIndex>) -> Store {
         let tables = Tables::default();
         let machine = Machine::load(&tables).unwrap();
         Store {
             tables,
             machine,
+            keys: LiveKeys::of(keys),
             index: 0,
+        }
+    }
+
+    /// The tables with the index of their live keys.
+    pub fn indexed(&self) -> Indexed<Tables> {
+        let keys = match &self.keys {
+            LiveKeys::Indexed(keys) => keys.clone(),
+            LiveKeys::Changed(changes) => {
+                let mut keys = KeyIndex::default();
+                keys.catch_up(changes);
+                keys
+            }
+        };
+        keys.check();
+        Indexed {
+            rows: self.tables.clone(),
+            keys: Some(keys),
         }
     }
 
@@ -76,7 +106,7 @@ impl Store {
 
     /// Applies commands as one batch.
     pub fn apply_batch(&mut self, commands: &[Command]) -> Vec<Applied> {
-        let mut overlay = Overlay::new(&self.tables);
+        let mut overlay = Overlay::with_keys(&self.tables, self.keys.index().cloned());
         let mut applied = Vec::new();
         for command in commands {
             self.index += 1;
@@ -94,8 +124,12 @@ impl Store {
                     .unwrap(),
             );
         }
-        let batch = overlay.into_batch();
+        let (batch, keys) = overlay.into_parts();
         self.tables.write(batch);
+        match (&mut self.keys, keys) {
+            (LiveKeys::Changed(before), LiveKeys::Changed(changes)) => before.extend(changes),
+            (before, keys) => *before = keys,
+        }
         assert_eq!(Machine::load(&self.tables).as_ref(), Ok(&self.machine));
         applied
     }

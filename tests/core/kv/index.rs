@@ -1,0 +1,302 @@
+//! The index of the live keys against a set, and what reads with it look at.
+
+use crate::generate::config;
+use crate::store::Tables;
+use bytes::Bytes;
+use detcd_core::api::{KeyRange, KeyValue, RangeRequest, SortOrder, SortTarget};
+use detcd_core::codec::PutRows;
+use detcd_core::kv::index::{Indexed, KeyIndex, STEM_BYTES_MAX};
+use detcd_core::kv::range::range_chunk;
+use detcd_core::query::{self, At};
+use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View};
+use proptest::prelude::*;
+use std::cell::Cell;
+use std::collections::BTreeSet;
+use std::ops::{Bound, Range};
+
+type Keys = BTreeSet<Bytes>;
+
+/// Keys of some families: few bytes that are often prefixes of others, numbers under a prefix, and
+/// keys about as long as a stem and longer.
+fn key() -> impl Strategy<Value = Bytes> {
+    prop_oneof![
+        3 => prop::collection::vec(0u8..3, 1..6).prop_map(Bytes::from),
+        6 => (0..5000u32).prop_map(number),
+        2 => (0..9usize, prop::collection::vec(0u8..3, 0..4)).prop_map(|(extra, tail)| {
+            Bytes::from([vec![b'l'; STEM_BYTES_MAX - 4 + extra], tail].concat())
+        }),
+    ]
+}
+
+fn number(number: u32) -> Bytes {
+    Bytes::from(format!("registry/{}/{number:04}", number % 3))
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Insert(Bytes),
+    Remove(Bytes),
+    InsertRun(Range<u32>, u32),
+    /// Every key of a range, as a delete of a range does.
+    RemoveRange(Bytes, Bytes),
+    Count(Bytes, Option<Bytes>),
+    /// A batch ends: what was published before must stay as it was.
+    Publish,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => key().prop_map(Step::Insert),
+        4 => key().prop_map(Step::Remove),
+        2 => (0..5000u32, 1..1500u32, 1..4u32)
+            .prop_map(|(start, len, by)| Step::InsertRun(start..(start + len).min(5000), by)),
+        1 => (key(), key()).prop_map(|(start, end)| Step::RemoveRange(start, end)),
+        4 => (key(), prop::option::of(key())).prop_map(|(start, end)| Step::Count(start, end)),
+        2 => Just(Step::Publish),
+    ]
+}
+
+/// Rows of which only the keys matter.
+struct Set<'a>(&'a Keys);
+
+impl View for Set<'_> {
+    fn get(&self, _: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        Ok(self.0.contains(key).then(Bytes::new))
+    }
+
+    fn scan<'a>(&'a self, _: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        assert_eq!(direction, Direction::Forward);
+        let keys = self.0.range::<[u8], _>(bounds);
+        Box::new(keys.map(|key| Ok((key.clone(), Bytes::new()))))
+    }
+}
+
+fn between(keys: &Keys, start: &Bytes, end: Option<&Bytes>) -> Vec<Bytes> {
+    let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.max(start).clone()));
+    if let Bound::Excluded(end) = &end
+        && end <= start
+    {
+        return Vec::new();
+    }
+    let range = (Bound::Included(start.clone()), end);
+    keys.range(range).cloned().collect()
+}
+
+fn check_count(index: &KeyIndex, keys: &Keys, start: &Bytes, end: Option<&Bytes>) {
+    let ranks = index.ranks(start, end.map(|end| &end[..]), &Set(keys)).unwrap();
+    let wanted = between(keys, start, end);
+    assert_eq!(ranks.end - ranks.start, wanted.len() as u64);
+    for (rank, key) in [(ranks.start, wanted.first()), (ranks.end.max(1) - 1, wanted.last())] {
+        let Some(key) = key else { continue };
+        let stem = index.select(rank).unwrap();
+        assert!(key.starts_with(&stem.bytes));
+        assert_eq!(stem.is_key(), key.len() < STEM_BYTES_MAX);
+        assert!(!stem.is_key() || stem.bytes == *key);
+    }
+}
+
+fn check_all(index: &KeyIndex, keys: &Keys) {
+    index.check();
+    assert_eq!((index.len(), index.is_empty()), (keys.len() as u64, keys.is_empty()));
+    check_count(index, keys, &Bytes::new(), None);
+    assert_eq!(index.select(index.len()), None);
+}
+
+proptest! {
+    #![proptest_config(config("kv-index", 64))]
+
+    #[test]
+    fn an_index_counts_as_a_set_does(steps in prop::collection::vec(step(), 1..80)) {
+        let (mut index, mut keys) = (KeyIndex::default(), Keys::new());
+        let mut published = Vec::new();
+        for step in steps {
+            match step {
+                Step::Insert(key) => {
+                    if keys.insert(key.clone()) {
+                        index.insert(&key);
+                    }
+                }
+                Step::Remove(key) => {
+                    if keys.remove(&key) {
+                        index.remove(&key);
+                    }
+                }
+                Step::InsertRun(numbers, by) => {
+                    for key in numbers.step_by(by as usize).map(number) {
+                        if keys.insert(key.clone()) {
+                            index.insert(&key);
+                        }
+                    }
+                }
+                Step::RemoveRange(start, end) => {
+                    for key in between(&keys, &start, Some(&end)) {
+                        keys.remove(&key);
+                        index.remove(&key);
+                    }
+                }
+                Step::Count(start, end) => check_count(&index, &keys, &start, end.as_ref()),
+                Step::Publish => published.push((index.clone(), keys.clone())),
+            }
+            index.check();
+        }
+        published.push((index, keys));
+        for (index, keys) in &published {
+            check_all(index, keys);
+        }
+    }
+}
+
+/// Counts the rows that are read.
+struct Counting<V> {
+    rows: V,
+    read: Cell<usize>,
+}
+
+impl<V> Counting<V> {
+    fn of(rows: V) -> Counting<V> {
+        let read = Cell::new(0);
+        Counting { rows, read }
+    }
+}
+
+impl<V: View> View for Counting<V> {
+    fn get(&self, table: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
+        self.read.set(self.read.get() + 1);
+        self.rows.get(table, key)
+    }
+
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
+        let rows = self.rows.scan(table, bounds, direction);
+        Box::new(rows.inspect(|_| self.read.set(self.read.get() + 1)))
+    }
+
+    fn keys(&self) -> Option<&KeyIndex> {
+        self.rows.keys()
+    }
+}
+
+/// As many keys, each put once, in order.
+fn store(count: u32) -> (Counting<Indexed<Tables>>, At) {
+    let (mut rows, mut keys) = (Tables::default(), KeyIndex::default());
+    let mut batch = Batch::default();
+    for key in 0..count {
+        let main = i64::from(key) + 2;
+        let kv = KeyValue {
+            key: Bytes::from(format!("k/{key:06}")),
+            create_revision: main,
+            mod_revision: main,
+            version: 1,
+            ..KeyValue::default()
+        };
+        let put = PutRows::new(&kv, 0);
+        batch.put(Table::Current, kv.key.clone(), put.current);
+        batch.put(Table::Events, put.event_key, put.event);
+        keys.insert(&kv.key);
+    }
+    rows.write(batch);
+    let at = At {
+        revision: i64::from(count) + 1,
+        compact_revision: -1,
+    };
+    let keys = Some(keys);
+    (Counting::of(Indexed { rows, keys }), at)
+}
+
+fn every_key() -> RangeRequest {
+    RangeRequest::of(KeyRange::Span {
+        start: Bytes::from_static(b"k/"),
+        end: Some(Bytes::from_static(b"k0")),
+    })
+}
+
+/// What requests are allowed to read, however many keys there are.
+#[test]
+fn a_limited_read_looks_at_what_it_gives() {
+    let limited = |limit| RangeRequest { limit, ..every_key() };
+    let count_only = RangeRequest { count_only: true, ..every_key() };
+    let requests = [
+        ("one", limited(1), 2),
+        ("some", limited(10), 11),
+        ("a page", limited(500), 501),
+        ("the last", RangeRequest { sort_order: SortOrder::Descend, ..limited(1) }, 2),
+        ("keys", RangeRequest { keys_only: true, ..limited(3) }, 4),
+        ("sorted", RangeRequest { sort_target: SortTarget::Mod, ..limited(3) }, 4),
+        ("a count", count_only.clone(), 0),
+        ("a limited count", RangeRequest { limit: 7, ..count_only.clone() }, 0),
+        ("filtered", RangeRequest { min_mod_revision: 1, ..limited(3) }, 4),
+    ];
+    for keys in [600, 20_000] {
+        let (view, at) = store(keys);
+        for (name, request, rows) in &requests {
+            view.read.set(0);
+            let reply = query::range(&view, at, request).unwrap();
+            assert_eq!(reply.count, i64::from(keys), "{name}");
+            assert_eq!(reply.more, !request.count_only, "{name}");
+            assert!(view.read.get() <= *rows, "{name} read {} rows", view.read.get());
+        }
+    }
+}
+
+#[test]
+fn pages_look_at_what_they_give() {
+    let (view, at) = store(20_000);
+    let mut request = RangeRequest { limit: 500, ..every_key() };
+    let mut listed = 0;
+    loop {
+        let reply = query::range(&view, at, &request).unwrap();
+        assert_eq!(reply.count, 20_000 - listed);
+        listed += reply.kvs.len() as i64;
+        if !reply.more {
+            break;
+        }
+        let last = &reply.kvs.last().unwrap().key;
+        request.range = KeyRange::Span {
+            start: [last, &[0][..]].concat().into(),
+            end: Some(Bytes::from_static(b"k0")),
+        };
+    }
+    assert_eq!((listed, view.read.get()), (20_000, 20_000 + 39));
+}
+
+#[test]
+fn a_past_count_looks_at_what_was_changed_since() {
+    let (view, at) = store(20_000);
+    for since in [0, 1, 100] {
+        view.read.set(0);
+        let revision = at.revision - since;
+        let request = RangeRequest { revision, limit: 1, ..every_key() };
+        let reply = query::range(&view, at, &request).unwrap();
+        assert_eq!((reply.count, reply.more), (20_000 - since, true));
+        assert!(view.read.get() <= since as usize + 4, "read {} rows", view.read.get());
+    }
+}
+
+#[test]
+fn a_stream_looks_at_what_it_gives() {
+    let (view, at) = store(20_000);
+    let request = RangeRequest { limit: 700, ..every_key() };
+    let (mut cursor, mut chunks, mut listed) = (None, 0, 0);
+    loop {
+        let (chunk, next) = range_chunk(&view, at, &request, cursor, 4000).unwrap();
+        (chunks, listed) = (chunks + 1, listed + chunk.kvs.len());
+        assert!(chunk.kvs.len() < 200, "a chunk is as large as it may be");
+        if next.is_none() {
+            assert_eq!((chunk.count, chunk.more), (20_000, true));
+            break;
+        }
+        cursor = next;
+    }
+    assert_eq!(listed, 700);
+    assert!(view.read.get() <= listed + chunks);
+}
+
+#[test]
+fn an_empty_range_reads_nothing() {
+    let (view, at) = store(1000);
+    let range = KeyRange::Span {
+        start: Bytes::from_static(b"a"),
+        end: Some(Bytes::from_static(b"b")),
+    };
+    let reply = query::range(&view, at, &RangeRequest::of(range)).unwrap();
+    assert_eq!((reply.count, view.read.get()), (0, 0));
+}
