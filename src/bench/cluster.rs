@@ -1,4 +1,4 @@
-//! Three fresh members on loopback, for the time of a measurement.
+//! Fresh members on loopback, for the time of a measurement.
 
 use super::load::BoxError;
 use std::fs;
@@ -7,7 +7,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-const MEMBERS: usize = 3;
 const READY_WITHIN: Duration = Duration::from_secs(30);
 
 /// A running cluster; its processes are killed and its folder removed when it is dropped.
@@ -18,15 +17,15 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts three members of `binary` with etcd's flags and waits until each serves a write.
-    pub async fn start(binary: &Path) -> Result<Cluster, BoxError> {
+    /// Starts so many members of `binary` with etcd's flags and waits until each serves a write.
+    pub async fn start(binary: &Path, members: usize) -> Result<Cluster, BoxError> {
         let folder = std::env::temp_dir().join(format!("detcd-bench-{}", std::process::id()));
         // Left over from an interrupted run of the same process id.
         let _ = fs::remove_dir_all(&folder);
         fs::create_dir_all(&folder)?;
-        let ports = free_ports(2 * MEMBERS)?;
-        let (clients, peers) = ports.split_at(MEMBERS);
-        let initial: Vec<String> = (0..MEMBERS)
+        let ports = free_ports(2 * members)?;
+        let (clients, peers) = ports.split_at(members);
+        let initial: Vec<String> = (0..members)
             .map(|i| format!("m{i}=http://127.0.0.1:{}", peers[i]))
             .collect();
         let mut cluster = Cluster {
@@ -34,7 +33,7 @@ impl Cluster {
             children: Vec::new(),
             folder,
         };
-        for i in 0..MEMBERS {
+        for i in 0..members {
             let client = format!("http://127.0.0.1:{}", clients[i]);
             let peer = format!("http://127.0.0.1:{}", peers[i]);
             let log = fs::File::create(cluster.folder.join(format!("m{i}.log")))?;

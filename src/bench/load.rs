@@ -18,6 +18,10 @@ use tonic::transport::{Channel, Endpoint};
 const LATENCY_MAX_US: u64 = 60_000_000;
 /// Load before the measurement, so that connections and caches are warm.
 const WARM_UP: Duration = Duration::from_millis(500);
+/// What the cases that list find is under this prefix.
+const PREFIX: &[u8] = b"list/";
+/// Where the prefix ends.
+const PREFIX_END: &[u8] = b"list0";
 /// A request that takes longer counts as failed.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -43,6 +47,7 @@ pub struct Settings {
     pub duration: Duration,
     pub value_bytes: usize,
     pub keys: u64,
+    pub page: i64,
 }
 
 /// A fast generator of keys; its quality does not matter, its cost does.
@@ -72,13 +77,31 @@ pub async fn write_once(endpoint: &str) -> Result<(), BoxError> {
     put(&mut Kv::open(endpoint).await?, key(0), vec![b'x'; 8]).await
 }
 
-/// Writes a first value to a part of the keys, so that reads find something.
-pub async fn prepare(endpoints: &[String], settings: &Settings) -> Result<(), BoxError> {
-    fill(endpoints, settings.keys.min(10_000), settings.value_bytes).await
+/// Writes a first value to a part of the keys, so that reads find something, and every key under
+/// the prefix if a case lists them.
+pub async fn prepare(
+    endpoints: &[String],
+    cases: &[Case],
+    settings: &Settings,
+) -> Result<(), BoxError> {
+    fill(endpoints, settings.keys.min(10_000), settings.value_bytes).await?;
+    if cases.iter().any(|case| case.kind.lists()) {
+        fill_with(endpoints, settings.keys, settings.value_bytes, listed_key).await?;
+    }
+    Ok(())
 }
 
 /// Writes `keys` distinct keys, many at a time.
 pub async fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result<(), BoxError> {
+    fill_with(endpoints, keys, value_bytes, key).await
+}
+
+async fn fill_with(
+    endpoints: &[String],
+    keys: u64,
+    value_bytes: usize,
+    key: fn(u64) -> Vec<u8>,
+) -> Result<(), BoxError> {
     const WRITERS: u64 = 256;
     let connections = connections(endpoints, 16).await?;
     let mut writers = JoinSet::new();
@@ -101,6 +124,11 @@ pub async fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result
 pub async fn run(endpoints: &[String], case: Case, settings: &Settings) -> Result<Row, BoxError> {
     let count = settings.connections.min(case.clients).max(1);
     let kvs = connections(endpoints, count).await?;
+    let mut row = Row::new(case, settings.duration);
+    if case.kind == Kind::Stream && !kvs[0].clone().has_range_stream().await? {
+        row.is_unknown = true;
+        return Ok(row);
+    }
     let streams = match case.kind {
         Kind::Watch | Kind::Lease => channels(endpoints, count).await?,
         _ => Vec::new(),
@@ -124,7 +152,6 @@ pub async fn run(endpoints: &[String], case: Case, settings: &Settings) -> Resul
         });
     }
     drop(results);
-    let mut row = Row::new(case, settings.duration);
     while let Some(result) = collected.recv().await {
         let (latencies, errors) = result?;
         row.latencies.add(&latencies)?;
@@ -168,6 +195,10 @@ impl Client {
                     None => unreachable!("a watch load opens its watch first"),
                 },
                 Kind::Lease => self.keep_alive(lease).await,
+                Kind::Limit => self.list_one().await,
+                Kind::Count => self.count().await,
+                Kind::Pages => self.list_pages().await,
+                Kind::Stream => self.list_stream().await,
             };
             if begin < measured_from {
                 continue;
@@ -220,6 +251,58 @@ impl Client {
         };
         self.kv.txn(&txn).await?;
         Ok(())
+    }
+
+    /// Reads the first key under the prefix.
+    async fn list_one(&mut self) -> Result<(), BoxError> {
+        let first = pb::RangeRequest {
+            limit: 1,
+            ..listed()
+        };
+        let reply = self.kv.range(&first).await?;
+        self.check_count(reply.count, 0)
+    }
+
+    async fn count(&mut self) -> Result<(), BoxError> {
+        let count = pb::RangeRequest {
+            count_only: true,
+            ..listed()
+        };
+        let reply = self.kv.range(&count).await?;
+        self.check_count(reply.count, 0)
+    }
+
+    /// Lists all keys under the prefix, each page behind the last key of the one before, and all
+    /// as of the revision of the first, as Kubernetes does.
+    async fn list_pages(&mut self) -> Result<(), BoxError> {
+        let mut request = pb::RangeRequest {
+            limit: self.settings.page,
+            ..listed()
+        };
+        let mut seen = 0;
+        loop {
+            let reply = self.kv.range(&request).await?;
+            self.check_count(reply.count, seen)?;
+            seen += reply.kvs.len() as i64;
+            let Some(last) = reply.kvs.last().filter(|_| reply.more) else {
+                return self.check_count(seen, 0);
+            };
+            request.key = [&last.key[..], &[0]].concat().into();
+            request.revision = reply.header.map_or(0, |header| header.revision);
+        }
+    }
+
+    async fn list_stream(&mut self) -> Result<(), BoxError> {
+        let listed = self.kv.range_stream(&listed()).await?;
+        self.check_count(listed, 0)
+    }
+
+    /// A server that answers fast but wrong is no match.
+    fn check_count(&self, count: i64, seen: i64) -> Result<(), BoxError> {
+        match self.settings.keys as i64 == count + seen {
+            true => Ok(()),
+            false => Err(format!("a count of {count}, {seen} keys into the list").into()),
+        }
     }
 
     async fn open_watch(&mut self) -> Result<tonic::Streaming<pb::WatchResponse>, BoxError> {
@@ -295,6 +378,19 @@ async fn put(kv: &mut Kv, key: Vec<u8>, value: Vec<u8>) -> Result<(), BoxError> 
     };
     kv.put(&request).await?;
     Ok(())
+}
+
+/// Everything under the prefix.
+fn listed() -> pb::RangeRequest {
+    pb::RangeRequest {
+        key: PREFIX.into(),
+        range_end: PREFIX_END.into(),
+        ..Default::default()
+    }
+}
+
+fn listed_key(number: u64) -> Vec<u8> {
+    [PREFIX, &key(number)].concat()
 }
 
 /// Eight bytes for every number below 10^8.

@@ -41,12 +41,19 @@ pub struct BenchArgs {
     /// Times that each cluster is started and measured; the median is printed.
     #[arg(long, default_value_t = 3)]
     rounds: usize,
-    /// Bytes of a value. Keys have 8 bytes.
+    /// Bytes of a value. Keys have 8 bytes, those under a prefix 13.
     #[arg(long, default_value_t = 256)]
     value_bytes: usize,
-    /// Distinct keys that the load touches.
+    /// Distinct keys that the load touches. The cases that list (limit, count, pages, stream) find
+    /// so many under their prefix, which are written first.
     #[arg(long, default_value_t = 100_000)]
     keys: u64,
+    /// Keys of a page of the case pages.
+    #[arg(long, default_value_t = 500)]
+    page: i64,
+    /// Members of each cluster that is started.
+    #[arg(long, default_value_t = 3)]
+    members: usize,
     /// Draw the figures into this SVG file (not with --endpoints).
     #[arg(long, conflicts_with = "endpoints")]
     plot: Option<PathBuf>,
@@ -71,6 +78,25 @@ pub enum Kind {
     Watch,
     /// Keepalives of one lease a client.
     Lease,
+    /// The first key under a prefix, by a read with a limit of one.
+    Limit,
+    /// The number of keys under a prefix.
+    Count,
+    /// All keys under a prefix, page by page: an operation is the whole list.
+    Pages,
+    /// All keys under a prefix, by RangeStream: an operation is the whole list.
+    Stream,
+}
+
+impl Kind {
+    /// Whether the load needs many keys under a prefix.
+    fn lists(self) -> bool {
+        match self {
+            Kind::Limit | Kind::Count | Kind::Pages | Kind::Stream => true,
+            Kind::Put | Kind::Range | Kind::Serializable | Kind::Mixed | Kind::Txn => false,
+            Kind::Watch | Kind::Lease => false,
+        }
+    }
 }
 
 /// Runs the benchmark and prints its tables on standard output, progress on standard error.
@@ -78,7 +104,7 @@ pub async fn run(args: BenchArgs) -> Result<(), load::BoxError> {
     let cases = cases(&args);
     if !args.endpoints.is_empty() {
         let mut rows = Vec::new();
-        load::prepare(&args.endpoints, &args.settings()).await?;
+        load::prepare(&args.endpoints, &cases, &args.settings()).await?;
         for case in &cases {
             progress(&format!("{case}"));
             rows.push(load::run(&args.endpoints, *case, &args.settings()).await?);
@@ -116,9 +142,9 @@ async fn measure(
     binary: &std::path::Path,
     side: &mut report::Side,
 ) -> Result<(), load::BoxError> {
-    let cluster = cluster::Cluster::start(binary).await?;
+    let cluster = cluster::Cluster::start(binary, args.members).await?;
     let settings = args.settings();
-    load::prepare(&cluster.endpoints, &settings).await?;
+    load::prepare(&cluster.endpoints, cases, &settings).await?;
     for case in cases {
         progress(&format!("  {case}"));
         let before = cluster.cpu_seconds()?;
@@ -148,6 +174,7 @@ impl BenchArgs {
             duration: Duration::from_secs(self.seconds),
             value_bytes: self.value_bytes,
             keys: self.keys,
+            page: self.page,
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct Row {
     /// Latencies in microseconds of the operations that succeeded.
     pub latencies: Histogram<u64>,
     pub errors: u64,
+    /// The server does not know what the case calls.
+    pub is_unknown: bool,
     /// Of all members together.
     pub server_cpu_seconds: Option<f64>,
 }
@@ -24,6 +26,7 @@ impl Row {
             duration,
             latencies,
             errors: 0,
+            is_unknown: false,
             server_cpu_seconds: None,
         }
     }
@@ -39,6 +42,7 @@ impl Row {
                 .server_cpu_seconds
                 .map(|cpu| cpu / operations * 100_000.0),
             errors: self.errors as f64,
+            is_unknown: self.is_unknown,
         }
     }
 }
@@ -50,6 +54,7 @@ struct Figures {
     p99_ms: f64,
     cpu_per_100k: Option<f64>,
     errors: f64,
+    is_unknown: bool,
 }
 
 /// Everything measured of one binary.
@@ -110,7 +115,10 @@ pub fn print_sides(sides: &[Side]) {
         for (side, figures) in sides.iter().zip(&medians) {
             print_figures(*case, side.name, *figures);
         }
-        if let [ours, theirs] = medians[..] {
+        let known = medians.iter().all(|figures| !figures.is_unknown);
+        if let [ours, theirs] = medians[..]
+            && known
+        {
             print_ratio(*case, ours, theirs);
         }
     }
@@ -149,6 +157,11 @@ pub fn bars(sides: &[Side]) -> Vec<(String, Vec<Bar>)> {
 }
 
 fn print_figures(case: Case, name: &str, figures: Figures) {
+    if figures.is_unknown {
+        let (case, server) = (case.to_string(), name.to_owned());
+        println!("{case:<22} {server:>8} does not have what this case calls");
+        return;
+    }
     print_line(&[
         case.to_string(),
         name.to_owned(),
@@ -195,6 +208,7 @@ fn median(rounds: &[Figures]) -> Figures {
         p99_ms: of(|figures| figures.p99_ms),
         cpu_per_100k: cpu.map(middle),
         errors: of(|figures| figures.errors),
+        is_unknown: rounds.iter().any(|figures| figures.is_unknown),
     }
 }
 

@@ -11,6 +11,7 @@ use detcd_wire::etcdserverpb as pb;
 use h2::client::SendRequest;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use prost::Message;
+use std::fmt;
 use std::future::poll_fn;
 use tokio::net::TcpStream;
 
@@ -36,8 +37,12 @@ pub struct Kv {
     connection: Connection,
     put: Path,
     range: Path,
+    range_stream: Path,
     txn: Path,
 }
+
+/// gRPC's code of a method that the server does not know.
+const UNIMPLEMENTED: &[u8] = b"12";
 
 impl Kv {
     pub async fn open(endpoint: &str) -> Result<Kv, BoxError> {
@@ -45,6 +50,7 @@ impl Kv {
         Ok(Kv {
             put: connection.path("/etcdserverpb.KV/Put")?,
             range: connection.path("/etcdserverpb.KV/Range")?,
+            range_stream: connection.path("/etcdserverpb.KV/RangeStream")?,
             txn: connection.path("/etcdserverpb.KV/Txn")?,
             connection,
         })
@@ -59,6 +65,34 @@ impl Kv {
         request: &pb::RangeRequest,
     ) -> Result<pb::RangeResponse, BoxError> {
         self.connection.call(&self.range, request).await
+    }
+
+    /// Reads all chunks of a streamed range and gives how many keys were in them.
+    pub async fn range_stream(&mut self, request: &pb::RangeRequest) -> Result<i64, BoxError> {
+        let mut keys = 0;
+        let each = |chunk: pb::RangeStreamResponse| {
+            let range = chunk.range_response.unwrap_or_default();
+            keys += range.kvs.len() as i64;
+        };
+        let call = self.connection.exchange(&self.range_stream, request, each);
+        tokio::time::timeout(REQUEST_TIMEOUT, call).await??;
+        Ok(keys)
+    }
+
+    /// Whether the server knows the method at all: etcd has had it since 3.7.
+    pub async fn has_range_stream(&mut self) -> Result<bool, BoxError> {
+        let nothing = pb::RangeRequest {
+            key: Bytes::from_static(b"list/"),
+            limit: 1,
+            ..Default::default()
+        };
+        match self.range_stream(&nothing).await {
+            Ok(_) => Ok(true),
+            Err(error) => match error.downcast_ref::<Status>() {
+                Some(status) if status.code == UNIMPLEMENTED => Ok(false),
+                _ => Err(error),
+            },
+        }
     }
 
     pub async fn txn(&mut self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, BoxError> {
@@ -109,14 +143,19 @@ impl Connection {
         path: &Path,
         message: &impl Message,
     ) -> Result<A, BoxError> {
-        tokio::time::timeout(REQUEST_TIMEOUT, self.call_untimed(path, message)).await?
+        let mut answer = None;
+        let call = self.exchange(path, message, |message| answer = Some(message));
+        tokio::time::timeout(REQUEST_TIMEOUT, call).await??;
+        Ok(answer.ok_or("an answer without a message")?)
     }
 
-    async fn call_untimed<A: Message + Default>(
+    /// Calls a method and hands over each message of its answer.
+    async fn exchange<A: Message + Default>(
         &mut self,
         path: &Path,
         message: &impl Message,
-    ) -> Result<A, BoxError> {
+        mut each: impl FnMut(A),
+    ) -> Result<(), BoxError> {
         let mut request = Request::new(());
         *request.method_mut() = Method::POST;
         *request.uri_mut() = path.0.clone();
@@ -140,15 +179,24 @@ impl Connection {
             let data = data?;
             body.flow_control().release_capacity(data.len())?;
             answer.extend_from_slice(&data);
+            while let Some(message) = next_message(&mut answer) {
+                each(A::decode(message)?);
+            }
         }
         let trailers = body.trailers().await?.ok_or("an answer without trailers")?;
-        check_status(&trailers)?;
-        if answer.len() < PREFIX_BYTES {
-            return Err("an answer without a message".into());
-        }
-        answer.advance(PREFIX_BYTES);
-        Ok(A::decode(answer)?)
+        check_status(&trailers)
     }
+}
+
+/// Takes a message off what was received, once it is whole.
+fn next_message(received: &mut BytesMut) -> Option<BytesMut> {
+    let mut prefix = received.get(1..PREFIX_BYTES)?;
+    let length = prefix.get_u32() as usize;
+    if received.len() < PREFIX_BYTES + length {
+        return None;
+    }
+    received.advance(PREFIX_BYTES);
+    Some(received.split_to(length))
 }
 
 fn framed(message: &impl Message) -> Bytes {
@@ -160,6 +208,22 @@ fn framed(message: &impl Message) -> Bytes {
     out.freeze()
 }
 
+/// A status that is not "ok".
+#[derive(Debug)]
+struct Status {
+    code: Vec<u8>,
+    text: Vec<u8>,
+}
+
+impl fmt::Display for Status {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let text = |bytes| String::from_utf8_lossy(bytes);
+        write!(f, "status {}: {}", text(&self.code), text(&self.text))
+    }
+}
+
+impl std::error::Error for Status {}
+
 /// Fails if there is a status and it is not "ok".
 fn check_status(headers: &HeaderMap) -> Result<(), BoxError> {
     match headers.get("grpc-status") {
@@ -167,12 +231,10 @@ fn check_status(headers: &HeaderMap) -> Result<(), BoxError> {
         Some(status) if status.as_bytes() == b"0" => Ok(()),
         Some(status) => {
             let text = headers.get("grpc-message").map(HeaderValue::as_bytes);
-            let text = String::from_utf8_lossy(text.unwrap_or_default());
-            Err(format!(
-                "status {}: {text}",
-                String::from_utf8_lossy(status.as_bytes())
-            )
-            .into())
+            Err(Box::new(Status {
+                code: status.as_bytes().to_vec(),
+                text: text.unwrap_or_default().to_vec(),
+            }))
         }
     }
 }

@@ -4,6 +4,7 @@
 //! store in one write together with the applied index, published as one view, and told in one
 //! event.
 
+use crate::keys::Keys;
 use crate::log::Persist;
 use crate::meta::{self, RaftRows};
 use crate::node::{Published, Roster, Sink};
@@ -14,10 +15,11 @@ use crate::types::{Entry, LogId, Membership, SnapshotMeta, StoredMembership, Typ
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId};
 use detcd_core::event::{self, Event};
+use detcd_core::kv::index::{Indexed, LiveKeys};
 use detcd_core::machine::Machine;
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
-use detcd_core::view::{Batch, Fault, Table};
+use detcd_core::view::{Batch, Fault, Table, View as _};
 use detcd_peer::Transport;
 use detcd_rt::buggify::{Place, linger, rarely};
 use detcd_storage::store::{Stage, Store};
@@ -41,6 +43,7 @@ pub(crate) struct MachineAdapter<S: Store> {
     store: Arc<S>,
     machine: Machine,
     rows: RaftRows,
+    keys: Keys,
     published: Arc<ArcSwap<Published>>,
     persisted: Arc<Persisted<S>>,
     transfers: Transfers,
@@ -109,8 +112,9 @@ pub fn refresh(store: &impl Store, published: &ArcSwap<Published>) -> Result<(),
     let applied = RaftRows::load(&view)?.applied;
     // Whoever applies more than that publishes it himself.
     if applied.map_or(0, |applied| applied.index()) == last.applied {
+        let keys = last.view.keys().cloned();
         let now = Arc::new(Published {
-            view: Arc::new(view),
+            view: Arc::new(Indexed { rows: view, keys }),
             roster: last.roster.clone(),
             ..*last
         });
@@ -131,10 +135,12 @@ impl<S: Store> MachineAdapter<S> {
     ) -> Result<MachineAdapter<S>, Fault> {
         let machine = Machine::load(&*store)?;
         let rows = RaftRows::load(&*store)?;
+        let keys = Keys::build(store.snapshot()?, published.clone());
         let mut adapter = MachineAdapter {
             store,
             machine,
             rows,
+            keys,
             published,
             persisted,
             transfers,
@@ -144,7 +150,7 @@ impl<S: Store> MachineAdapter<S> {
             roster: Arc::default(),
         };
         adapter.follow_membership()?;
-        adapter.publish()?;
+        adapter.publish(LiveKeys::of(None))?;
         Ok(adapter)
     }
 
@@ -173,15 +179,19 @@ impl<S: Store> MachineAdapter<S> {
         Ok(())
     }
 
-    fn publish(&self) -> Result<(), Fault> {
-        self.published.store(Arc::new(Published {
-            view: Arc::new(self.store.snapshot()?),
-            applied: self.rows.applied.map_or(0, |applied| applied.index()),
-            term: self.rows.applied.as_ref().map_or(0, term_of),
-            revision: self.machine.revision(),
-            compact_revision: self.machine.compact_revision(),
-            roster: self.roster.clone(),
-        }));
+    /// Shows the state as the store has it now, after a batch that did this to the live keys.
+    fn publish(&self, keys: LiveKeys) -> Result<(), Fault> {
+        let rows = self.store.snapshot()?;
+        self.keys.advance(keys, |keys| {
+            self.published.store(Arc::new(Published {
+                view: Arc::new(Indexed { rows, keys }),
+                applied: self.rows.applied.map_or(0, |applied| applied.index()),
+                term: self.rows.applied.as_ref().map_or(0, term_of),
+                revision: self.machine.revision(),
+                compact_revision: self.machine.compact_revision(),
+                roster: self.roster.clone(),
+            }));
+        });
         Ok(())
     }
 
@@ -190,7 +200,7 @@ impl<S: Store> MachineAdapter<S> {
             return Ok(());
         };
         let before = *self.rows.membership.log_id();
-        let (mut batch, applied) = self.apply_to_overlay(&entries)?;
+        let (mut batch, keys, applied) = self.apply_to_overlay(&entries)?;
         if detcd_core::mutant!(AppliedIndexFirst) {
             self.store.write(self.index_row()).await?;
         }
@@ -205,7 +215,7 @@ impl<S: Store> MachineAdapter<S> {
         if *self.rows.membership.log_id() != before {
             self.follow_membership()?;
         }
-        self.publish()?;
+        self.publish(keys)?;
         steps::applied(&entries, self.machine.revision());
         (self.sink)(Event::Applied {
             index: last.index(),
@@ -226,12 +236,13 @@ impl<S: Store> MachineAdapter<S> {
         batch
     }
 
-    /// The rows that the entries write, the membership among them, and what each entry did.
+    /// The rows that the entries write, the membership among them, the live keys after them, and
+    /// what each entry did.
     fn apply_to_overlay(
         &mut self,
         entries: &[Entry],
-    ) -> Result<(Batch, Vec<event::Applied>), Fault> {
-        let mut overlay = Overlay::new(&*self.store);
+    ) -> Result<(Batch, LiveKeys, Vec<event::Applied>), Fault> {
+        let mut overlay = Overlay::with_keys(&*self.store, self.keys.current());
         let mut applied = Vec::with_capacity(entries.len());
         let mut membership_changed = false;
         for entry in entries {
@@ -257,12 +268,12 @@ impl<S: Store> MachineAdapter<S> {
             }
             self.rows.applied = Some(entry.log_id);
         }
-        let mut batch = overlay.into_batch();
+        let (mut batch, keys) = overlay.into_parts();
         if membership_changed {
             let (key, value) = meta::membership_row(&self.rows.membership);
             batch.put(Table::Meta, key, value);
         }
-        Ok((batch, applied))
+        Ok((batch, keys, applied))
     }
 
     fn check_order(&self, next: &LogId) -> Result<(), Fault> {
@@ -291,7 +302,9 @@ impl<S: Store> MachineAdapter<S> {
             self.store.write(self.index_row()).await?;
         }
         self.follow_membership()?;
-        self.publish()?;
+        self.keys.give_up();
+        self.keys = Keys::build(self.store.snapshot()?, self.published.clone());
+        self.publish(LiveKeys::of(None))?;
         let published = self.published.load_full();
         let membership = &self.rows.membership;
         let configured_at = membership.log_id().map_or(0, |log_id| log_id.index());

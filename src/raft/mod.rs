@@ -16,6 +16,7 @@
 mod bytes_codec;
 mod contact;
 mod heartbeat;
+mod keys;
 mod log;
 mod machine;
 mod members;

@@ -76,6 +76,8 @@ places! {
     CompactSingly = "compact-singly",
     /// The outcome of a write is known, and its client is not answered yet.
     Answer = "answer",
+    /// The live keys wait before they are indexed.
+    IndexKeys = "index-keys",
 }
 
 /// Waits here, if the place fires.
