@@ -90,6 +90,11 @@ pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeRep
     ranges::range(view, at, request)
 }
 
+/// Whether a range request costs about what a read of one key does.
+pub fn is_short(view: &dyn View, at: At, request: &RangeRequest) -> bool {
+    ranges::is_short(view, at, request)
+}
+
 /// Answers one chunk of a streamed range, see [`ranges::range_chunk`].
 pub fn range_chunk(
     view: &dyn View,

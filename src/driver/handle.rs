@@ -50,12 +50,11 @@ impl Handle {
         let published = self.view_for(request.serializable).await?;
         let at = at(&published);
         let header = self.header(at.revision);
-        let reply = match &request.range {
-            KeyRange::One(_) => self.settle(query::range(&*published.view, at, &request))?,
-            KeyRange::Span { .. } => {
-                self.query_aside(move || query::range(&*published.view, at, &request))
-                    .await?
-            }
+        let reply = if query::is_short(&*published.view, at, &request) {
+            self.settle(query::range(&*published.view, at, &request))?
+        } else {
+            self.query_aside(move || query::range(&*published.view, at, &request))
+                .await?
         };
         self.shared.stats.ranges.add(1);
         Ok((header, reply))

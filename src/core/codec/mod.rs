@@ -19,7 +19,7 @@ use alloc::vec::Vec;
 use bytes::Bytes;
 
 /// How many bytes the varint of `n` takes.
-pub(crate) fn varint_len(n: u64) -> usize {
+fn varint_len(n: u64) -> usize {
     let bits = 64 - (n | 1).leading_zeros() as usize;
     bits.div_ceil(7)
 }

@@ -25,77 +25,77 @@ pub const STEM_BYTES_MAX: usize = 256;
 /// Stems in a block.
 const ENTRIES_MAX: usize = 64;
 /// Nodes under a node.
-const FANOUT_MAX: usize = 32;
+const FANOUT_MAX: usize = 16;
 /// A node with less than this part of what it may have is joined with one beside it.
 const SPARSE_PART: usize = 4;
 
 /// The live keys of one state.
 #[derive(Clone, Debug, Default)]
 pub struct KeyIndex {
-    root: Option<Child>,
+    keys: u64,
+    root: Arc<Node>,
 }
 
 #[derive(Clone, Debug)]
 enum Node {
     Leaf(Block),
-    Inner(Vec<Child>),
+    Inner(Inner),
 }
 
-#[derive(Clone, Debug)]
-struct Child {
-    /// No stem here is less. Of the first child of a node it means nothing.
-    least: Arc<[u8]>,
-    /// How many keys are here.
+/// Nodes side by side. What a copy need not change is shared by all copies.
+#[derive(Clone, Debug, Default)]
+struct Inner {
+    /// No stem of a node is less than its separator, and every stem before is. That of the first
+    /// node means nothing.
+    separators: Arc<Vec<Box<[u8]>>>,
+    /// How many keys each node has.
+    keys: Vec<u64>,
+    nodes: Vec<Arc<Node>>,
+}
+
+/// What of a node no longer fits, to stand behind it.
+struct Split {
+    separator: Box<[u8]>,
     keys: u64,
-    node: Arc<Node>,
+    node: Node,
 }
 
 impl KeyIndex {
     /// How many keys there are.
     pub fn len(&self) -> u64 {
-        self.root.as_ref().map_or(0, |root| root.keys)
+        self.keys
     }
 
     pub fn is_empty(&self) -> bool {
-        self.root.is_none()
+        self.keys == 0
     }
 
     /// Adds a key that is not live. (Of keys that fit into a stem it is known if they are; then
     /// nothing changes.)
     pub fn insert(&mut self, key: &[u8]) {
-        let root = self.root.get_or_insert_with(|| Child {
-            least: Arc::default(),
-            keys: 0,
-            node: Arc::new(Node::Leaf(Block::default())),
-        });
-        if let Some(right) = root.insert(stem(key)) {
-            let left = core::mem::replace(
-                root,
-                Child {
-                    least: Arc::default(),
-                    keys: 0,
-                    node: right.node.clone(),
-                },
-            );
-            root.keys = left.keys + right.keys;
-            root.node = Arc::new(Node::Inner(Vec::from([left, right])));
+        let (added, split) = Arc::make_mut(&mut self.root).insert(stem(key));
+        if let Some(right) = split {
+            let left = core::mem::take(&mut self.root);
+            let keys = self.keys + u64::from(added) - right.keys;
+            let mut root = Inner::default();
+            root.place_at(0, Box::default(), keys, left);
+            root.place_at(1, right.separator, right.keys, Arc::new(right.node));
+            self.root = Arc::new(Node::Inner(root));
         }
+        self.keys += u64::from(added);
     }
 
     /// Takes out a key that is live.
     pub fn remove(&mut self, key: &[u8]) {
-        let Some(root) = &mut self.root else {
-            return;
-        };
-        root.remove(stem(key));
-        if root.keys == 0 {
-            self.root = None;
-            return;
+        let removed = Arc::make_mut(&mut self.root).remove(stem(key));
+        self.keys -= u64::from(removed);
+        if self.keys == 0 {
+            self.root = Arc::default();
         }
-        while let Node::Inner(children) = &*root.node
-            && let [only] = &children[..]
+        while let Node::Inner(inner) = &*self.root
+            && let [only] = &inner.nodes[..]
         {
-            *root = only.clone();
+            self.root = only.clone();
         }
     }
 
@@ -131,130 +131,88 @@ impl KeyIndex {
 
     /// How many keys lie before `bound`, which need not be one.
     fn rank(&self, bound: &[u8], view: &dyn View) -> Result<u64, Fault> {
-        let Some(mut child) = self.root.as_ref() else {
-            return Ok(0);
-        };
         let wanted = stem(bound);
+        let mut node = &self.root;
         let mut before = 0;
-        loop {
-            match &*child.node {
-                Node::Inner(children) => {
-                    let place = place(children, wanted);
-                    before += children[..place].iter().map(|child| child.keys).sum::<u64>();
-                    child = &children[place];
-                }
-                Node::Leaf(block) => {
-                    let (in_block, with_stem) = block.rank(wanted);
-                    before += in_block;
-                    if with_stem == 0 || wanted.len() == bound.len() {
-                        return Ok(before);
-                    }
-                    let bounds = (Bound::Included(wanted), Bound::Excluded(bound));
-                    for row in view.scan(Table::Current, bounds, Direction::Forward) {
-                        row?;
-                        before += 1;
-                    }
-                    return Ok(before);
-                }
+        while let Node::Inner(inner) = &**node {
+            let place = inner.place(wanted);
+            before += inner.keys[..place].iter().sum::<u64>();
+            node = &inner.nodes[place];
+        }
+        let Node::Leaf(block) = &**node else {
+            unreachable!("every way ends at a leaf")
+        };
+        let (in_block, with_stem) = block.rank(wanted);
+        before += in_block;
+        if with_stem > 0 && wanted.len() < bound.len() {
+            let bounds = (Bound::Included(wanted), Bound::Excluded(bound));
+            for row in view.scan(Table::Current, bounds, Direction::Forward) {
+                row?;
+                before += 1;
             }
         }
+        Ok(before)
     }
 
     /// The stem of the key before which `rank` keys lie.
     pub fn select(&self, mut rank: u64) -> Option<Stem> {
-        let mut child = self.root.as_ref()?;
-        loop {
-            match &*child.node {
-                Node::Inner(children) => {
-                    child = children.iter().find(|child| {
-                        let is_here = rank < child.keys;
-                        if !is_here {
-                            rank -= child.keys;
-                        }
-                        is_here
-                    })?;
+        let mut node = &self.root;
+        while let Node::Inner(inner) = &**node {
+            let mut sizes = inner.keys.iter();
+            let place = sizes.position(|keys| {
+                let is_here = rank < *keys;
+                if !is_here {
+                    rank -= keys;
                 }
-                Node::Leaf(block) => return block.select(rank),
-            }
+                is_here
+            })?;
+            node = &inner.nodes[place];
+        }
+        match &**node {
+            Node::Leaf(block) => block.select(rank),
+            Node::Inner(_) => unreachable!("every way ends at a leaf"),
         }
     }
 
     /// Panics unless the tree is sound.
     pub fn check(&self) {
-        if let Some(root) = &self.root {
-            assert!(root.keys > 0, "an empty index has no root");
-            root.check(&[], None);
-        }
+        let keys = self.root.check(&[], None);
+        assert_eq!(keys, self.keys, "an index counts its keys");
     }
 }
 
-impl Child {
-    fn new(least: Vec<u8>, keys: u64, node: Node) -> Child {
-        Child {
-            least: least.into(),
-            keys,
-            node: Arc::new(node),
-        }
+impl Default for Node {
+    fn default() -> Node {
+        Node::Leaf(Block::default())
     }
+}
 
-    /// Adds a stem. What no longer fits is given back, to stand behind this node.
-    fn insert(&mut self, stem: &[u8]) -> Option<Child> {
-        match Arc::make_mut(&mut self.node) {
+impl Node {
+    /// Adds a stem. Whether it was new, and what no longer fits.
+    fn insert(&mut self, stem: &[u8]) -> (bool, Option<Split>) {
+        match self {
             Node::Leaf(block) => {
-                if !block.insert(stem) {
-                    return None;
-                }
-                self.keys += 1;
+                let added = block.insert(stem);
                 let entries = block.entries();
                 if entries <= ENTRIES_MAX {
-                    return None;
+                    return (added, None);
                 }
                 // Keys that ascend leave full blocks behind them.
-                let is_last = block.rank(stem).0 + 1 == self.keys;
+                let is_last = block.is_last(stem);
                 let at = if is_last { entries - 1 } else { entries / 2 };
-                let (least, right, moved) = block.split(at);
-                self.keys -= moved;
-                Some(Child::new(least, moved, Node::Leaf(right)))
+                let (separator, right, keys) = block.split(at);
+                let node = Node::Leaf(right);
+                (added, Some(Split::new(separator.into(), keys, node)))
             }
-            Node::Inner(children) => {
-                let place = place(children, stem);
-                let before = children[place].keys;
-                let new = children[place].insert(stem);
-                let after = children[place].keys + new.as_ref().map_or(0, |new| new.keys);
-                self.keys += after - before;
-                children.insert(place + 1, new?);
-                let count = children.len();
-                if count <= FANOUT_MAX {
-                    return None;
-                }
-                let at = if place + 2 == count { count - 1 } else { count / 2 };
-                let right = children.split_off(at);
-                let moved = right.iter().map(|child| child.keys).sum();
-                self.keys -= moved;
-                let least = right[0].least.clone();
-                Some(Child {
-                    least,
-                    keys: moved,
-                    node: Arc::new(Node::Inner(right)),
-                })
-            }
+            Node::Inner(inner) => inner.insert(stem),
         }
     }
 
-    fn remove(&mut self, stem: &[u8]) {
-        match Arc::make_mut(&mut self.node) {
-            Node::Leaf(block) => self.keys -= u64::from(block.remove(stem)),
-            Node::Inner(children) => {
-                let place = place(children, stem);
-                let before = children[place].keys;
-                children[place].remove(stem);
-                self.keys -= before - children[place].keys;
-                if children[place].keys == 0 {
-                    children.remove(place);
-                } else if children[place].is_sparse() {
-                    join(children, place);
-                }
-            }
+    /// Takes out a stem. False if it is not there.
+    fn remove(&mut self, stem: &[u8]) -> bool {
+        match self {
+            Node::Leaf(block) => block.remove(stem),
+            Node::Inner(inner) => inner.remove(stem),
         }
     }
 
@@ -263,77 +221,138 @@ impl Child {
     }
 
     fn size(&self) -> usize {
-        match &*self.node {
+        match self {
             Node::Leaf(block) => block.entries(),
-            Node::Inner(children) => children.len(),
+            Node::Inner(inner) => inner.nodes.len(),
         }
     }
 
     fn size_max(&self) -> usize {
-        match &*self.node {
+        match self {
             Node::Leaf(_) => ENTRIES_MAX,
             Node::Inner(_) => FANOUT_MAX,
         }
     }
 
-    fn check(&self, least: &[u8], limit: Option<&[u8]>) {
-        let keys = match &*self.node {
-            Node::Leaf(block) => {
-                let last = block.entries().checked_sub(1).map(|_| block.select(self.keys - 1));
-                let (first, last) = (block.select(0), last.flatten());
-                let within = |stem: &Stem| {
-                    &stem.bytes[..] >= least && limit.is_none_or(|limit| &stem.bytes[..] < limit)
-                };
-                assert!(first.iter().chain(&last).all(within), "stems lie in their node");
-                block.check()
+    /// Takes over what stands behind this node, from this separator on.
+    fn append(&mut self, separator: Box<[u8]>, right: &Node) {
+        match (self, right) {
+            (Node::Leaf(block), Node::Leaf(behind)) => block.append(behind),
+            (Node::Inner(inner), Node::Inner(behind)) => {
+                let separators = Arc::make_mut(&mut inner.separators);
+                separators.push(separator);
+                separators.extend_from_slice(&behind.separators[1..]);
+                inner.keys.extend_from_slice(&behind.keys);
+                inner.nodes.extend_from_slice(&behind.nodes);
             }
-            Node::Inner(children) => {
-                for (i, child) in children.iter().enumerate() {
-                    let least = if i == 0 { least } else { &child.least };
-                    let next = children.get(i + 1).map(|next| &next.least[..]);
-                    child.check(least, next.or(limit));
+            _ => unreachable!("all leaves are equally deep"),
+        }
+    }
+
+    fn check(&self, least: &[u8], limit: Option<&[u8]>) -> u64 {
+        assert!(self.size() <= self.size_max());
+        match self {
+            Node::Leaf(block) => block.check(least, limit),
+            Node::Inner(inner) => {
+                assert_eq!(inner.separators.len(), inner.nodes.len());
+                for (i, node) in inner.nodes.iter().enumerate() {
+                    let least = if i == 0 { least } else { &inner.separators[i] };
+                    let next = inner.separators.get(i + 1).map(|next| &next[..]);
+                    let keys = node.check(least, next.or(limit));
+                    assert_eq!(inner.keys[i], keys, "a node counts its keys");
+                    assert!(keys > 0, "no node is empty");
                 }
-                children.iter().map(|child| child.keys).sum()
+                inner.keys.iter().sum()
             }
-        };
-        assert_eq!(keys, self.keys, "a node counts its keys");
-        assert!(keys > 0 && self.size() <= self.size_max());
+        }
     }
 }
 
-/// The child where a stem belongs.
-fn place(children: &[Child], stem: &[u8]) -> usize {
-    let not_after = children.partition_point(|child| &child.least[..] <= stem);
-    not_after.saturating_sub(1)
+impl Inner {
+    /// The node where a stem belongs.
+    fn place(&self, stem: &[u8]) -> usize {
+        let not_after = self.separators.partition_point(|least| &least[..] <= stem);
+        not_after.saturating_sub(1)
+    }
+
+    fn place_at(&mut self, place: usize, separator: Box<[u8]>, keys: u64, node: Arc<Node>) {
+        Arc::make_mut(&mut self.separators).insert(place, separator);
+        self.keys.insert(place, keys);
+        self.nodes.insert(place, node);
+    }
+
+    fn take(&mut self, place: usize) -> (Box<[u8]>, u64, Arc<Node>) {
+        let separator = Arc::make_mut(&mut self.separators).remove(place);
+        (separator, self.keys.remove(place), self.nodes.remove(place))
+    }
+
+    fn insert(&mut self, stem: &[u8]) -> (bool, Option<Split>) {
+        let place = self.place(stem);
+        let (added, split) = Arc::make_mut(&mut self.nodes[place]).insert(stem);
+        self.keys[place] += u64::from(added);
+        let Some(right) = split else {
+            return (added, None);
+        };
+        self.keys[place] -= right.keys;
+        self.place_at(place + 1, right.separator, right.keys, Arc::new(right.node));
+        let count = self.nodes.len();
+        if count <= FANOUT_MAX {
+            return (added, None);
+        }
+        let is_last = place + 2 == count;
+        let at = if is_last { count - 1 } else { count / 2 };
+        let right = Inner {
+            separators: Arc::new(Arc::make_mut(&mut self.separators).split_off(at)),
+            keys: self.keys.split_off(at),
+            nodes: self.nodes.split_off(at),
+        };
+        let (separator, keys) = (right.separators[0].clone(), right.keys.iter().sum());
+        (added, Some(Split::new(separator, keys, Node::Inner(right))))
+    }
+
+    fn remove(&mut self, stem: &[u8]) -> bool {
+        let place = self.place(stem);
+        let node = Arc::make_mut(&mut self.nodes[place]);
+        let removed = node.remove(stem);
+        let is_sparse = node.is_sparse();
+        self.keys[place] -= u64::from(removed);
+        if self.keys[place] == 0 {
+            self.take(place);
+        } else if is_sparse {
+            self.join(place);
+        }
+        removed
+    }
+
+    /// Joins the node with one beside it, if one can hold both and is not soon full.
+    fn join(&mut self, place: usize) {
+        let fits = |left: usize| match &self.nodes[left..] {
+            [left, right, ..] => {
+                let size = left.size() + right.size();
+                size * SPARSE_PART <= left.size_max() * (SPARSE_PART - 1)
+            }
+            _ => false,
+        };
+        let left = if fits(place) {
+            place
+        } else if place > 0 && fits(place - 1) {
+            place - 1
+        } else {
+            return;
+        };
+        let (separator, keys, right) = self.take(left + 1);
+        self.keys[left] += keys;
+        Arc::make_mut(&mut self.nodes[left]).append(separator, &right);
+    }
 }
 
-/// Joins the child with one beside it, if one node can hold both and is not soon full.
-fn join(children: &mut Vec<Child>, place: usize) {
-    let fits = |left: &Child, right: &Child| {
-        (left.size() + right.size()) * SPARSE_PART <= left.size_max() * (SPARSE_PART - 1)
-    };
-    let behind = |left: usize| match &children[left..] {
-        [left, right, ..] => fits(left, right),
-        _ => false,
-    };
-    let left = if behind(place) {
-        place
-    } else if place > 0 && behind(place - 1) {
-        place - 1
-    } else {
-        return;
-    };
-    let right = children.remove(left + 1);
-    let left = &mut children[left];
-    left.keys += right.keys;
-    match (Arc::make_mut(&mut left.node), &*right.node) {
-        (Node::Leaf(block), Node::Leaf(behind)) => block.append(behind),
-        (Node::Inner(children), Node::Inner(behind)) => {
-            let first = children.len();
-            children.extend_from_slice(behind);
-            children[first].least = right.least;
+impl Split {
+    fn new(separator: Box<[u8]>, keys: u64, node: Node) -> Split {
+        Split {
+            separator,
+            keys,
+            node,
         }
-        _ => unreachable!("all leaves are equally deep"),
     }
 }
 
@@ -392,12 +411,7 @@ impl<V: View> View for Indexed<V> {
         self.rows.get(table, key)
     }
 
-    fn scan<'a>(
-        &'a self,
-        table: Table,
-        bounds: KeyBounds<'_>,
-        direction: Direction,
-    ) -> Rows<'a> {
+    fn scan<'a>(&'a self, table: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
         self.rows.scan(table, bounds, direction)
     }
 

@@ -18,6 +18,10 @@ use core::ops::Bound;
 const SORTED_MIN: usize = 1024;
 /// So many keys are read one by one, and not by a walk through the store.
 const SINGLE_READS_MAX: u64 = 16;
+/// A read of so many keys takes about as long as a read of one.
+const SHORT_READS_MAX: usize = 2;
+
+const _: () = assert!(SHORT_READS_MAX as u64 <= SINGLE_READS_MAX);
 
 /// Answers a range request as of `at`.
 pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeReply, QueryError> {
@@ -66,6 +70,21 @@ pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeRep
     }
     reply.count = counted.unwrap_or(reply.count);
     Ok(reply)
+}
+
+/// Whether the answer is a count that the index tells, or hardly more rows than one.
+pub fn is_short(view: &dyn View, at: At, request: &RangeRequest) -> bool {
+    if matches!(request.range, KeyRange::One(_)) {
+        return true;
+    }
+    let plan = Plan::new(request);
+    let is_latest = request.revision <= 0 || request.revision == at.revision;
+    let is_little = match plan.take {
+        Take::None => true,
+        Take::AtMost(keys) => keys <= SHORT_READS_MAX && !plan.filters,
+        Take::All => false,
+    };
+    is_latest && is_little && view.keys().is_some()
 }
 
 /// The latest version of `key`, if it is live.
@@ -172,12 +191,7 @@ fn effective_revision(at: At, asked: i64) -> Result<i64, Error> {
 
 /// How many keys of the range were live at `revision`, if that can be told without looking at all
 /// of them.
-fn count(
-    view: &dyn View,
-    at: At,
-    range: &KeyRange,
-    revision: i64,
-) -> Result<Option<i64>, Fault> {
+fn count(view: &dyn View, at: At, range: &KeyRange, revision: i64) -> Result<Option<i64>, Fault> {
     let (Some(keys), KeyRange::Span { start, end }) = (view.keys(), range) else {
         return Ok(None);
     };

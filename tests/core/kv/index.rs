@@ -72,7 +72,9 @@ impl View for Set<'_> {
 }
 
 fn between(keys: &Keys, start: &Bytes, end: Option<&Bytes>) -> Vec<Bytes> {
-    let end = end.map_or(Bound::Unbounded, |end| Bound::Excluded(end.max(start).clone()));
+    let end = end.map_or(Bound::Unbounded, |end| {
+        Bound::Excluded(end.max(start).clone())
+    });
     if let Bound::Excluded(end) = &end
         && end <= start
     {
@@ -83,10 +85,15 @@ fn between(keys: &Keys, start: &Bytes, end: Option<&Bytes>) -> Vec<Bytes> {
 }
 
 fn check_count(index: &KeyIndex, keys: &Keys, start: &Bytes, end: Option<&Bytes>) {
-    let ranks = index.ranks(start, end.map(|end| &end[..]), &Set(keys)).unwrap();
+    let ranks = index
+        .ranks(start, end.map(|end| &end[..]), &Set(keys))
+        .unwrap();
     let wanted = between(keys, start, end);
     assert_eq!(ranks.end - ranks.start, wanted.len() as u64);
-    for (rank, key) in [(ranks.start, wanted.first()), (ranks.end.max(1) - 1, wanted.last())] {
+    for (rank, key) in [
+        (ranks.start, wanted.first()),
+        (ranks.end.max(1) - 1, wanted.last()),
+    ] {
         let Some(key) = key else { continue };
         let stem = index.select(rank).unwrap();
         assert!(key.starts_with(&stem.bytes));
@@ -97,7 +104,10 @@ fn check_count(index: &KeyIndex, keys: &Keys, start: &Bytes, end: Option<&Bytes>
 
 fn check_all(index: &KeyIndex, keys: &Keys) {
     index.check();
-    assert_eq!((index.len(), index.is_empty()), (keys.len() as u64, keys.is_empty()));
+    assert_eq!(
+        (index.len(), index.is_empty()),
+        (keys.len() as u64, keys.is_empty())
+    );
     check_count(index, keys, &Bytes::new(), None);
     assert_eq!(index.select(index.len()), None);
 }
@@ -212,18 +222,59 @@ fn every_key() -> RangeRequest {
 /// What requests are allowed to read, however many keys there are.
 #[test]
 fn a_limited_read_looks_at_what_it_gives() {
-    let limited = |limit| RangeRequest { limit, ..every_key() };
-    let count_only = RangeRequest { count_only: true, ..every_key() };
+    let limited = |limit| RangeRequest {
+        limit,
+        ..every_key()
+    };
+    let count_only = RangeRequest {
+        count_only: true,
+        ..every_key()
+    };
     let requests = [
         ("one", limited(1), 2),
         ("some", limited(10), 11),
         ("a page", limited(500), 501),
-        ("the last", RangeRequest { sort_order: SortOrder::Descend, ..limited(1) }, 2),
-        ("keys", RangeRequest { keys_only: true, ..limited(3) }, 4),
-        ("sorted", RangeRequest { sort_target: SortTarget::Mod, ..limited(3) }, 4),
+        (
+            "the last",
+            RangeRequest {
+                sort_order: SortOrder::Descend,
+                ..limited(1)
+            },
+            2,
+        ),
+        (
+            "keys",
+            RangeRequest {
+                keys_only: true,
+                ..limited(3)
+            },
+            4,
+        ),
+        (
+            "sorted",
+            RangeRequest {
+                sort_target: SortTarget::Mod,
+                ..limited(3)
+            },
+            4,
+        ),
         ("a count", count_only.clone(), 0),
-        ("a limited count", RangeRequest { limit: 7, ..count_only.clone() }, 0),
-        ("filtered", RangeRequest { min_mod_revision: 1, ..limited(3) }, 4),
+        (
+            "a limited count",
+            RangeRequest {
+                limit: 7,
+                ..count_only.clone()
+            },
+            0,
+        ),
+        (
+            "filtered",
+            RangeRequest {
+                min_mod_revision: 1,
+                ..limited(3)
+            },
+            4,
+        ),
     ];
     for keys in [600, 20_000] {
         let (view, at) = store(keys);
@@ -232,7 +283,11 @@ fn a_limited_read_looks_at_what_it_gives() {
             let reply = query::range(&view, at, request).unwrap();
             assert_eq!(reply.count, i64::from(keys), "{name}");
             assert_eq!(reply.more, !request.count_only, "{name}");
-            assert!(view.read.get() <= *rows, "{name} read {} rows", view.read.get());
+            assert!(
+                view.read.get() <= *rows,
+                "{name} read {} rows",
+                view.read.get()
+            );
         }
     }
 }
@@ -240,7 +295,10 @@ fn a_limited_read_looks_at_what_it_gives() {
 #[test]
 fn pages_look_at_what_they_give() {
     let (view, at) = store(20_000);
-    let mut request = RangeRequest { limit: 500, ..every_key() };
+    let mut request = RangeRequest {
+        limit: 500,
+        ..every_key()
+    };
     let mut listed = 0;
     loop {
         let reply = query::range(&view, at, &request).unwrap();
@@ -264,17 +322,28 @@ fn a_past_count_looks_at_what_was_changed_since() {
     for since in [0, 1, 100] {
         view.read.set(0);
         let revision = at.revision - since;
-        let request = RangeRequest { revision, limit: 1, ..every_key() };
+        let request = RangeRequest {
+            revision,
+            limit: 1,
+            ..every_key()
+        };
         let reply = query::range(&view, at, &request).unwrap();
         assert_eq!((reply.count, reply.more), (20_000 - since, true));
-        assert!(view.read.get() <= since as usize + 4, "read {} rows", view.read.get());
+        assert!(
+            view.read.get() <= since as usize + 4,
+            "read {} rows",
+            view.read.get()
+        );
     }
 }
 
 #[test]
 fn a_stream_looks_at_what_it_gives() {
     let (view, at) = store(20_000);
-    let request = RangeRequest { limit: 700, ..every_key() };
+    let request = RangeRequest {
+        limit: 700,
+        ..every_key()
+    };
     let (mut cursor, mut chunks, mut listed) = (None, 0, 0);
     loop {
         let (chunk, next) = range_chunk(&view, at, &request, cursor, 4000).unwrap();

@@ -8,11 +8,14 @@
 //! its neighbours.
 
 use super::STEM_BYTES_MAX;
-use crate::codec::{put_varint, varint_len};
+use crate::codec::put_varint;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 use core::ops::Range;
+
+/// What an entry mostly takes at most besides its suffix.
+const ENTRY_BYTES: usize = 16;
 
 #[derive(Clone, Debug, Default)]
 pub(super) struct Block {
@@ -88,7 +91,7 @@ impl Block {
     pub fn insert(&mut self, stem: &[u8]) -> bool {
         let is_full = stem.len() == STEM_BYTES_MAX;
         let place = self.find(stem);
-        let mut new = Vec::new();
+        let mut new = Vec::with_capacity(stem.len() + ENTRY_BYTES);
         let is_known = place.found;
         let replaced = match (place.next, is_known) {
             (Some((own, _)), true) => {
@@ -193,8 +196,15 @@ impl Block {
         self.entries += right.entries;
     }
 
-    /// Panics unless the stems ascend and are as many as the block says; gives the keys.
-    pub fn check(&self) -> u64 {
+    /// Whether no stem stands behind this one.
+    pub fn is_last(&self, stem: &[u8]) -> bool {
+        let next = self.find(stem).next;
+        next.is_none_or(|(entry, _)| entry.end == self.bytes.len())
+    }
+
+    /// Panics unless the stems ascend within these bounds and are as many as the block says; gives
+    /// the keys.
+    pub fn check(&self, least: &[u8], limit: Option<&[u8]>) -> u64 {
         let mut stems: Vec<Vec<u8>> = Vec::new();
         let mut keys = 0;
         for entry in self.iter() {
@@ -205,6 +215,7 @@ impl Block {
             assert!(stems.last().is_none_or(|last| *last < stem), "stems ascend");
             assert!(stem.len() <= STEM_BYTES_MAX && entry.keys > 0);
             keys += entry.keys;
+            assert!(&stem[..] >= least && limit.is_none_or(|limit| &stem[..] < limit));
             stems.push(stem);
         }
         assert_eq!(stems.len(), self.entries);
@@ -260,12 +271,13 @@ impl Block {
         }
         let (shared, from) = varint(&self.bytes, at);
         let (len, from) = varint(&self.bytes, from);
-        let (shared, len) = (shared as usize, len as usize);
-        let suffix = &self.bytes[from..from + len];
+        let end = from + len;
+        let suffix = &self.bytes[from..end];
         let (keys, end) = match shared + len == STEM_BYTES_MAX {
-            true => varint(&self.bytes, from + len),
-            false => (1, from + len),
+            true => varint(&self.bytes, end),
+            false => (1, end),
         };
+        let keys = keys as u64;
         Some(Entry {
             at,
             shared,
@@ -282,10 +294,8 @@ impl Block {
 }
 
 fn put_entry(out: &mut Vec<u8>, shared: usize, suffix: &[u8], keys: u64) {
-    let (shared_number, len) = (shared as u64, suffix.len() as u64);
-    out.reserve(varint_len(shared_number) + varint_len(len) + suffix.len());
-    put_varint(out, shared_number);
-    put_varint(out, len);
+    put_varint(out, shared as u64);
+    put_varint(out, suffix.len() as u64);
     out.extend_from_slice(suffix);
     if shared + suffix.len() == STEM_BYTES_MAX {
         put_varint(out, keys);
@@ -293,13 +303,18 @@ fn put_entry(out: &mut Vec<u8>, shared: usize, suffix: &[u8], keys: u64) {
 }
 
 /// The number at `at` and where it ends. The block's own bytes never lie.
-fn varint(bytes: &[u8], mut at: usize) -> (u64, usize) {
-    let mut n = 0;
-    let mut shift = 0;
+#[inline]
+fn varint(bytes: &[u8], at: usize) -> (usize, usize) {
+    let first = bytes[at];
+    if first < 0x80 {
+        return (usize::from(first), at + 1);
+    }
+    let mut n = usize::from(first & 0x7f);
+    let (mut at, mut shift) = (at + 1, 7);
     loop {
         let byte = bytes[at];
         at += 1;
-        n |= u64::from(byte & 0x7f) << shift;
+        n |= usize::from(byte & 0x7f) << shift;
         if byte < 0x80 {
             return (n, at);
         }
@@ -307,6 +322,7 @@ fn varint(bytes: &[u8], mut at: usize) -> (u64, usize) {
     }
 }
 
+#[inline]
 fn common(a: &[u8], b: &[u8]) -> usize {
     a.iter().zip(b).take_while(|(a, b)| a == b).count()
 }
