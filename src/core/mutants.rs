@@ -72,6 +72,8 @@ mod chosen {
         UnsyncedStart = "unsynced-start",
         /// What rotted in the log is taken for a write that was never completed.
         BitrotLeader = "bitrot-leader",
+        /// A log that lost its note of what was synced goes by what it finds.
+        LostNote = "lost-note",
         /// A read of the log that fails is taken for the end of the log.
         ReadErrorAsEof = "read-error-as-eof",
         /// The log is purged while the state travels to a member that will need it.

@@ -1,11 +1,13 @@
 //! What can go wrong with the log, and what to do about it.
 
+use super::LogOwner;
 use std::io;
 
 /// What an operator does about a log that cannot be trusted any more.
-const ADVICE: &str = "this member's log cannot be trusted: move its data-dir away, remove the \
-    member from the cluster (member remove), add it again (member add), and start it with an \
-    empty data-dir, so that it is restored from its peers";
+const ADVICE: &str = "this member's log cannot be trusted: put back a copy of its data-dir that was \
+    made since it last stopped; or, if the other members are well, move the data-dir away, remove \
+    the member from the cluster (member remove), add it again (member add), and start it with an \
+    empty data-dir, so that it is restored from them";
 
 /// Why the log cannot be opened, or stopped. After an error of a write or a sync the log is
 /// poisoned: every later call fails with the same error and nothing more is acknowledged.
@@ -29,6 +31,15 @@ pub enum LogError {
         "{file}: format version {found} is not known to this build, which writes version {ours}"
     )]
     Version { file: String, found: u32, ours: u32 },
+    #[error(
+        "{file}: this raft log is of {stored}, and not of {expected}: give each member a \
+         --data-dir of its own, or restore the data-dir whole"
+    )]
+    Owner {
+        file: String,
+        stored: LogOwner,
+        expected: LogOwner,
+    },
     #[error("the raft log is closed")]
     Closed,
 }

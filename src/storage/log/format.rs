@@ -31,8 +31,6 @@ const KIND_ENTRY: u32 = 1;
 const KIND_TRUNCATE: u32 = 2;
 const FLAG_COMMITTED: u32 = 1;
 const FLAG_PURGED: u32 = 2;
-pub(super) const SYNCED_BYTES: usize = 32;
-const SYNCED_MAGIC: u64 = u64::from_le_bytes(*b"dsynced1");
 
 const _: () = assert!(PAGE.is_multiple_of(FRAME_ALIGN) && FRAME_HEADER_BYTES < PAGE as usize);
 
@@ -354,36 +352,6 @@ pub(super) fn decode_record(bytes: Bytes, seal: Seal) -> Result<(Record, usize),
     Ok((record, length))
 }
 
-/// The content of the file `synced`: up to which frame and which saved vote everything is durable.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Synced {
-    pub(super) frame: u64,
-    pub(super) vote: u64,
-}
-
-impl Synced {
-    pub(super) fn encode(self) -> [u8; SYNCED_BYTES] {
-        let mut bytes = [0; SYNCED_BYTES];
-        bytes[0..8].copy_from_slice(&SYNCED_MAGIC.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.frame.to_le_bytes());
-        bytes[16..24].copy_from_slice(&self.vote.to_le_bytes());
-        let crc = crc32c::crc32c(&bytes[0..24]);
-        bytes[24..28].copy_from_slice(&crc.to_le_bytes());
-        bytes
-    }
-
-    /// The file is never waited for, so it may be missing or behind; then it says nothing.
-    pub(super) fn decode(bytes: &[u8]) -> Option<Synced> {
-        let whole = bytes.len() >= SYNCED_BYTES
-            && u64_at(bytes, 0) == SYNCED_MAGIC
-            && u32_at(bytes, 24) == crc32c::crc32c(&bytes[0..24]);
-        whole.then(|| Synced {
-            frame: u64_at(bytes, 8),
-            vote: u64_at(bytes, 16),
-        })
-    }
-}
-
 pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
 }
@@ -512,23 +480,9 @@ mod tests {
         }
     }
 
-    #[test]
-    fn synced_bytes_are_pinned() {
-        let synced = Synced {
-            frame: 0x41,
-            vote: 0x51,
-        };
-        let bytes = synced.encode();
-        assert_eq!(hex(&bytes), GOLDEN_SYNCED);
-        assert_eq!(Synced::decode(&bytes), Some(synced));
-        assert_eq!(Synced::decode(&[0; SYNCED_BYTES]), None);
-        assert_eq!(Synced::decode(&bytes[..20]), None);
-    }
-
     const GOLDEN_SEGMENT: &str = "64657463646c6f6701000000a0a33fa112110000000000000102030405060708";
     const GOLDEN_FRAME: &str = "6466726dcde3988b41000000000000003f000000020000004e0c342903000000\
         200000000000000030000000000000001f000000000000002f00000000000000\
         e4ad8487000000000200000000000000000000003100000000000000854d85f2\
         0700000001000000210000000000000031000000000000007061796c6f616400";
-    const GOLDEN_SYNCED: &str = "6473796e63656431410000000000000051000000000000009ae521be00000000";
 }

@@ -12,10 +12,11 @@
 //!   least the length of a frame header.
 //! - `spare-<id>.seg`: segments of purged entries, kept to be written again: their blocks are
 //!   already allocated and initialised, so that a sync has no metadata to write.
-//! - `vote`: the vote, in two slots written in turn, each twice.
+//! - `vote`: the vote, in two slots written in turn, each twice, and whose log this is.
 //! - `synced`: the number of the last frame known to be durable, written without sync after each
 //!   sync. It tells a torn tail (never acknowledged, cut off) from rot in the tail (acknowledged,
-//!   refused).
+//!   refused). It comes before everything else and is synced then: a log without it, or with one
+//!   that cannot be read, is damaged.
 //!
 //! # What recovery decides
 //! A frame is written only after the one before it was synced. Hence a bad frame is a *torn tail*
@@ -42,9 +43,11 @@ mod error;
 mod format;
 mod handle;
 mod index;
+mod note;
 mod reader;
 mod recovery;
 mod segments;
+mod small_files;
 mod steps;
 mod vote;
 mod writer;
@@ -124,7 +127,39 @@ pub struct Torn {
     pub dropped_bytes: u64,
 }
 
-/// Sizes of a log.
+/// Whose log it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogOwner {
+    pub cluster_id: u64,
+    pub member_id: u64,
+}
+
+impl LogOwner {
+    const NOBODY: LogOwner = LogOwner {
+        cluster_id: 0,
+        member_id: 0,
+    };
+
+    fn new(cluster_id: u64, member_id: u64) -> Option<LogOwner> {
+        let owner = LogOwner {
+            cluster_id,
+            member_id,
+        };
+        (owner != LogOwner::NOBODY).then_some(owner)
+    }
+}
+
+impl fmt::Display for LogOwner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "member {:x} of cluster {:x}",
+            self.member_id, self.cluster_id
+        )
+    }
+}
+
+/// Sizes of a log, and whose it is.
 #[derive(Clone, Debug)]
 pub struct LogOptions {
     /// The length to which a segment is preallocated. A frame that is longer gets a segment of
@@ -139,6 +174,8 @@ pub struct LogOptions {
     pub spare_segments: usize,
     /// Drawn at random by the caller; used when the log is created, ignored afterwards.
     pub salt: u64,
+    /// A log of somebody else is refused; `None` takes any.
+    pub owner: Option<LogOwner>,
 }
 
 impl LogOptions {
@@ -154,6 +191,7 @@ impl LogOptions {
             frame_bytes: LogOptions::FRAME_BYTES,
             spare_segments: LogOptions::SPARE_SEGMENTS,
             salt,
+            owner: None,
         }
     }
 }
@@ -170,5 +208,11 @@ impl Log {
         let found = recovery.found.clone();
         let writer = LogWriter::new(options, log.shared(), recovery);
         Ok((log, writer, found))
+    }
+
+    /// Whose log `disk` holds, as far as it says so; opens and changes nothing.
+    pub async fn owner<D: Disk>(disk: &D) -> Result<Option<LogOwner>, LogError> {
+        let (vote, _) = vote::VoteFile::load(disk).await?;
+        Ok(vote.stamp().and_then(|stamp| stamp.owner))
     }
 }

@@ -1,16 +1,17 @@
 //! Reading the log back when the member starts: what is kept, cut off, or refused.
 
 use super::format::{Bad, FRAME_HEADER_BYTES, FrameHeader, PAGE, Record, Seal, SegmentHeader};
-use super::format::{FRAME_ALIGN, RECORD_HEADER_BYTES, SYNCED_BYTES, Synced};
+use super::format::{FRAME_ALIGN, RECORD_HEADER_BYTES};
 use super::format::{VERSION, decode_body, frame_candidates};
 use super::handle::Terms;
 use super::index::{Index, Location};
+use super::note::NoteFile;
 use super::reader::{READ_BYTES, Reader};
-use super::segments::{FRAMES_START, Segment, Segments, is_spare, segment_id, segment_name};
-use super::vote::{VOTE_FILE, VoteFile};
-use super::writer::SYNCED_FILE;
+use super::segments::{FRAMES_START, Segment, Segments, is_spare, segment_id};
+use super::small_files::SmallFiles;
+use super::vote::VoteFile;
 use super::{LogEntry, LogError, LogOptions, LogState, Position, Recovered, Torn};
-use crate::disk::{Disk, DiskFile, read_all};
+use crate::disk::{Disk, DiskFile};
 use bytes::{Bytes, BytesMut};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -20,7 +21,7 @@ pub(super) struct Recovery<D: Disk> {
     pub(super) found: Recovered,
     pub(super) segments: Segments<D>,
     pub(super) vote: VoteFile<D>,
-    pub(super) synced: D::File,
+    pub(super) note: NoteFile<D>,
     pub(super) index: Index,
     pub(super) terms: Terms,
     pub(super) recent: VecDeque<LogEntry>,
@@ -45,36 +46,12 @@ pub(super) async fn recover<D: Disk>(
         .cloned()
         .collect();
     spares.sort_unstable();
-    let (synced, noted) = open_synced(&disk).await?;
-    let has_vote = names.iter().any(|name| name == VOTE_FILE);
-    let (vote_file, vote) = match (has_vote, ids.is_empty()) {
-        (true, _) => VoteFile::load(&disk).await?,
-        (false, true) => (VoteFile::create(&disk).await?, None),
-        (false, false) => {
-            let path = disk.display(VOTE_FILE);
-            return Err(LogError::corrupt(path, 0, "the vote file is missing"));
-        }
-    };
-    if vote_file.sequence() < noted.vote {
-        return Err(LogError::corrupt(
-            vote_file.path().to_string(),
-            (noted.vote % 2) * 2 * PAGE,
-            "the last saved vote cannot be read",
-        ));
-    }
-    if ids.is_empty() && (vote.is_some() || noted != Synced::default()) {
-        let path = disk.display(&segment_name(1));
-        return Err(LogError::corrupt(
-            path,
-            0,
-            "all segments of the raft log are missing",
-        ));
-    }
+    let files = SmallFiles::open(&disk, options, &names, !ids.is_empty()).await?;
     let mut walk = Walk {
         disk,
-        noted: noted.frame,
+        noted: files.synced.frame,
         cache_bytes: options.cache_bytes,
-        salt: options.salt,
+        salt: files.salt,
         files: Vec::new(),
         // The segments before a later one went when a frame in it was durable.
         expected: None,
@@ -88,29 +65,15 @@ pub(super) async fn recover<D: Disk>(
     };
     let leftover = walk.open_segments(ids).await?;
     let tail = walk.frames().await?;
-    walk.sync_end(&vote_file).await?;
+    walk.sync_end(&files.vote).await?;
     if let Some(purged) = walk.purged
         && walk.index.is_empty()
     {
         walk.index.restart(purged.index + 1);
     }
     walk.check()?;
-    walk.into_recovery(options, vote_file, vote, synced, tail, leftover, spares)
+    walk.into_recovery(options, files, tail, leftover, spares)
         .await
-}
-
-async fn open_synced<D: Disk>(disk: &D) -> Result<(D::File, Synced), LogError> {
-    let io = |operation| {
-        let path = disk.display(SYNCED_FILE);
-        move |error| LogError::io(path, operation, &error)
-    };
-    let file = disk.open(SYNCED_FILE, true).await.map_err(io("open"))?;
-    let bytes = read_all(&file, 0, SYNCED_BYTES).await.map_err(io("read"))?;
-    if bytes.len() < SYNCED_BYTES {
-        file.allocate(PAGE).await.map_err(io("allocate"))?;
-        file.sync_data().await.map_err(io("sync"))?;
-    }
-    Ok((file, Synced::decode(&bytes).unwrap_or_default()))
 }
 
 /// Where the frames end.
@@ -136,7 +99,8 @@ struct Walk<D: Disk> {
     /// The frame that was noted to be durable.
     noted: u64,
     cache_bytes: usize,
-    salt: u64,
+    /// The number of the log, once it is known.
+    salt: Option<u64>,
     files: Vec<Reader<D>>,
     /// The number of the next frame, once one was seen.
     expected: Option<u64>,
@@ -175,11 +139,11 @@ impl<D: Disk> Walk<D> {
                 }
                 Err(bad) => return Err(LogError::corrupt(reader.path, 0, bad.to_string())),
             };
-            if header.segment != *id || (!self.files.is_empty() && header.salt != self.salt) {
+            if header.segment != *id || self.salt.is_some_and(|salt| salt != header.salt) {
                 let what = format!("this is segment {} of another log or place", header.segment);
                 return Err(LogError::corrupt(reader.path, 0, what));
             }
-            self.salt = header.salt;
+            self.salt = Some(header.salt);
             reader.seal = Seal::new(header.salt, *id);
             self.files.push(reader);
         }
@@ -538,20 +502,23 @@ impl<D: Disk> Walk<D> {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
     async fn into_recovery(
         self,
         options: &LogOptions,
-        vote_file: VoteFile<D>,
-        vote: Option<Bytes>,
-        synced: D::File,
+        files: SmallFiles<D>,
         tail: Option<Tail>,
         leftover: Vec<u64>,
         spares: Vec<String>,
     ) -> Result<Recovery<D>, LogError> {
+        let salt = self.salt.unwrap_or(options.salt);
+        let sequence = self.expected.unwrap_or(1);
+        let vote = files.voted.clone();
+        let (note, vote_file) = files
+            .settle(&self.disk, options, (salt, sequence - 1))
+            .await?;
         let mut segments = Segments::new(
             self.disk,
-            self.salt,
+            salt,
             options.segment_bytes,
             options.spare_segments,
         );
@@ -590,17 +557,17 @@ impl<D: Disk> Walk<D> {
             vote,
             committed: self.committed,
             torn: self.torn,
-            salt: self.salt,
+            salt,
         };
         Ok(Recovery {
             found,
             segments,
             vote: vote_file,
-            synced,
+            note,
             index: self.index,
             terms: self.terms,
             recent: self.recent,
-            sequence: self.expected.unwrap_or(1),
+            sequence,
             end,
             tail,
         })

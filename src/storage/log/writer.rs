@@ -1,21 +1,21 @@
 //! The one task that touches the files.
 
-use super::format::{FRAME_HEADER_BYTES, FrameBuilder, PAGE, RECORD_HEADER_BYTES, Record, Synced};
+use super::format::{FRAME_HEADER_BYTES, FrameBuilder, PAGE, RECORD_HEADER_BYTES, Record};
 use super::format::{decode_record, frame_bytes};
 use super::handle::{Entries, Shared, Work};
 use super::index::{Index, Location};
+use super::note::{NoteFile, Synced};
 use super::recovery::Recovery;
 use super::segments::{FRAMES_START, Segments, segment_name};
 use super::steps;
 use super::vote::VoteFile;
 use super::{LogEntry, LogError, LogOptions, Position};
 use crate::disk::{Disk, DiskFile, read_all};
-use bytes::{Bytes, BytesMut};
+use bytes::BytesMut;
 use std::future::poll_fn;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub(super) const SYNCED_FILE: &str = "synced";
 /// Bytes of one read when entries are read back.
 const READ_BYTES: u64 = 1024 * 1024;
 
@@ -26,7 +26,9 @@ pub struct LogWriter<D: Disk> {
     options: LogOptions,
     segments: Segments<D>,
     vote: VoteFile<D>,
-    synced: D::File,
+    note: NoteFile<D>,
+    /// A segment was begun since the note was synced.
+    note_is_old: bool,
     index: Index,
     purged: Option<Position>,
     committed: Option<Position>,
@@ -52,7 +54,8 @@ impl<D: Disk> LogWriter<D> {
             options,
             segments: recovery.segments,
             vote: recovery.vote,
-            synced: recovery.synced,
+            note: recovery.note,
+            note_is_old: false,
             index: recovery.index,
             purged: recovery.found.state.purged,
             committed: recovery.found.committed,
@@ -213,6 +216,7 @@ impl<D: Disk> LogWriter<D> {
             self.segments.roll(after(FRAMES_START)).await?;
             self.end = FRAMES_START;
             self.tail.clear();
+            self.note_is_old = true;
         }
         Ok(())
     }
@@ -279,6 +283,9 @@ impl<D: Disk> LogWriter<D> {
             synced.map_err(|error| LogError::io(self.segments.path(segment.id), "sync", &error))?;
         }
         self.note_synced().await?;
+        if std::mem::take(&mut self.note_is_old) {
+            self.note.sync().await?;
+        }
         if purged {
             let oldest = self
                 .index
@@ -297,15 +304,7 @@ impl<D: Disk> LogWriter<D> {
             frame: self.sequence - 1,
             vote: self.vote.sequence(),
         };
-        let written = self
-            .synced
-            .write_at(0, Bytes::copy_from_slice(&synced.encode()))
-            .await;
-        written.map_err(|error| self.synced_failed("write", &error))
-    }
-
-    fn synced_failed(&self, operation: &'static str, error: &std::io::Error) -> LogError {
-        LogError::io(self.segments.disk.display(SYNCED_FILE), operation, error)
+        self.note.write(synced).await
     }
 
     /// Leaves nothing to guess for the next start.
@@ -315,10 +314,7 @@ impl<D: Disk> LogWriter<D> {
             self.write_frame(committed).await?;
             self.note_synced().await?;
         }
-        self.synced
-            .sync_data()
-            .await
-            .map_err(|error| self.synced_failed("sync", &error))
+        self.note.sync().await
     }
 
     async fn read(
