@@ -2,6 +2,7 @@
 //! stands here, whatever the flags say about the cluster.
 
 use detcd_core::api::{ClusterId, Member, MemberId};
+use detcd_storage::advice;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
 use std::io::{self, Write as _};
@@ -31,14 +32,11 @@ pub struct Identity {
 
 #[derive(Debug, Error)]
 pub enum IdentityError {
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}: {source}; {}", advice(source))]
     Read { path: PathBuf, source: io::Error },
-    #[error("cannot write {path}: {source}")]
+    #[error("cannot write {path}: {source}; {}", advice(source))]
     Write { path: PathBuf, source: io::Error },
-    #[error(
-        "{path} makes no sense ({problem}); restore it from a backup, or remove the data-dir and \
-         start this member anew"
-    )]
+    #[error("{path} makes no sense ({problem})")]
     Damaged { path: PathBuf, problem: String },
     #[error(
         "{path} has format {found}, this build reads format {VERSION}: use the version of detcd \
@@ -92,6 +90,11 @@ impl Identity {
             .and_then(|folder| folder.sync_all())
             .map_err(failed)
     }
+
+    /// Whether both are of one member.
+    pub fn is_same_member(&self, other: &Identity) -> bool {
+        (self.cluster_id, self.member_id) == (other.cluster_id, other.member_id)
+    }
 }
 
 /// What every version of the file has.
@@ -102,6 +105,7 @@ struct Head {
 
 /// The file. Ids are hexadecimal, as etcd prints them.
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Stored {
     version: u32,
     cluster_id: String,
@@ -112,9 +116,28 @@ struct Stored {
     /// The first versions of the file had members that founded their clusters only.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     joined: bool,
+    /// Of everything else; the first versions of the file had none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+}
+
+impl Stored {
+    /// The checksum of all the rest.
+    fn computed(&self) -> String {
+        let rest = serde_json::to_vec(&(
+            &self.cluster_id,
+            &self.member_id,
+            &self.name,
+            self.started,
+            &self.members,
+            self.joined,
+        ));
+        format!("{:08x}", crc32c::crc32c(&rest.expect("it has no maps")))
+    }
 }
 
 #[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct StoredMember {
     id: String,
     name: String,
@@ -123,7 +146,7 @@ struct StoredMember {
 
 impl From<&Identity> for Stored {
     fn from(identity: &Identity) -> Stored {
-        Stored {
+        let mut stored = Stored {
             version: VERSION,
             cluster_id: identity.cluster_id.to_string(),
             member_id: identity.member_id.to_string(),
@@ -139,7 +162,10 @@ impl From<&Identity> for Stored {
                 })
                 .collect(),
             joined: identity.joined,
-        }
+            checksum: None,
+        };
+        stored.checksum = Some(stored.computed());
+        stored
     }
 }
 
@@ -147,6 +173,10 @@ impl TryFrom<Stored> for Identity {
     type Error = String;
 
     fn try_from(stored: Stored) -> Result<Identity, String> {
+        let computed = stored.computed();
+        if stored.checksum.as_ref().is_some_and(|it| *it != computed) {
+            return Err("its checksum is wrong".to_owned());
+        }
         let members = stored
             .members
             .into_iter()
@@ -212,6 +242,23 @@ mod tests {
         "http://192.168.10.10:2380"
       ]
     }
+  ],
+  "checksum": "772f4a4b"
+}"#;
+    const FIRST: &str = r#"{
+  "version": 1,
+  "cluster_id": "59dd43cb7c449c",
+  "member_id": "8c632555af4d958d",
+  "name": "n1",
+  "started": true,
+  "members": [
+    {
+      "id": "8c632555af4d958d",
+      "name": "n1",
+      "peer_urls": [
+        "http://192.168.10.10:2380"
+      ]
+    }
   ]
 }"#;
 
@@ -245,7 +292,33 @@ mod tests {
             read(r#"{"version": 7}"#),
             IdentityError::Version { found: 7, .. }
         ));
-        let stranger = GOLDEN.replace("\"member_id\": \"8c", "\"member_id\": \"9c");
-        assert!(matches!(read(&stranger), IdentityError::Damaged { .. }));
+        for text in [GOLDEN, FIRST] {
+            let stranger = text.replace("\"member_id\": \"8c", "\"member_id\": \"9c");
+            assert!(matches!(read(&stranger), IdentityError::Damaged { .. }));
+        }
+        let deep = format!("{{\"version\": 1, \"members\": {}", "[".repeat(300));
+        let error = read(&deep).to_string();
+        assert!(error.len() < 200, "{error}");
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed_or_does_not_matter() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(FILE);
+        for bit in 0..GOLDEN.len() * 8 {
+            let mut bytes = GOLDEN.as_bytes().to_vec();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            fs::write(&path, &bytes).unwrap();
+            if let Ok(read) = Identity::read(folder.path()) {
+                assert_eq!(read, Some(identity()), "bit {bit}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_of_before_the_checksum_are_read() {
+        let folder = tempfile::tempdir().unwrap();
+        fs::write(folder.path().join(FILE), FIRST).unwrap();
+        assert_eq!(Identity::read(folder.path()).unwrap(), Some(identity()));
     }
 }

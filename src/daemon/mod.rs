@@ -1,6 +1,7 @@
 //! The process around a member: its data-dir, its log, its sockets, its signals, in the order in
 //! which they come and go.
 
+mod data_dir;
 pub mod identity;
 pub mod logging;
 
@@ -11,6 +12,7 @@ mod limits;
 use crate::config::url::Url;
 use crate::config::{BootstrapError, ClusterState, Config, Notice};
 use crate::server::{BindError, Listener, ServerOptions, Servers};
+use data_dir::DataDirError;
 use detcd_core::api::{ClusterId, Member as Peer, MemberId, Millis};
 use detcd_core::limits::SNAPSHOT_CHUNK_BYTES;
 use detcd_core::member::{cluster_id, member_id};
@@ -19,8 +21,9 @@ use detcd_core::view::Fault;
 use detcd_driver::{Farewell, Handle, Member, MemberOptions};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
+use detcd_storage::advice;
 use detcd_storage::descriptors;
-use detcd_storage::disk::{DataDirLock, LockError, RealDisk};
+use detcd_storage::disk::{DataDirLock, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use identity::{Identity, IdentityError};
@@ -46,12 +49,12 @@ pub enum DaemonError {
     #[error(transparent)]
     Join(#[from] JoinError),
     #[error(transparent)]
-    Lock(#[from] LockError),
+    DataDir(#[from] DataDirError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
     #[error(transparent)]
     Bind(#[from] BindError),
-    #[error("cannot open {path}: {source}")]
+    #[error("cannot open {path}: {source}; {}", advice(source))]
     Open { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] OpenError),
@@ -79,12 +82,6 @@ pub enum DaemonError {
         cluster: ClusterId,
         token: String,
     },
-    #[error(
-        "data-dir {path} has lost its {part}: this member cannot know what it has promised and \
-         must not vote; restore the data-dir from a backup, or remove this member from the \
-         cluster and add a new one"
-    )]
-    Amnesia { path: PathBuf, part: &'static str },
     #[error(
         "member {0} has already been bootstrapped, but its data-dir is empty: what it has promised \
          is lost, and it must not vote again; remove it from the cluster (detcdctl member remove \
@@ -144,13 +141,13 @@ struct Started {
 
 /// Takes the data-dir, finds out who this member is, and starts it.
 async fn start(config: Config) -> Result<Started, DaemonError> {
-    let folder = config.data_dir.join("member");
-    let lock = DataDirLock::take(&folder)?;
+    let (folder, lock) = data_dir::take(&config.data_dir)?;
     let identity = identify(&config, &folder).await?;
     let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
     let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
-    let (disk, store) = open(&config, &folder, &identity)?;
+    // First of all: whatever else there is then has an owner.
     identity.write(&folder)?;
+    let (disk, store) = open(&config, &folder)?;
 
     let transport: Arc<dyn Transport> = Arc::new(TonicTransport::new(
         identity.member_id.0,
@@ -158,11 +155,12 @@ async fn start(config: Config) -> Result<Started, DaemonError> {
     ));
     let options = member_options(&config, &identity);
     let member = Member::start(options, disk, Arc::new(store), transport).await?;
-    Identity {
+    let identity = Identity {
         started: true,
         ..identity
-    }
-    .write(&folder)?;
+    };
+    identity.write(&folder)?;
+    identity.write(&folder.join(data_dir::LOG))?;
     Ok(Started {
         lock,
         member,
@@ -301,7 +299,7 @@ fn tell(config: &Config, notices: &[Notice]) {
 
 /// Who this member is: by its data-dir if it has started before, else by its flags.
 async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonError> {
-    let Some(stored) = Identity::read(folder)? else {
+    let Some(stored) = data_dir::identity(&config.data_dir, folder).await? else {
         let identity = match config.initial_cluster_state {
             ClusterState::New => found(config)?,
             ClusterState::Existing => join(config).await?,
@@ -415,25 +413,8 @@ fn bind(urls: &[Url], reuse_port: bool) -> Result<Vec<Listener>, BindError> {
         .collect()
 }
 
-/// Opens log and store. A member that has started before must find both.
-fn open(
-    config: &Config,
-    folder: &Path,
-    identity: &Identity,
-) -> Result<(RealDisk, FjallStore), DaemonError> {
-    let (log, state) = (folder.join("log"), folder.join("store"));
-    if identity.started {
-        for (path, part) in [(&log, "raft log"), (&state, "applied state")] {
-            let empty =
-                std::fs::read_dir(path).map_or(true, |mut entries| entries.next().is_none());
-            if empty {
-                return Err(DaemonError::Amnesia {
-                    path: config.data_dir.clone(),
-                    part,
-                });
-            }
-        }
-    }
+fn open(config: &Config, folder: &Path) -> Result<(RealDisk, FjallStore), DaemonError> {
+    let (log, state) = (folder.join(data_dir::LOG), folder.join(data_dir::STORE));
     let disk = RealDisk::open(&log).map_err(|source| DaemonError::Open { path: log, source })?;
     let options = StoreOptions {
         cache_bytes: config.store_cache_bytes,

@@ -20,7 +20,7 @@ use detcd_core::view::Fault;
 use detcd_peer::{Receiver, Transport};
 use detcd_raft::{RaftNode, RaftOptions, Roster};
 use detcd_storage::disk::Disk;
-use detcd_storage::log::{Log, LogOptions};
+use detcd_storage::log::{Log, LogOptions, LogOwner};
 use detcd_storage::store::Store;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -99,7 +99,7 @@ impl Member {
         {
             transport.set_peer(member.id.0, member.peer_urls.clone());
         }
-        let (log, writer, recovered) = Log::open(disk, options.log.clone()).await?;
+        let (log, writer, recovered) = Log::open(disk, log_options(&options)).await?;
         if let Some(torn) = &recovered.torn {
             tracing::warn!(
                 file = torn.file,
@@ -233,6 +233,16 @@ impl Member {
 
 fn request_timeout(options: &MemberOptions) -> Millis {
     REQUEST_TIMEOUT_BASE + options.election_timeout + options.election_timeout
+}
+
+fn log_options(options: &MemberOptions) -> LogOptions {
+    LogOptions {
+        owner: Some(LogOwner {
+            cluster_id: options.cluster_id.0,
+            member_id: options.member_id.0,
+        }),
+        ..options.log.clone()
+    }
 }
 
 fn raft_options(options: &MemberOptions) -> RaftOptions {

@@ -124,11 +124,11 @@ pub struct RaftStatus {
 pub enum StartError {
     #[error("the options make no sense: {0}")]
     Options(String),
-    #[error("the stored state cannot be read: {0}")]
+    #[error("{0}")]
     State(#[from] Fault),
-    #[error("the raft log cannot be used: {0}")]
+    #[error("{0}")]
     Log(#[from] std::io::Error),
-    #[error("the raft engine cannot start: {0}")]
+    #[error("{0}")]
     Engine(String),
 }
 
@@ -219,7 +219,7 @@ impl<S: Store> RaftNode<S> {
         );
         let raft = Raft::build(options.id.0, config, network, log.clone(), machine)
             .await
-            .map_err(|fatal| StartError::Engine(fatal.to_string()))?;
+            .map_err(|fatal| StartError::Engine(observe::reason(&fatal)))?;
         started.send_replace(true);
         let patience = Duration::from_millis(options.election_ms);
         let proposer = Proposer::start(raft.clone(), gated.clone(), patience);
@@ -288,7 +288,7 @@ impl<S: Store> RaftNode<S> {
         self.raft
             .is_initialized()
             .await
-            .map_err(|fatal| StartError::Engine(fatal.to_string()))
+            .map_err(|fatal| StartError::Engine(observe::reason(&fatal)))
     }
 
     /// Proposes in order, without waiting. What was surely not proposed comes back as
@@ -363,13 +363,13 @@ impl<S: Store> RaftNode<S> {
     /// Asks the engine to hand its leadership to `to`. It may not come to pass.
     pub async fn transfer_leader(&self, to: MemberId) -> Result<(), StartError> {
         let transfer = self.raft.trigger().transfer_leader(to.0).await;
-        transfer.map_err(|fatal| StartError::Engine(fatal.to_string()))
+        transfer.map_err(|fatal| StartError::Engine(observe::reason(&fatal)))
     }
 
     /// Syncs the state and purges the log now, without waiting for the snapshot count.
     pub async fn snapshot(&self) -> Result<(), StartError> {
         let snapshot = self.raft.trigger().snapshot().await;
-        snapshot.map_err(|fatal| StartError::Engine(fatal.to_string()))
+        snapshot.map_err(|fatal| StartError::Engine(observe::reason(&fatal)))
     }
 
     pub fn id(&self) -> MemberId {

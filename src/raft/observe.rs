@@ -13,6 +13,7 @@ use detcd_core::limits::APPLY_LAG_MAX;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::{RaftMetrics, ServerState};
+use std::error::Error as _;
 use std::time::Duration;
 use tokio::sync::watch;
 
@@ -177,6 +178,20 @@ impl Told {
 fn fatal_reason(metrics: &RaftMetrics<Types>) -> Option<String> {
     match &metrics.running_state {
         Ok(()) | Err(Fatal::Stopped) => None,
-        Err(fatal) => Some(fatal.to_string()),
+        Err(fatal) => Some(reason(fatal)),
     }
+}
+
+/// Why the engine stopped: the cause as the storage told it, without what the engine wraps it in.
+pub(crate) fn reason(fatal: &Fatal<Types>) -> String {
+    let Fatal::StorageError(error) = fatal else {
+        return fatal.to_string();
+    };
+    let Some(cause) = error.source() else {
+        return fatal.to_string();
+    };
+    let cause = cause.to_string();
+    // What openraft's error says of its own type.
+    let cause = cause.strip_prefix("std::io::error::Error: ");
+    cause.map_or_else(|| fatal.to_string(), str::to_owned)
 }

@@ -7,8 +7,11 @@
 //! - [`store::Store`]: tables under the applied state; fjall in production.
 //! - [`descriptors`]: how many file descriptors both need.
 
+mod advice;
 pub mod conformance;
 pub mod descriptors;
 pub mod disk;
 pub mod log;
 pub mod store;
+
+pub use advice::advice;

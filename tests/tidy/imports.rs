@@ -26,6 +26,7 @@ const DOORS: &[Door] = &[
         name: "fjall",
         // The module's parent names the file, not the crate.
         open_to: &[
+            "src/storage/store/error.rs",
             "src/storage/store/fjall.rs",
             "src/storage/store/fjall/",
             "src/storage/store/mod.rs",

@@ -1,13 +1,18 @@
 //! Files of the operating system.
 
 use super::{Disk, DiskFile};
+use crate::advice::advice;
 use bytes::{Bytes, BytesMut};
 use rustix::fs::{FallocateFlags, FlockOperation, fallocate, flock};
-use std::fs::{File, OpenOptions};
+use std::fs::{DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{DirBuilderExt as _, FileExt, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Data is nobody's but the owner's.
+const FOLDER_MODE: u32 = 0o700;
+const FILE_MODE: u32 = 0o600;
 
 /// A folder. The futures do their work when they are polled and never wait: they block, so they
 /// belong on a thread of their own.
@@ -62,7 +67,7 @@ fn create_folder(path: &Path) -> io::Result<()> {
         _ => Path::new("."),
     };
     create_folder(parent)?;
-    match std::fs::create_dir(path) {
+    match DirBuilder::new().mode(FOLDER_MODE).create(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
         _ => {}
     }
@@ -78,6 +83,7 @@ impl Disk for RealDisk {
             .read(true)
             .write(true)
             .create(create)
+            .mode(FILE_MODE)
             .truncate(false);
         Ok(RealFile {
             file: options.open(self.path_of(name))?,
@@ -184,7 +190,7 @@ pub struct DataDirLock {
 pub enum LockError {
     #[error("data-dir {path} is in use by another process; stop it or choose another --data-dir")]
     InUse { path: String },
-    #[error("cannot lock data-dir {path}: {source}")]
+    #[error("cannot lock data-dir {path}: {source}; {}", advice(source))]
     Io { path: String, source: io::Error },
 }
 
@@ -202,6 +208,7 @@ impl DataDirLock {
         create_folder(folder).map_err(io)?;
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
+        options.mode(FILE_MODE);
         let file = options.open(folder.join(DataDirLock::FILE)).map_err(io)?;
         match flock(&file, FlockOperation::NonBlockingLockExclusive) {
             Ok(()) => Ok(DataDirLock { _file: file }),

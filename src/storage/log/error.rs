@@ -1,6 +1,7 @@
 //! What can go wrong with the log, and what to do about it.
 
 use super::LogOwner;
+use crate::advice::advice;
 use std::io;
 
 /// What an operator does about a log that cannot be trusted any more.
@@ -13,12 +14,13 @@ const ADVICE: &str = "this member's log cannot be trusted: put back a copy of it
 /// poisoned: every later call fails with the same error and nothing more is acknowledged.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
-    #[error("{file}: {operation} failed: {message}")]
+    #[error("{file}: {operation} failed: {message}; {advice}")]
     Io {
         file: String,
         operation: &'static str,
         kind: io::ErrorKind,
         message: String,
+        advice: &'static str,
     },
     #[error("{file}: corrupt at offset {offset}: {what}; {advice}")]
     Corrupt {
@@ -51,6 +53,7 @@ impl LogError {
             operation,
             kind: error.kind(),
             message: error.to_string(),
+            advice: advice(error),
         }
     }
 

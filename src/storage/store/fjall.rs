@@ -1,4 +1,4 @@
-//! The store over fjall, an LSM tree. Only this file and those under it name it.
+//! The store over fjall, an LSM tree. Only this file, those under it and that of its errors name it.
 //!
 //! Each table of each *generation* of the state is a fjall keyspace, named
 //! `<generation>-<table>`; rows with keys that are too long for fjall are in one more, see
@@ -22,6 +22,7 @@ mod long;
 mod reclaim;
 
 use super::blocking::Blocking;
+use super::error::{self, OpenError, fault, read_fault};
 use super::{Reclaim, Size, Stage, Store};
 use ::fjall::config::{BlockSizePolicy, PinningPolicy};
 use ::fjall::{
@@ -82,20 +83,6 @@ impl Default for StoreOptions {
     }
 }
 
-/// Why a store cannot be opened.
-#[derive(Debug, thiserror::Error)]
-pub enum OpenError {
-    #[error("the store at {path} is in use by another process")]
-    InUse { path: String },
-    #[error(
-        "the store at {path} has format {found}, this build reads formats up to \
-         {FORMAT_LONG_KEYS}: use the version of detcd that wrote it"
-    )]
-    Format { path: String, found: u64 },
-    #[error("the store at {path} cannot be opened: {message}")]
-    Failed { path: String, message: String },
-}
-
 /// The applied state in fjall.
 pub struct FjallStore {
     shared: Arc<Shared>,
@@ -146,16 +133,8 @@ struct Removed {
 impl FjallStore {
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<FjallStore, OpenError> {
         let path = path.as_ref();
-        let shown = path.display().to_string();
-        let failed = |error: ::fjall::Error| match error {
-            ::fjall::Error::Locked => OpenError::InUse {
-                path: shown.clone(),
-            },
-            error => OpenError::Failed {
-                path: shown.clone(),
-                message: describe(&error),
-            },
-        };
+        error::watch(path);
+        let failed = |error: ::fjall::Error| OpenError::of(path, &error);
         let database = Database::builder(path)
             .cache_size(options.cache_bytes)
             .max_journaling_size(options.journal_bytes.max(64 * 1024 * 1024))
@@ -169,7 +148,13 @@ impl FjallStore {
         let has_long_keys = match read_number(&root, FORMAT_KEY).map_err(failed)? {
             None | Some(FORMAT) => false,
             Some(FORMAT_LONG_KEYS) => true,
-            Some(found) => return Err(OpenError::Format { path: shown, found }),
+            Some(found) => {
+                return Err(OpenError::Format {
+                    path: path.display().to_string(),
+                    found,
+                    ours: FORMAT_LONG_KEYS,
+                });
+            }
         };
         let generation = read_number(&root, GENERATION_KEY).map_err(failed)?;
         pass_sequence(&database, &root, SEQUENCE_MARGIN).map_err(failed)?;
@@ -281,24 +266,6 @@ fn table_options(table: Option<Table>, options: &StoreOptions) -> KeyspaceCreate
         .filter_block_partitioning_policy(PinningPolicy::all(true))
         // Events are looked up by revisions that exist.
         .expect_point_read_hits(table == Some(Table::Events))
-}
-
-fn describe(error: &::fjall::Error) -> String {
-    match error {
-        ::fjall::Error::Poisoned => {
-            "an earlier write or sync failed, so nothing more is accepted".to_string()
-        }
-        ::fjall::Error::Io(error) => error.to_string(),
-        error => error.to_string(),
-    }
-}
-
-fn fault(doing: &str, error: &::fjall::Error) -> Fault {
-    Fault(format!("the store failed to {doing}: {}", describe(error)))
-}
-
-fn read_fault(table: Table, error: &::fjall::Error) -> Fault {
-    fault(&format!("read the table {}", table.name()), error)
 }
 
 impl Generation {
@@ -619,7 +586,7 @@ impl Drop for FjallStage {
         if let Some(generation) = self.generation.take()
             && let Err(error) = self.shared.delete(&generation)
         {
-            tracing::warn!(error = %describe(&error), "an unfinished state was not removed");
+            tracing::warn!(%error, "an unfinished state was not removed");
         }
     }
 }

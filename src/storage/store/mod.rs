@@ -3,12 +3,16 @@
 #[cfg(feature = "fjall")]
 mod blocking;
 #[cfg(feature = "fjall")]
+mod error;
+#[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(feature = "fjall")]
 mod space;
 
 #[cfg(feature = "fjall")]
-pub use fjall::{FjallSnapshot, FjallStage, FjallStore, OpenError, StoreOptions};
+pub use error::OpenError;
+#[cfg(feature = "fjall")]
+pub use fjall::{FjallSnapshot, FjallStage, FjallStore, StoreOptions};
 
 use detcd_core::view::{Batch, Fault, View};
 use std::future::Future;

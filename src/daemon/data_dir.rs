@@ -1,0 +1,296 @@
+//! The place of the data: whether it can be used, whether it is another program's, who may read
+//! it, and whether what belongs together is there.
+
+use super::identity::{FILE, Identity, IdentityError};
+use detcd_core::api::{ClusterId, MemberId};
+use detcd_storage::advice;
+use detcd_storage::disk::{DataDirLock, LockError, RealDisk};
+use detcd_storage::log::{Log, LogOwner};
+use rustix::fs::Mode;
+use std::io::{self, ErrorKind};
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use thiserror::Error;
+
+/// The folders of the raft log and of the applied state within the member's.
+pub(super) const LOG: &str = "log";
+pub(super) const STORE: &str = "store";
+/// What only the owner may do with what is in a data-dir.
+const FOLDER_MODE: u32 = 0o700;
+/// The rights that no new file of this process gives to others.
+const OTHERS: Mode = Mode::from_raw_mode(0o077);
+
+#[derive(Debug, Error)]
+pub enum DataDirError {
+    #[error(
+        "data-dir {path} is not a directory: move what is there away, or choose another --data-dir"
+    )]
+    NoFolder { path: PathBuf },
+    #[error(
+        "data-dir {path} is a symbolic link to {target}, which does not exist: mount what should be \
+         there, or mend the link"
+    )]
+    Dangling { path: PathBuf, target: PathBuf },
+    #[error("data-dir {path} cannot be used: {source}; {}", advice(source))]
+    Unusable { path: PathBuf, source: io::Error },
+    #[error(
+        "data-dir {path} holds the data of etcd ({found}), which detcd does not read: start etcd on \
+         it and copy its keys to a new cluster of detcd (etcdctl make-mirror), or choose an empty \
+         --data-dir"
+    )]
+    Etcd { path: PathBuf, found: String },
+    #[error(transparent)]
+    Lock(#[from] LockError),
+    #[error(
+        "data-dir {path} has lost its {part}: this member cannot know what it has promised and \
+         must not vote; {NO_MEMORY}"
+    )]
+    Lost { path: PathBuf, part: &'static str },
+    #[error("data-dir {path} has data, but no {FILE}, which says whose it is; {restore}")]
+    Nobodys { path: PathBuf, restore: String },
+    #[error("{problem}; {restore}")]
+    Identity {
+        problem: IdentityError,
+        restore: String,
+    },
+    #[error(
+        "data-dir {path} is mixed up: {FILE} is of member {own} of cluster {cluster}, and its copy \
+         in log/ of another one; put back the files of one data-dir"
+    )]
+    MixedUp {
+        path: PathBuf,
+        own: MemberId,
+        cluster: ClusterId,
+    },
+}
+
+/// What to do without what cannot be made again. No older copy will do: it would forget promises.
+const NO_MEMORY: &str = "put back a copy of the data-dir that was made since the member last stopped; \
+    or, if the other members are well, move the data-dir away, remove this member from the cluster \
+    (member remove), add it again (member add), and start it with an empty data-dir";
+
+/// Takes the data-dir for this process, and makes it if it is not there; gives the member's folder.
+pub(super) fn take(data_dir: &Path) -> Result<(PathBuf, DataDirLock), DataDirError> {
+    // Not only here: the store's own threads make files as long as the member runs.
+    rustix::process::umask(OTHERS);
+    check_place(data_dir)?;
+    let folder = data_dir.join("member");
+    if let Some(found) = found_of_etcd(data_dir) {
+        if !folder.join(FILE).exists() {
+            let path = data_dir.to_owned();
+            return Err(DataDirError::Etcd { path, found });
+        }
+        tracing::warn!(
+            data_dir = %data_dir.display(),
+            found,
+            "the data-dir holds data of etcd, too, which is not read"
+        );
+    }
+    [data_dir, &folder].into_iter().for_each(warn_if_open);
+    let lock = DataDirLock::take(&folder)?;
+    Ok((folder, lock))
+}
+
+/// Whether there can be a folder.
+fn check_place(data_dir: &Path) -> Result<(), DataDirError> {
+    let path = data_dir.to_owned();
+    match std::fs::metadata(data_dir) {
+        Ok(found) if !found.is_dir() => Err(DataDirError::NoFolder { path }),
+        // Whoever may list it may use it, but for the right to write, which the lock needs.
+        Ok(_) => std::fs::read_dir(data_dir)
+            .map(drop)
+            .map_err(|source| DataDirError::Unusable { path, source }),
+        Err(error) if error.kind() == ErrorKind::NotFound => match std::fs::read_link(data_dir) {
+            Ok(target) => Err(DataDirError::Dangling { path, target }),
+            Err(_) => Ok(()),
+        },
+        Err(source) => Err(DataDirError::Unusable { path, source }),
+    }
+}
+
+/// What is there of another program: etcd 3 and 2 (a member or a proxy), and etcd 0.4.
+fn found_of_etcd(data_dir: &Path) -> Option<String> {
+    let alone = ["member/wal", "member/snap", "proxy"];
+    let together = ["log", "conf", "snapshot"];
+    let exists = |name: &&str| data_dir.join(name).exists();
+    match alone.into_iter().find(exists) {
+        Some(found) => Some(found.to_owned()),
+        None => together.iter().all(exists).then(|| together.join(", ")),
+    }
+}
+
+/// As etcd does, in its words: what was there before keeps its rights.
+fn warn_if_open(folder: &Path) {
+    let Ok(found) = std::fs::metadata(folder) else {
+        return;
+    };
+    let mode = found.permissions().mode() & 0o777;
+    if mode != FOLDER_MODE {
+        let error = format!(
+            "directory {:?} exist, but the permission is \"d{}\". The recommended permission is \
+             \"-{}\" to prevent possible unprivileged access to the data",
+            folder.display().to_string(),
+            letters(mode),
+            letters(FOLDER_MODE)
+        );
+        tracing::warn!(error, "check file permission");
+    }
+}
+
+/// A mode as `ls` shows it.
+fn letters(mode: u32) -> String {
+    let letter = |bit: u32| match mode & (1 << bit) {
+        0 => '-',
+        _ => ['x', 'w', 'r'][bit as usize % 3],
+    };
+    (0..9).rev().map(letter).collect()
+}
+
+/// Who the data-dir belongs to; `None` if no member has started there before.
+pub(super) async fn identity(
+    data_dir: &Path,
+    folder: &Path,
+) -> Result<Option<Identity>, DataDirError> {
+    let path = data_dir.to_owned();
+    let log = folder.join(LOG);
+    // The copy is never believed alone: what is wrong with it does not matter.
+    let copy = Identity::read(&log).ok().flatten();
+    let restore = async |copy: Option<Identity>| {
+        let owner = owner(&log).await;
+        restore(folder, copy.as_ref(), owner)
+    };
+    match Identity::read(folder) {
+        Ok(Some(own)) if copy.as_ref().is_none_or(|copy| copy.is_same_member(&own)) => {
+            check_memory(data_dir, folder, &own)?;
+            Ok(Some(own))
+        }
+        Ok(Some(own)) => Err(DataDirError::MixedUp {
+            path,
+            own: own.member_id,
+            cluster: own.cluster_id,
+        }),
+        Ok(None) if has_log(&log) || !is_empty(&folder.join(STORE)) || copy.is_some() => {
+            let restore = restore(copy).await;
+            Err(DataDirError::Nobodys { path, restore })
+        }
+        Ok(None) => Ok(None),
+        Err(problem) => Err(DataDirError::Identity {
+            restore: restore(copy).await,
+            problem,
+        }),
+    }
+}
+
+/// A member that has started before must find what it has promised and applied.
+fn check_memory(data_dir: &Path, folder: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    let path = data_dir.to_owned();
+    if identity.started && !has_log(&folder.join(LOG)) {
+        let part = "raft log";
+        return Err(DataDirError::Lost { path, part });
+    }
+    if identity.started && is_empty(&folder.join(STORE)) {
+        let part = "applied state";
+        return Err(DataDirError::Lost { path, part });
+    }
+    Ok(())
+}
+
+/// How the identity comes back, as far as what is left says.
+fn restore(folder: &Path, copy: Option<&Identity>, owner: Option<LogOwner>) -> String {
+    let is_owner = |copy: &&Identity| {
+        owner.is_none_or(|owner| {
+            (owner.cluster_id, owner.member_id) == (copy.cluster_id.0, copy.member_id.0)
+        })
+    };
+    match (copy.filter(is_owner), owner) {
+        (Some(_), _) => format!(
+            "there is a copy of it: cp {} {}",
+            folder.join(LOG).join(FILE).display(),
+            folder.join(FILE).display()
+        ),
+        (None, Some(owner)) => format!("the raft log is of {owner}: {NO_MEMORY}"),
+        (None, None) => NO_MEMORY.to_owned(),
+    }
+}
+
+/// Whether the folder holds a raft log, or part of one.
+fn has_log(log: &Path) -> bool {
+    let Ok(entries) = std::fs::read_dir(log) else {
+        return false;
+    };
+    entries.flatten().any(|entry| entry.file_name() != FILE)
+}
+
+/// Whether the folder has nothing in it, or is not there.
+fn is_empty(folder: &Path) -> bool {
+    std::fs::read_dir(folder).map_or(true, |mut entries| entries.next().is_none())
+}
+
+/// Whose the log in the folder is, as far as that can be read.
+async fn owner(log: &Path) -> Option<LogOwner> {
+    if !log.is_dir() {
+        return None;
+    }
+    let disk = RealDisk::open(log).ok()?;
+    Log::owner(&disk).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs;
+
+    #[test]
+    fn what_etcd_left_is_found() {
+        let layouts: [&[&str]; 7] = [
+            &["member/wal", "member/snap"],
+            &["member/wal"],
+            &["member/snap"],
+            &["proxy"],
+            &["member/snap/0000000000000002-0000000000000005.snap"],
+            &["log", "conf", "snapshot"],
+            &["member/wal", "member/log"],
+        ];
+        for layout in layouts {
+            let folder = tempfile::tempdir().unwrap();
+            assert_eq!(found_of_etcd(folder.path()), None);
+            for name in layout {
+                fs::create_dir_all(folder.path().join(name)).unwrap();
+            }
+            let error = take(folder.path()).unwrap_err().to_string();
+            assert!(error.contains("holds the data of etcd ("), "{error}");
+            let gone = folder.path().join("member/lock");
+            assert!(!gone.exists(), "nothing is written beside it");
+        }
+        let folder = tempfile::tempdir().unwrap();
+        fs::create_dir_all(folder.path().join("member/log")).unwrap();
+        fs::create_dir_all(folder.path().join("snapshot")).unwrap();
+        assert_eq!(found_of_etcd(folder.path()), None);
+    }
+
+    #[test]
+    fn a_place_that_cannot_be_used_comes_with_advice() {
+        let root = tempfile::tempdir().unwrap();
+        let at = |name: &str| root.path().join(name);
+        fs::write(at("file"), "").unwrap();
+        std::os::unix::fs::symlink("/nonexistent/x", at("dangling")).unwrap();
+        std::os::unix::fs::symlink(at("loop"), at("loop")).unwrap();
+        for (name, what) in [
+            ("file", "is not a directory: move what is there away"),
+            ("dangling", "is a symbolic link to /nonexistent/x"),
+            ("loop", "cannot be used: Too many levels of symbolic links"),
+            ("file/below", "cannot be used: Not a directory"),
+        ] {
+            let error = take(&at(name)).unwrap_err().to_string();
+            let start = format!("data-dir {} ", at(name).display());
+            assert!(error.starts_with(&start) && error.contains(what), "{error}");
+        }
+    }
+
+    #[test]
+    fn modes_are_told_as_etcd_tells_them() {
+        assert_eq!(letters(0o755), "rwxr-xr-x");
+        assert_eq!(letters(0o700), "rwx------");
+        assert_eq!(letters(0o612), "rw---x-w-");
+    }
+}
