@@ -3,9 +3,9 @@
 
 use super::identity::{FILE, Identity, IdentityError};
 use detcd_core::api::{ClusterId, MemberId};
-use detcd_storage::advice;
 use detcd_storage::disk::{DataDirLock, LockError, RealDisk};
 use detcd_storage::log::{Log, LogOwner};
+use detcd_storage::{RESTORE, advice};
 use rustix::fs::Mode;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::PermissionsExt as _;
@@ -43,7 +43,7 @@ pub enum DataDirError {
     Lock(#[from] LockError),
     #[error(
         "data-dir {path} has lost its {part}: this member cannot know what it has promised and \
-         must not vote; {NO_MEMORY}"
+         must not vote; {RESTORE}"
     )]
     Lost { path: PathBuf, part: &'static str },
     #[error("data-dir {path} has data, but no {FILE}, which says whose it is; {restore}")]
@@ -63,11 +63,6 @@ pub enum DataDirError {
         cluster: ClusterId,
     },
 }
-
-/// What to do without what cannot be made again. No older copy will do: it would forget promises.
-const NO_MEMORY: &str = "put back a copy of the data-dir that was made since the member last stopped; \
-    or, if the other members are well, move the data-dir away, remove this member from the cluster \
-    (member remove), add it again (member add), and start it with an empty data-dir";
 
 /// Takes the data-dir for this process, and makes it if it is not there; gives the member's folder.
 pub(super) fn take(data_dir: &Path) -> Result<(PathBuf, DataDirLock), DataDirError> {
@@ -181,6 +176,16 @@ pub(super) async fn identity(
     }
 }
 
+/// A store that a first start began and did not end holds nothing, and may be unusable.
+pub(super) fn clear_unfinished(folder: &Path, identity: &Identity) -> Result<(), DataDirError> {
+    let path = folder.join(STORE);
+    if identity.started || has_log(&folder.join(LOG)) || !path.exists() {
+        return Ok(());
+    }
+    let removed = std::fs::remove_dir_all(&path);
+    removed.map_err(|source| DataDirError::Unusable { path, source })
+}
+
 /// A member that has started before must find what it has promised and applied.
 fn check_memory(data_dir: &Path, folder: &Path, identity: &Identity) -> Result<(), DataDirError> {
     let path = data_dir.to_owned();
@@ -208,8 +213,8 @@ fn restore(folder: &Path, copy: Option<&Identity>, owner: Option<LogOwner>) -> S
             folder.join(LOG).join(FILE).display(),
             folder.join(FILE).display()
         ),
-        (None, Some(owner)) => format!("the raft log is of {owner}: {NO_MEMORY}"),
-        (None, None) => NO_MEMORY.to_owned(),
+        (None, Some(owner)) => format!("the raft log is of {owner}: {RESTORE}"),
+        (None, None) => RESTORE.to_owned(),
     }
 }
 

@@ -58,8 +58,11 @@ pub enum DaemonError {
     Open { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Store(#[from] OpenError),
-    #[error(transparent)]
-    Start(#[from] detcd_driver::StartError),
+    #[error("data-dir {path}: {source}")]
+    Start {
+        path: PathBuf,
+        source: detcd_driver::StartError,
+    },
     #[error(
         "data-dir {path} belongs to member {stored} of cluster {cluster}, which --initial-cluster \
          calls \"{owner}\", and not to \"{name}\"; give each member a --data-dir of its own"
@@ -147,6 +150,7 @@ async fn start(config: Config) -> Result<Started, DaemonError> {
     let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
     // First of all: whatever else there is then has an owner.
     identity.write(&folder)?;
+    data_dir::clear_unfinished(&folder, &identity)?;
     let (disk, store) = open(&config, &folder)?;
 
     let transport: Arc<dyn Transport> = Arc::new(TonicTransport::new(
@@ -154,7 +158,11 @@ async fn start(config: Config) -> Result<Started, DaemonError> {
         identity.cluster_id.0,
     ));
     let options = member_options(&config, &identity);
-    let member = Member::start(options, disk, Arc::new(store), transport).await?;
+    let member = Member::start(options, disk, Arc::new(store), transport).await;
+    let member = member.map_err(|source| DaemonError::Start {
+        path: config.data_dir.clone(),
+        source,
+    })?;
     let identity = Identity {
         started: true,
         ..identity

@@ -22,6 +22,8 @@ use detcd_core::query;
 use detcd_core::view::{Batch, Fault, Table, View as _};
 use detcd_peer::Transport;
 use detcd_rt::buggify::{Place, linger, rarely};
+use detcd_storage::RESTORE;
+use detcd_storage::log::Position;
 use detcd_storage::store::{Stage, Store};
 use futures::future::FutureExt;
 use futures::stream::{Stream, StreamExt};
@@ -152,6 +154,19 @@ impl<S: Store> MachineAdapter<S> {
         adapter.follow_membership()?;
         adapter.publish(LiveKeys::of(None))?;
         Ok(adapter)
+    }
+
+    /// The log must hold whatever the state lacks: it is purged only of what was durable in it.
+    pub(crate) fn check_against(&self, purged: Option<Position>) -> Result<(), Fault> {
+        let applied = self.rows.applied.map_or(0, |applied| applied.index());
+        match purged {
+            Some(purged) if purged.index > applied => Err(Fault(format!(
+                "the applied state ends at entry {applied}, but the raft log was purged through \
+                 entry {}: the state has lost what was durable; {RESTORE}",
+                purged.index
+            ))),
+            _ => Ok(()),
+        }
     }
 
     /// Takes up the membership that was applied last: who belongs to the cluster, who was removed,

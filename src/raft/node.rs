@@ -211,6 +211,7 @@ impl<S: Store> RaftNode<S> {
             gated.clone(),
             (options.id, transport.clone()),
         )?;
+        machine.check_against(recovered.state.purged)?;
         let network = Network::new(
             transport,
             Duration::from_millis(options.election_ms),

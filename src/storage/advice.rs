@@ -9,12 +9,20 @@ const RIGHTS: &str = "give the user that runs detcd the right to read and write 
 const WRITABLE: &str =
     "mount its file system for writing (dmesg says whether errors took that away)";
 const DEVICE: &str = "look into dmesg for errors of the device, and replace it if there are any";
-const PLACE: &str = "look whether its file system is mounted where it should be";
+const PLACE: &str = "look whether the path is right, and its file system is mounted";
+
+/// What to do about data that cannot be trusted, or is gone. No older copy will do: a member must
+/// not forget what it has promised.
+pub const RESTORE: &str = "put back a copy of the data-dir that was made since the member last \
+    stopped; or, if the other members are well, move the data-dir away, remove the member from the \
+    cluster (member remove), add it again (member add), and start it with an empty data-dir";
 
 // Linux's numbers: the standard library has no names for these.
 const EIO: i32 = 5;
+const EEXIST: i32 = 17;
 const ENFILE: i32 = 23;
 const EMFILE: i32 = 24;
+const ELOOP: i32 = 40;
 
 /// What to do about it, in the imperative.
 pub fn advice(error: &io::Error) -> &'static str {
@@ -25,6 +33,8 @@ pub fn advice(error: &io::Error) -> &'static str {
         (_, ErrorKind::PermissionDenied) => RIGHTS,
         (_, ErrorKind::ReadOnlyFilesystem) => WRITABLE,
         (_, ErrorKind::NotFound | ErrorKind::NotADirectory | ErrorKind::IsADirectory) => PLACE,
+        // A loop of symbolic links has no stable name in the standard library.
+        (Some(ELOOP | EEXIST), _) => PLACE,
         _ => DEVICE,
     }
 }

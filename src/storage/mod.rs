@@ -14,4 +14,4 @@ pub mod disk;
 pub mod log;
 pub mod store;
 
-pub use advice::advice;
+pub use advice::{RESTORE, advice};

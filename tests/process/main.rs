@@ -9,6 +9,7 @@ mod abuse;
 mod closed_pipe;
 mod compression;
 mod crowd;
+mod damage;
 mod deadline;
 mod disaster;
 mod errors;

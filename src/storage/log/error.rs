@@ -1,14 +1,8 @@
 //! What can go wrong with the log, and what to do about it.
 
 use super::LogOwner;
-use crate::advice::advice;
+use crate::advice::{RESTORE, advice};
 use std::io;
-
-/// What an operator does about a log that cannot be trusted any more.
-const ADVICE: &str = "this member's log cannot be trusted: put back a copy of its data-dir that was \
-    made since it last stopped; or, if the other members are well, move the data-dir away, remove \
-    the member from the cluster (member remove), add it again (member add), and start it with an \
-    empty data-dir, so that it is restored from them";
 
 /// Why the log cannot be opened, or stopped. After an error of a write or a sync the log is
 /// poisoned: every later call fails with the same error and nothing more is acknowledged.
@@ -22,12 +16,13 @@ pub enum LogError {
         message: String,
         advice: &'static str,
     },
-    #[error("{file}: corrupt at offset {offset}: {what}; {advice}")]
+    #[error(
+        "{file}: corrupt at offset {offset}: {what}; this member's log cannot be trusted: {RESTORE}"
+    )]
     Corrupt {
         file: String,
         offset: u64,
         what: String,
-        advice: &'static str,
     },
     #[error(
         "{file}: format version {found} is not known to this build, which writes version {ours}"
@@ -62,7 +57,6 @@ impl LogError {
             file,
             offset,
             what: what.into(),
-            advice: ADVICE,
         }
     }
 

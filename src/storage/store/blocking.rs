@@ -18,6 +18,12 @@ impl Blocking {
         Ok(Blocking { jobs })
     }
 
+    /// Does it some time, for nobody.
+    pub fn order(&self, job: impl FnOnce() + Send + 'static) {
+        // Without the thread every other call fails, too.
+        let _ = self.jobs.send(Box::new(job));
+    }
+
     pub async fn run<T: Send + 'static>(
         &self,
         job: impl FnOnce() -> T + Send + 'static,

@@ -3,17 +3,12 @@
 //! fjall refuses everything after a failed write, and its own threads tell their errors to its log
 //! only: so the first failure is remembered here, and comes with every refusal that it causes.
 
-use crate::advice::advice;
+use crate::advice::{RESTORE, advice};
 use ::fjall::{Error, LsmError};
 use detcd_core::view::{Fault, Table};
 use std::io::{self, ErrorKind};
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
-
-const DAMAGED: &str = "this member's applied state cannot be trusted: put back a copy of its data-dir \
-    that was made since it last stopped; or, if the other members are well, move the data-dir away, \
-    remove the member from the cluster (member remove), add it again (member add), and start it \
-    with an empty data-dir, so that it is restored from them";
 
 /// Why a store cannot be opened.
 #[derive(Debug, thiserror::Error)]
@@ -27,14 +22,28 @@ pub enum OpenError {
     Format { path: String, found: u64, ours: u64 },
     #[error("the store at {path} cannot be opened: {message}")]
     Failed { path: String, message: String },
-    #[error("the store at {path} is damaged: {what}; {DAMAGED}")]
+    #[error(
+        "the store at {path} is damaged: {what}; the applied state cannot be trusted: {RESTORE}"
+    )]
     Damaged { path: String, what: String },
 }
 
 impl OpenError {
+    pub(super) fn damaged(folder: &Path, what: &str) -> OpenError {
+        let (path, what) = (folder.display().to_string(), what.to_owned());
+        OpenError::Damaged { path, what }
+    }
+
+    pub(super) fn io(folder: &Path, file: &str, error: &io::Error) -> OpenError {
+        let path = folder.display().to_string();
+        let message = format!("{file}: {error}; {}", advice(error));
+        OpenError::Failed { path, message }
+    }
+
     pub(super) fn of(path: &Path, error: &Error) -> OpenError {
         let path = path.display().to_string();
         let first = failures().first.clone();
+        let first = first.filter(|_| matches!(error, Error::Storage(_)));
         let first = first.map_or(String::new(), |first| format!(" ({first})"));
         match problem(error) {
             Problem::Locked => OpenError::InUse { path },
@@ -82,7 +91,9 @@ pub(super) fn fault(doing: &str, error: &Error) -> Fault {
         error => match problem(error) {
             Problem::Locked => "it is locked".to_owned(),
             Problem::Environment(what) => what,
-            Problem::Damage(what) => format!("{what}; {DAMAGED}"),
+            Problem::Damage(what) => {
+                format!("{what}; the applied state cannot be trusted: {RESTORE}")
+            }
         },
     };
     let first = failures.first.clone();

@@ -23,6 +23,7 @@ mod reclaim;
 
 use super::blocking::Blocking;
 use super::error::{self, OpenError, fault, read_fault};
+use super::mark::Mark;
 use super::{Reclaim, Size, Stage, Store};
 use ::fjall::config::{BlockSizePolicy, PinningPolicy};
 use ::fjall::{
@@ -39,6 +40,11 @@ const ROOT: &str = "root";
 const FORMAT_KEY: &[u8] = b"format";
 const GENERATION_KEY: &[u8] = b"generation";
 const SEQUENCE_KEY: &[u8] = b"sequence";
+const MARK_KEY: &[u8] = b"mark";
+/// Bytes of rows after which the journal is synced and marked without being asked to.
+const MARK_AFTER_BYTES: u64 = 16 * 1024 * 1024;
+/// fjall's own keyspace, the list of the others.
+const LIST_KEYSPACE: u64 = 0;
 /// More sequence numbers than fjall uses to create or delete the keyspaces of a few generations.
 const SEQUENCE_MARGIN: u64 = 512;
 /// The format of the root rows, of the division into keyspaces, and of what each holds. Since 2 the
@@ -104,6 +110,9 @@ struct Shared {
     buffers_gone: AtomicU64,
     /// Whether files that were merged may be left for snapshots.
     has_old_files: AtomicBool,
+    marks: Mutex<Marks>,
+    /// Bytes of rows since the last mark.
+    unmarked: AtomicU64,
     blocking: Blocking,
     /// A thread of its own: it is busy for long.
     reclaiming: Blocking,
@@ -130,10 +139,41 @@ struct Removed {
     bytes: AtomicU64,
 }
 
+/// How far the store is marked as durable; see [`super::mark`].
+struct Marks {
+    folder: PathBuf,
+    number: u64,
+}
+
+impl Marks {
+    /// Makes everything that was written durable, and marks it.
+    fn advance(
+        &mut self,
+        database: &Database,
+        root: &Keyspace,
+        active: &Generation,
+    ) -> ::fjall::Result<()> {
+        self.number += 1;
+        root.insert(MARK_KEY, self.number.to_be_bytes())?;
+        database.persist(PersistMode::SyncAll)?;
+        Ok(self.write(root, active)?)
+    }
+
+    fn write(&self, root: &Keyspace, active: &Generation) -> std::io::Result<()> {
+        let tables = active.keyspaces().chain([root]).map(Keyspace::id);
+        let mark = Mark {
+            number: self.number,
+            keyspaces: [LIST_KEYSPACE].into_iter().chain(tables).collect(),
+        };
+        mark.write(&self.folder)
+    }
+}
+
 impl FjallStore {
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<FjallStore, OpenError> {
         let path = path.as_ref();
         error::watch(path);
+        let mark = Mark::find(path)?;
         let failed = |error: ::fjall::Error| OpenError::of(path, &error);
         let database = Database::builder(path)
             .cache_size(options.cache_bytes)
@@ -156,8 +196,21 @@ impl FjallStore {
                 });
             }
         };
+        let stored = read_number(&root, MARK_KEY).map_err(failed)?;
+        Mark::check(mark.as_ref(), stored, path)?;
         let generation = read_number(&root, GENERATION_KEY).map_err(failed)?;
         pass_sequence(&database, &root, SEQUENCE_MARGIN).map_err(failed)?;
+        let marks = Marks {
+            folder: path.to_owned(),
+            number: stored.unwrap_or(0),
+        };
+        if let Some(number) = generation {
+            // What is removed now must not be missed at the next start.
+            let active = Generation::open(&database, number, &options).map_err(failed)?;
+            marks
+                .write(&root, &active)
+                .map_err(|error| failed(error.into()))?;
+        }
         remove_others(&database, generation).map_err(failed)?;
         let number = generation.unwrap_or(FIRST_GENERATION);
         let active = Generation::open(&database, number, &options).map_err(failed)?;
@@ -165,6 +218,8 @@ impl FjallStore {
         if generation.is_none() {
             make_active(&database, &root, FORMAT, number).map_err(failed)?;
         }
+        let mut marks = marks;
+        marks.advance(&database, &root, &active).map_err(failed)?;
         let thread = |name| Blocking::start(name).map_err(|error| failed(error.into()));
         let (blocking, reclaiming) = (thread("store-sync")?, thread("store-reclaim")?);
         let active = RwLock::new(Arc::new(active));
@@ -179,6 +234,8 @@ impl FjallStore {
             next,
             buffers_gone: AtomicU64::new(0),
             has_old_files: AtomicBool::new(false),
+            marks: Mutex::new(marks),
+            unmarked: AtomicU64::new(0),
             blocking,
             reclaiming,
         };
@@ -365,6 +422,13 @@ fn place_of(table: Table) -> usize {
     place.expect("every table is listed")
 }
 
+fn bytes_of(batch: &Batch) -> u64 {
+    let bytes = |value: &Option<Bytes>| value.as_ref().map_or(0, Bytes::len);
+    let rows = batch.writes.iter();
+    rows.map(|row| (row.key.len() + bytes(&row.value)) as u64)
+        .sum()
+}
+
 /// Of several writes to a row the last wins; fjall gives all rows of a batch one sequence number
 /// and would not know which.
 fn last_of_each_row(batch: Batch) -> Vec<(Table, Bytes, Option<Bytes>)> {
@@ -413,8 +477,27 @@ impl Shared {
             let mut active = self.active.write().unwrap_or_else(PoisonError::into_inner);
             std::mem::replace(&mut *active, Arc::new(generation))
         };
+        // What is removed now must not be missed at the next start.
+        self.mark()
+            .map_err(|error| fault("mark a new state", &error))?;
         self.delete(&before)
             .map_err(|error| fault("remove the state before", &error))
+    }
+
+    fn mark(&self) -> ::fjall::Result<()> {
+        let mut marks = self.marks.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unmarked.store(0, Ordering::Relaxed);
+        marks.advance(&self.database, &self.root, &self.active())
+    }
+
+    /// Marks now and then what nobody has asked to be made durable.
+    fn mark_after(self: &Arc<Shared>, bytes: u64) {
+        let before = self.unmarked.fetch_add(bytes, Ordering::Relaxed);
+        if before < MARK_AFTER_BYTES && before + bytes >= MARK_AFTER_BYTES {
+            let shared = self.clone();
+            // If it fails, so does the next write.
+            self.blocking.order(move || drop(shared.mark()));
+        }
     }
 
     fn delete(&self, generation: &Generation) -> ::fjall::Result<()> {
@@ -455,7 +538,10 @@ impl Store for FjallStore {
     /// Writes on the calling thread: it takes microseconds, but may wait for the disk when
     /// writing files cannot keep up.
     async fn write(&self, batch: Batch) -> Result<(), Fault> {
-        self.shared.active().write(&self.shared, batch)
+        let bytes = bytes_of(&batch);
+        self.shared.active().write(&self.shared, batch)?;
+        self.shared.mark_after(bytes);
+        Ok(())
     }
 
     async fn write_unless_replaced(
@@ -474,9 +560,8 @@ impl Store for FjallStore {
     }
 
     async fn persist(&self) -> Result<(), Fault> {
-        let database = self.shared.database.clone();
-        let persist = move || database.persist(PersistMode::SyncAll);
-        let done = self.shared.blocking.run(persist).await?;
+        let shared = self.shared.clone();
+        let done = self.shared.blocking.run(move || shared.mark()).await?;
         done.map_err(|error| fault("sync the journal", &error))
     }
 

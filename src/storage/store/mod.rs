@@ -7,6 +7,8 @@ mod error;
 #[cfg(feature = "fjall")]
 mod fjall;
 #[cfg(feature = "fjall")]
+mod mark;
+#[cfg(feature = "fjall")]
 mod space;
 
 #[cfg(feature = "fjall")]
