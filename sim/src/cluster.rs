@@ -482,6 +482,10 @@ impl World for Cluster {
         self.machines[member].end_defect(defect);
     }
 
+    fn lose_note(&mut self, member: usize) -> bool {
+        self.machines[member].lose_note()
+    }
+
     fn rot(&mut self, member: usize, part: Part, bits: u64) -> u64 {
         self.machines[member].rot(part, bits)
     }

@@ -294,6 +294,15 @@ impl Machine {
         self.inner.parts.vault.wipe();
     }
 
+    /// Takes the end of the dead machine's log, and what would tell of it.
+    pub fn lose_note(&self) -> bool {
+        let lost = self.inner.parts.platter.lose_note();
+        if lost {
+            self.excuse(Excuse::Ruined);
+        }
+        lost
+    }
+
     pub fn backup(&self) -> Backup {
         Backup {
             files: self.inner.parts.platter.backup(),

@@ -1,1 +1,156 @@
 //! Data-dirs that are damaged, foreign or incomplete.
+
+use crate::cluster::{Cluster, Node, get, put_eventually};
+use crate::tools::{self, Tool};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+/// Copies a folder with all that is in it.
+fn copy(from: &Path, to: &Path) {
+    fs::create_dir_all(to).expect("a folder");
+    for entry in fs::read_dir(from).expect("a folder") {
+        let entry = entry.expect("an entry");
+        let target = to.join(entry.file_name());
+        match entry.file_type().expect("a type").is_dir() {
+            true => copy(&entry.path(), &target),
+            false => drop(fs::copy(entry.path(), target).expect("a copy")),
+        }
+    }
+}
+
+/// The names of all that is in a folder.
+fn names(folder: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for entry in fs::read_dir(folder).expect("a folder") {
+        let entry = entry.expect("an entry");
+        names.push(entry.path().display().to_string());
+        if entry.file_type().expect("a type").is_dir() {
+            names.extend(self::names(&entry.path()));
+        }
+    }
+    names.sort();
+    names
+}
+
+async fn refusal(node: &mut Node) -> String {
+    assert_eq!(node.wait().await.code(), Some(1), "{}", node.log());
+    let log = node.log();
+    log.lines().last().expect("a last line").to_owned()
+}
+
+/// What etcd wrote is etcd's: whole, without its log (`--wal-dir`), without its state, as the
+/// second API left it, or of a proxy.
+#[tokio::test]
+async fn the_data_of_etcd_is_refused_and_left_alone() {
+    let Some(etcd) = tools::find(Tool::Etcd, "the_data_of_etcd_is_refused_and_left_alone") else {
+        return;
+    };
+    let mut theirs = Cluster::of(etcd, 1, &[]);
+    theirs.start(0);
+    put_eventually(&theirs.nodes[0], "a", "1").await;
+    theirs.nodes[0].kill();
+    let written = theirs.nodes[0].data_dir.clone();
+    let layouts: [(&str, &[&str]); 5] = [
+        ("member/wal", &[]),
+        ("member/snap", &["member/wal"]),
+        ("member/wal", &["member/snap"]),
+        ("member/snap", &["member/wal", "member/snap/db"]),
+        ("proxy", &["member"]),
+    ];
+    for (found, missing) in layouts {
+        let mut ours = Cluster::new(1, &[]);
+        let data_dir = ours.nodes[0].data_dir.clone();
+        copy(&written, &data_dir);
+        for part in missing {
+            let path = data_dir.join(part);
+            match path.is_dir() {
+                true => fs::remove_dir_all(path).expect("a removal"),
+                false => fs::remove_file(path).expect("a removal"),
+            }
+        }
+        match found {
+            "proxy" => fs::create_dir(data_dir.join("proxy")).expect("a folder"),
+            _ => fs::write(data_dir.join("member/snap.txt"), "").expect("a file"),
+        }
+        let before = names(&data_dir);
+        ours.start(0);
+        let last = refusal(&mut ours.nodes[0]).await;
+        for part in [
+            data_dir.display().to_string(),
+            format!("holds the data of etcd ({found})"),
+            "choose an empty --data-dir".to_owned(),
+        ] {
+            assert!(last.contains(&part), "{last}");
+        }
+        assert_eq!(names(&data_dir), before, "nothing was written beside it");
+    }
+    // It is etcd's still.
+    theirs.restart(0);
+    theirs.nodes[0].wait_healthy().await;
+    let value = get(&mut theirs.nodes[0].kv(), "a").await.expect("a read");
+    assert_eq!(value.as_deref(), Some("1"));
+}
+
+/// The rights of what is in the folder, and the warning for a folder that was open before.
+#[tokio::test]
+async fn rights_and_the_warning_are_those_of_etcd() {
+    let name = "rights_and_the_warning_are_those_of_etcd";
+    let Some(etcd) = tools::find(Tool::Etcd, name) else {
+        return;
+    };
+    let mut told = Vec::new();
+    for program in [etcd, env!("CARGO_BIN_EXE_detcd").into()] {
+        let mut cluster = Cluster::of(program, 1, &[]);
+        let data_dir = cluster.nodes[0].data_dir.clone();
+        cluster.start(0);
+        put_eventually(&cluster.nodes[0], "a", "1").await;
+        for path in names(&data_dir).iter().map(Path::new).chain([&*data_dir]) {
+            let found = fs::metadata(path).expect("it is there");
+            let wanted = if found.is_dir() { 0o700 } else { 0o600 };
+            let mode = found.permissions().mode() & 0o777;
+            assert_eq!(mode, wanted, "{:o} {}", mode, path.display());
+        }
+        cluster.nodes[0].kill();
+        fs::set_permissions(&data_dir, fs::Permissions::from_mode(0o755)).expect("rights");
+        cluster.restart(0);
+        cluster.nodes[0].wait_healthy().await;
+        let log = cluster.nodes[0].log();
+        let line = log
+            .lines()
+            .find(|line| line.contains("check file permission"));
+        let line: serde_json::Value = serde_json::from_str(line.expect("a warning")).expect("JSON");
+        let text = line["error"].as_str().expect("the error").to_owned();
+        told.push(text.replace(&data_dir.display().to_string(), "DIR"));
+        assert_eq!(line["level"], "warn");
+    }
+    assert_eq!(told[0], told[1]);
+}
+
+/// Neither starts on what is no folder; detcd says what to do.
+#[tokio::test]
+async fn a_place_that_is_no_folder_is_refused() {
+    let Some(etcd) = tools::find(Tool::Etcd, "a_place_that_is_no_folder_is_refused") else {
+        return;
+    };
+    for program in [etcd, env!("CARGO_BIN_EXE_detcd").into()] {
+        let is_ours = program.ends_with("detcd");
+        for (target, advice) in [
+            (None, "is not a directory: move what is there away"),
+            (
+                Some("/nonexistent/x"),
+                "is a symbolic link to /nonexistent/x",
+            ),
+        ] {
+            let mut cluster = Cluster::of(program.clone(), 1, &[]);
+            let data_dir = cluster.nodes[0].data_dir.clone();
+            match target {
+                None => fs::write(&data_dir, "a file").expect("a file"),
+                Some(target) => std::os::unix::fs::symlink(target, &data_dir).expect("a link"),
+            }
+            cluster.start(0);
+            let last = refusal(&mut cluster.nodes[0]).await;
+            assert!(!is_ours || last.contains(advice), "{last}");
+        }
+    }
+}

@@ -158,6 +158,17 @@ impl Node {
         rustix::process::kill_process(id, signal).expect("a signal to our own child");
     }
 
+    /// From now on the process opens no file that needs a higher descriptor than these.
+    pub fn limit_open_files(&mut self, count: u64) {
+        use rustix::process::{Pid, Resource, Rlimit, prlimit};
+        let id = Pid::from_child(self.child());
+        let limit = Rlimit {
+            current: Some(count),
+            maximum: Some(count),
+        };
+        prlimit(Some(id), Resource::Nofile, limit).expect("a limit of our own child");
+    }
+
     /// SIGTERM. How the process ended and how long it took.
     pub async fn stop(&mut self) -> (ExitStatus, Duration) {
         let start = Instant::now();

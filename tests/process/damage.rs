@@ -19,6 +19,7 @@ use detcd_peer::tonic::TonicTransport;
 use detcd_storage::disk::RealDisk;
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, StoreOptions};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::fs::{self, File};
 use std::os::unix::fs::FileExt as _;
@@ -26,14 +27,15 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-const PAIRS: usize = 60;
+const PAIRS: usize = 40;
 const SEED: usize = 7;
 const ID: MemberId = MemberId(0x1234);
 /// What a member may take to serve or to refuse.
 const SETTLED_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
-/// What copying leaves out.
-const HOLE: usize = 64 * 1024;
+const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+/// Files of one kind that are tried.
+const OF_A_KIND: usize = 3;
 
 fn options() -> MemberOptions {
     let log = LogOptions {
@@ -175,7 +177,7 @@ fn put(key: String, value: Bytes, lease: LeaseId) -> PutRequest {
 }
 
 /// Fills a data-dir and copies it while the member runs: as a kill would leave it.
-fn prepare(base: &Path) -> State {
+fn prepare() -> (Image, State) {
     let live = tempfile::tempdir().expect("a folder");
     let running = Running::start(live.path()).expect("an empty folder");
     let handle = running.member.handle();
@@ -212,44 +214,49 @@ fn prepare(base: &Path) -> State {
         }
         read(&handle).await.expect("a state")
     });
-    copy(live.path(), base);
+    let mut image = Image::new();
+    load(live.path(), live.path(), &mut image);
     running.stop();
-    state
+    (image, state)
 }
 
-/// Copies a folder, but not its zeros.
-fn copy(from: &Path, to: &Path) {
-    fs::create_dir_all(to).expect("a folder");
-    for entry in fs::read_dir(from).expect("a folder") {
-        let entry = entry.expect("an entry");
-        let target = to.join(entry.file_name());
-        if entry.file_type().expect("a type").is_dir() {
-            copy(&entry.path(), &target);
-            continue;
-        }
-        let bytes = fs::read(entry.path()).expect("a file");
-        let file = File::create(target).expect("a file");
-        file.set_len(bytes.len() as u64).expect("a length");
-        for (at, chunk) in bytes.chunks(HOLE).enumerate() {
-            if chunk.iter().any(|byte| *byte != 0) {
-                file.write_all_at(chunk, (at * HOLE) as u64)
-                    .expect("a write");
-            }
-        }
-    }
+/// The files of a folder, by their names within it.
+type Image = BTreeMap<PathBuf, Content>;
+
+/// A file as what is written in it and the zeros behind.
+#[derive(Clone)]
+struct Content {
+    written: Vec<u8>,
+    length: u64,
 }
 
-fn files(folder: &Path) -> Vec<PathBuf> {
-    let mut found = Vec::new();
+fn load(root: &Path, folder: &Path, image: &mut Image) {
     for entry in fs::read_dir(folder).expect("a folder") {
         let path = entry.expect("an entry").path();
-        match path.is_dir() {
-            true => found.extend(files(&path)),
-            false => found.push(path),
+        if path.is_dir() {
+            load(root, &path, image);
+            continue;
         }
+        let mut written = fs::read(&path).expect("a file");
+        let length = written.len() as u64;
+        while written.ends_with(&ZEROS) {
+            written.truncate(written.len() - ZEROS.len());
+        }
+        let last = written.iter().rposition(|byte| *byte != 0);
+        written.truncate(last.map_or(0, |last| last + 1));
+        let name = path.strip_prefix(root).expect("it is below").to_owned();
+        image.insert(name, Content { written, length });
     }
-    found.sort();
-    found
+}
+
+fn store(image: &Image, folder: &Path) {
+    for (name, content) in image {
+        let path = folder.join(name);
+        fs::create_dir_all(path.parent().expect("a folder")).expect("a folder");
+        let file = File::create(path).expect("a file");
+        file.set_len(content.length).expect("a length");
+        file.write_all_at(&content.written, 0).expect("a write");
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -263,7 +270,7 @@ enum Harm {
     /// The second half of what is written is zeros.
     Blank,
     /// The last bytes of what is written are gone.
-    Shorten(u64),
+    Shorten(usize),
     /// One bit, so far into what is written.
     Flip(f64),
 }
@@ -294,33 +301,30 @@ impl fmt::Debug for Fault {
 }
 
 impl Fault {
-    fn inflict(&self, folder: &Path) {
-        let path = folder.join(&self.file);
-        let Ok(mut bytes) = fs::read(&path) else {
+    fn inflict(&self, image: &mut Image) {
+        let Some(content) = image.get_mut(&self.file) else {
             return; // the other fault has deleted it
         };
-        let written = bytes.iter().rposition(|byte| *byte != 0);
-        let written = written.map_or(0, |last| last + 1);
-        match self.harm {
-            Harm::Delete => return fs::remove_file(&path).expect("a removal"),
-            Harm::Zero => bytes.fill(0),
-            Harm::Empty => bytes.clear(),
-            Harm::Halve => bytes.truncate(written / 2),
-            Harm::Blank => bytes[written / 2..].fill(0),
-            Harm::Shorten(by) => bytes.truncate(written.saturating_sub(by as usize)),
-            Harm::Flip(part) if written > 0 => {
-                bytes[(written as f64 * part) as usize] ^= 0x10;
+        let written = content.written.len();
+        let keep = match self.harm {
+            Harm::Delete => return drop(image.remove(&self.file)),
+            Harm::Zero => return content.written.clear(),
+            Harm::Blank => return content.written.truncate(written / 2),
+            Harm::Flip(part) => {
+                let place = (written as f64 * part) as usize;
+                return content
+                    .written
+                    .iter_mut()
+                    .skip(place)
+                    .take(1)
+                    .for_each(|it| *it ^= 0x10);
             }
-            Harm::Flip(_) => return,
-        }
-        let file = File::create(&path).expect("a file");
-        file.set_len(bytes.len() as u64).expect("a length");
-        for (at, chunk) in bytes.chunks(HOLE).enumerate() {
-            if chunk.iter().any(|byte| *byte != 0) {
-                file.write_all_at(chunk, (at * HOLE) as u64)
-                    .expect("a write");
-            }
-        }
+            Harm::Empty => 0,
+            Harm::Halve => written / 2,
+            Harm::Shorten(by) => written.saturating_sub(by),
+        };
+        content.written.truncate(keep);
+        content.length = content.length.min(keep as u64);
     }
 }
 
@@ -336,10 +340,11 @@ impl Draws {
 }
 
 /// What is wrong with the outcome, if anything.
-fn judge(base: &Path, expected: &State, faults: &[Fault]) -> Option<String> {
+fn judge(base: &Image, expected: &State, faults: &[Fault]) -> Option<String> {
     let folder = tempfile::tempdir().expect("a folder");
-    copy(base, folder.path());
-    faults.iter().for_each(|fault| fault.inflict(folder.path()));
+    let mut image = base.clone();
+    faults.iter().for_each(|fault| fault.inflict(&mut image));
+    store(&image, folder.path());
     let shown = folder.path().display().to_string();
     let text = match outcome(folder.path()) {
         Ok(state) if state == *expected => return None,
@@ -359,34 +364,28 @@ fn judge(base: &Path, expected: &State, faults: &[Fault]) -> Option<String> {
     (!helps || text.contains('\n')).then(|| format!("{faults:?}: says only: {text}"))
 }
 
-/// One or two files of each kind: kinds are told apart by folder and by the letters of the name.
-fn kinds(base: &Path) -> Vec<PathBuf> {
-    let mut seen = std::collections::BTreeMap::<String, usize>::new();
-    let relative = |path: PathBuf| path.strip_prefix(base).expect("below it").to_owned();
-    let mut kept: Vec<PathBuf> = files(base).into_iter().map(relative).collect();
+/// A few files of each kind: kinds are told apart by the letters of their names.
+fn kinds(base: &Image) -> Vec<PathBuf> {
+    let mut seen = BTreeMap::<String, usize>::new();
+    // The newest first.
+    let mut kept: Vec<PathBuf> = base.keys().rev().cloned().collect();
     kept.retain(|path| {
-        let text = path.display().to_string();
-        let of_log = text.starts_with("log");
-        let kind = text.replace(|letter: char| letter.is_ascii_digit(), "");
+        let kind = path.display().to_string();
+        let kind = kind.replace(|letter: char| letter.is_ascii_hexdigit(), "");
         let count = seen.entry(kind).or_default();
         *count += 1;
-        of_log || *count <= 4
+        *count <= OF_A_KIND
     });
     kept
 }
 
 #[test]
 fn damage_is_refused_or_harmless() {
-    let base = tempfile::tempdir().expect("a folder");
-    let expected = prepare(base.path());
-    let kinds = kinds(base.path());
+    let (base, expected) = prepare();
+    let kinds = kinds(&base);
     let segments = kinds.iter().filter(|path| path.starts_with("log")).count();
     assert!(segments > 4, "{kinds:?}");
-    assert_eq!(
-        judge(base.path(), &expected, &[]),
-        None,
-        "nothing is damaged"
-    );
+    assert_eq!(judge(&base, &expected, &[]), None, "nothing is damaged");
     let fault = |file: &PathBuf, harm| Fault {
         file: file.clone(),
         harm,
@@ -409,7 +408,7 @@ fn damage_is_refused_or_harmless() {
     let count = trials.len();
     let wrong: Vec<String> = trials
         .iter()
-        .filter_map(|faults| judge(base.path(), &expected, faults))
+        .filter_map(|faults| judge(&base, &expected, faults))
         .collect();
     eprintln!(
         "{count} trials of {} files in {:?}",

@@ -287,6 +287,38 @@ async fn fill(kv: &mut KvClient<Channel>) -> BTreeMap<String, String> {
     acknowledged
 }
 
+/// What halted the member and what it ended with: cause, path and advice in one line each.
+fn assert_cause(log: &str, cause: &str, advice: &str, node: &Node) {
+    let data_dir = node.data_dir.display().to_string();
+    for line in ["member halts", "failed to serve"] {
+        let line = log.lines().find(|it| it.contains(line)).expect("the line");
+        for part in [cause, advice, &data_dir] {
+            assert!(line.contains(part), "no {part:?} in {line}");
+        }
+    }
+}
+
+/// The store's own threads meet the error: what they refuse later names it.
+#[tokio::test]
+async fn too_many_open_files_end_the_member_with_cause_and_advice() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    let mut kv = cluster.nodes[0].kv();
+    put(&mut kv, "before", "x").await.expect("a put");
+    cluster.nodes[0].limit_open_files(1);
+    let value = "v".repeat(1 << 20);
+    let deadline = Instant::now() + PATIENCE;
+    for i in 0.. {
+        assert!(Instant::now() < deadline, "it never needs another file");
+        if put(&mut kv, &format!("k{i}"), &value).await.is_err() {
+            break;
+        }
+    }
+    let node = &mut cluster.nodes[0];
+    assert_eq!(node.wait().await.code(), Some(1), "{}", node.log());
+    let advice = "raise the limit of open files";
+    assert_cause(&node.log(), "Too many open files", advice, node);
+}
+
 #[tokio::test]
 async fn a_full_disk_loses_nothing_and_says_so() {
     if !Confined::is_possible() {
@@ -305,7 +337,8 @@ async fn a_full_disk_loses_nothing_and_says_so() {
     node.wait_healthy().await;
     confined.fill_up(4 << 20);
     let acknowledged = fill(&mut node.kv()).await;
-    node.wait_for_log("No space left on device").await;
+    node.wait_for_log("failed to serve").await;
+    assert_cause(&node.log(), "No space left on device", "make room", node);
     // Only now, with room again, can the second process serve.
     node.wait_healthy().await;
     assert!(!acknowledged.is_empty());

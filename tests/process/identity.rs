@@ -172,3 +172,89 @@ async fn a_damaged_log_stops_the_member_and_says_where() {
     let file = largest.file_name().unwrap().to_str().unwrap();
     assert!(last.contains(file) && last.contains("offset"), "{last}");
 }
+
+/// The last line of a member that does not start.
+async fn refusal(cluster: &mut Cluster) -> String {
+    cluster.restart(0);
+    assert_eq!(cluster.nodes[0].wait().await.code(), Some(1));
+    let log = cluster.nodes[0].log();
+    log.lines().last().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn an_identity_that_is_gone_or_damaged_is_refused_and_comes_back_from_its_copy() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    put(&mut cluster.nodes[0].kv(), "a", "1").await.unwrap();
+    cluster.nodes[0].kill();
+    let member = cluster.nodes[0].data_dir.join("member");
+    let (own, copy) = (
+        member.join("identity.json"),
+        member.join("log/identity.json"),
+    );
+    let whole = fs::read(&own).unwrap();
+    assert_eq!(fs::read(&copy).unwrap(), whole);
+    let mut flipped = whole.clone();
+    let digit = flipped.len() / 2;
+    flipped[digit] ^= 1;
+    for harm in [
+        None,
+        Some(&b""[..]),
+        Some(&whole[..40]),
+        Some(&[0; 200]),
+        Some(&flipped),
+    ] {
+        match harm {
+            None => fs::remove_file(&own).unwrap(),
+            Some(bytes) => fs::write(&own, bytes).unwrap(),
+        }
+        let last = refusal(&mut cluster).await;
+        let advice = format!("cp {} {}", copy.display(), own.display());
+        assert!(last.contains(&advice), "{last}");
+    }
+    fs::copy(&copy, &own).unwrap();
+    // The copy alone is missed by nobody, and written again.
+    fs::remove_file(&copy).unwrap();
+    cluster.restart(0);
+    cluster.nodes[0].wait_healthy().await;
+    let value = get(&mut cluster.nodes[0].kv(), "a").await.unwrap();
+    assert_eq!(value.as_deref(), Some("1"));
+    assert_eq!(fs::read(&copy).unwrap(), whole);
+}
+
+#[tokio::test]
+async fn without_identity_and_copy_the_log_and_the_state_are_still_somebodys() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    let header = cluster.nodes[0].status().await.unwrap().header.unwrap();
+    cluster.nodes[0].kill();
+    let member = cluster.nodes[0].data_dir.join("member");
+    fs::remove_file(member.join("identity.json")).unwrap();
+    fs::remove_file(member.join("log/identity.json")).unwrap();
+    let last = refusal(&mut cluster).await;
+    let owner = format!(
+        "the raft log is of member {:x} of cluster {:x}",
+        header.member_id, header.cluster_id
+    );
+    assert!(
+        last.contains(&owner) && last.contains("member remove"),
+        "{last}"
+    );
+    fs::remove_dir_all(member.join("log")).unwrap();
+    let last = refusal(&mut cluster).await;
+    assert!(last.contains("has data, but no identity.json"), "{last}");
+}
+
+#[tokio::test]
+async fn the_log_of_another_member_is_refused() {
+    let mut cluster = Cluster::started(1, &[]).await;
+    let mut other = Cluster::started(1, &[]).await;
+    cluster.nodes[0].kill();
+    other.nodes[0].kill();
+    let [own, theirs] = [&cluster, &other].map(|it| it.nodes[0].data_dir.join("member/log"));
+    fs::remove_dir_all(&own).unwrap();
+    fs::rename(&theirs, &own).unwrap();
+    let last = refusal(&mut cluster).await;
+    assert!(last.contains("is mixed up"), "{last}");
+    fs::remove_file(own.join("identity.json")).unwrap();
+    let last = refusal(&mut cluster).await;
+    assert!(last.contains("this raft log is of member"), "{last}");
+}

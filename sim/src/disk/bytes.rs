@@ -63,6 +63,15 @@ impl SparseBytes {
         Some(page * PAGE + rng.pick(&places))
     }
 
+    /// Where the last byte stands that is not zero.
+    pub fn last_written(&self) -> Option<u64> {
+        let mut pages = self.pages.iter().rev();
+        pages.find_map(|(page, bytes)| {
+            let place = bytes.iter().rposition(|byte| *byte != 0)?;
+            Some(page * PAGE + place as u64)
+        })
+    }
+
     /// Cuts, or extends with zeros.
     pub fn resize(&mut self, len: u64) {
         if len < self.len {

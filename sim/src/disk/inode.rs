@@ -86,6 +86,20 @@ impl Inode {
         true
     }
 
+    /// Blanks the last bytes of what is written behind `head`, in every copy of it that there is.
+    /// False if nothing is.
+    pub fn blank_end(&mut self, head: u64, bytes: u64) -> bool {
+        let Some(last) = self.current.last_written().filter(|last| *last >= head) else {
+            return false;
+        };
+        let start = (last + 1).saturating_sub(bytes).max(head);
+        let zeros = vec![0; (last + 1 - start) as usize];
+        self.unsynced.clear();
+        self.current.write_at(start, &zeros);
+        self.durable = self.current.clone();
+        true
+    }
+
     /// What a failed sync does: the changes before the mark will never be written, and no later
     /// sync tells. They are neither synced nor waiting to be.
     pub fn give_up(&mut self, mark: u64) {

@@ -27,6 +27,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use trap::{Point, Side};
 
+/// The log's note of how far it was synced.
+const NOTE: &str = "synced";
 /// Stray writes land on other pages.
 const PAGE: u64 = 4096;
 
@@ -229,6 +231,25 @@ impl Platter {
         flipped
     }
 
+    /// The dead machine's log loses the note of how far it was synced, and its end. False if it has
+    /// no end yet.
+    pub fn lose_note(&self) -> bool {
+        let mut state = self.lock();
+        let State { names, inodes, .. } = &mut *state;
+        let segments = names.iter().rev();
+        let mut segments = segments.filter(|(name, _)| name.starts_with("log-"));
+        let blanked = segments.any(|(_, inode)| {
+            let inode = inodes.get_mut(inode).expect("a name leads to an inode");
+            inode.blank_end(PAGE, PAGE)
+        });
+        if blanked {
+            state.names.remove(NOTE);
+            state.durable_names = state.names.clone();
+            state.unsynced_names.clear();
+        }
+        blanked
+    }
+
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no holder of the platter panics")
     }
@@ -247,7 +268,7 @@ fn part_of(name: &str) -> Part {
 }
 
 fn is_note(name: &str) -> bool {
-    name == "synced"
+    name.starts_with(NOTE)
 }
 
 impl State {

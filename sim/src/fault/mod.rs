@@ -19,6 +19,7 @@ pub mod io_error;
 pub mod jitter;
 pub mod load;
 pub mod loss;
+pub mod lost_note;
 pub mod lost_write;
 pub mod members;
 pub mod mixed_versions;
@@ -93,6 +94,7 @@ kinds! {
         "short-read" => ShortRead(short_read::ShortRead),
         "bit-rot" => BitRot(bit_rot::BitRot),
         "snapshot-rot" => SnapshotRot(snapshot_rot::SnapshotRot),
+        "lost-note" => LostNote(lost_note::LostNote),
         "lost-write" => LostWrite(lost_write::LostWrite),
         "stray-write" => StrayWrite(stray_write::StrayWrite),
         "clock" => Clock(clock::Clock),
@@ -175,6 +177,9 @@ pub trait World {
     /// The member's storage has a defect from now on.
     fn begin_defect(&mut self, member: usize, fault: DiskFault) -> DiskFaultId;
     fn end_defect(&mut self, member: usize, defect: DiskFaultId);
+    /// Takes the end of the log of a member that is dead, and the note of how far it was synced.
+    /// False if there is none yet.
+    fn lose_note(&mut self, member: usize) -> bool;
     /// Flips bits of what the member has stored. Gives how many: there may be nothing yet.
     fn rot(&mut self, member: usize, part: Part, bits: u64) -> u64;
     /// Changes a member's clock: its rate in parts per million, a jump of its monotonic clock, a
@@ -516,6 +521,9 @@ pub(crate) mod testing {
         }
         fn end_defect(&mut self, member: usize, _: DiskFaultId) {
             self.did(format!("end {member}"));
+        }
+        fn lose_note(&mut self, member: usize) -> bool {
+            self.did(format!("lose note {member}"))
         }
         fn rot(&mut self, member: usize, part: Part, bits: u64) -> u64 {
             self.did(format!("rot {member} {part:?}"));
