@@ -242,6 +242,38 @@ async fn check_malformed(channel: Channel) {
     );
 }
 
+/// Transactions in transactions, deeper than messages are read: told once, and with what to do.
+async fn check_deep_nesting(channel: Channel) {
+    let put = pb::RequestOp {
+        request: Some(pb::request_op::Request::RequestPut(
+            pb::PutRequest::default(),
+        )),
+    };
+    let mut txn = pb::TxnRequest {
+        success: vec![put],
+        ..Default::default()
+    };
+    for _ in 0..60 {
+        let inner = pb::request_op::Request::RequestTxn(txn);
+        let inner = pb::RequestOp {
+            request: Some(inner),
+        };
+        txn = pb::TxnRequest {
+            success: vec![inner],
+            ..Default::default()
+        };
+    }
+    let status = send(&channel, &call("/etcdserverpb.KV/Txn", txn)).await;
+    assert_eq!(
+        (status.code(), status.message()),
+        (
+            Code::Internal,
+            "grpc: error unmarshalling request: TxnRequest.success: messages lie too deep in one \
+             another: nest fewer transactions"
+        )
+    );
+}
+
 /// Unknown leases are no errors where a client only asks.
 async fn check_unknown_leases(channel: Channel) {
     let mut leases = pb::lease_client::LeaseClient::new(channel);
@@ -449,6 +481,7 @@ async fn what_etcd_answers_otherwise() {
         (status.code(), status.message()),
         (Code::Unimplemented, "malformed method name: \"/nope\"")
     );
+    check_deep_nesting(cluster.nodes[0].channel()).await;
     put(&mut cluster.nodes[0].kv(), "a", "1").await.unwrap();
 }
 

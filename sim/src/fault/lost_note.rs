@@ -7,7 +7,7 @@ use crate::scenario::target::Targets;
 use crate::trace;
 
 settings! {
-    /// Members are killed, and come back with a log whose end is blank and without the note of how
+    /// Members lose their power, and come back with a log whose end is blank and without the note of how
     /// far it was synced: they cannot know what they have acknowledged, and must not take part.
     /// Nothing is done to a member without whom no majority would be whole.
     pub struct LostNote {
@@ -25,7 +25,7 @@ impl FaultKind for LostNote {
         let mut robbed = Vec::new();
         for member in self.target.members(world.members(), world.leader()) {
             if world.may_break(member) {
-                world.crash(member, Loss::KeepAll);
+                world.crash(member, Loss::LoseUnsynced);
                 if world.lose_note(member) {
                     trace::mark("fault.lost-note");
                 }

@@ -240,6 +240,7 @@ pub(crate) fn transport_words(code: Code, text: &str) -> Option<(Code, String)> 
         }
         Code::Internal if text.starts_with("failed to decode Protobuf message") => {
             let (_, why) = text.split_once(": ").unwrap_or(("", text));
+            let why = without_path(why);
             Some((
                 Code::Internal,
                 format!("grpc: error unmarshalling request: {why}"),
@@ -252,6 +253,19 @@ pub(crate) fn transport_words(code: Code, text: &str) -> Option<(Code, String)> 
             Some((Code::Internal, words.to_owned()))
         }
         _ => None,
+    }
+}
+
+/// What is wrong with a message; of the fields around it, which repeat where messages lie in one
+/// another, only the outermost.
+fn without_path(why: &str) -> String {
+    let mut parts = why.split(": ");
+    match (parts.next(), parts.next_back(), parts.next_back()) {
+        (Some(field), Some("recursion limit reached"), _) => {
+            format!("{field}: messages lie too deep in one another: nest fewer transactions")
+        }
+        (Some(field), Some(problem), Some(_)) => format!("{field}: {problem}"),
+        _ => why.to_owned(),
     }
 }
 
