@@ -259,13 +259,16 @@ pub(crate) fn transport_words(code: Code, text: &str) -> Option<(Code, String)> 
 /// What is wrong with a message; of the fields around it, which repeat where messages lie in one
 /// another, only the outermost.
 fn without_path(why: &str) -> String {
-    let mut parts = why.split(": ");
-    match (parts.next(), parts.next_back(), parts.next_back()) {
-        (Some(field), Some("recursion limit reached"), _) => {
+    let (Some((field, _)), Some((path, problem))) = (why.split_once(": "), why.rsplit_once(": "))
+    else {
+        return why.to_owned();
+    };
+    match (problem, path == field) {
+        ("recursion limit reached", _) => {
             format!("{field}: messages lie too deep in one another: nest fewer transactions")
         }
-        (Some(field), Some(problem), Some(_)) => format!("{field}: {problem}"),
-        _ => why.to_owned(),
+        (_, true) => why.to_owned(),
+        (_, false) => format!("{field}: {problem}"),
     }
 }
 
