@@ -224,6 +224,25 @@ pub fn peer_urls(urls: &[String]) -> Result<Vec<String>, Error> {
     Ok(urls)
 }
 
+/// Whether a change that another member forwards is one that a client may ask for: its URLs are
+/// settled, and a member that is added has told nothing of itself yet.
+pub fn check_forwarded(change: &Change) -> Result<(), Error> {
+    let check_urls = |urls: &[String]| match peer_urls(urls)?.as_slice() == urls {
+        true => Ok(()),
+        false => Err(Error::MemberBadUrls),
+    };
+    match change {
+        Change::Add(member) => {
+            if member.id == MemberId(0) || is_started(member) || !member.client_urls.is_empty() {
+                return Err(Error::Malformed("member"));
+            }
+            check_urls(&member.peer_urls)
+        }
+        Change::Update { peer_urls, .. } => check_urls(peer_urls),
+        Change::Remove(_) | Change::Promote(_) => Ok(()),
+    }
+}
+
 /// Whether a member has ever told its name, which it does once it runs.
 pub fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
@@ -452,6 +471,35 @@ mod tests {
         assert_eq!(check_transferee(&voters, MemberId(2)), Ok(()));
         let newcomer = check_transferee(&voters, MemberId(4));
         assert_eq!(newcomer, Err(Error::BadTransferee));
+    }
+
+    #[test]
+    fn a_forwarded_change_is_one_that_clients_may_ask_for() {
+        let ids_and_urls = [(0, "http://a:1"), (9, "x y z"), (9, "http://a:1 ")];
+        for (id, url) in ids_and_urls {
+            let peer_urls = vec![String::from(url)];
+            let id = MemberId(id);
+            let added = Member {
+                id,
+                peer_urls: peer_urls.clone(),
+                ..Member::default()
+            };
+            assert!(check_forwarded(&Change::Add(added)).is_err(), "{id} {url}");
+        }
+        let named = check_forwarded(&Change::Add(member(9)));
+        assert_eq!(named, Err(Error::Malformed("member")));
+        assert_eq!(check_forwarded(&Change::Add(unstarted(9))), Ok(()));
+        let update = |urls: &[&str]| {
+            let peer_urls = urls.iter().map(|url| String::from(*url)).collect();
+            check_forwarded(&Change::Update {
+                id: MemberId(9),
+                peer_urls,
+            })
+        };
+        assert_eq!(update(&["http://a:1", "http://b:1"]), Ok(()));
+        for bad in [&[][..], &["x"], &["http://b:1", "http://a:1"]] {
+            assert_eq!(update(bad), Err(Error::MemberBadUrls));
+        }
     }
 
     #[test]

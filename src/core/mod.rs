@@ -40,6 +40,7 @@ pub mod membership;
 pub mod mutants;
 pub mod node;
 pub mod overlay;
+pub mod proposal;
 pub mod query;
 pub mod quota;
 pub mod validate;

@@ -30,6 +30,11 @@ use tokio::sync::watch;
 /// What a member answers to one that was removed.
 pub(crate) const REMOVED: &str = "the member has been permanently removed from the cluster";
 
+/// What a member is told whose own log alone says that it was removed.
+pub(crate) const UNCONFIRMED: &str = "this member's log says that it was removed, and no other \
+    member has confirmed it yet: keep its data-dir until `member list`, asked of another member, \
+    does not show it any more";
+
 /// How long another member may take to answer a greeting.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
 /// The pause between greetings, as long as too few have answered.
@@ -50,13 +55,17 @@ pub enum Farewell {
     Forgetful,
 }
 
-/// Whether `from` may be answered at all; the text refuses it.
-pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String> {
-    let is_raft = matches!(
+/// Whether only raft asks and answers messages of this kind.
+pub(crate) fn is_raft(kind: Kind) -> bool {
+    matches!(
         kind,
         Kind::AppendEntries | Kind::Vote | Kind::PreVote | Kind::TransferLeader | Kind::Snapshot
-    );
-    if is_raft && !*shared.takes_part.borrow() {
+    )
+}
+
+/// Whether `from` may be answered at all; the text refuses it.
+pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String> {
+    if is_raft(kind) && !*shared.takes_part.borrow() {
         return Err("this member has yet to be let in".to_owned());
     }
     let published = shared.engine.published();
@@ -230,8 +239,13 @@ pub(crate) async fn await_removal(shared: Arc<Shared>, mut told: watch::Receiver
     if lingers {
         // The others may not know yet that what they have is committed.
         detcd_rt::sleep(Duration::from_millis(REMOVED_LINGER.0)).await;
+        // Its own log alone may have been written by whoever reaches the peer port.
+        greet(&shared, &others(&shared.engine.published().roster)).await;
     }
-    tracing::warn!("the data-dir used by this member must be removed.");
+    match *told.borrow() {
+        true => tracing::warn!("the data-dir used by this member must be removed."),
+        false => tracing::warn!("{UNCONFIRMED}"),
+    }
     shared.part(Farewell::Removed);
 }
 

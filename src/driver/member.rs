@@ -1,6 +1,6 @@
 //! A member, assembled from its seams.
 
-use crate::belonging::{self, Acquaintances, REMOVED, SensingTransport};
+use crate::belonging::{self, Acquaintances, SensingTransport, UNCONFIRMED};
 use crate::compactor::Compactor;
 use crate::engine::StoredEngine;
 use crate::handle::Handle;
@@ -63,7 +63,7 @@ pub enum StartError {
     State(#[from] Fault),
     #[error("cannot start the raft engine: {0}")]
     Raft(#[from] detcd_raft::StartError),
-    #[error("{REMOVED}; the data-dir used by this member must be removed")]
+    #[error("{UNCONFIRMED}")]
     Removed,
 }
 
@@ -186,6 +186,7 @@ impl Member {
                 shared: shared.clone(),
                 requests: requests.clone(),
                 raft: raft.receiver(),
+                lines: Arc::default(),
             },
             stats,
         ));

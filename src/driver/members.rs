@@ -168,10 +168,16 @@ async fn ask_leader(shared: &Shared, change: &Change) -> Result<Vec<Member>, Err
     }
 }
 
+/// A change that another member asks for, checked as a client's own call is.
+pub(crate) fn read_change(body: Bytes) -> Result<Change, String> {
+    let change = decode_change(body).ok_or("a malformed change of the membership")?;
+    membership::check_forwarded(&change).map_err(|error| format!("{change}: {error}"))?;
+    Ok(change)
+}
+
 /// Makes a change that another member asks for.
-pub(crate) async fn serve(shared: &Shared, body: Bytes) -> Result<Bytes, String> {
-    let change = decode_change(body).ok_or("malformed change of the membership")?;
-    Ok(encode_answer(&change_here(shared, &change).await))
+pub(crate) async fn serve(shared: &Shared, change: &Change) -> Bytes {
+    encode_answer(&change_here(shared, change).await)
 }
 
 async fn change_here(shared: &Shared, change: &Change) -> Answer {

@@ -5,12 +5,14 @@ use crate::inbox::{Input, Requests};
 use crate::run::Shared;
 use crate::{belonging, members};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use detcd_core::api::{LeaseId, LeaseInfo, MemberId};
+use detcd_core::api::{LeaseId, LeaseInfo, Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::error::Error;
 use detcd_core::event::{Asker, Event, Seq};
+use detcd_core::proposal;
 use detcd_peer::{Kind, Receiver};
 use detcd_rt::buggify::{Place, linger};
+use detcd_rt::{Instant, RepeatedLines};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
@@ -26,6 +28,7 @@ pub(crate) struct PeerReceiver<R> {
     pub requests: Requests,
     /// Serves raft's own kinds.
     pub raft: R,
+    pub lines: Arc<RepeatedLines>,
 }
 
 impl<R: Receiver> Receiver for PeerReceiver<R> {
@@ -36,20 +39,28 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
         let shared = self.shared.clone();
-        if let Err(refusal) = belonging::admit(&shared, from, kind) {
+        if let Err(refusal) = self.admit(from, kind) {
             return ready(Err(refusal)).boxed();
         }
         match kind {
             Kind::Hello => ready(belonging::answer_hello(&shared, from, &body)).boxed(),
-            Kind::Members => async move { members::serve(&shared, body).await }.boxed(),
-            Kind::Propose => async move {
-                let proposals = decode_proposals(body).ok_or("malformed proposals")?;
-                linger(Place::Forwarded).await;
-                Ok(encode_refused(
-                    &shared.engine.propose_and_wait(proposals).await,
-                ))
+            Kind::Members => {
+                let change = members::read_change(body);
+                let change = change.map_err(|problem| self.refuse(from, kind, &problem));
+                async move { Ok(members::serve(&shared, &change?).await) }.boxed()
             }
-            .boxed(),
+            Kind::Propose => {
+                let proposals = read_proposals(MemberId(from), body);
+                let proposals = proposals.map_err(|problem| self.refuse(from, kind, &problem));
+                async move {
+                    let proposals = proposals?;
+                    linger(Place::Forwarded).await;
+                    Ok(encode_refused(
+                        &shared.engine.propose_and_wait(proposals).await,
+                    ))
+                }
+                .boxed()
+            }
             Kind::ReadIndex => async move {
                 let index = shared
                     .engine
@@ -78,11 +89,56 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
         kind: Kind,
         chunks: BoxStream<'static, Result<Bytes, String>>,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
-        match belonging::admit(&self.shared, from, kind) {
+        match self.admit(from, kind) {
             Ok(()) => self.raft.stream(from, kind, chunks),
             Err(refusal) => ready(Err(refusal)).boxed(),
         }
     }
+}
+
+impl<R> PeerReceiver<R> {
+    /// Whether `from` may ask for this at all; the text refuses it.
+    fn admit(&self, from: u64, kind: Kind) -> Result<(), String> {
+        belonging::admit(&self.shared, from, kind)?;
+        if from == self.shared.member_id.0 {
+            return Err(self.refuse(from, kind, &"it comes in this member's own name"));
+        }
+        // Raft's own messages may come from members that were added by entries not seen here.
+        match belonging::is_raft(kind) || self.is_member(MemberId(from)) {
+            true => Ok(()),
+            false => Err(self.refuse(from, kind, &"the sender is no member of this cluster")),
+        }
+    }
+
+    /// Whether somebody is a member, by any list that this member has.
+    fn is_member(&self, id: MemberId) -> bool {
+        let is_in = |members: &[Member]| members.iter().any(|member| member.id == id);
+        let Shared {
+            engine, founders, ..
+        } = &*self.shared;
+        is_in(&engine.published().roster.members)
+            || is_in(founders)
+            || is_in(&engine.status().members)
+    }
+
+    /// Says, once for many, why a message is refused.
+    fn refuse(&self, from: u64, kind: Kind, reason: &dyn std::fmt::Display) -> String {
+        let reason = format!("this message is refused: {reason}");
+        if let Some(left_out) = self.lines.take("refused", Instant::now()) {
+            let from = MemberId(from);
+            tracing::warn!(%from, ?kind, reason, left_out, "refused a message of a peer");
+        }
+        reason
+    }
+}
+
+/// The proposals of member `from`, each of which can be applied.
+fn read_proposals(from: MemberId, body: Bytes) -> Result<Vec<Proposal>, String> {
+    let proposals = decode_proposals(body).ok_or("malformed proposals")?;
+    for proposal in &proposals {
+        proposal::check(from, proposal).map_err(|refusal| refusal.to_string())?;
+    }
+    Ok(proposals)
 }
 
 async fn ask_lease(shared: &Shared, requests: Requests, body: Bytes) -> Result<LeaseInfo, Error> {

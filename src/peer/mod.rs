@@ -31,11 +31,13 @@ pub enum Kind {
     Members = 9,
     /// A member that starts asks whether it is known.
     Hello = 10,
+    /// A follower asks its leader what it has acknowledged.
+    Acknowledged = 11,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Kind; 10] = [
+    pub const ALL: [Kind; 11] = [
         Kind::AppendEntries,
         Kind::Vote,
         Kind::PreVote,
@@ -46,6 +48,7 @@ impl Kind {
         Kind::Lease,
         Kind::Members,
         Kind::Hello,
+        Kind::Acknowledged,
     ];
 
     /// The kind with this tag, or `None` for a tag that no version knows.

@@ -80,6 +80,16 @@ impl<P: Persist> LogAdapter<P> {
         self.log.state().last.map_or(0, |last| last.index + 1)
     }
 
+    /// The last entry, or the last one that was purged.
+    pub(crate) fn last(&self) -> Option<LogId> {
+        self.log.state().last.map(from_position)
+    }
+
+    /// The term of an entry that the log holds.
+    pub(crate) fn term_at(&self, index: u64) -> Option<u64> {
+        self.log.term_at(index)
+    }
+
     /// The vote that was saved last.
     pub(crate) fn vote(&self) -> Option<Vote> {
         self.votes().vote
@@ -281,7 +291,22 @@ fn encode(entry: Entry) -> LogEntry {
 }
 
 fn decode(entry: LogEntry) -> io::Result<Entry> {
-    payload::decode_entry(entry.term, entry.index, entry.payload).map_err(corrupt)
+    let LogEntry {
+        term,
+        index,
+        payload,
+    } = entry;
+    payload::decode_entry(term, index, payload).map_err(|error| {
+        io::Error::new(io::ErrorKind::InvalidData, unreadable(index, term, &error))
+    })
+}
+
+/// Why a member stops at an entry of its own log: its data is whole, and must be kept.
+pub(crate) fn unreadable(index: u64, term: u64, problem: &dyn std::fmt::Display) -> String {
+    format!(
+        "log entry {index} of term {term} cannot be applied: {problem}; the data-dir stays as it \
+         is: keep it, and start this member with a build that can read the entry"
+    )
 }
 
 fn corrupt(error: impl std::error::Error + Send + Sync + 'static) -> io::Error {

@@ -5,7 +5,7 @@
 //! event.
 
 use crate::keys::Keys;
-use crate::log::Persist;
+use crate::log::{Persist, unreadable};
 use crate::meta::{self, RaftRows};
 use crate::node::{Published, Roster, Sink};
 use crate::payload;
@@ -268,9 +268,12 @@ impl<S: Store> MachineAdapter<S> {
                     applied.push(self.machine.apply(index, None, &mut overlay)?);
                 }
                 EntryPayload::Normal(command) => {
-                    let proposal = payload::decode_proposal(command)
-                        .map_err(|error| Fault(format!("log entry {index}: {error}")))?;
-                    applied.push(self.machine.apply(index, Some(&proposal), &mut overlay)?);
+                    let proposal = payload::decode_proposal(command);
+                    let done = proposal.and_then(|proposal| {
+                        self.machine.apply(index, Some(&proposal), &mut overlay)
+                    });
+                    let term = term_of(&entry.log_id);
+                    applied.push(done.map_err(|fault| Fault(unreadable(index, term, &fault)))?);
                 }
                 EntryPayload::Membership(membership) => {
                     applied.push(self.machine.apply(index, None, &mut overlay)?);

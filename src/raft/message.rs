@@ -71,12 +71,14 @@ pub(crate) fn decode_append(
     let count = reader.count(ENTRY_OVERHEAD)?;
     let mut entries = Vec::with_capacity(count);
     let first = if count > 0 { reader.u64()? } else { 0 };
-    if count > 0 && first != prev_log_id.map_or(0, |prev| prev.index() + 1) {
+    let next = prev_log_id.map_or(Some(0), |prev| prev.index().checked_add(1));
+    let end = first.checked_add(count as u64);
+    let (Some(end), true) = (end, count == 0 || next == Some(first)) else {
         return Err(reader.error(format!(
             "entries from {first} do not follow {prev_log_id:?}"
         )));
-    }
-    for index in first..first + count as u64 {
+    };
+    for index in first..end {
         let term = reader.u64()?;
         entries.push(payload::decode_entry(term, index, reader.bytes()?)?);
     }
@@ -227,6 +229,22 @@ pub(crate) fn decode_transfer_response(
     };
     reader.end()?;
     Ok(response)
+}
+
+/// What a leader answers to one that asks what it has acknowledged: the index after the last entry.
+pub(crate) fn encode_acknowledged(next: u64) -> Bytes {
+    let mut out = BytesMut::with_capacity(9);
+    out.put_u8(VERSION);
+    out.put_u64(next);
+    out.freeze()
+}
+
+pub(crate) fn decode_acknowledged(bytes: Bytes) -> Result<u64, DecodeError> {
+    let mut reader = Reader::new("acknowledged index", bytes);
+    reader.version(VERSION)?;
+    let next = reader.u64()?;
+    reader.end()?;
+    Ok(next)
 }
 
 /// The bytes of a vote on its own, as the vote file keeps it.

@@ -20,20 +20,42 @@ pub(crate) struct RaftRows {
     pub(crate) membership: StoredMembership,
 }
 
+/// One of raft's rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RowOf {
+    Applied,
+    Membership,
+}
+
 impl RaftRows {
     pub(crate) fn load(view: &dyn View) -> Result<RaftRows, Fault> {
-        let applied = match view.get(Table::Meta, APPLIED)? {
-            Some(row) => decode_applied(row).map_err(|error| fault(APPLIED, error))?,
-            None => None,
-        };
-        let membership = match view.get(Table::Meta, MEMBERSHIP)? {
-            Some(row) => decode_membership(row).map_err(|error| fault(MEMBERSHIP, error))?,
-            None => StoredMembership::default(),
-        };
-        Ok(RaftRows {
-            applied,
-            membership,
-        })
+        let mut rows = RaftRows::default();
+        if let Some(row) = view.get(Table::Meta, APPLIED)? {
+            rows.read_applied(row)?;
+        }
+        if let Some(row) = view.get(Table::Meta, MEMBERSHIP)? {
+            rows.read_membership(row)?;
+        }
+        Ok(rows)
+    }
+
+    /// Which of the two rows this is, if it is one of them.
+    pub(crate) fn which(table: Table, key: &[u8]) -> Option<RowOf> {
+        match (table, key) {
+            (Table::Meta, APPLIED) => Some(RowOf::Applied),
+            (Table::Meta, MEMBERSHIP) => Some(RowOf::Membership),
+            _ => None,
+        }
+    }
+
+    pub(crate) fn read_applied(&mut self, row: Bytes) -> Result<(), Fault> {
+        self.applied = decode_applied(row).map_err(|error| fault(APPLIED, error))?;
+        Ok(())
+    }
+
+    pub(crate) fn read_membership(&mut self, row: Bytes) -> Result<(), Fault> {
+        self.membership = decode_membership(row).map_err(|error| fault(MEMBERSHIP, error))?;
+        Ok(())
     }
 
     pub(crate) fn snapshot_meta(&self) -> SnapshotMeta {

@@ -34,6 +34,7 @@ mod snapshot;
 mod steps;
 mod transfers;
 mod types;
+mod validate;
 
 #[cfg(test)]
 mod tests;

@@ -7,9 +7,11 @@ use crate::promises::Promises;
 use crate::snapshot;
 use crate::transfers::Transfers;
 use crate::types::{Peer, Types, Vote};
+use crate::validate::{Refusal, answer};
 use bytes::Bytes;
 use detcd_peer::{Kind, Transport, TransportError};
 use detcd_rt::buggify::{Place, linger};
+use detcd_rt::{Instant, RepeatedLines};
 use detcd_storage::store::Store;
 use futures::future::{Either, select};
 use openraft::errors::{NetworkError, RPCError, ReplicationClosed, StreamingError, Unreachable};
@@ -35,6 +37,7 @@ pub(crate) struct Network<S> {
     transfers: Transfers,
     chunk_bytes: usize,
     promises: Promises,
+    lines: Arc<RepeatedLines>,
     store: PhantomData<fn() -> S>,
 }
 
@@ -46,13 +49,15 @@ impl<S> Network<S> {
         timeout: Duration,
         transfers: Transfers,
         chunk_bytes: usize,
+        promises: Promises,
     ) -> Network<S> {
         Network {
             transport,
             timeout,
             transfers,
             chunk_bytes,
-            promises: Promises::default(),
+            promises,
+            lines: Arc::default(),
             store: PhantomData,
         }
     }
@@ -69,6 +74,7 @@ impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
             transfers: self.transfers.clone(),
             chunk_bytes: self.chunk_bytes,
             promises: self.promises.clone(),
+            lines: self.lines.clone(),
             to: target,
             store: PhantomData,
         }
@@ -82,6 +88,7 @@ pub(crate) struct Link<S> {
     transfers: Transfers,
     chunk_bytes: usize,
     promises: Promises,
+    lines: Arc<RepeatedLines>,
     to: u64,
     store: PhantomData<fn() -> S>,
 }
@@ -100,6 +107,31 @@ impl<S> Link<S> {
             .await
             .map_err(rpc_error)?;
         decode(answer).map_err(|error| RPCError::Network(NetworkError::new(&error)))
+    }
+
+    async fn ask_vote(
+        &self,
+        kind: Kind,
+        request: VoteRequest<Types>,
+        option: RPCOption,
+    ) -> Result<VoteResponse<Types>, RPCError<Types>> {
+        let body = message::encode_vote_request(&request);
+        let decode = message::decode_vote_response;
+        let response = self.call(kind, body, option.soft_ttl(), decode).await?;
+        self.check(answer::check_voted(&request, &response))?;
+        Ok(response)
+    }
+
+    /// What no member answers is as good as no answer.
+    fn check(&self, checked: Result<(), Refusal>) -> Result<(), RPCError<Types>> {
+        let Err(refusal) = checked else {
+            return Ok(());
+        };
+        if let Some(left_out) = self.lines.take("answer", Instant::now()) {
+            let from = format_args!("{:x}", self.to);
+            warn!(from, %refusal, left_out, "refused an answer of a peer");
+        }
+        Err(RPCError::Unreachable(Unreachable::new(&refusal)))
     }
 }
 
@@ -136,6 +168,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
             return Ok(AppendEntriesResponse::Conflict);
         }
         let response = answer?;
+        self.check(answer::check_append(&request, &response))?;
         if !self.promises.note(self.to, &request, &response) {
             let to = self.to;
             let what = format!("member {to:x} denies entries that it has acknowledged");
@@ -152,14 +185,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
         linger(Place::AskVote).await;
-        let body = message::encode_vote_request(&request);
-        self.call(
-            Kind::Vote,
-            body,
-            option.soft_ttl(),
-            message::decode_vote_response,
-        )
-        .await
+        self.ask_vote(Kind::Vote, request, option).await
     }
 
     async fn pre_vote(
@@ -167,14 +193,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        let body = message::encode_vote_request(&request);
-        self.call(
-            Kind::PreVote,
-            body,
-            option.soft_ttl(),
-            message::decode_vote_response,
-        )
-        .await
+        self.ask_vote(Kind::PreVote, request, option).await
     }
 
     async fn transfer_leader(
@@ -224,9 +243,11 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
                 return Err(streaming_error(error));
             }
         };
-        let vote = message::decode_vote(answer)
+        let answered = message::decode_vote(answer)
             .map_err(|error| StreamingError::Network(NetworkError::new(&error)))?;
-        Ok(SnapshotResponse { vote })
+        answer::check_vote(&vote, &answered)
+            .map_err(|refusal| StreamingError::Network(NetworkError::new(&refusal)))?;
+        Ok(SnapshotResponse { vote: answered })
     }
 
     fn backoff(&self) -> Option<Backoff> {

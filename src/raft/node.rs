@@ -7,8 +7,9 @@ use crate::machine::{MachineAdapter, Persisted};
 use crate::members;
 use crate::network::Network;
 use crate::observe::{self, Listeners};
+use crate::promises::Promises;
 use crate::proposer::Proposer;
-use crate::receiver::RaftReceiver;
+use crate::receiver::{self, RaftReceiver};
 use crate::transfers::Transfers;
 use crate::types::{Peer, Types};
 use arc_swap::ArcSwap;
@@ -18,6 +19,7 @@ use detcd_core::event::{Event, Seq};
 use detcd_core::limits;
 use detcd_core::view::{Fault, View};
 use detcd_peer::Transport;
+use detcd_rt::RepeatedLines;
 use detcd_storage::log::{Log, Recovered};
 use detcd_storage::store::Store;
 use openraft::async_runtime::WatchReceiver;
@@ -212,11 +214,13 @@ impl<S: Store> RaftNode<S> {
             (options.id, transport.clone()),
         )?;
         machine.check_against(recovered.state.purged)?;
+        let promises = Promises::default();
         let network = Network::new(
-            transport,
+            transport.clone(),
             Duration::from_millis(options.election_ms),
             transfers,
             options.snapshot_chunk_bytes,
+            promises.clone(),
         );
         let raft = Raft::build(options.id.0, config, network, log.clone(), machine)
             .await
@@ -226,8 +230,21 @@ impl<S: Store> RaftNode<S> {
         let proposer = Proposer::start(raft.clone(), gated.clone(), patience);
         let fatal = watch::Sender::new(None);
         let contact = Contact::default();
-        let heard = contact.clone();
-        let receiver = RaftReceiver::new(raft.clone(), store, log, fatal.clone(), heard);
+        let receiver = RaftReceiver::new(receiver::Inner {
+            id: options.id.0,
+            raft: raft.clone(),
+            store,
+            log,
+            fatal: fatal.clone(),
+            contact: contact.clone(),
+            published: published.clone(),
+            promises,
+            transport,
+            timeout: patience,
+            installing: receiver::Installing::default(),
+            asking: tokio::sync::Mutex::default(),
+            lines: RepeatedLines::default(),
+        });
         Ok(RaftNode {
             id: options.id,
             raft,

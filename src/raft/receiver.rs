@@ -1,121 +1,113 @@
 //! What other members' raft messages do here.
 
+use crate::bytes_codec::DecodeError;
 use crate::contact::Contact;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted, SnapshotData};
 use crate::message;
-use crate::promises;
+use crate::node::Published;
+use crate::promises::{self, Promises};
 use crate::snapshot::{self, Chunk, Header, Totals};
 use crate::steps;
 use crate::types::{LogId, Types, Vote, log_id};
+use crate::validate::{self, Known, Refusal};
+use arc_swap::ArcSwap;
 use bytes::Bytes;
-use detcd_peer::{Kind, Receiver};
+use detcd_core::api::MemberId;
+use detcd_peer::{Kind, Receiver, Transport};
+use detcd_rt::{Instant, RepeatedLines};
 use detcd_storage::store::{Stage, Store};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use openraft::Raft;
+use openraft::async_runtime::WatchReceiver;
 use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesResponse;
 use openraft::storage::Snapshot;
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::{Mutex, watch};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
 /// Answers the raft kinds; the driver answers the others.
 pub struct RaftReceiver<S: Store> {
-    raft: Raft<Types, MachineAdapter<S>>,
-    store: Arc<S>,
-    log: LogAdapter<Persisted<S>>,
+    inner: Arc<Inner<S>>,
+}
+
+/// What a receiver works with.
+pub(crate) struct Inner<S: Store> {
+    pub(crate) id: u64,
+    pub(crate) raft: Raft<Types, MachineAdapter<S>>,
+    pub(crate) store: Arc<S>,
+    pub(crate) log: LogAdapter<Persisted<S>>,
     /// Set once this member must halt.
-    fatal: watch::Sender<Option<String>>,
-    contact: Contact,
-    installing: Arc<Installing>,
+    pub(crate) fatal: watch::Sender<Option<String>>,
+    pub(crate) contact: Contact,
+    pub(crate) published: Arc<ArcSwap<Published>>,
+    /// What others have acknowledged to this member as their leader.
+    pub(crate) promises: Promises,
+    /// The way to the leader, when this member has to ask it.
+    pub(crate) transport: Arc<dyn Transport>,
+    /// What the leader may take to answer.
+    pub(crate) timeout: Duration,
+    pub(crate) installing: Installing,
+    /// Held while the leader is asked what this member has acknowledged.
+    pub(crate) asking: Mutex<()>,
+    pub(crate) lines: RepeatedLines,
 }
 
 /// At most one snapshot is being received. A newer stream ends the one before: its sender may
 /// long have stopped to lead.
-struct Installing {
+pub(crate) struct Installing {
     turn: Mutex<()>,
     newest: watch::Sender<u64>,
+}
+
+impl Default for Installing {
+    fn default() -> Installing {
+        Installing {
+            turn: Mutex::new(()),
+            newest: watch::Sender::new(0),
+        }
+    }
 }
 
 impl<S: Store> Clone for RaftReceiver<S> {
     fn clone(&self) -> Self {
         RaftReceiver {
-            raft: self.raft.clone(),
-            store: self.store.clone(),
-            log: self.log.clone(),
-            fatal: self.fatal.clone(),
-            contact: self.contact.clone(),
-            installing: self.installing.clone(),
+            inner: self.inner.clone(),
         }
     }
 }
 
 impl<S: Store> RaftReceiver<S> {
-    pub(crate) fn new(
-        raft: Raft<Types, MachineAdapter<S>>,
-        store: Arc<S>,
-        log: LogAdapter<Persisted<S>>,
-        fatal: watch::Sender<Option<String>>,
-        contact: Contact,
-    ) -> RaftReceiver<S> {
-        let installing = Installing {
-            turn: Mutex::new(()),
-            newest: watch::Sender::new(0),
-        };
+    pub(crate) fn new(inner: Inner<S>) -> RaftReceiver<S> {
         RaftReceiver {
-            raft,
-            store,
-            log,
-            fatal,
-            contact,
-            installing: Arc::new(installing),
+            inner: Arc::new(inner),
         }
     }
+}
 
-    async fn answer(self, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+impl<S: Store> Inner<S> {
+    async fn answer(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+        if let Some(reason) = &*self.fatal.borrow() {
+            return Err(reason.clone());
+        }
         match kind {
-            Kind::AppendEntries => {
-                let (request, promised) = message::decode_append(body).map_err(text)?;
-                self.keep_promise(&request.vote, promised)?;
-                if !self.has_voted_beyond(&request.vote) {
-                    self.contact.heard_from(request.vote.leader_id().voted_for);
-                }
-                let last = request.entries.last().map(RaftEntry::log_id);
-                let last = last.or(request.prev_log_id);
-                let response = self.raft.append_entries(request).await.map_err(text)?;
-                tell_acked(&response, last);
-                Ok(message::encode_append_response(&response))
-            }
-            Kind::Vote => {
-                let mut request = message::decode_vote_request(body).map_err(text)?;
-                if detcd_core::mutant!(VoteOnSight) {
-                    request.last_log_id = Some(log_id(request.vote.leader_id.term, u64::MAX));
-                }
-                let candidate = *request.vote.leader_id();
-                let response = self.raft.vote(request).await.map_err(text)?;
-                if response.vote_granted {
-                    steps::granted(candidate.term, candidate.voted_for);
-                }
-                Ok(message::encode_vote_response(&response))
-            }
-            Kind::PreVote => {
-                let mut request = message::decode_vote_request(body).map_err(text)?;
-                if detcd_core::mutant!(VoteOnSight) {
-                    request.last_log_id = Some(log_id(request.vote.leader_id.term, u64::MAX));
-                }
-                let response = self.raft.pre_vote(request).await.map_err(text)?;
-                Ok(message::encode_vote_response(&response))
-            }
+            Kind::AppendEntries => self.append(from, body).await,
+            Kind::Vote | Kind::PreVote => self.vote(from, kind, body).await,
             Kind::TransferLeader => {
-                let request = message::decode_transfer(body).map_err(text)?;
-                let response = self
-                    .raft
-                    .handle_transfer_leader(request)
-                    .await
-                    .map_err(text)?;
-                Ok(message::encode_transfer_response(&response))
+                let request = self.read(from, message::decode_transfer(body))?;
+                self.check(from, |known| {
+                    validate::vote::check_transfer(from, &request, known)
+                })?;
+                let response = self.raft.handle_transfer_leader(request).await;
+                Ok(message::encode_transfer_response(&response.map_err(text)?))
+            }
+            Kind::Acknowledged => {
+                let vote = self.read(from, message::decode_vote(body))?;
+                let next = self.promises.next_of(from, &vote);
+                Ok(message::encode_acknowledged(next))
             }
             Kind::Snapshot
             | Kind::Propose
@@ -126,20 +118,128 @@ impl<S: Store> RaftReceiver<S> {
         }
     }
 
-    /// Halts this member if its log lacks what it has acknowledged to this leader.
-    fn keep_promise(&self, vote: &Vote, promised: u64) -> Result<(), String> {
-        if let Some(reason) = &*self.fatal.borrow() {
-            return Err(reason.clone());
+    async fn append(&self, from: u64, body: Bytes) -> Result<Bytes, String> {
+        let (request, promised) = self.read(from, message::decode_append(body))?;
+        self.check(from, |known| {
+            validate::append::check(from, &request, promised, known)
+        })?;
+        self.keep_promise(&request.vote, promised).await?;
+        if !self.has_voted_beyond(&request.vote) {
+            self.contact.heard_from(request.vote.leader_id().voted_for);
         }
-        // In this order: a leader that came later saves its vote first, and then cuts the log.
-        let held = self.log.next_index();
-        if promised <= held || self.has_voted_beyond(vote) {
+        let last = request.entries.last().map(RaftEntry::log_id);
+        let last = last.or(request.prev_log_id);
+        let response = self.raft.append_entries(request).await.map_err(text)?;
+        tell_acked(&response, last);
+        Ok(message::encode_append_response(&response))
+    }
+
+    async fn vote(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+        let mut request = self.read(from, message::decode_vote_request(body))?;
+        self.check(from, |known| validate::vote::check(from, &request, known))?;
+        if detcd_core::mutant!(VoteOnSight) {
+            request.last_log_id = Some(log_id(request.vote.leader_id.term, u64::MAX));
+        }
+        let candidate = *request.vote.leader_id();
+        let response = match kind {
+            Kind::PreVote => self.raft.pre_vote(request).await.map_err(text)?,
+            _ => self.raft.vote(request).await.map_err(text)?,
+        };
+        if response.vote_granted && kind == Kind::Vote {
+            steps::granted(candidate.term, candidate.voted_for);
+        }
+        Ok(message::encode_vote_response(&response))
+    }
+
+    /// What was decoded; what cannot be is refused.
+    fn read<R>(&self, from: u64, decoded: Result<R, DecodeError>) -> Result<R, String> {
+        decoded.map_err(|error| self.refuse(from, &error))
+    }
+
+    /// Lets a message pass if it agrees with what this member knows.
+    fn check(
+        &self,
+        from: u64,
+        check: impl FnOnce(&Known<'_>) -> Result<(), Refusal>,
+    ) -> Result<(), String> {
+        let checked = {
+            let metrics = self.raft.metrics();
+            let metrics = metrics.borrow_watched();
+            let published = self.published.load();
+            let roster = &published.roster;
+            let memberships = [
+                &metrics.membership_config,
+                &metrics.committed_membership_config,
+            ];
+            let is_member = |id: u64| {
+                memberships
+                    .iter()
+                    .any(|known| known.membership().get_node(&id).is_some())
+                    || roster.members.iter().any(|known| known.id.0 == id)
+                    || roster.removed.contains(&MemberId(id))
+            };
+            let known = Known {
+                id: self.id,
+                vote: self.log.vote(),
+                last: self.log.last(),
+                committed: metrics.local_committed,
+                is_founded: metrics.membership_config.log_id().is_some(),
+                is_member: &is_member,
+                term_at: &|index| self.log.term_at(index),
+            };
+            check(&known)
+        };
+        checked.map_err(|refusal| self.refuse(from, &refusal))
+    }
+
+    /// Says, once for many, why a message is refused.
+    fn refuse(&self, from: u64, reason: &dyn std::fmt::Display) -> String {
+        let reason = format!("this message is refused: {reason}");
+        if let Some(left_out) = self.lines.take("refused", Instant::now()) {
+            warn!(
+                from = format_args!("{from:x}"),
+                reason, left_out, "refused a message of a peer"
+            );
+        }
+        reason
+    }
+
+    /// Halts this member if its log lacks what it has acknowledged to this leader.
+    ///
+    /// The message may be forged. So the leader is asked, on a connection that this member makes
+    /// itself, and only what it confirms counts.
+    async fn keep_promise(&self, vote: &Vote, promised: u64) -> Result<(), String> {
+        if !self.lacks(vote, promised) {
             return Ok(());
         }
-        let reason = promises::forgotten(held, promised);
+        let leader = vote.leader_id().voted_for;
+        // One question is enough, however many messages say the same.
+        let Ok(_alone) = self.asking.try_lock() else {
+            return Err("the leader is being asked what this member has acknowledged".to_owned());
+        };
+        let question = message::encode_vote(vote);
+        let call = self
+            .transport
+            .call(leader, Kind::Acknowledged, question, self.timeout);
+        let answer = call.await.map_err(text)?;
+        let confirmed = self.read(leader, message::decode_acknowledged(answer))?;
+        let held = self.log.next_index();
+        if !self.lacks(vote, confirmed) {
+            let reason = format!(
+                "it says that this member has acknowledged the entries before {promised}, the                  leader says {confirmed}, and this member has those before {held}"
+            );
+            return Err(self.refuse(leader, &reason));
+        }
+        let reason = promises::forgotten(held, confirmed);
         error!("{reason}");
         self.fatal.send_replace(Some(reason.clone()));
         Err(reason)
+    }
+
+    /// Whether the log ends before this index, and no newer leader may have cut it.
+    fn lacks(&self, vote: &Vote, promised: u64) -> bool {
+        // In this order: a leader that came later saves its vote first, and then cuts the log.
+        promised > self.log.next_index() && !self.has_voted_beyond(vote)
     }
 
     /// Whether this member knows of a newer leader, or candidate, than this one.
@@ -148,15 +248,18 @@ impl<S: Store> RaftReceiver<S> {
     }
 
     async fn install(
-        self,
+        &self,
         from: u64,
         mut chunks: BoxStream<'static, Result<Bytes, String>>,
     ) -> Result<Bytes, String> {
         let mut totals = Totals::default();
         let first = chunks.next().await.ok_or("an empty snapshot stream")??;
-        let Chunk::Header(header) = snapshot::decode(first, &mut totals).map_err(text)? else {
-            return Err("a snapshot stream does not start with its header".to_owned());
+        let first = self.read(from, snapshot::decode(first, &mut totals))?;
+        let Chunk::Header(header) = first else {
+            return Err(self.refuse(from, &"a snapshot does not start with its header"));
         };
+        let check = |known: &Known<'_>| validate::snapshot::check_header(from, &header, known);
+        self.check(from, check)?;
         if let Some(newer) = self.newer_vote(&header) {
             return Ok(message::encode_vote(&newer));
         }
@@ -169,11 +272,14 @@ impl<S: Store> RaftReceiver<S> {
             // The sender lives in `self`: only a newer stream ends this wait.
             let _ = newest.changed().await;
         };
+        let received = self.receive(from, &header, chunks, totals);
         let stage = tokio::select! {
             biased;
             () = superseded => return Err("a newer snapshot stream has begun".to_owned()),
-            stage = self.receive(chunks, totals) => stage?,
+            stage = received => stage?,
         };
+        // What was committed meanwhile must not be contradicted either.
+        self.check(from, check)?;
         let Header { vote, meta } = header;
         let snapshot = Snapshot {
             meta,
@@ -189,22 +295,33 @@ impl<S: Store> RaftReceiver<S> {
 
     /// This member's vote, if it is ahead of the sender's: nothing need be received then.
     fn newer_vote(&self, header: &Header) -> Option<Vote> {
-        use openraft::async_runtime::WatchReceiver;
         let vote = self.raft.metrics().borrow_watched().vote;
         (vote > header.vote).then_some(vote)
     }
 
-    /// Writes all rows into a stage, which is returned only if nothing is missing.
+    /// Writes all rows into a stage, which is returned only if nothing is missing and everything
+    /// can be read.
     async fn receive(
         &self,
+        from: u64,
+        header: &Header,
         mut chunks: BoxStream<'static, Result<Bytes, String>>,
         mut totals: Totals,
     ) -> Result<S::Stage, String> {
         let mut stage = self.store.stage().await.map_err(text)?;
+        let mut rows = validate::snapshot::Rows::default();
         while let Some(chunk) = chunks.next().await {
-            match snapshot::decode(chunk?, &mut totals).map_err(text)? {
-                Chunk::Rows(batch) => stage.write(batch).await.map_err(text)?,
-                Chunk::End(expected) if expected == totals => return Ok(stage),
+            match self.read(from, snapshot::decode(chunk?, &mut totals))? {
+                Chunk::Rows(batch) => {
+                    let checked = rows.check(&batch);
+                    checked.map_err(|refusal| self.refuse(from, &refusal))?;
+                    stage.write(batch).await.map_err(text)?;
+                }
+                Chunk::End(expected) if expected == totals => {
+                    let checked = rows.end(&header.meta);
+                    checked.map_err(|refusal| self.refuse(from, &refusal))?;
+                    return Ok(stage);
+                }
                 Chunk::End(expected) => {
                     return Err(format!(
                         "the snapshot has {totals:?}, but was sent {expected:?}"
@@ -220,11 +337,12 @@ impl<S: Store> RaftReceiver<S> {
 impl<S: Store> Receiver for RaftReceiver<S> {
     fn call(
         &self,
-        _from: u64,
+        from: u64,
         kind: Kind,
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
-        self.clone().answer(kind, body).boxed()
+        let inner = self.inner.clone();
+        async move { inner.answer(from, kind, body).await }.boxed()
     }
 
     fn stream(
@@ -234,7 +352,10 @@ impl<S: Store> Receiver for RaftReceiver<S> {
         chunks: BoxStream<'static, Result<Bytes, String>>,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
         match kind {
-            Kind::Snapshot => self.clone().install(from, chunks).boxed(),
+            Kind::Snapshot => {
+                let inner = self.inner.clone();
+                async move { inner.install(from, chunks).await }.boxed()
+            }
             other => async move { Err(format!("{other:?} is not a stream to raft")) }.boxed(),
         }
     }

@@ -18,6 +18,7 @@ pub mod clock;
 mod instant;
 #[cfg(not(madsim))]
 mod production;
+mod repeated;
 #[cfg(madsim)]
 mod simulation;
 mod task;
@@ -33,6 +34,7 @@ use simulation as backend;
 
 pub use backend::{JoinHandle, Rng, Sleep, block_on, spawn, spawn_blocking, spawn_io};
 pub use instant::Instant;
+pub use repeated::RepeatedLines;
 #[cfg(madsim)]
 pub use simulation::decide_buggify;
 pub use task::JoinError;

@@ -6,9 +6,11 @@
 //! slices the input instead of copying it, and survives any garbage.
 
 mod command;
+mod received;
 mod rows;
 
 pub use command::{decode_command, decode_proposal, encode_command, encode_proposal};
+pub use received::check_row;
 use rows::alarm_kind;
 pub use rows::*;
 

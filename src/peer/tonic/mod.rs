@@ -8,6 +8,7 @@
 //! Both kinds of request say in their metadata who sends, to whom, in which cluster and in which
 //! version; the receiver refuses what does not fit.
 
+mod body;
 mod client;
 mod codec;
 mod identity;
@@ -32,6 +33,8 @@ pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Calls on one connection that the receiver works on at once; the next wait.
 const CALLS_MAX: usize = 8192;
+/// Bytes of those calls. One message always fits.
+const CALL_BYTES_MAX: usize = 256 * 1024 * 1024;
 
 const SERVICE: &str = "detcd.Peer";
 const PATH_CALLS: &str = "/detcd.Peer/Calls";

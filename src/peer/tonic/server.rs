@@ -1,8 +1,9 @@
 //! The receiving side: a tonic service for the peer port.
 
+use super::body::Whole;
 use super::codec::{FrameCodec, RawCodec};
 use super::identity::{self, Identity};
-use super::{CALLS_MAX, MESSAGE_BYTES_MAX, PATH_CALLS, PATH_STREAM, SERVICE};
+use super::{CALL_BYTES_MAX, CALLS_MAX, MESSAGE_BYTES_MAX, PATH_CALLS, PATH_STREAM, SERVICE};
 use crate::frame::Frame;
 use crate::{Kind, Receiver};
 use ::tonic::body::Body;
@@ -10,6 +11,7 @@ use ::tonic::codegen::{BoxFuture, Service};
 use ::tonic::server::{ClientStreamingService, Grpc, NamedService, StreamingService};
 use ::tonic::{Request, Response, Status, Streaming};
 use bytes::Bytes;
+use detcd_rt::{Instant, RepeatedLines};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -23,6 +25,7 @@ use tracing::{debug, warn};
 pub struct PeerService {
     identity: Identity,
     receiver: Arc<dyn Receiver>,
+    lines: Arc<RepeatedLines>,
 }
 
 impl PeerService {
@@ -30,14 +33,18 @@ impl PeerService {
         PeerService {
             identity: Identity { member, cluster },
             receiver,
+            lines: Arc::default(),
         }
     }
 
     /// The sender of an acceptable request.
     fn admit<T>(&self, request: &Request<T>) -> Result<u64, Status> {
         let checked = self.identity.check(request.metadata());
-        if let Err(refusal) = &checked {
-            warn!(reason = refusal.message(), "refused a connection of a peer");
+        if let Err(refusal) = &checked
+            && let Some(left_out) = self.lines.take("refused", Instant::now())
+        {
+            let reason = refusal.message();
+            warn!(reason, left_out, "refused a connection of a peer");
         }
         checked
     }
@@ -62,6 +69,7 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let service = self.clone();
+        let request = request.map(Whole::new);
         Box::pin(async move {
             Ok(match request.uri().path() {
                 PATH_CALLS => {
@@ -110,22 +118,28 @@ async fn answer_calls(
     answers: mpsc::Sender<Result<Frame, Status>>,
 ) {
     let mut running = FuturesUnordered::new();
+    let mut running_bytes = 0;
     loop {
+        let has_room = running.len() < CALLS_MAX && running_bytes < CALL_BYTES_MAX;
         tokio::select! {
             biased;
-            Some(answer) = running.next(), if !running.is_empty() => {
+            Some((answer, bytes)) = running.next(), if !running.is_empty() => {
+                running_bytes -= bytes;
                 if answers.send(Ok(answer)).await.is_err() {
                     return;
                 }
             }
-            frame = frames.next(), if running.len() < CALLS_MAX => match frame {
+            frame = frames.next(), if has_room => match frame {
                 Some(Ok(Frame::Request { call, kind, body })) => {
+                    let bytes = body.len();
+                    running_bytes += bytes;
                     let answer = receiver.call(from, kind, body);
                     running.push(async move {
-                        match answer.await {
+                        let answer = match answer.await {
                             Ok(body) => Frame::Answer { call, body },
                             Err(reason) => Frame::Refusal { call, reason },
-                        }
+                        };
+                        (answer, bytes)
                     });
                 }
                 Some(Ok(other)) => {
