@@ -1,6 +1,7 @@
 mod bytes;
 mod cluster;
 mod failing;
+mod forged;
 mod harness;
 mod members;
 mod snapshot;

@@ -5,6 +5,8 @@ use crate::meta::RaftRows;
 use crate::snapshot::{self, Header};
 use crate::types::Vote;
 use bytes::Bytes;
+use detcd_core::api::{KeyValue, LeaseId};
+use detcd_core::codec::PutRows;
 use detcd_core::event::Event;
 use detcd_core::limits::SNAPSHOT_CHUNK_BYTES as CHUNK_BYTES;
 use detcd_core::view::{Batch, Table};
@@ -27,11 +29,16 @@ async fn chunks() -> (Vec<Bytes>, Vec<(Table, Bytes, Bytes)>) {
     cluster.converged(501).await;
     let mut batch = Batch::default();
     for n in 0..8_u8 {
-        batch.put(
-            Table::Events,
-            Bytes::from(vec![n; 100]),
-            Bytes::from(vec![n; CHUNK_BYTES / 2]),
-        );
+        let kv = KeyValue {
+            key: Bytes::from(vec![n; 100]),
+            value: Bytes::from(vec![n; CHUNK_BYTES / 2]),
+            create_revision: 2,
+            mod_revision: 2,
+            version: 1,
+            lease: LeaseId(0),
+        };
+        let rows = PutRows::new(&kv, 0);
+        batch.put(Table::Current, kv.key, rows.current);
     }
     member.store.write(batch).await.unwrap();
     let view = member.store.snapshot().unwrap();
@@ -125,7 +132,7 @@ async fn a_new_transfer_ends_one_that_hangs() {
         futures::future::pending().await
     });
     let hanging = stream::iter(first_two).chain(hang).boxed();
-    let hanging = detcd_rt::spawn(member.node.receiver().stream(8, Kind::Snapshot, hanging));
+    let hanging = detcd_rt::spawn(member.node.receiver().stream(9, Kind::Snapshot, hanging));
     has_hung.await.unwrap();
     send(&member, whole.into_iter().map(Ok).collect())
         .await
@@ -141,7 +148,9 @@ async fn a_deposed_sender_learns_of_the_newer_vote_at_once() {
     cluster.leader(&[0]).await;
     let member = &cluster.members[0];
     let view = member.store.snapshot().unwrap();
-    let meta = RaftRows::load(&view).unwrap().snapshot_meta();
+    let mut meta = RaftRows::load(&view).unwrap().snapshot_meta();
+    // The entry that founded the cluster is the only one of term 0.
+    meta.last_log_id = *meta.last_membership.log_id();
     let header = Header {
         vote: Vote::new_committed(0, 9),
         meta,
