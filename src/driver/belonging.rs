@@ -144,7 +144,7 @@ fn encode_greeting(log: u64) -> Bytes {
     out.freeze()
 }
 
-fn decode_greeting(greeting: &[u8]) -> Option<u64> {
+pub(crate) fn decode_greeting(greeting: &[u8]) -> Option<u64> {
     let (version, log) = greeting.split_first()?;
     let log: [u8; 8] = log.try_into().ok()?;
     (*version == VERSION).then_some(u64::from_le_bytes(log))

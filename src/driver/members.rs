@@ -374,6 +374,27 @@ mod tests {
     }
 
     #[test]
+    fn only_changes_that_a_client_may_ask_for_are_read() {
+        let newcomer = |id: u64, url: &str| {
+            Change::Add(Member {
+                id: MemberId(id),
+                peer_urls: vec![url.to_owned()],
+                ..Member::default()
+            })
+        };
+        let good = newcomer(9, "http://a:1");
+        assert_eq!(read_change(encode_change(&good)), Ok(good));
+        for bad in [
+            newcomer(0, "x y z"),
+            newcomer(9, "x y z"),
+            newcomer(0, "http://a:1"),
+            Change::Add(member(7)),
+        ] {
+            assert!(read_change(encode_change(&bad)).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
     fn answers_round_trip() {
         let errors = ERRORS.map(|(_, error)| Answer::Failed(error));
         let done = [Answer::Done(vec![member(1), member(2)]), Answer::NotLeader];

@@ -333,6 +333,35 @@ mod tests {
         }
     }
 
+    /// Whatever bytes come, they are read to their end or refused.
+    #[test]
+    fn what_is_read_is_what_was_sent_or_nothing() {
+        let put = b"\x01\x01\x00\x00\x01k\x01v";
+        let from = MemberId(7);
+        let good = encode_proposals(&[proposal(1, put), proposal(2, put)]);
+        assert_eq!(
+            read_proposals(from, good.clone()).map(|all| all.len()),
+            Ok(2)
+        );
+        assert!(read_proposals(MemberId(8), good.clone()).is_err());
+        let garbage = encode_proposals(&[proposal(1, put), proposal(2, b"\xff garbage")]);
+        assert!(read_proposals(from, garbage).is_err());
+        for at in 0..good.len() {
+            for byte in [0, 0x7f, 0x80, 0xff] {
+                let mut changed = good.to_vec();
+                changed[at] = byte;
+                let changed = Bytes::from(changed);
+                if let Ok(proposals) = read_proposals(from, changed.clone()) {
+                    assert_eq!(encode_proposals(&proposals), changed, "byte {at}");
+                }
+                // These are not what was encoded: nothing but their end is certain.
+                let _ = members::read_change(changed.clone());
+                let _ = LeaseQuestion::decode(changed.clone());
+                let _ = belonging::decode_greeting(&changed);
+            }
+        }
+    }
+
     #[test]
     fn lease_answers_round_trip() {
         let info = LeaseInfo {

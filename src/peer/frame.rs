@@ -218,6 +218,20 @@ mod tests {
         }
 
         #[test]
+        fn what_has_a_right_checksum_is_a_frame_or_refused(
+            bytes in proptest::collection::vec(any::<u8>(), 0..64),
+            tag in 0_u8..5,
+        ) {
+            for bytes in [bytes.clone(), [&[tag][..], &bytes].concat()] {
+                if let Ok(frame) = Frame::decode(seal(&bytes))
+                    && !matches!(frame, Frame::Refusal { .. })
+                {
+                    prop_assert_eq!(&encoded(&frame)[4..], &bytes[..]);
+                }
+            }
+        }
+
+        #[test]
         fn any_flipped_bit_is_found(
             body in proptest::collection::vec(any::<u8>(), 0..64),
             place in any::<proptest::sample::Index>(),

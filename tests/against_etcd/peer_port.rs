@@ -351,3 +351,98 @@ async fn refusals_are_counted_and_not_written() {
         node.log()
     );
 }
+
+/// SplitMix64.
+struct Random(u64);
+
+impl Random {
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+        z ^ (z >> 31)
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        (self.next() % end as u64) as usize
+    }
+
+    /// The bytes with some of them changed, cut off or added.
+    fn change(&mut self, bytes: &[u8]) -> Bytes {
+        let mut out = bytes.to_vec();
+        for _ in 0..=self.below(3) {
+            let at = self.below(out.len() + 1);
+            match self.below(4) {
+                0 if at < out.len() => out[at] ^= 1 << self.below(8),
+                1 => out.truncate(at),
+                2 => out.extend_from_slice(&self.next().to_be_bytes()),
+                _ => {
+                    let end = out.len().min(at + 8);
+                    let fill = [0, 0xff, 0x80][self.below(3)];
+                    out[at..end].fill(fill);
+                }
+            }
+        }
+        out.into()
+    }
+}
+
+fn number(variable: &str, default: u64) -> u64 {
+    match std::env::var(variable) {
+        Ok(text) => text.parse().expect("a number"),
+        Err(_) => default,
+    }
+}
+
+/// Frames that are right but for their sender, changed at random. `DETCD_FUZZ_SEED` and
+/// `DETCD_FUZZ_FRAMES` choose others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_frame_ends_a_member_or_costs_the_quorum() {
+    let seed = number("DETCD_FUZZ_SEED", 1);
+    let count = number("DETCD_FUZZ_FRAMES", 3_000);
+    eprintln!("DETCD_FUZZ_SEED={seed} DETCD_FUZZ_FRAMES={count}");
+    let cluster = Cluster::started(3, FAST).await;
+    assert_all_serve(&cluster, "before").await;
+    let known = known(&cluster).await;
+    let before = resident_bytes(&cluster.nodes[known.leader]).await;
+    let [named, follower] = [1, 2].map(|n| known.ids[(known.leader + n) % 3]);
+    let forger = Forger::new(follower, &cluster, &known);
+    let last = (known.term, known.last);
+    let payload: &[u8] = b"\x01\0\0\0\0\0\0\0\x01\0\0\0\0\0\0\0\x07\x01\x01\x00\x00\x01k\x01v";
+    let frames = [
+        (
+            Kind::AppendEntries,
+            append(named, known.term + 1, last, 0, &[payload, b"\xf0"]),
+        ),
+        (Kind::AppendEntries, append(named, known.term, last, 9, &[])),
+        (Kind::Vote, vote(named, known.term + 1, last)),
+        (Kind::PreVote, vote(named, known.term + 1, last)),
+        (Kind::TransferLeader, vote(named, known.term, last)),
+        (Kind::Acknowledged, vote(named, known.term, last)),
+        (Kind::Propose, proposal(named, &payload[17..])),
+        (Kind::Members, add(0, "x y z")),
+        (Kind::ReadIndex, Bytes::new()),
+        (Kind::Lease, Bytes::from_static(b"\x01\0\0\0\0\0\0\0\0\x01")),
+        (Kind::Hello, Bytes::from_static(b"\x02\0\0\0\0\0\0\0\0")),
+    ];
+    let mut random = Random(seed);
+    let mut under_way = futures::stream::FuturesUnordered::new();
+    for _ in 0..count {
+        let (kind, body) = &frames[random.below(frames.len())];
+        let to = known.ids[random.below(3)];
+        let body = random.change(body);
+        under_way.push(forger.0.call(to, *kind, body, Duration::from_secs(2)));
+        while under_way.len() >= 64 {
+            // Any answer will do.
+            under_way.next().await;
+        }
+    }
+    while under_way.next().await.is_some() {}
+    assert_all_serve(&cluster, "after").await;
+    let leader = &cluster.nodes[known.leader];
+    let grown = resident_bytes(leader).await.saturating_sub(before);
+    eprintln!("{count} frames: {} KiB", grown / 1024);
+    assert!(grown < 100 << 20, "{grown} bytes");
+    assert!(leader.log().len() < 256 * 1024, "{}", leader.log().len());
+}

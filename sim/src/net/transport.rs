@@ -20,7 +20,12 @@ use std::time::Duration;
 /// transport never doubles anything.
 fn is_idempotent(kind: Kind) -> bool {
     match kind {
-        Kind::AppendEntries | Kind::Vote | Kind::PreVote | Kind::ReadIndex | Kind::Hello => true,
+        Kind::AppendEntries
+        | Kind::Vote
+        | Kind::PreVote
+        | Kind::ReadIndex
+        | Kind::Hello
+        | Kind::Acknowledged => true,
         Kind::TransferLeader | Kind::Snapshot | Kind::Propose | Kind::Lease | Kind::Members => {
             false
         }

@@ -22,9 +22,20 @@ use tempfile::TempDir;
 /// Far beyond what anything here takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// A call as it was sent.
+#[derive(Clone)]
+pub(super) struct Sent {
+    pub(super) from: u64,
+    pub(super) to: u64,
+    pub(super) kind: Kind,
+    pub(super) body: Bytes,
+}
+
 /// The wires between members of one process.
 #[derive(Default)]
 pub(super) struct Net {
+    /// What is sent, once it is recorded.
+    record: Mutex<Option<Vec<Sent>>>,
     receivers: Mutex<BTreeMap<u64, Arc<dyn Receiver>>>,
     cut_off: Mutex<BTreeSet<u64>>,
     held: Mutex<Option<u64>>,
@@ -38,6 +49,15 @@ impl Net {
 
     pub(super) fn heal(&self) {
         self.cut_off.lock().unwrap().clear();
+    }
+
+    /// Keeps every call from now on.
+    pub(super) fn record(&self) {
+        *self.record.lock().unwrap() = Some(Vec::new());
+    }
+
+    pub(super) fn recorded(&self) -> Vec<Sent> {
+        self.record.lock().unwrap().clone().unwrap_or_default()
     }
 
     /// This member applies no membership until what comes back is dropped. (A runtime with several
@@ -94,6 +114,15 @@ impl Transport for Loopback {
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         let way = self.net.way(self.from, to);
         let from = self.from;
+        if let Some(record) = &mut *self.net.record.lock().unwrap() {
+            let body = body.clone();
+            record.push(Sent {
+                from,
+                to,
+                kind,
+                body,
+            });
+        }
         async move {
             let answer = way?.call(from, kind, body);
             match detcd_rt::timeout(timeout, answer).await {

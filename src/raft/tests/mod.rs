@@ -2,6 +2,7 @@ mod bytes;
 mod cluster;
 mod failing;
 mod forged;
+mod fuzz;
 mod harness;
 mod members;
 mod snapshot;
