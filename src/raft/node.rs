@@ -242,6 +242,7 @@ impl<S: Store> RaftNode<S> {
             transport,
             timeout: patience,
             installing: receiver::Installing::default(),
+            accepted: tokio::sync::Mutex::default(),
             asking: tokio::sync::Mutex::default(),
             lines: RepeatedLines::default(),
         });

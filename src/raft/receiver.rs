@@ -9,7 +9,7 @@ use crate::node::Published;
 use crate::promises::{self, Promises};
 use crate::snapshot::{self, Chunk, Header, Totals};
 use crate::steps;
-use crate::types::{LogId, Types, Vote, log_id};
+use crate::types::{LogId, Types, Vote, log_id, term_of};
 use crate::validate::{self, Known, Refusal};
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -18,13 +18,16 @@ use detcd_peer::{Kind, Receiver, Transport};
 use detcd_rt::{Instant, RepeatedLines};
 use detcd_storage::store::{Stage, Store};
 use futures::future::{BoxFuture, FutureExt};
+use futures::poll;
 use futures::stream::{BoxStream, StreamExt};
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesResponse;
 use openraft::storage::Snapshot;
+use std::pin::pin;
 use std::sync::Arc;
+use std::task::Poll;
 use std::time::Duration;
 use tokio::sync::{Mutex, watch};
 use tracing::{error, info, warn};
@@ -51,9 +54,19 @@ pub(crate) struct Inner<S: Store> {
     /// What the leader may take to answer.
     pub(crate) timeout: Duration,
     pub(crate) installing: Installing,
+    /// What was taken from the leader that was followed last. Held while a message is checked and
+    /// handed to the engine, so that the next one is checked against what it did.
+    pub(crate) accepted: Mutex<Option<Accepted>>,
     /// Held while the leader is asked what this member has acknowledged.
     pub(crate) asking: Mutex<()>,
     pub(crate) lines: RepeatedLines,
+}
+
+/// The last entry that a leader sent, and that this member took into its log.
+#[derive(Clone, Copy)]
+pub(crate) struct Accepted {
+    vote: Vote,
+    last: LogId,
 }
 
 /// At most one snapshot is being received. A newer stream ends the one before: its sender may
@@ -98,7 +111,7 @@ impl<S: Store> Inner<S> {
             Kind::Vote | Kind::PreVote => self.vote(from, kind, body).await,
             Kind::TransferLeader => {
                 let request = self.read(from, message::decode_transfer(body))?;
-                self.check(from, |known| {
+                self.check(from, None, |known| {
                     validate::vote::check_transfer(from, &request, known)
                 })?;
                 let response = self.raft.handle_transfer_leader(request).await;
@@ -120,23 +133,58 @@ impl<S: Store> Inner<S> {
 
     async fn append(&self, from: u64, body: Bytes) -> Result<Bytes, String> {
         let (request, promised) = self.read(from, message::decode_append(body))?;
-        self.check(from, |known| {
+        let vote = request.vote;
+        let mut accepted = self.accepted.lock().await;
+        self.check(from, *accepted, |known| {
             validate::append::check(from, &request, promised, known)
         })?;
-        self.keep_promise(&request.vote, promised).await?;
-        if !self.has_voted_beyond(&request.vote) {
-            self.contact.heard_from(request.vote.leader_id().voted_for);
+        if self.lacks(&vote, promised) {
+            drop(accepted);
+            return Err(self.ask_acknowledged(&vote, promised).await);
+        }
+        if !self.has_voted_beyond(&vote) {
+            self.contact.heard_from(vote.leader_id().voted_for);
         }
         let last = request.entries.last().map(RaftEntry::log_id);
         let last = last.or(request.prev_log_id);
-        let response = self.raft.append_entries(request).await.map_err(text)?;
+        let mut response = pin!(self.raft.append_entries(request));
+        let early = poll!(response.as_mut());
+        self.note_accepted(&mut accepted, &vote, last).await?;
+        drop(accepted);
+        let response = match early {
+            Poll::Ready(response) => response,
+            Poll::Pending => response.await,
+        };
+        let response = response.map_err(text)?;
         tell_acked(&response, last);
         Ok(message::encode_append_response(&response))
     }
 
+    /// Waits until the engine has taken up what it was given, and notes what is now in the log.
+    async fn note_accepted(
+        &self,
+        accepted: &mut Option<Accepted>,
+        vote: &Vote,
+        last: Option<LogId>,
+    ) -> Result<(), String> {
+        self.raft.with_raft_state(|_| ()).await.map_err(text)?;
+        let Some(last) = last else {
+            return Ok(());
+        };
+        let is_followed = self.log.vote() == Some(*vote);
+        let is_held = self.log.term_at(last.index()) == Some(term_of(&last));
+        let is_known = |known: Accepted| known.vote == *vote && known.last >= last;
+        if is_followed && is_held && !accepted.is_some_and(is_known) {
+            *accepted = Some(Accepted { vote: *vote, last });
+        }
+        Ok(())
+    }
+
     async fn vote(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
         let mut request = self.read(from, message::decode_vote_request(body))?;
-        self.check(from, |known| validate::vote::check(from, &request, known))?;
+        self.check(from, None, |known| {
+            validate::vote::check(from, &request, known)
+        })?;
         if detcd_core::mutant!(VoteOnSight) {
             request.last_log_id = Some(log_id(request.vote.leader_id.term, u64::MAX));
         }
@@ -160,6 +208,7 @@ impl<S: Store> Inner<S> {
     fn check(
         &self,
         from: u64,
+        accepted: Option<Accepted>,
         check: impl FnOnce(&Known<'_>) -> Result<(), Refusal>,
     ) -> Result<(), String> {
         let checked = {
@@ -178,9 +227,12 @@ impl<S: Store> Inner<S> {
                     || roster.members.iter().any(|known| known.id.0 == id)
                     || roster.removed.contains(&MemberId(id))
             };
+            let vote = self.log.vote();
+            let accepted = accepted.filter(|accepted| vote == Some(accepted.vote));
             let known = Known {
                 id: self.id,
-                vote: self.log.vote(),
+                vote,
+                accepted: accepted.map(|accepted| accepted.last),
                 last: self.log.last(),
                 committed: metrics.local_committed,
                 is_founded: metrics.membership_config.log_id().is_some(),
@@ -204,36 +256,41 @@ impl<S: Store> Inner<S> {
         reason
     }
 
-    /// Halts this member if its log lacks what it has acknowledged to this leader.
+    /// Asks the leader what this member has acknowledged, and halts if the log lacks it; gives the
+    /// answer to the message that said so.
     ///
-    /// The message may be forged. So the leader is asked, on a connection that this member makes
+    /// That message may be forged. So the leader is asked on a connection that this member makes
     /// itself, and only what it confirms counts.
-    async fn keep_promise(&self, vote: &Vote, promised: u64) -> Result<(), String> {
-        if !self.lacks(vote, promised) {
-            return Ok(());
-        }
+    async fn ask_acknowledged(&self, vote: &Vote, promised: u64) -> String {
         let leader = vote.leader_id().voted_for;
         // One question is enough, however many messages say the same.
         let Ok(_alone) = self.asking.try_lock() else {
-            return Err("the leader is being asked what this member has acknowledged".to_owned());
+            return "the leader is being asked what this member has acknowledged".to_owned();
         };
         let question = message::encode_vote(vote);
         let call = self
             .transport
             .call(leader, Kind::Acknowledged, question, self.timeout);
-        let answer = call.await.map_err(text)?;
-        let confirmed = self.read(leader, message::decode_acknowledged(answer))?;
+        let answer = match call.await {
+            Ok(answer) => self.read(leader, message::decode_acknowledged(answer)),
+            Err(error) => Err(error.to_string()),
+        };
+        let confirmed = match answer {
+            Ok(confirmed) => confirmed,
+            Err(reason) => return reason,
+        };
         let held = self.log.next_index();
         if !self.lacks(vote, confirmed) {
             let reason = format!(
-                "it says that this member has acknowledged the entries before {promised}, the                  leader says {confirmed}, and this member has those before {held}"
+                "it says that this member has acknowledged the entries before {promised}, the \
+                 leader says {confirmed}, and this member has those before {held}"
             );
-            return Err(self.refuse(leader, &reason));
+            return self.refuse(leader, &reason);
         }
         let reason = promises::forgotten(held, confirmed);
         error!("{reason}");
         self.fatal.send_replace(Some(reason.clone()));
-        Err(reason)
+        reason
     }
 
     /// Whether the log ends before this index, and no newer leader may have cut it.
@@ -259,7 +316,7 @@ impl<S: Store> Inner<S> {
             return Err(self.refuse(from, &"a snapshot does not start with its header"));
         };
         let check = |known: &Known<'_>| validate::snapshot::check_header(from, &header, known);
-        self.check(from, check)?;
+        self.check(from, None, check)?;
         if let Some(newer) = self.newer_vote(&header) {
             return Ok(message::encode_vote(&newer));
         }
@@ -278,19 +335,31 @@ impl<S: Store> Inner<S> {
             () = superseded => return Err("a newer snapshot stream has begun".to_owned()),
             stage = received => stage?,
         };
+        self.hand_over(from, header, stage).await
+    }
+
+    /// Has the engine install what was received.
+    async fn hand_over(&self, from: u64, header: Header, stage: S::Stage) -> Result<Bytes, String> {
+        let mut accepted = self.accepted.lock().await;
         // What was committed meanwhile must not be contradicted either.
-        self.check(from, check)?;
+        self.check(from, *accepted, |known| {
+            validate::snapshot::check_header(from, &header, known)
+        })?;
         let Header { vote, meta } = header;
+        let last = meta.last_log_id;
         let snapshot = Snapshot {
             meta,
             snapshot: SnapshotData::Staged(stage),
         };
-        let response = self
-            .raft
-            .install_full_snapshot(vote, snapshot)
-            .await
-            .map_err(text)?;
-        Ok(message::encode_vote(&response.vote))
+        let mut response = pin!(self.raft.install_full_snapshot(vote, snapshot));
+        let early = poll!(response.as_mut());
+        self.note_accepted(&mut accepted, &vote, last).await?;
+        drop(accepted);
+        let response = match early {
+            Poll::Ready(response) => response,
+            Poll::Pending => response.await,
+        };
+        Ok(message::encode_vote(&response.map_err(text)?.vote))
     }
 
     /// This member's vote, if it is ahead of the sender's: nothing need be received then.
@@ -342,7 +411,12 @@ impl<S: Store> Receiver for RaftReceiver<S> {
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
         let inner = self.inner.clone();
-        async move { inner.answer(from, kind, body).await }.boxed()
+        if kind != Kind::AppendEntries {
+            return async move { inner.answer(from, kind, body).await }.boxed();
+        }
+        // It is taken up to its end, though its sender may hang up in the middle.
+        let answer = detcd_rt::spawn(async move { inner.answer(from, kind, body).await });
+        async move { answer.await.map_err(text)? }.boxed()
     }
 
     fn stream(

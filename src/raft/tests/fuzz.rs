@@ -10,19 +10,29 @@
 //! before it is sent (`--nocapture`), and `DETCD_FUZZ_RECORD` writes `frames.txt` anew.
 
 use super::harness::{Cluster, Member, Net, Sent, wait_for};
+use crate::message;
 use crate::meta::RaftRows;
+use crate::payload;
 use crate::snapshot::{self, Header};
-use crate::types::Vote;
+use crate::types::{Entry, Membership, Payload, Peer, Vote, log_id, term_of};
 use bytes::{BufMut, Bytes, BytesMut};
-use detcd_core::api::{Member as ApiMember, MemberId};
+use detcd_core::api::{
+    CompactRequest, DeleteRangeRequest, KeyRange, LeaseId, Member as ApiMember, MemberId, Op,
+    PutRequest, TxnRequest,
+};
+use detcd_core::codec;
+use detcd_core::command::{Command as CoreCommand, Proposal};
 use detcd_peer::{Kind, Receiver};
 use detcd_storage::store::Store;
 use futures::stream::{self, StreamExt};
+use openraft::EntryPayload;
+use openraft::raft::{AppendEntriesRequest, TransferLeaderRequest, VoteRequest};
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const ROUNDS: u64 = 12;
+const ROUNDS: u64 = 40;
 /// Changed frames between two real ones.
 const CHANGED_PER_FRAME: u64 = 60;
 const FRAMES_PER_ROUND: usize = 120;
@@ -168,6 +178,124 @@ async fn record() {
     std::fs::write(FRAMES, text).unwrap();
 }
 
+/// A frame as a leader or a candidate might send it to this member now, or nearly so.
+fn forged(random: &mut Random, member: &Member) -> (u64, Kind, Bytes) {
+    let status = member.node.status();
+    let from = random.one_of(&[1, 2, 2, 2, 9]);
+    let term = status.term + random.one_of(&[0, 0, 0, 0, 0, 1, 1, 2]);
+    let position = |random: &mut Random| {
+        let near = random.one_of(&[status.last_log_index, status.committed]);
+        let index = (near + random.next() % 4).saturating_sub(random.next() % 4);
+        log_id(term.saturating_sub(random.next() % 4), index)
+    };
+    let last_log_id = Some(position(random));
+    match random.below(8) {
+        0 | 1 => {
+            let request = VoteRequest {
+                vote: Vote::new(term + 1, from),
+                last_log_id,
+                leadership_transfer: random.below(2) == 0,
+            };
+            let kind = random.one_of(&[Kind::Vote, Kind::PreVote]);
+            (from, kind, message::encode_vote_request(&request))
+        }
+        2 => {
+            let vote = Vote::new_committed(term, from);
+            let to = random.one_of(&[1, TARGET, TARGET]);
+            let request = TransferLeaderRequest::new(vote, to, last_log_id);
+            (
+                from,
+                Kind::TransferLeader,
+                message::encode_transfer(&request),
+            )
+        }
+        _ => {
+            let prev = position(random);
+            let mut entries = Vec::new();
+            let mut entry_term = term_of(&prev);
+            for index in prev.index() + 1..prev.index() + 1 + random.next() % 4 {
+                entry_term = (entry_term + random.next() % 2).min(term);
+                entries.push(Entry {
+                    log_id: log_id(entry_term, index),
+                    payload: forged_payload(random),
+                });
+            }
+            let request = AppendEntriesRequest {
+                vote: Vote::new_committed(term, from),
+                prev_log_id: Some(prev),
+                entries,
+                leader_commit: Some(position(random)),
+            };
+            let promised = random.one_of(&[0, 0, 0, 0, prev.index(), prev.index() + 2]);
+            let body = message::encode_append(&request, promised);
+            (from, Kind::AppendEntries, body)
+        }
+    }
+}
+
+/// What may stand in an entry: mostly commands, and now and then another membership.
+fn forged_payload(random: &mut Random) -> Payload {
+    let id = LeaseId(random.number() as i64);
+    let key = Bytes::from(vec![random.next() as u8; random.below(4)]);
+    let put = PutRequest {
+        key: key.clone(),
+        value: Bytes::from(vec![7; random.below(40)]),
+        lease: random.one_of(&[LeaseId(0), LeaseId(0), id]),
+        prev_kv: random.below(2) == 0,
+        ..PutRequest::default()
+    };
+    let delete = DeleteRangeRequest {
+        range: KeyRange::Span {
+            start: key,
+            end: None,
+        },
+        prev_kv: true,
+    };
+    let command = match random.below(9) {
+        0 => return EntryPayload::Blank,
+        1 => {
+            let learner = random.below(2) == 0;
+            let ids = 1..=3 + random.next() % 3;
+            let nodes = ids.map(|id| {
+                let peer = Peer {
+                    name: String::new(),
+                    peer_urls: vec![format!("http://m{id}:2380")],
+                    learner,
+                };
+                (id, peer)
+            });
+            let voters = BTreeSet::from([1, 2, TARGET]);
+            let membership = Membership::new(vec![voters], nodes.collect::<BTreeMap<_, _>>());
+            return EntryPayload::Membership(membership.unwrap());
+        }
+        2 => CoreCommand::DeleteRange(delete),
+        3 => CoreCommand::Txn(TxnRequest {
+            success: vec![Op::DeleteRange(delete), Op::Put(put)],
+            ..TxnRequest::default()
+        }),
+        4 => CoreCommand::LeaseGrant {
+            id,
+            ttl: random.number() as i64,
+        },
+        5 => CoreCommand::LeaseRevoke { id },
+        6 => CoreCommand::Compact(CompactRequest {
+            revision: random.number() as i64,
+            physical: false,
+        }),
+        _ => CoreCommand::Put(put),
+    };
+    let mut command = codec::encode_command(&command);
+    if random.below(4) == 0 {
+        command = random.change(&command, b"\x01\x03\x02\x01");
+    }
+    let proposal = Proposal {
+        origin: MemberId(random.number()),
+        seq: random.number(),
+        command,
+    };
+    EntryPayload::Normal(payload::encode_proposal(&proposal))
+}
+
 /// A chunk with this body instead of its own.
 fn sealed(kind: u8, body: &[u8]) -> Bytes {
     let mut chunk = BytesMut::new();
@@ -178,8 +306,9 @@ fn sealed(kind: u8, body: &[u8]) -> Bytes {
 }
 
 /// The chunks with one of them changed, and checksums that are right.
-fn changed_snapshot(random: &mut Random, chunks: &[Bytes]) -> Vec<Bytes> {
-    let changed = random.below(chunks.len() - 1);
+fn changed_snapshot(random: &mut Random, chunks: &[Bytes], term: u64) -> Vec<Bytes> {
+    // Now and then none is changed.
+    let changed = random.below(chunks.len());
     let other = chunks[random.below(chunks.len())].clone();
     let (mut rows, mut checksum) = (0, 0);
     let mut out = Vec::new();
@@ -187,6 +316,11 @@ fn changed_snapshot(random: &mut Random, chunks: &[Bytes]) -> Vec<Bytes> {
         let body = match at == changed {
             true => random.change(&chunk[6..], &other[6..]),
             false => chunk.slice(6..),
+        };
+        // The header begins with the sender's vote.
+        let body = match at == 0 && body.len() > 8 {
+            true => [&term.to_be_bytes(), &body[8..]].concat().into(),
+            false => body,
         };
         let chunk = sealed(chunk[1], &body);
         let mut totals = snapshot::Totals::default();
@@ -211,22 +345,40 @@ async fn start(folder: &TempDir) -> Member {
     member
 }
 
-async fn send(member: &Member, from: u64, kind: Kind, body: Bytes) {
+/// What became of the frames.
+#[derive(Debug, Default)]
+struct Count {
+    answered: u64,
+    refused: u64,
+    left: u64,
+}
+
+impl Count {
+    fn count<T>(&mut self, answer: Result<Result<Bytes, String>, T>) {
+        match answer {
+            Ok(Ok(_)) => self.answered += 1,
+            Ok(Err(_)) => self.refused += 1,
+            Err(_) => self.left += 1,
+        }
+    }
+}
+
+async fn send(member: &Member, from: u64, kind: Kind, body: Bytes, count: &mut Count) {
     if std::env::var_os("DETCD_FUZZ_TRACE").is_some() {
         eprintln!("{kind:?} from {from:x}: {body:02x?}");
     }
     let call = member.node.receiver().call(from, kind, body);
     // Any answer will do, and none as well.
-    let _ = detcd_rt::timeout(CALL_TIMEOUT, call).await;
+    count.count(detcd_rt::timeout(CALL_TIMEOUT, call).await);
 }
 
-async fn send_snapshot(member: &Member, from: u64, chunks: Vec<Bytes>) {
+async fn send_snapshot(member: &Member, from: u64, chunks: Vec<Bytes>, count: &mut Count) {
     if std::env::var_os("DETCD_FUZZ_TRACE").is_some() {
         eprintln!("a snapshot from {from:x}: {chunks:02x?}");
     }
     let chunks = stream::iter(chunks).map(Ok).boxed();
     let sent = member.node.receiver().stream(from, Kind::Snapshot, chunks);
-    let _ = detcd_rt::timeout(CALL_TIMEOUT * 10, sent).await;
+    count.count(detcd_rt::timeout(CALL_TIMEOUT * 10, sent).await);
 }
 
 fn assert_lives(member: &Member, when: &str) {
@@ -234,9 +386,11 @@ fn assert_lives(member: &Member, when: &str) {
     assert_eq!(fatal, None, "{when}");
 }
 
-async fn round(random: &mut Random, frames: &[Sent], chunks: &[Bytes], name: &str) {
+async fn attack(random: &mut Random, frames: &[Sent], chunks: &[Bytes], name: &str) {
     let folder = TempDir::new().unwrap();
     let member = start(&folder).await;
+    let mut counts: [Count; 4] = Default::default();
+    let [real_frames, changed, forgeries, snapshots] = &mut counts;
     let founders: Vec<ApiMember> = (1..=3)
         .map(|id| ApiMember {
             id: MemberId(id),
@@ -249,11 +403,30 @@ async fn round(random: &mut Random, frames: &[Sent], chunks: &[Bytes], name: &st
     let first = random.below(frames.len().saturating_sub(FRAMES_PER_ROUND));
     // A leader that was met late sends what it finds lacking: from the beginning on.
     for real in frames[..first].iter().rev().take(20).rev() {
-        send(&member, real.from, real.kind, real.body.clone()).await;
+        send(
+            &member,
+            real.from,
+            real.kind,
+            real.body.clone(),
+            real_frames,
+        )
+        .await;
     }
     for real in frames[first..].iter().take(FRAMES_PER_ROUND) {
-        send(&member, real.from, real.kind, real.body.clone()).await;
+        send(
+            &member,
+            real.from,
+            real.kind,
+            real.body.clone(),
+            real_frames,
+        )
+        .await;
         for _ in 0..CHANGED_PER_FRAME {
+            if random.below(2) == 0 {
+                let (from, kind, body) = forged(random, &member);
+                send(&member, from, kind, body, forgeries).await;
+                continue;
+            }
             let base = &frames[random.below(frames.len())];
             let other = &frames[random.below(frames.len())];
             let body = random.change(&base.body, &other.body);
@@ -265,18 +438,26 @@ async fn round(random: &mut Random, frames: &[Sent], chunks: &[Bytes], name: &st
                 0 => random.number(),
                 _ => base.from,
             };
-            send(&member, from, kind, body).await;
+            send(&member, from, kind, body, changed).await;
         }
         if random.below(10) == 0 {
-            let chunks = changed_snapshot(random, chunks);
-            send_snapshot(&member, 1, chunks).await;
+            let term = member.node.status().term + random.next() % 2;
+            let chunks = changed_snapshot(random, chunks, term);
+            send_snapshot(&member, 1, chunks, snapshots).await;
         }
         assert_lives(&member, name);
     }
     member.stop().await;
     let member = start(&folder).await;
     for real in frames.iter().rev().take(20).rev() {
-        send(&member, real.from, real.kind, real.body.clone()).await;
+        send(
+            &member,
+            real.from,
+            real.kind,
+            real.body.clone(),
+            real_frames,
+        )
+        .await;
     }
     // What was committed is applied by now, or never.
     let status = member.node.status();
@@ -286,6 +467,7 @@ async fn round(random: &mut Random, frames: &[Sent], chunks: &[Bytes], name: &st
     })
     .await;
     assert_lives(&member, &format!("{name}, after a restart"));
+    eprintln!("{name}: real, changed, forged, snapshots: {counts:?}");
     member.stop().await;
 }
 
@@ -314,8 +496,8 @@ async fn a_member_lives_whatever_frames_come() {
     let mut before = 0;
     for n in 0..rounds {
         let name = format!("DETCD_FUZZ_SEED={} DETCD_FUZZ_ROUNDS=1", seed + n);
-        eprintln!("{name}: {} real frames", frames.len());
-        round(&mut Random::new(seed + n), &frames, &chunks, &name).await;
+        eprintln!("{name}");
+        attack(&mut Random::new(seed + n), &frames, &chunks, &name).await;
         if n == 1 {
             before = resident_bytes();
         }

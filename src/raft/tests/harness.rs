@@ -10,7 +10,7 @@ use detcd_core::view::{Direction, Table, View};
 use detcd_peer::{Kind, Receiver, Transport, TransportError};
 use detcd_storage::disk::{Disk, RealDisk};
 use detcd_storage::log::{Log, LogError, LogOptions};
-use detcd_storage::store::{FjallStore, StoreOptions};
+use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
@@ -202,7 +202,18 @@ impl Member {
         let (log, writer, recovered) = Log::open(disk, log_options).await.unwrap();
         let writer = detcd_rt::spawn_io("raft-log", writer.run());
         let store_folder = folder.path().join("store");
-        let store = Arc::new(FjallStore::open(store_folder, StoreOptions::default()).unwrap());
+        let mut store = None;
+        // A view of the store that was open before may live on for a moment.
+        wait_for("the store to be free", || {
+            let opened = FjallStore::open(&store_folder, StoreOptions::default());
+            store = match opened {
+                Err(OpenError::InUse { .. }) => None,
+                opened => Some(opened.unwrap()),
+            };
+            store.is_some()
+        })
+        .await;
+        let store = Arc::new(store.expect("it was opened"));
         let events = Arc::new(Mutex::new(Vec::new()));
         let sink_events = events.clone();
         let sink = Arc::new(move |event| sink_events.lock().unwrap().push(event));

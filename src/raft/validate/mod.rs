@@ -12,7 +12,8 @@
 //! - Whoever sends as leader or candidate names itself in the vote.
 //! - An entry's term is at most the term of the leader that sends it, and less than the term of a
 //!   candidate that has it.
-//! - What one member knows to be committed, no later leader contradicts.
+//! - What one member knows to be committed, no later leader contradicts; and no leader contradicts
+//!   what it sent before.
 //! - Terms grow by one with each election, and indexes by one with each entry, so that neither
 //!   leaps beyond [`TERM_LEAP_MAX`] and [`INDEX_LEAP_MAX`].
 //! - A sender that this member does not know was added by entries that this member lacks.
@@ -68,7 +69,7 @@ pub(crate) enum Refusal {
     EntryTerm { index: u64, term: u64, sender: u64 },
     #[error("entry {index} is of term {term}, the one before it of term {before}")]
     TermsDecrease { index: u64, term: u64, before: u64 },
-    #[error("entry {index} of term {term} contradicts what is committed")]
+    #[error("entry {index} of term {term} contradicts what is committed, or what was sent before")]
     Contradicts { index: u64, term: u64 },
     #[error("entry {index} of term {term}: {problem}")]
     Command {
@@ -93,6 +94,8 @@ pub(crate) struct Known<'a> {
     pub(crate) last: Option<LogId>,
     /// The last entry that is known here to be committed.
     pub(crate) committed: Option<LogId>,
+    /// The last entry that this member has taken from the leader of `vote`.
+    pub(crate) accepted: Option<LogId>,
     /// Whether there is a membership: this member was founded, or has heard from a leader.
     pub(crate) is_founded: bool,
     /// Whether somebody is, or was, a member.
@@ -154,22 +157,24 @@ impl Known<'_> {
         Err(Refusal::Stranger(from))
     }
 
-    /// An entry of a leader's log agrees with what is committed here.
-    fn check_history(&self, entry: &LogId) -> Result<(), Refusal> {
-        let Some(committed) = &self.committed else {
-            return Ok(());
-        };
+    /// An entry of a leader's log agrees with what is committed here, and with what was taken from
+    /// the same leader: it only ever appends.
+    fn check_history(&self, entry: &LogId, vote: &Vote) -> Result<(), Refusal> {
+        let is_same = self.vote.as_ref() == Some(vote);
+        let accepted = self.accepted.as_ref().filter(|_| is_same);
         let (index, term) = (entry.index(), term_of(entry));
-        let agrees = match index <= committed.index() {
-            true => {
-                term <= term_of(committed) && (self.term_at)(index).is_none_or(|own| own == term)
+        for settled in self.committed.iter().chain(accepted) {
+            let agrees = match index <= settled.index() {
+                true => {
+                    term <= term_of(settled) && (self.term_at)(index).is_none_or(|own| own == term)
+                }
+                false => term >= term_of(settled),
+            };
+            if !agrees {
+                return Err(Refusal::Contradicts { index, term });
             }
-            false => term >= term_of(committed),
-        };
-        match agrees {
-            true => Ok(()),
-            false => Err(Refusal::Contradicts { index, term }),
         }
+        Ok(())
     }
 }
 

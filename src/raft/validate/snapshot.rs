@@ -40,7 +40,7 @@ pub(crate) fn check_header(from: u64, header: &Header, known: &Known<'_>) -> Res
         return Ok(());
     }
     known.check_stranger(from, &header.vote, Some(last))?;
-    known.check_history(last)
+    known.check_history(last, &header.vote)
 }
 
 /// Looks at the rows of a snapshot on their way to the stage.

@@ -30,6 +30,7 @@ struct Member {
     vote: Option<Vote>,
     last: Option<LogId>,
     committed: Option<LogId>,
+    accepted: Option<LogId>,
     is_founded: bool,
 }
 
@@ -39,6 +40,7 @@ impl Member {
             vote: Some(Vote::new_committed(5, LEADER)),
             last: Some(log_id(4, 40)),
             committed: Some(log_id(2, 20)),
+            accepted: Some(log_id(3, 25)),
             is_founded: true,
         }
     }
@@ -49,6 +51,7 @@ impl Member {
             vote: None,
             last: None,
             committed: None,
+            accepted: None,
             is_founded: false,
         }
     }
@@ -59,6 +62,7 @@ impl Member {
             vote: self.vote,
             last: self.last,
             committed: self.committed,
+            accepted: self.accepted,
             is_founded: self.is_founded,
             is_member: &|id| (1..=3).contains(&id),
             term_at: &|index| (10..=40).contains(&index).then(|| index.div_ceil(10)),
@@ -267,6 +271,46 @@ fn what_is_committed_is_not_contradicted() {
             matches!(refused, Err(Refusal::Contradicts { .. })),
             "{request:?}: {refused:?}"
         );
+    }
+}
+
+#[test]
+fn a_leader_does_not_contradict_what_it_sent() {
+    let member = Member::new();
+    for (request, passes) in [
+        // The entries after what was taken from it may be another leader's.
+        (appended(leader(5), log_id(3, 25), &[5], None), true),
+        (appended(leader(5), log_id(2, 20), &[3, 3], None), true),
+        (appended(leader(5), log_id(2, 20), &[5], None), false),
+        (appended(leader(5), log_id(2, 24), &[], None), false),
+        (appended(leader(5), log_id(2, 26), &[], None), false),
+        (
+            appended(leader(5), log_id(3, 25), &[], Some(log_id(2, 26))),
+            false,
+        ),
+        // Another leader may have other entries there.
+        (appended(leader(6), log_id(2, 20), &[5], None), true),
+    ] {
+        let checked = member.append(LEADER, &request, 0);
+        assert_eq!(checked.is_ok(), passes, "{request:?}: {checked:?}");
+    }
+}
+
+#[test]
+fn what_is_committed_stands_in_what_is_shown() {
+    let member = Member::new();
+    for (commit, passes) in [
+        (log_id(4, 40), true),
+        (log_id(4, 35), true),
+        (log_id(5, 42), true),
+        (log_id(5, 50), true),
+        (log_id(4, 42), false),
+        (log_id(5, 40), false),
+        (log_id(4, 50), false),
+    ] {
+        let request = appended(leader(5), log_id(4, 40), &[4, 5], Some(commit));
+        let checked = member.append(LEADER, &request, 0);
+        assert_eq!(checked.is_ok(), passes, "{commit}: {checked:?}");
     }
 }
 
