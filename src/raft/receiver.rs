@@ -324,7 +324,10 @@ impl<S: Store> Inner<S> {
         self.installing.newest.send_modify(|newest| *newest += 1);
         newest.mark_unchanged();
         let _turn = self.installing.turn.lock().await;
-        info!(from = format_args!("{from:x}"), meta = %header.meta, "receiving a snapshot");
+        if let Some(left_out) = self.lines.take("receiving", Instant::now()) {
+            let from = format_args!("{from:x}");
+            info!(from, meta = %header.meta, left_out, "receiving a snapshot");
+        }
         let superseded = async {
             // The sender lives in `self`: only a newer stream ends this wait.
             let _ = newest.changed().await;

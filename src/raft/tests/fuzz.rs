@@ -32,12 +32,12 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const ROUNDS: u64 = 40;
+const ROUNDS: u64 = 15;
 /// Changed frames between two real ones.
 const CHANGED_PER_FRAME: u64 = 60;
 const FRAMES_PER_ROUND: usize = 120;
 /// A call that is not answered is given up, as a connection that is closed does.
-const CALL_TIMEOUT: Duration = Duration::from_millis(50);
+const CALL_TIMEOUT: Duration = Duration::from_millis(20);
 /// What the process may grow by: caches of stores that were opened, and no more.
 const GROWTH_BYTES_MAX: u64 = 384 << 20;
 
@@ -378,7 +378,7 @@ async fn send_snapshot(member: &Member, from: u64, chunks: Vec<Bytes>, count: &m
     }
     let chunks = stream::iter(chunks).map(Ok).boxed();
     let sent = member.node.receiver().stream(from, Kind::Snapshot, chunks);
-    count.count(detcd_rt::timeout(CALL_TIMEOUT * 10, sent).await);
+    count.count(detcd_rt::timeout(CALL_TIMEOUT * 250, sent).await);
 }
 
 fn assert_lives(member: &Member, when: &str) {
