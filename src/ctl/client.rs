@@ -1,7 +1,8 @@
-//! The connection to a cluster: the first endpoint that answers, the next one when it fails, until
-//! the command's time is up.
+//! The connection to a cluster: the first endpoint that speaks HTTP/2, the next one when it is
+//! unavailable, until the command's time is up.
 
 use super::context::Context;
+use super::dial::{Connected, Dials, Keepalive, was_not_sent};
 use super::failure::{DEADLINE, Failure, code, words};
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
@@ -10,7 +11,7 @@ use tonic::codegen::http::uri::PathAndQuery;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Response, Status};
 
 /// What requests go through: a connection, and the token of the user if there is one.
@@ -18,11 +19,12 @@ pub type Service = InterceptedService<Channel, Token>;
 
 /// Go's client reads answers of any size; so do we.
 pub const ANSWER_BYTES_MAX: usize = i32::MAX as usize;
-/// How often a read is tried when members answer that they are unavailable.
-const READ_ATTEMPTS_MAX: u32 = 100;
-pub const READ_PAUSE: Duration = Duration::from_millis(25);
-const CONNECT_PAUSE_MIN: Duration = Duration::from_millis(20);
-const CONNECT_PAUSE_MAX: Duration = Duration::from_secs(1);
+/// How often a request is sent when members answer that they are unavailable.
+const ATTEMPTS_MAX: u32 = 100;
+/// The pause once so many members as make a quorum have answered so.
+pub const RETRY_PAUSE: Duration = Duration::from_millis(25);
+/// What a learner answers to whatever it does not carry out.
+const LEARNER: &str = "etcdserver: rpc not supported for learner";
 const KEEPALIVE_MIN: Duration = Duration::from_secs(10);
 
 /// Whether a request may be sent again after it may have been carried out.
@@ -33,19 +35,18 @@ pub enum Repeat {
 }
 
 pub struct Client {
-    endpoints: Vec<String>,
     options: Options,
-    /// The endpoint that is tried next.
-    next: usize,
-    connected: Option<Service>,
+    /// How many endpoints there are.
+    endpoints: u32,
+    dials: Dials,
+    connected: Option<(String, Service)>,
 }
 
 #[derive(Clone, Debug)]
 struct Options {
+    /// What signing in may take; zero is for ever.
     dial_timeout: Duration,
     command_timeout: Duration,
-    keepalive_time: Duration,
-    keepalive_timeout: Duration,
     credentials: Option<(String, String)>,
 }
 
@@ -81,17 +82,19 @@ impl Client {
             return Err(Failure::new(code::BAD_CONNECTION, why));
         }
         let flags = &context.flags;
+        let keepalive = Keepalive {
+            time: flags.duration("keepalive-time").max(KEEPALIVE_MIN),
+            timeout: flags.duration("keepalive-timeout"),
+        };
         let options = Options {
             dial_timeout: flags.duration("dial-timeout"),
             command_timeout: flags.duration("command-timeout"),
-            keepalive_time: flags.duration("keepalive-time").max(KEEPALIVE_MIN),
-            keepalive_timeout: flags.duration("keepalive-timeout"),
             credentials: credentials(context)?,
         };
         Ok(Client {
-            endpoints,
             options,
-            next: 0,
+            endpoints: u32::try_from(endpoints.len()).unwrap_or(u32::MAX),
+            dials: Dials::new(&endpoints, keepalive),
             connected: None,
         })
     }
@@ -129,105 +132,109 @@ impl Client {
         send: impl AsyncFn(Service) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
         let mut attempt = 1;
+        let quorum = self.endpoints / 2 + 1;
         loop {
             let service = self.service().await?;
             let status = match send(service).await {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => status,
             };
-            let again = repeat == Repeat::Read
-                && status.code() == Code::Unavailable
-                && attempt < READ_ATTEMPTS_MAX;
-            if !again {
+            if !is_repeatable(repeat, &status) || attempt >= ATTEMPTS_MAX {
                 return Err(Failure::error(words(&status)));
             }
             self.leave();
+            // Each of a quorum is asked before any waits for things to change.
+            if attempt.is_multiple_of(quorum) {
+                rt::sleep(RETRY_PAUSE).await;
+            }
             attempt += 1;
-            rt::sleep(READ_PAUSE).await;
         }
     }
 
-    /// A connected service. Waits until some endpoint takes a connection; the caller sets the time
-    /// limit.
+    /// A connected service. Waits until some endpoint is connected; the caller sets the time limit.
     pub async fn service(&mut self) -> Result<Service, Failure> {
-        if let Some(service) = &self.connected {
+        if let Some((_, service)) = &self.connected {
             return Ok(service.clone());
         }
-        let channel = self.connect().await;
-        let token = self.authenticate(channel.clone()).await?;
-        let service = InterceptedService::new(channel, token);
-        self.connected = Some(service.clone());
-        Ok(service)
+        let Some(credentials) = self.options.credentials.clone() else {
+            let connected = self.dials.next().await;
+            return Ok(self.enter(connected, Token(None)));
+        };
+        let limit = self.options.dial_timeout;
+        let signing_in = self.sign_in(credentials);
+        if limit.is_zero() {
+            return signing_in.await;
+        }
+        match rt::timeout(limit, signing_in).await {
+            Ok(signed_in) => signed_in,
+            Err(_) => Err(Failure::new(code::BAD_CONNECTION, DEADLINE)),
+        }
+    }
+
+    async fn sign_in(&mut self, credentials: (String, String)) -> Result<Service, Failure> {
+        loop {
+            let connected = self.dials.next().await;
+            let channel = connected.channel.clone();
+            match authenticate(channel, credentials.clone()).await {
+                Ok(token) => return Ok(self.enter(connected, token)),
+                Err(status) if is_unavailable(&status) => {
+                    self.dials.again(connected.endpoint);
+                }
+                Err(status) => return Err(Failure::new(code::BAD_CONNECTION, words(&status))),
+            }
+        }
+    }
+
+    fn enter(&mut self, connected: Connected, token: Token) -> Service {
+        let service = InterceptedService::new(connected.channel, token);
+        self.connected = Some((connected.endpoint, service.clone()));
+        service
     }
 
     /// Turns to the next endpoint.
     pub fn leave(&mut self) {
-        self.connected = None;
-        self.next += 1;
-    }
-
-    async fn connect(&mut self) -> Channel {
-        let mut pause = CONNECT_PAUSE_MIN;
-        loop {
-            for _ in 0..self.endpoints.len() {
-                let name = &self.endpoints[self.next % self.endpoints.len()];
-                if let Some(endpoint) = endpoint(name, &self.options)
-                    && let Ok(channel) = endpoint.connect().await
-                {
-                    return channel;
-                }
-                self.next += 1;
-            }
-            rt::sleep(pause).await;
-            pause = (pause * 2).min(CONNECT_PAUSE_MAX);
-        }
-    }
-
-    /// Fetches a token, if a user is given. A cluster without authentication gives none and needs
-    /// none.
-    async fn authenticate(&self, channel: Channel) -> Result<Token, Failure> {
-        let Some((name, password)) = self.options.credentials.clone() else {
-            return Ok(Token(None));
-        };
-        let fail = |why: String| Failure::new(code::BAD_CONNECTION, why);
-        let mut grpc = tonic::client::Grpc::new(channel);
-        grpc.ready()
-            .await
-            .map_err(|error| fail(error.to_string()))?;
-        let request = Request::new(pb::AuthenticateRequest { name, password });
-        let path = PathAndQuery::from_static("/etcdserverpb.Auth/Authenticate");
-        let codec = tonic_prost::ProstCodec::default();
-        let answer: Result<Response<pb::AuthenticateResponse>, Status> =
-            grpc.unary(request, path, codec).await;
-        match answer {
-            Ok(response) => {
-                let token = MetadataValue::try_from(response.into_inner().token);
-                Ok(Token(Some(token.map_err(|error| fail(error.to_string()))?)))
-            }
-            Err(status) if status.message() == "etcdserver: authentication is not enabled" => {
-                Ok(Token(None))
-            }
-            Err(status) => Err(fail(words(&status))),
+        if let Some((endpoint, _)) = self.connected.take() {
+            self.dials.again(endpoint);
         }
     }
 }
 
-fn endpoint(name: &str, options: &Options) -> Option<Endpoint> {
-    let address = name.split_once("://").map_or(name, |(_, address)| address);
-    let address = address.trim_end_matches('/');
-    // A host without a port is no endpoint; a URI would silently take port 80.
-    address
-        .rsplit_once(':')
-        .filter(|(_, port)| port.parse::<u16>().is_ok())?;
-    let mut endpoint = Endpoint::from_shared(format!("http://{address}"))
-        .ok()?
-        .http2_keep_alive_interval(options.keepalive_time)
-        .keep_alive_timeout(options.keepalive_timeout)
-        .tcp_nodelay(true);
-    if !options.dial_timeout.is_zero() {
-        endpoint = endpoint.connect_timeout(options.dial_timeout);
+/// A write is sent again only if it was certainly not carried out.
+fn is_repeatable(repeat: Repeat, status: &Status) -> bool {
+    match repeat {
+        Repeat::Read => is_unavailable(status),
+        Repeat::Write => status.message() == LEARNER || was_not_sent(status),
     }
-    Some(endpoint)
+}
+
+/// Whether another endpoint may answer what this one did not: it said so, or its connection broke.
+pub fn is_unavailable(status: &Status) -> bool {
+    let is_broken = std::error::Error::source(status).is_some();
+    status.code() == Code::Unavailable || is_broken
+}
+
+/// Fetches a token. A cluster without authentication gives none and needs none.
+async fn authenticate(channel: Channel, credentials: (String, String)) -> Result<Token, Status> {
+    let (name, password) = credentials;
+    let mut grpc = tonic::client::Grpc::new(channel);
+    let fail = |error: tonic::transport::Error| Status::from_error(error.into());
+    grpc.ready().await.map_err(fail)?;
+    let request = Request::new(pb::AuthenticateRequest { name, password });
+    let path = PathAndQuery::from_static("/etcdserverpb.Auth/Authenticate");
+    let codec = tonic_prost::ProstCodec::default();
+    let answer: Result<Response<pb::AuthenticateResponse>, Status> =
+        grpc.unary(request, path, codec).await;
+    match answer {
+        Ok(response) => {
+            let token = MetadataValue::try_from(response.into_inner().token);
+            let token = token.map_err(|error| Status::internal(error.to_string()))?;
+            Ok(Token(Some(token)))
+        }
+        Err(status) if status.message() == "etcdserver: authentication is not enabled" => {
+            Ok(Token(None))
+        }
+        Err(status) => Err(status),
+    }
 }
 
 /// The flags of TLS are understood, and refused in plain words, so that no command runs less

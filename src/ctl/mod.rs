@@ -15,6 +15,7 @@ mod compaction;
 mod completion;
 mod context;
 mod del;
+mod dial;
 mod endpoint;
 mod environment;
 mod failure;

@@ -1,6 +1,6 @@
 //! `watch`: prints changes as they happen, or runs a command for each.
 
-use super::client::{ANSWER_BYTES_MAX, Client};
+use super::client::{ANSWER_BYTES_MAX, Client, is_unavailable};
 use super::commands::{Action, Command, Verb};
 use super::context::Context;
 use super::failure::{Failure, code};
@@ -339,10 +339,7 @@ enum Reopen {
 }
 
 fn again(status: &Status) -> bool {
-    matches!(
-        status.code(),
-        tonic::Code::Unavailable | tonic::Code::Unknown
-    )
+    is_unavailable(status) || status.code() == tonic::Code::Unknown
 }
 
 fn is_progress(response: &pb::WatchResponse) -> bool {

@@ -310,6 +310,10 @@ impl Transport for SensingTransport {
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
         self.transport.stream(to, kind, chunks)
     }
+
+    fn reconnect(&self, to: u64) -> BoxFuture<'static, bool> {
+        self.transport.reconnect(to)
+    }
 }
 
 /// The members of a roster but this one.

@@ -36,6 +36,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn is_ready_to_lead(&self, id: MemberId) -> bool;
     /// Asks the engine to hand over; whether it comes to pass is seen in who leads.
     fn transfer_leader(&self, to: MemberId);
+    fn resume(&self, to: MemberId) -> BoxFuture<'static, ()>;
     fn fatal(&self) -> watch::Receiver<Option<String>>;
     fn shutdown(&self) -> BoxFuture<'static, ()>;
 }
@@ -121,6 +122,11 @@ impl<S: Store> Engine for StoredEngine<S> {
             // An engine that has ended hands nothing over, and its end is told elsewhere.
             let _ = raft.transfer_leader(to).await;
         });
+    }
+
+    fn resume(&self, to: MemberId) -> BoxFuture<'static, ()> {
+        let raft = self.raft.clone();
+        async move { raft.resume(to).await }.boxed()
     }
 
     fn fatal(&self) -> watch::Receiver<Option<String>> {

@@ -239,6 +239,9 @@ impl Transport for MeteredTransport {
         }
         .boxed()
     }
+    fn reconnect(&self, to: u64) -> BoxFuture<'static, bool> {
+        self.transport.reconnect(to)
+    }
 }
 
 impl PeerStats {
@@ -355,6 +358,10 @@ impl<R: Receiver> Receiver for MeteredReceiver<R> {
             answer
         }
         .boxed()
+    }
+
+    fn connected(&self, from: u64) {
+        self.receiver.connected(from);
     }
 }
 

@@ -94,6 +94,16 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
             Err(refusal) => ready(Err(refusal)).boxed(),
         }
     }
+
+    /// A member that has restarted needs not wait until the pauses of those end who lost it.
+    fn connected(&self, from: u64) {
+        let shared = self.shared.clone();
+        detcd_rt::spawn(async move {
+            if shared.transport.reconnect(from).await {
+                shared.engine.resume(MemberId(from)).await;
+            }
+        });
+    }
 }
 
 impl<R> PeerReceiver<R> {

@@ -6,7 +6,7 @@ pub mod frame;
 pub mod tonic;
 
 use bytes::Bytes;
-use futures::future::BoxFuture;
+use futures::future::{BoxFuture, FutureExt, ready};
 use futures::stream::BoxStream;
 use std::time::Duration;
 use thiserror::Error;
@@ -90,6 +90,10 @@ pub trait Transport: Send + Sync + 'static {
         kind: Kind,
         chunks: BoxStream<'static, Bytes>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+    /// Connects at once to a peer that was heard from. Whether calls get through to it now.
+    fn reconnect(&self, _to: u64) -> BoxFuture<'static, bool> {
+        ready(true).boxed()
+    }
 }
 
 /// Receives from other members. `Err` is a refusal, told to the sender as its text.
@@ -103,4 +107,6 @@ pub trait Receiver: Send + Sync + 'static {
         kind: Kind,
         chunks: BoxStream<'static, Result<Bytes, String>>,
     ) -> BoxFuture<'static, Result<Bytes, String>>;
+    /// Another member has connected to this one: it is there again.
+    fn connected(&self, _from: u64) {}
 }

@@ -385,6 +385,17 @@ impl<S: Store> RaftNode<S> {
         transfer.map_err(|fatal| StartError::Engine(observe::reason(&fatal)))
     }
 
+    /// Sends to a member at once that is reached again, if this one leads: a heartbeat tells it who
+    /// leads, and what it lacks need not wait for the end of a pause.
+    pub async fn resume(&self, to: MemberId) {
+        let trigger = self.raft.trigger();
+        // An engine that has ended sends nothing, and its end is told elsewhere.
+        let _ = trigger.reset_backoff([to.0]).await;
+        if self.status().is_leader {
+            let _ = trigger.heartbeat().await;
+        }
+    }
+
     /// Syncs the state and purges the log now, without waiting for the snapshot count.
     pub async fn snapshot(&self) -> Result<(), StartError> {
         let snapshot = self.raft.trigger().snapshot().await;

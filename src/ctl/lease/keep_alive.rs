@@ -1,7 +1,7 @@
 //! `lease keep-alive`: renews a lease, once or until somebody stops it.
 
 use super::{as_connection, id_and_ttl_fields, id_and_ttl_json, parse_id};
-use crate::ctl::client::{Client, READ_PAUSE, Repeat, Service};
+use crate::ctl::client::{Client, RETRY_PAUSE, Repeat, Service, is_unavailable};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
 use crate::ctl::failure::{Failure, code, words};
@@ -14,7 +14,7 @@ use detcd_wire::etcdserverpb::lease_client::LeaseClient;
 use futures::future::BoxFuture;
 use prost::Message as _;
 use std::time::Duration;
-use tonic::{Code, Response, Status, Streaming};
+use tonic::{Response, Status, Streaming};
 
 pub const COMMAND: Command = Command {
     name: "keep-alive",
@@ -81,10 +81,10 @@ async fn go_on(
         let renewals = stream.as_mut().expect("it was opened");
         match renewals.renew(id).await {
             Ok(response) => return Ok(response),
-            Err(status) if status.code() == Code::Unavailable => {
+            Err(status) if is_unavailable(&status) => {
                 *stream = None;
                 client.leave();
-                rt::sleep(READ_PAUSE).await;
+                rt::sleep(RETRY_PAUSE).await;
             }
             Err(status) => return Err(Failure::error(words(&status))),
         }

@@ -12,11 +12,12 @@ use ::tonic::client::Grpc;
 use ::tonic::transport::{Channel, Endpoint};
 use ::tonic::{Code, Request, Status, Streaming};
 use bytes::Bytes;
-use detcd_rt::JoinHandle;
+use detcd_rt::{Instant, JoinHandle};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use http::uri::PathAndQuery;
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -83,6 +84,8 @@ impl Transport for TonicTransport {
             reached: AtomicUsize::new(0),
             connection: Mutex::new(None),
             wanted: Notify::new(),
+            heard_from: Notify::new(),
+            established: Notify::new(),
             lost: self.lost.clone(),
         });
         let task = detcd_rt::spawn(link.clone().keep_connected());
@@ -127,6 +130,17 @@ impl Transport for TonicTransport {
         }
         .boxed()
     }
+
+    fn reconnect(&self, to: u64) -> BoxFuture<'static, bool> {
+        let peer = self.peer(to);
+        async move {
+            match peer {
+                Some(peer) => peer.link.reconnect().await,
+                None => false,
+            }
+        }
+        .boxed()
+    }
 }
 
 /// A peer and the task that keeps its connection up, which ends with it.
@@ -151,6 +165,9 @@ struct Link {
     connection: Mutex<Option<Arc<Connection>>>,
     /// Somebody wants to call while there is no connection.
     wanted: Notify,
+    /// The peer has connected to this member: it is there.
+    heard_from: Notify,
+    established: Notify,
     lost: Option<LostHook>,
 }
 
@@ -172,11 +189,13 @@ impl Link {
         let mut pause = RECONNECT_FIRST;
         let mut last_problem = String::new();
         for attempt in 0_usize.. {
+            let begun = Instant::now();
             match self.connect(attempt).await {
                 Ok((connection, answers)) => {
                     info!(to = format_args!("{:x}", self.to), "connected to peer");
                     *self.slot() = Some(connection.clone());
                     self.reached.store(attempt, Ordering::Relaxed);
+                    self.established.notify_waiters();
                     let end = connection.dispatch(answers).await;
                     self.disconnect();
                     info!(to = format_args!("{:x}", self.to), %end, "lost the connection to peer");
@@ -195,16 +214,44 @@ impl Link {
                     }
                     if is_refusal(status.code()) {
                         pause = RECONNECT_REFUSED;
+                    } else if begun.elapsed() >= CONNECT_TIMEOUT {
+                        // It may be there, and not serve yet. That took longer than any pause.
+                        pause = RECONNECT_FIRST;
                     }
                 }
             }
-            detcd_rt::sleep(pause).await;
-            if pause > RECONNECT_FIRST {
-                // Beyond the first pause, a call that wants the peer cuts the rest of it short.
-                let _ = detcd_rt::timeout(pause, self.wanted.notified()).await;
-            }
+            self.pause(pause).await;
             pause = (pause * 2).min(RECONNECT_LAST);
         }
+    }
+
+    /// Waits before the next attempt, unless the peer is heard from. Beyond the first pause, a call
+    /// that wants the peer cuts the rest of it short.
+    async fn pause(&self, pause: Duration) {
+        let pauses = async {
+            detcd_rt::sleep(pause).await;
+            if pause > RECONNECT_FIRST {
+                let _ = detcd_rt::timeout(pause, self.wanted.notified()).await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = self.heard_from.notified() => {}
+            () = pauses => {}
+        }
+    }
+
+    async fn reconnect(&self) -> bool {
+        let mut established = pin!(self.established.notified());
+        // From here on it misses nothing.
+        established.as_mut().enable();
+        if self.slot().is_some() {
+            return true;
+        }
+        self.heard_from.notify_one();
+        detcd_rt::timeout(CONNECT_TIMEOUT, established)
+            .await
+            .is_ok()
     }
 
     async fn connect(&self, attempt: usize) -> Result<(Arc<Connection>, Streaming<Frame>), Status> {

@@ -102,6 +102,7 @@ impl StreamingService<Frame> for Calls {
         let from = self.0.admit(&request);
         Box::pin(async move {
             let from = from?;
+            receiver.connected(from);
             let (answers, stream) = mpsc::channel(CALLS_MAX);
             detcd_rt::spawn(answer_calls(from, receiver, request.into_inner(), answers));
             Ok(Response::new(ReceiverStream::new(stream)))
