@@ -217,7 +217,8 @@ async fn until_the_end(handle: &Handle, mut signals: Signals) -> Result<(), Daem
     }
 }
 
-/// Clients go first, and get a moment; then the member; the other members last.
+/// Clients go first, and get a moment; then the member; the other members last, which get none: a
+/// member that has stopped answers them nothing.
 async fn stop(
     member: Member,
     mut servers: Servers,
@@ -234,7 +235,7 @@ async fn stop(
         }
         stopped
     };
-    servers.stop_peers().await;
+    let _ = detcd_rt::timeout(Duration::ZERO, servers.stop_peers()).await;
     tracing::info!(local_member_id = %id, "closed server");
     outcome?;
     match stopped {

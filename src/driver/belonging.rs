@@ -311,6 +311,10 @@ impl Transport for SensingTransport {
         self.transport.stream(to, kind, chunks)
     }
 
+    fn is_connected(&self, to: u64) -> bool {
+        self.transport.is_connected(to)
+    }
+
     fn reconnect(&self, to: u64) -> BoxFuture<'static, bool> {
         self.transport.reconnect(to)
     }

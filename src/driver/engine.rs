@@ -32,7 +32,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>>;
     /// Who votes in raft.
     fn voters(&self) -> Vec<MemberId>;
-    fn successor(&self) -> Option<MemberId>;
+    fn successors(&self) -> Vec<MemberId>;
     fn is_ready_to_lead(&self, id: MemberId) -> bool;
     /// Asks the engine to hand over; whether it comes to pass is seen in who leads.
     fn transfer_leader(&self, to: MemberId);
@@ -104,8 +104,8 @@ impl<S: Store> Engine for StoredEngine<S> {
         async move { raft.change_members(&change, strict, patience).await }.boxed()
     }
 
-    fn successor(&self) -> Option<MemberId> {
-        self.raft.successor()
+    fn successors(&self) -> Vec<MemberId> {
+        self.raft.successors()
     }
 
     fn voters(&self) -> Vec<MemberId> {

@@ -76,7 +76,11 @@ impl Handle {
         if *leader.borrow() != Some(self.shared.member_id) {
             return;
         }
-        let Some(to) = self.shared.engine.successor() else {
+        let successors = self.shared.engine.successors().into_iter();
+        // One that has gone a moment ago still counts as active.
+        let mut there = successors.filter(|id| self.shared.transport.is_connected(id.0));
+        let Some(to) = there.next() else {
+            tracing::info!("no other member is there to take over the leadership");
             return;
         };
         let patience = Duration::from_millis(self.shared.election_timeout.0);

@@ -239,6 +239,10 @@ impl Transport for MeteredTransport {
         }
         .boxed()
     }
+    fn is_connected(&self, to: u64) -> bool {
+        self.transport.is_connected(to)
+    }
+
     fn reconnect(&self, to: u64) -> BoxFuture<'static, bool> {
         self.transport.reconnect(to)
     }

@@ -90,6 +90,10 @@ pub trait Transport: Send + Sync + 'static {
         kind: Kind,
         chunks: BoxStream<'static, Bytes>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>>;
+    /// Whether a call would reach the peer, as far as is known.
+    fn is_connected(&self, _to: u64) -> bool {
+        true
+    }
     /// Connects at once to a peer that was heard from. Whether calls get through to it now.
     fn reconnect(&self, _to: u64) -> BoxFuture<'static, bool> {
         ready(true).boxed()

@@ -9,6 +9,7 @@
 
 use crate::machine::MachineAdapter;
 use crate::node::RaftOptions;
+use crate::running::Running;
 use crate::types::Types;
 use detcd_storage::store::Store;
 use openraft::async_runtime::WatchReceiver;
@@ -23,7 +24,11 @@ pub(crate) fn patience_ms(options: &RaftOptions) -> u64 {
 }
 
 /// Has the engine send heartbeats at this pace, as long as it leads and runs.
-pub(crate) async fn beat<S: Store>(raft: Raft<Types, MachineAdapter<S>>, pace: Duration) {
+pub(crate) async fn beat<S: Store>(
+    raft: Raft<Types, MachineAdapter<S>>,
+    running: Running,
+    pace: Duration,
+) {
     let metrics = raft.metrics();
     loop {
         detcd_rt::sleep(pace).await;
@@ -32,7 +37,10 @@ pub(crate) async fn beat<S: Store>(raft: Raft<Types, MachineAdapter<S>>, pace: D
             let leads = metrics.state == ServerState::Leader;
             (leads, metrics.running_state.is_ok())
         };
-        if !runs || (leads && raft.trigger().heartbeat().await.is_err()) {
+        if !runs {
+            return;
+        }
+        if leads && running.call(raft.trigger().heartbeat()).await.is_err() {
             return;
         }
     }

@@ -20,6 +20,7 @@ use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardReason, RaftError};
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, RaftMetrics, ServerState};
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 use thiserror::Error;
@@ -92,16 +93,18 @@ impl<S: Store> RaftNode<S> {
         voters.map(MemberId).collect()
     }
 
-    /// The voter that is best prepared to lead instead of this member, which leads now.
-    pub fn successor(&self) -> Option<MemberId> {
+    /// The voters that could lead instead of this member, which leads now; the best prepared first.
+    pub fn successors(&self) -> Vec<MemberId> {
         let metrics = self.metrics();
         let active = self.active(&metrics);
         let matched = matched(&metrics);
         let voters = metrics.membership_config.membership().voter_ids();
-        voters
+        let others = voters
             .map(MemberId)
-            .filter(|id| *id != self.id() && active.contains(id))
-            .max_by_key(|id| (matched.get(id).copied(), *id))
+            .filter(|id| *id != self.id() && active.contains(id));
+        let mut successors: Vec<MemberId> = others.collect();
+        successors.sort_unstable_by_key(|id| Reverse((matched.get(id).copied(), *id)));
+        successors
     }
 
     async fn try_change(
@@ -192,10 +195,12 @@ impl<S: Store> RaftNode<S> {
         };
         let made = self.raft.change_membership_if(changes, false, [condition]);
         let patience = deadline - Instant::now();
-        let error = match detcd_rt::timeout(patience, made).await {
-            Ok(Ok(_)) => return Ok(()),
-            Err(_) | Ok(Err(RaftError::Fatal(_))) => return Err(ChangeError::Unknown),
-            Ok(Err(RaftError::APIError(error))) => error,
+        let error = match detcd_rt::timeout(patience, self.running.call(made)).await {
+            Ok(Ok(Ok(_))) => return Ok(()),
+            Ok(Ok(Err(RaftError::APIError(error)))) => error,
+            Err(_) | Ok(Err(_)) | Ok(Ok(Err(RaftError::Fatal(_)))) => {
+                return Err(ChangeError::Unknown);
+            }
         };
         // A change of two steps that fails in the second one has left the first in the log.
         let untouched = *self.metrics().membership_config.log_id() == judged;

@@ -29,6 +29,7 @@ mod payload;
 mod promises;
 mod proposer;
 mod receiver;
+mod running;
 mod runtime;
 mod snapshot;
 mod steps;

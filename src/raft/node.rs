@@ -10,6 +10,7 @@ use crate::observe::{self, Listeners};
 use crate::promises::Promises;
 use crate::proposer::Proposer;
 use crate::receiver::{self, RaftReceiver};
+use crate::running::{Running, UntilStopped};
 use crate::transfers::Transfers;
 use crate::types::{Peer, Types};
 use arc_swap::ArcSwap;
@@ -18,7 +19,7 @@ use detcd_core::command::Proposal;
 use detcd_core::event::{Event, Seq};
 use detcd_core::limits;
 use detcd_core::view::{Fault, View};
-use detcd_peer::Transport;
+use detcd_peer::{Receiver, Transport};
 use detcd_rt::RepeatedLines;
 use detcd_storage::log::{Log, Recovered};
 use detcd_storage::store::Store;
@@ -153,6 +154,7 @@ pub struct RaftNode<S: Store> {
     receiver: RaftReceiver<S>,
     sink: Sink,
     fatal: watch::Sender<Option<String>>,
+    pub(crate) running: Running,
     leader: watch::Sender<Option<MemberId>>,
     contact: Contact,
     heartbeat: Duration,
@@ -171,6 +173,7 @@ impl<S: Store> Clone for RaftNode<S> {
             receiver: self.receiver.clone(),
             sink: self.sink.clone(),
             fatal: self.fatal.clone(),
+            running: self.running.clone(),
             leader: self.leader.clone(),
             contact: self.contact.clone(),
             heartbeat: self.heartbeat,
@@ -227,7 +230,8 @@ impl<S: Store> RaftNode<S> {
             .map_err(|fatal| StartError::Engine(observe::reason(&fatal)))?;
         started.send_replace(true);
         let patience = Duration::from_millis(options.election_ms);
-        let proposer = Proposer::start(raft.clone(), gated.clone(), patience);
+        let running = Running::new(raft.metrics());
+        let proposer = Proposer::start(raft.clone(), running.clone(), gated.clone(), patience);
         let fatal = watch::Sender::new(None);
         let contact = Contact::default();
         let receiver = RaftReceiver::new(receiver::Inner {
@@ -254,6 +258,7 @@ impl<S: Store> RaftNode<S> {
             receiver,
             sink: gated,
             fatal,
+            running,
             leader: watch::Sender::new(None),
             contact,
             heartbeat: Duration::from_millis(options.heartbeat_ms),
@@ -278,7 +283,8 @@ impl<S: Store> RaftNode<S> {
             contact,
             self.heartbeat,
         ));
-        detcd_rt::spawn(heartbeat::beat(self.raft.clone(), self.heartbeat));
+        let beat = heartbeat::beat(self.raft.clone(), self.running.clone(), self.heartbeat);
+        detcd_rt::spawn(beat);
         detcd_rt::spawn(members::steward(self.clone(), self.heartbeat));
     }
 
@@ -346,10 +352,12 @@ impl<S: Store> RaftNode<S> {
         if detcd_core::mutant!(MinorityRead) && self.status().is_leader {
             return Ok(self.status().committed);
         }
-        match self.raft.get_read_linearizer(ReadPolicy::ReadIndex).await {
-            Ok(_) if detcd_core::mutant!(ReadBeforeFirstCommit) => Ok(self.status().committed),
-            Ok(linearizer) => Ok(linearizer.read_log_id().index()),
-            Err(error) => Err(NoReadIndex(error.to_string())),
+        let asked = self.raft.get_read_linearizer(ReadPolicy::ReadIndex);
+        match self.running.call(asked).await {
+            Ok(Ok(_)) if detcd_core::mutant!(ReadBeforeFirstCommit) => Ok(self.status().committed),
+            Ok(Ok(linearizer)) => Ok(linearizer.read_log_id().index()),
+            Ok(Err(error)) => Err(NoReadIndex(error.to_string())),
+            Err(stopped) => Err(NoReadIndex(stopped.to_string())),
         }
     }
 
@@ -369,8 +377,11 @@ impl<S: Store> RaftNode<S> {
     }
 
     /// Answers other members' raft messages.
-    pub fn receiver(&self) -> RaftReceiver<S> {
-        self.receiver.clone()
+    pub fn receiver(&self) -> impl Receiver + use<S> {
+        UntilStopped {
+            receiver: self.receiver.clone(),
+            running: self.running.clone(),
+        }
     }
 
     /// Set once the engine has stopped for good (a failed sync, a corrupt entry): the member must
@@ -381,8 +392,11 @@ impl<S: Store> RaftNode<S> {
 
     /// Asks the engine to hand its leadership to `to`. It may not come to pass.
     pub async fn transfer_leader(&self, to: MemberId) -> Result<(), StartError> {
-        let transfer = self.raft.trigger().transfer_leader(to.0).await;
-        transfer.map_err(|fatal| StartError::Engine(observe::reason(&fatal)))
+        let trigger = self.raft.trigger();
+        let transfer = self.running.call(trigger.transfer_leader(to.0)).await;
+        transfer
+            .map_err(|stopped| StartError::Engine(stopped.to_string()))?
+            .map_err(|fatal| StartError::Engine(observe::reason(&fatal)))
     }
 
     /// Sends to a member at once that is reached again, if this one leads: a heartbeat tells it who
@@ -390,9 +404,9 @@ impl<S: Store> RaftNode<S> {
     pub async fn resume(&self, to: MemberId) {
         let trigger = self.raft.trigger();
         // An engine that has ended sends nothing, and its end is told elsewhere.
-        let _ = trigger.reset_backoff([to.0]).await;
+        let _ = self.running.call(trigger.reset_backoff([to.0])).await;
         if self.status().is_leader {
-            let _ = trigger.heartbeat().await;
+            let _ = self.running.call(trigger.heartbeat()).await;
         }
     }
 
@@ -408,6 +422,7 @@ impl<S: Store> RaftNode<S> {
 
     /// Stops the engine and waits for its end.
     pub async fn shutdown(&self) {
+        self.running.stop();
         // An engine that has ended already is what is wanted.
         let _ = self.raft.shutdown().await;
     }

@@ -7,6 +7,7 @@
 
 use crate::node::Sink;
 use crate::payload;
+use crate::running::Running;
 use crate::types::{Command, LogId, Types};
 use detcd_core::command::Proposal;
 use detcd_core::event::{Event, Seq};
@@ -31,7 +32,12 @@ pub(crate) struct Proposer {
 
 impl Proposer {
     /// `patience`: how long a proposal is tried again while this member leads without a quorum.
-    pub(crate) fn start<M>(raft: Raft<Types, M>, sink: Sink, patience: Duration) -> Proposer
+    pub(crate) fn start<M>(
+        raft: Raft<Types, M>,
+        running: Running,
+        sink: Sink,
+        patience: Duration,
+    ) -> Proposer
     where
         M: RaftStateMachine<Types>,
     {
@@ -39,6 +45,7 @@ impl Proposer {
         let (settle, settled) = mpsc::unbounded_channel();
         let engine = Engine {
             raft,
+            running,
             settle,
             patience,
         };
@@ -150,6 +157,7 @@ fn judge(
 
 struct Engine<M: RaftStateMachine<Types>> {
     raft: Raft<Types, M>,
+    running: Running,
     settle: mpsc::UnboundedSender<Settled>,
     patience: Duration,
 }
@@ -158,6 +166,7 @@ impl<M: RaftStateMachine<Types>> Clone for Engine<M> {
     fn clone(&self) -> Self {
         Engine {
             raft: self.raft.clone(),
+            running: self.running.clone(),
             settle: self.settle.clone(),
             patience: self.patience,
         }
@@ -177,15 +186,20 @@ impl<M: RaftStateMachine<Types>> Engine<M> {
             settle: self.settle.clone(),
             judge,
         };
-        // An error here means that the engine has stopped: it never saw the proposal.
-        let written = match only_in {
-            Some(term) => {
-                let request = self.raft.write(command).responder(refusal);
-                request.with_leader(term).await
+        let write = async {
+            match only_in {
+                Some(term) => {
+                    let request = self.raft.write(command).responder(refusal);
+                    request.with_leader(term).await
+                }
+                None => self.raft.client_write_ff(command, Some(refusal)).await,
             }
-            None => self.raft.client_write_ff(command, Some(refusal)).await,
         };
-        written.map_err(|_| refused)
+        // An error here means that the engine has stopped: it never saw the proposal.
+        match self.running.call(write).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(refused),
+        }
     }
 }
 

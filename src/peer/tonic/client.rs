@@ -131,6 +131,10 @@ impl Transport for TonicTransport {
         .boxed()
     }
 
+    fn is_connected(&self, to: u64) -> bool {
+        self.peer(to).is_some_and(|peer| peer.link.slot().is_some())
+    }
+
     fn reconnect(&self, to: u64) -> BoxFuture<'static, bool> {
         let peer = self.peer(to);
         async move {

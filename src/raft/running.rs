@@ -1,0 +1,97 @@
+//! Whether the engine still runs. It logs an error for every message that it gets after its end, so
+//! nobody sends it one then.
+
+use crate::runtime::WatchReceiver as Metrics;
+use crate::types::Types;
+use bytes::Bytes;
+use detcd_peer::{Kind, Receiver};
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use futures::stream::BoxStream;
+use openraft::RaftMetrics;
+use openraft::async_runtime::WatchReceiver;
+use std::future::{Future, poll_fn};
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::Poll;
+use thiserror::Error;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("this member is stopping")]
+pub(crate) struct Stopped;
+
+#[derive(Clone)]
+pub(crate) struct Running {
+    metrics: Metrics<RaftMetrics<Types>>,
+    stopping: Arc<AtomicBool>,
+}
+
+impl Running {
+    pub(crate) fn new(metrics: Metrics<RaftMetrics<Types>>) -> Running {
+        Running {
+            metrics,
+            stopping: Arc::default(),
+        }
+    }
+
+    /// From now on the engine is given nothing more.
+    pub(crate) fn stop(&self) {
+        self.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Calls the engine as long as it runs. A call under way at its end is given up unheard.
+    pub(crate) async fn call<T>(&self, call: impl Future<Output = T>) -> Result<T, Stopped> {
+        let mut call = pin!(call);
+        poll_fn(|context| match self.is_over() {
+            true => Poll::Ready(Err(Stopped)),
+            false => call.as_mut().poll(context).map(Ok),
+        })
+        .await
+    }
+
+    fn is_over(&self) -> bool {
+        let is_stopping = self.stopping.load(Ordering::Relaxed);
+        is_stopping || self.metrics.borrow_watched().running_state.is_err()
+    }
+}
+
+/// Answers other members as long as the engine runs.
+pub(crate) struct UntilStopped<R> {
+    pub(crate) receiver: R,
+    pub(crate) running: Running,
+}
+
+impl<R: Receiver> UntilStopped<R> {
+    fn answer(
+        &self,
+        answer: BoxFuture<'static, Result<Bytes, String>>,
+    ) -> BoxFuture<'static, Result<Bytes, String>> {
+        let running = self.running.clone();
+        async move {
+            let answer = running.call(answer).await;
+            answer.unwrap_or_else(|stopped| Err(stopped.to_string()))
+        }
+        .boxed()
+    }
+}
+
+impl<R: Receiver> Receiver for UntilStopped<R> {
+    fn call(
+        &self,
+        from: u64,
+        kind: Kind,
+        body: Bytes,
+    ) -> BoxFuture<'static, Result<Bytes, String>> {
+        self.answer(self.receiver.call(from, kind, body))
+    }
+
+    fn stream(
+        &self,
+        from: u64,
+        kind: Kind,
+        chunks: BoxStream<'static, Result<Bytes, String>>,
+    ) -> BoxFuture<'static, Result<Bytes, String>> {
+        self.answer(self.receiver.stream(from, kind, chunks))
+    }
+}
