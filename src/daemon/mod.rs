@@ -8,6 +8,7 @@ pub mod logging;
 mod advertise;
 mod join;
 mod limits;
+mod space;
 
 use crate::config::url::Url;
 use crate::config::{BootstrapError, ClusterState, Config, Notice};
@@ -128,9 +129,11 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
     let options = ServerOptions::of(&config);
     let version = options.cluster_version();
     let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
+    let space = detcd_rt::spawn(space::watch(config.data_dir.clone(), handle.clone()));
     let published = detcd_rt::spawn(advertise::advertise(handle.clone(), config, version));
     let outcome = until_the_end(&handle, signals).await;
     published.abort();
+    space.abort();
     stop(member, servers, outcome).await
 }
 

@@ -205,6 +205,10 @@ pub struct Stats {
     pub heartbeats_lost: Counter,
     /// Snapshots of the leader that are being received or installed.
     pub snapshots_incoming: Gauge,
+    /// Bytes that are free on the file system of the data-dir.
+    pub disk_free: Gauge,
+    /// 1 while that is less than what is needed soon.
+    pub disk_low: Gauge,
     peers: ArcSwap<BTreeMap<u64, Arc<PeerStats>>>,
 }
 
@@ -239,6 +243,8 @@ impl Default for Stats {
             hashes: Histogram::new(HASH),
             heartbeats_lost: Counter::default(),
             snapshots_incoming: Gauge::default(),
+            disk_free: Gauge::default(),
+            disk_low: Gauge::default(),
             peers: ArcSwap::default(),
         }
     }

@@ -198,14 +198,14 @@ async fn a_member_killed_while_it_receives_a_snapshot_receives_it_again() {
 /// What a full disk is made of: a member on a small disk of its own, in a mount namespace. When
 /// the member ends, the disk gets room and the member starts again.
 const SMALL_DISK: &str = r#"
-mount -t tmpfs -o size=400m tmpfs "$0" || exit 90
+mount -t tmpfs -o size="$DISK_SIZE" tmpfs "$0" || exit 90
 "$@" && exit 91
 rm "$0/ballast" || exit 92
 exec "$@"
 "#;
 
 /// Runs `SMALL_DISK` with `data_dir` on it; killed with all that it started when it is dropped.
-struct Confined {
+pub struct Confined {
     child: std::process::Child,
     data_dir: PathBuf,
 }
@@ -220,7 +220,7 @@ impl Confined {
     ];
 
     /// Whether this machine lets us have a disk of our own.
-    fn is_possible() -> bool {
+    pub fn is_possible() -> bool {
         let mut command = Command::new("unshare");
         command
             .args(Confined::UNSHARE)
@@ -229,11 +229,12 @@ impl Confined {
         command.status().is_ok_and(|status| status.success())
     }
 
-    fn spawn(cluster: &Cluster) -> Confined {
+    pub fn spawn(cluster: &Cluster, size: &str) -> Confined {
         let node = &cluster.nodes[0];
         fs::create_dir_all(&node.data_dir).expect("a folder");
         let child = Command::new("unshare")
             .args(Confined::UNSHARE)
+            .env("DISK_SIZE", size)
             .args(["sh", "-c", SMALL_DISK])
             .arg(&node.data_dir)
             .arg(env!("CARGO_BIN_EXE_detcd"))
@@ -249,11 +250,15 @@ impl Confined {
         }
     }
 
-    /// Leaves no more than `rest` bytes on the disk.
-    fn fill_up(&self, rest: u64) {
-        // The way into another process's mounts.
+    /// The folder of the small disk: the way into another process's mounts.
+    fn folder(&self) -> PathBuf {
         let root = PathBuf::from(format!("/proc/{}/root", self.child.id()));
-        let folder = root.join(self.data_dir.strip_prefix("/").expect("an absolute path"));
+        root.join(self.data_dir.strip_prefix("/").expect("an absolute path"))
+    }
+
+    /// Leaves no more than `rest` bytes on the disk.
+    pub fn fill_up(&self, rest: u64) {
+        let folder = self.folder();
         let disk = rustix::fs::statvfs(&folder).expect("the small disk");
         let free = disk.f_bavail * disk.f_frsize;
         let mut ballast = File::create(folder.join("ballast")).expect("a file");
@@ -261,6 +266,11 @@ impl Confined {
         for _ in 0..free.saturating_sub(rest) / block.len() as u64 {
             ballast.write_all(&block).expect("room that was free");
         }
+    }
+
+    /// Frees what [`Confined::fill_up`] took.
+    pub fn free(&self) {
+        fs::remove_file(self.folder().join("ballast")).expect("the disk was filled");
     }
 }
 
@@ -332,7 +342,7 @@ async fn a_full_disk_loses_nothing_and_says_so() {
         return;
     }
     let cluster = Cluster::new(1, &[]);
-    let confined = Confined::spawn(&cluster);
+    let confined = Confined::spawn(&cluster, "400m");
     let node = &cluster.nodes[0];
     node.wait_healthy().await;
     confined.fill_up(4 << 20);
@@ -345,5 +355,7 @@ async fn a_full_disk_loses_nothing_and_says_so() {
     assert_nothing_lost(node, &acknowledged).await;
     let mut kv = node.kv();
     put(&mut kv, "after", "x").await.expect("there is room");
+    // Nobody has gone on to send messages to the engine that had ended.
+    assert!(!node.log().contains("failed to send RaftMsg"));
     assert_eq!(get(&mut kv, "after").await.unwrap().as_deref(), Some("x"));
 }

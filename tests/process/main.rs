@@ -13,6 +13,7 @@ mod damage;
 mod deadline;
 mod disaster;
 mod errors;
+mod free_space;
 mod identity;
 mod leaderless;
 mod lifecycle;

@@ -481,3 +481,42 @@ fn with_causes(error: &dyn std::error::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LONG: Duration = Duration::from_secs(3600);
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn link() -> Link {
+        Link {
+            to: 1,
+            urls: Vec::new(),
+            identity: Identity {
+                member: 2,
+                cluster: 3,
+            },
+            reached: AtomicUsize::new(0),
+            connection: Mutex::new(None),
+            wanted: Notify::new(),
+            heard_from: Notify::new(),
+            established: Notify::new(),
+            lost: None,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_pause_ends_once_the_peer_is_heard_from() {
+        let link = Arc::new(link());
+        let pausing = detcd_rt::spawn({
+            let link = link.clone();
+            async move { link.pause(LONG).await }
+        });
+        // A call that wants the peer does not cut short so much of a pause.
+        link.wanted.notify_one();
+        assert!(!link.reconnect().await, "nobody has connected it");
+        let ended = detcd_rt::timeout(PATIENCE, pausing).await;
+        ended.expect("the pause has ended").unwrap();
+    }
+}

@@ -38,6 +38,16 @@ fn storage(page: &mut Page, stats: &Stats) {
         "Writes to the store that took longer than 100 ms.",
         stats.slow_writes.get(),
     );
+    page.gauge(
+        "detcd_disk_free_bytes",
+        "Bytes that are free on the file system of the data-dir.",
+        stats.disk_free.get(),
+    );
+    page.gauge(
+        "detcd_disk_free_low",
+        "1 while less is free on the file system of the data-dir than is needed within minutes.",
+        stats.disk_low.get(),
+    );
 }
 
 fn requests(page: &mut Page, stats: &Stats) {
