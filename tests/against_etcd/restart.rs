@@ -102,7 +102,9 @@ async fn members_stop_without_an_error_and_wait_for_nobody() {
     writers.iter().for_each(|writer| writer.abort());
     for i in [followers[0], leads] {
         let log = cluster.nodes[i].log();
-        let errors = log.lines().filter(|line| line.contains("\"error\""));
+        let errors = log
+            .lines()
+            .filter(|line| line.contains("\"level\":\"error\""));
         let errors: Vec<&str> = errors.collect();
         assert!(errors.is_empty(), "{errors:#?}");
     }
