@@ -24,6 +24,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Default)]
 struct Echo {
     calls: AtomicU64,
+    connections: AtomicU64,
     streamed: AtomicU64,
     broken: Mutex<Vec<String>>,
     /// While this is set, streams are not read.
@@ -33,6 +34,11 @@ struct Echo {
 struct EchoReceiver(Arc<Echo>);
 
 impl Receiver for EchoReceiver {
+    fn connected(&self, from: u64) {
+        assert_eq!(from, SENDER);
+        self.0.connections.fetch_add(1, Ordering::SeqCst);
+    }
+
     fn call(
         &self,
         from: u64,
@@ -292,6 +298,26 @@ async fn the_end_of_a_connection_fails_its_calls_is_told_and_heals() {
     ));
     relay.set(Wire::Open);
     connected(&transport).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_receiver_is_told_of_each_connection() {
+    let (address, echo) = serve().await;
+    let relay = Relay::start(address).await;
+    let transport = transport_to(relay.address, CLUSTER, None);
+    connected(&transport).await;
+    assert!(transport.is_connected(PEER));
+    assert!(transport.reconnect(PEER).await, "it is connected already");
+    assert!(!transport.reconnect(PEER + 1).await, "nobody is there");
+    assert_eq!(echo.connections.load(Ordering::SeqCst), 1);
+    relay.set(Wire::Cut);
+    wait_for("the end of the connection", || {
+        !transport.is_connected(PEER)
+    })
+    .await;
+    relay.set(Wire::Open);
+    connected(&transport).await;
+    assert_eq!(echo.connections.load(Ordering::SeqCst), 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
