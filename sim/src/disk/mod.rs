@@ -217,8 +217,8 @@ impl Platter {
         let mut state = self.lock();
         let State { names, inodes, .. } = &mut *state;
         let files = names.iter().filter(|(name, _)| part_of(name) == part);
-        // What is spare is not read before it is written again.
-        let files = files.filter(|(name, _)| !name.starts_with("spare"));
+        // What is spare is not read before it is written again, and the note stands elsewhere.
+        let files = files.filter(|(name, _)| !name.starts_with("spare") && !is_note(name));
         let files: Vec<u64> = files.map(|(_, inode)| *inode).collect();
         let mut rng = self.medium.draws();
         let mut flipped = 0;

@@ -112,6 +112,7 @@ impl<D: Disk> SmallFiles<D> {
         let synced = Synced { frame, vote };
         // The note first: a vote of this format says that the note is of it, too.
         let note = match self.note {
+            Some(note) if detcd_core::mutant!(UnsyncedStart) => note,
             Some(mut note) => {
                 note.write(synced).await?;
                 note.sync().await?;
