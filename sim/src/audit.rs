@@ -2,7 +2,7 @@
 
 use crate::check::hash_equal::HashKv;
 use crate::client::Client;
-use crate::history::Request;
+use crate::history::{Outcome, Request};
 use crate::insight::Attached;
 use crate::patience::{CONVERGE_MAX, SERVE_MAX};
 use crate::protocol::Method;
@@ -14,6 +14,8 @@ use detcd_wire::etcdserverpb as pb;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+/// How members refuse to compact what is compacted.
+const COMPACTED: &str = "required revision has been compacted";
 /// How often the hashes of the key space are compared while the run goes on.
 const HASH_EVERY: Duration = Duration::from_secs(5);
 /// A member that does not answer the auditor in time is passed over.
@@ -64,8 +66,13 @@ pub async fn compact(client: &mut Client, member: usize) -> Option<i64> {
     while time::now() < deadline {
         client.go_to(member);
         let put = Request::Put(ops::put(&key, "compacted next"));
-        let Some((_, revision, _)) = client.execute(put, SERVE_MAX).await else {
-            continue;
+        let revision = match client.execute(put, SERVE_MAX).await {
+            Some((_, revision, _)) => revision,
+            // A store at its quota takes no put: it is compacted as it is.
+            None => match ops::read(client, &key, SERVE_MAX).await {
+                Some((revision, _)) => revision,
+                None => continue,
+            },
         };
         client.go_to(member);
         let compact = Request::Compact(CompactRequest {
@@ -73,8 +80,11 @@ pub async fn compact(client: &mut Client, member: usize) -> Option<i64> {
             physical: true,
         });
         let left = deadline.saturating_sub(time::now());
-        if client.execute(compact, left).await.is_some() {
-            return Some(revision);
+        match client.attempt(compact, left).await {
+            Outcome::Done { .. } => return Some(revision),
+            // Another member was told to, and nothing was written since.
+            Outcome::Refused(why) if why.contains(COMPACTED) => return Some(revision),
+            Outcome::Refused(_) | Outcome::Failed(_) | Outcome::Unknown(_) => {}
         }
     }
     None
