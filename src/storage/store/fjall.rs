@@ -97,6 +97,8 @@ pub struct FjallStore {
 struct Shared {
     path: PathBuf,
     database: Database,
+    /// See [`reclaim::list_tree`].
+    list_tree: u64,
     options: StoreOptions,
     root: Keyspace,
     /// Whether the root row of the format says that there are long keys.
@@ -198,6 +200,7 @@ impl FjallStore {
         };
         let stored = read_number(&root, MARK_KEY).map_err(failed)?;
         Mark::check(mark.as_ref(), stored, path)?;
+        let list_tree = reclaim::list_tree(&database).map_err(failed)?;
         let generation = read_number(&root, GENERATION_KEY).map_err(failed)?;
         pass_sequence(&database, &root, SEQUENCE_MARGIN).map_err(failed)?;
         let marks = Marks {
@@ -227,6 +230,7 @@ impl FjallStore {
         let shared = Shared {
             path: path.to_owned(),
             database,
+            list_tree,
             options,
             root,
             has_long_keys: AtomicBool::new(has_long_keys),
@@ -503,11 +507,13 @@ impl Shared {
     fn delete(&self, generation: &Generation) -> ::fjall::Result<()> {
         // Files go when the last snapshot of the generation goes.
         generation.is_deleted.store(true, Ordering::Relaxed);
-        generation.keyspaces().try_for_each(|keyspace| {
+        let deleted = generation.keyspaces().try_for_each(|keyspace| {
             let buffered = keyspace.tree.active_memtable().size();
             self.buffers_gone.fetch_add(buffered, Ordering::Relaxed);
             self.database.delete_keyspace(keyspace.clone())
-        })
+        });
+        reclaim::close_list(self);
+        deleted
     }
 }
 

@@ -9,8 +9,7 @@ use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::path::Path;
 use tempfile::TempDir;
 
 #[derive(Default)]
@@ -98,18 +97,6 @@ fn disk_bytes(path: &Path) -> u64 {
         .sum()
 }
 
-/// Files that this process holds open under `path`, removed ones among them.
-fn open_files(path: &Path) -> Vec<PathBuf> {
-    let descriptors = std::fs::read_dir("/proc/self/fd").expect("a list of descriptors");
-    let targets = descriptors.filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok());
-    // fjall's own list of keyspaces gets small files with each change, all open until the store is
-    // closed or more than `files_max` are.
-    let list = path.join("keyspaces/0");
-    targets
-        .filter(|target| target.starts_with(path) && !target.starts_with(&list))
-        .collect()
-}
-
 fn write_rows(store: &FjallStore, table: Table, keys: std::ops::Range<u32>, value: Option<usize>) {
     for key in keys {
         let mut batch = Batch::default();
@@ -159,49 +146,6 @@ fn files_of_deleted_rows_are_removed(merge_bytes: u64) {
     block_on(store.reclaim(Reclaim::Leftovers)).unwrap();
     let left = files();
     assert!(left < 1_000_000, "{left} bytes are left");
-}
-
-/// A new state does not keep files of the old one open, nor does it count what was buffered of it.
-#[test]
-fn replaced_states_leave_no_files_open() {
-    let mut folders = Folders::default();
-    let store = block_on(folders.fresh());
-    let folder = folders.folders[0].path().canonicalize().unwrap();
-    let replace = || {
-        let mut stage = block_on(store.stage()).unwrap();
-        for key in 0..600u32 {
-            let mut batch = Batch::default();
-            batch.put(Table::Current, key.to_be_bytes().to_vec(), vec![7; 40_000]);
-            block_on(stage.write(batch)).unwrap();
-        }
-        block_on(stage.commit()).unwrap();
-        // What is read is opened.
-        assert_eq!(conformance::store::rows(&store, Table::Current).len(), 600);
-    };
-    replace();
-    let (open, size) = (open_files(&folder).len(), store.size());
-    (0..6).for_each(|_| replace());
-    // The old state's last files go when a merge of them has ended.
-    let deadline = Instant::now() + Duration::from_secs(20);
-    let removed = || -> Vec<PathBuf> {
-        let files = open_files(&folder).into_iter();
-        files
-            .filter(|file| file.to_string_lossy().ends_with("(deleted)"))
-            .collect()
-    };
-    while !removed().is_empty() || open_files(&folder).len() > open + 12 {
-        let (files, removed) = (open_files(&folder), removed());
-        assert!(
-            Instant::now() < deadline,
-            "open: {files:?}, removed: {removed:?}"
-        );
-        std::thread::yield_now();
-    }
-    let later = store.size();
-    assert!(
-        later.in_use_bytes < size.in_use_bytes + 20_000_000,
-        "{later:?} after {size:?}"
-    );
 }
 
 #[derive(Clone, Debug)]

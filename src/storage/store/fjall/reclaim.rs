@@ -7,13 +7,15 @@
 use super::super::space::Held;
 use super::{Generation, Removed, SEQUENCE_KEY, Shared, pass_sequence_buffered};
 use crate::store::{Reclaim, Size};
-use ::fjall::{AbstractTree, Keyspace};
+use ::fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 use detcd_core::view::Table;
 use lsm_tree::compaction::PullDown;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 const LEVELS: u8 = 7;
+/// Where fjall keeps its list of keyspaces.
+const LIST_FILES: &str = "keyspaces/0/tables";
 
 /// Merges the files of tables into new ones, table by table. Reading and writing go on meanwhile;
 /// the disk needs room for the largest table once more. Snapshots taken before keep the old files:
@@ -163,6 +165,36 @@ pub(super) fn close_files(keyspace: &Keyspace) {
         for table in tree.current_version().iter_tables() {
             open.remove_for_table(&(tree.id(), table.id()).into());
         }
+    }
+}
+
+/// The tree of fjall's own list of keyspaces: fjall opens it just before all others. (Not if
+/// another store is opened at the same time: then this is nothing's number.)
+pub(super) fn list_tree(database: &Database) -> ::fjall::Result<u64> {
+    let names = database.list_keyspace_names().into_iter();
+    let trees = names.map(|name| {
+        let keyspace = database.keyspace(&name, KeyspaceCreateOptions::default)?;
+        Ok(keyspace.tree.id())
+    });
+    let trees = trees.collect::<::fjall::Result<Vec<u64>>>()?;
+    Ok(trees
+        .into_iter()
+        .min()
+        .map_or(0, |first| first.saturating_sub(1)))
+}
+
+/// Each change of fjall's list of keyspaces leaves small files, all of them open until the store
+/// is. What is needed again is opened again.
+pub(super) fn close_list(shared: &Shared) {
+    let Some(open) = &shared.root.tree.tree_config().descriptor_table else {
+        return;
+    };
+    let Ok(files) = std::fs::read_dir(shared.path.join(LIST_FILES)) else {
+        return;
+    };
+    let numbers = files.filter_map(|file| file.ok()?.file_name().to_str()?.parse::<u64>().ok());
+    for number in numbers {
+        open.remove_for_table(&(shared.list_tree, number).into());
     }
 }
 
