@@ -21,7 +21,8 @@
 //! loses nothing but time, unless a compaction passes it: then it is canceled, as in etcd.
 //!
 //! What a watcher is sent always ends with whole revisions (a response that is fragmented is one
-//! whole), and the header's revision is never ahead of what was delivered.
+//! whole), and the header's revision is never ahead of what was delivered. A watcher that starts at
+//! a revision to come is told no progress before it (etcd from 3.6.2): clients go on from there.
 //!
 //! # Glossary
 //! *Stream*: a client's connection, with its credit. *Group*: all watchers of the same keys.
@@ -333,7 +334,12 @@ impl Hub {
                 quiet: true,
             },
         );
-        self.stream_mut(stream).watchers.insert(id, slot);
+        let state = self.stream_mut(stream);
+        state.watchers.insert(id, slot);
+        state.has_future(revision);
+        if start > revision {
+            state.future.insert((start, slot));
+        }
         if create.progress_notify {
             self.want_reports(now, stream, id);
         }
@@ -364,6 +370,7 @@ impl Hub {
         let state = self.stream_mut(stream);
         state.watchers.remove(&id);
         state.notified.remove(&id);
+        state.future.remove(&(next, slot));
         self.remove(slot);
     }
 
@@ -469,6 +476,10 @@ impl Hub {
             assert!(stream.notified.is_empty() || stream.tick.is_some());
             lagging += stream.lagging.len();
             watchers += stream.watchers.len();
+            for (start, slot) in stream.future.range((self.revision + 1, Slot::MIN)..) {
+                let watcher = self.table.watcher(*slot);
+                assert!(watcher.stream == *id && watcher.next == *start);
+            }
             for (watch, slot) in &stream.watchers {
                 let watcher = self.table.watcher(*slot);
                 assert_eq!((watcher.stream, watcher.id), (*id, *watch));

@@ -1,6 +1,7 @@
 //! Telling clients how far they are when nothing else tells them.
 
 use super::stream::Turn;
+use super::table::Slot;
 use super::{Hub, respond};
 use crate::api::{Millis, StreamId};
 use core::ops::Bound;
@@ -50,8 +51,7 @@ impl Hub {
     pub(super) fn send_progress(&mut self) -> bool {
         assert!(self.pending.is_empty());
         if let Some(stream) = self.next_turn(Turn::Progress) {
-            self.stream_mut(stream).wants_progress = false;
-            self.send(stream, respond::progress(-1, self.revision));
+            self.answer_progress(stream);
             self.settle(stream);
             return true;
         }
@@ -78,15 +78,50 @@ impl Hub {
         true
     }
 
+    /// Answers a request for progress: for all watchers of the stream at once or, if one of them
+    /// waits for a revision to come, for each of the others by itself, one at a time.
+    fn answer_progress(&mut self, stream: StreamId) {
+        let revision = self.revision;
+        let state = self.stream_mut(stream);
+        let after = match state.told.take() {
+            Some(id) => Bound::Excluded(id),
+            None => {
+                state.wants_progress = false;
+                if !state.has_future(revision) {
+                    return self.send(stream, respond::progress(-1, revision));
+                }
+                Bound::Unbounded
+            }
+        };
+        let watchers = &self.streams[&stream].watchers;
+        let mut rest = watchers.range((after, Bound::Unbounded));
+        let next = rest.find(|(_, slot)| !self.is_future(**slot));
+        if let Some((id, _)) = next {
+            let id = *id;
+            self.stream_mut(stream).told = Some(id);
+            self.send(stream, respond::progress(id, revision));
+        }
+    }
+
+    /// Whether the watcher was created for a revision that has not come yet.
+    fn is_future(&self, slot: Slot) -> bool {
+        let watcher = self.table.watcher(slot);
+        let future = &self.streams[&watcher.stream].future;
+        watcher.next > self.revision && future.contains(&(watcher.next, slot))
+    }
+
     /// Reports to one watcher, unless it has heard something since the last round. A watcher that
-    /// lags or whose stream takes nothing is left out: it will hear enough soon.
+    /// lags or whose stream takes nothing is left out: it will hear enough soon; and so is one whose
+    /// start has not come.
     fn report(&mut self, stream: StreamId, id: i64) {
         self.steps += 1;
         let state = &self.streams[&stream];
         let takes_events = state.takes_events();
-        let watcher = self.table.watcher_mut(state.watchers[&id]);
+        let slot = state.watchers[&id];
+        let is_future = self.is_future(slot);
+        let watcher = self.table.watcher_mut(slot);
         let quiet = core::mem::replace(&mut watcher.quiet, true);
-        if quiet && !watcher.lags() && takes_events {
+        if quiet && !watcher.lags() && !is_future && takes_events {
             self.send(stream, respond::progress(id, self.revision));
             self.settle(stream);
         }

@@ -29,8 +29,13 @@ pub(super) struct Stream {
     pub answers: VecDeque<WatchResponse>,
     /// Watchers that are to be served from history, by the revision that they need next.
     pub lagging: BTreeSet<(i64, Slot)>,
+    /// Watchers that start at a revision which had not come when they were created, by that
+    /// revision. Those whose revision has come are left out by whoever looks.
+    pub future: BTreeSet<(i64, Slot)>,
     /// The client asked for a progress report and has not had it yet.
     pub wants_progress: bool,
+    /// The watcher that was told last, while a request for progress is answered one by one.
+    pub told: Option<i64>,
     /// Ids of the watchers that want progress reports at intervals.
     pub notified: BTreeSet<i64>,
     /// When the next of these reports is due.
@@ -47,7 +52,9 @@ impl Stream {
             credits: i64::from(credits),
             answers: VecDeque::new(),
             lagging: BTreeSet::new(),
+            future: BTreeSet::new(),
             wants_progress: false,
+            told: None,
             notified: BTreeSet::new(),
             tick: None,
             turn: None,
@@ -62,7 +69,7 @@ impl Stream {
             Some(Turn::Answer)
         } else if !self.lagging.is_empty() {
             Some(Turn::History)
-        } else if self.wants_progress {
+        } else if self.wants_progress || self.told.is_some() {
             Some(Turn::Progress)
         } else {
             None
@@ -73,6 +80,14 @@ impl Stream {
     /// to its earlier requests.
     pub fn takes_events(&self) -> bool {
         self.credits > 0 && self.answers.is_empty()
+    }
+
+    /// Whether a watcher waits for a revision behind `revision`.
+    pub fn has_future(&mut self, revision: i64) -> bool {
+        while self.future.first().is_some_and(|(start, _)| *start <= revision) {
+            self.future.pop_first();
+        }
+        !self.future.is_empty()
     }
 
     /// Picks the id of a new watcher, as etcd does: the next number that no watcher has.
