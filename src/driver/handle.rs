@@ -13,6 +13,8 @@ use detcd_core::query::{self, At, HashKv, QueryError};
 use detcd_core::{codec, lease, quota, validate};
 use detcd_raft::{Published, RaftStatus};
 use detcd_rt::buggify::{Place, linger};
+use futures::future::{self, Either};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
@@ -182,8 +184,18 @@ impl Handle {
         Ok((self.header_now(), info))
     }
 
+    /// The leases that there are. Without a leader, or if none answers, those that this member
+    /// knows of: its clients have to go on by them.
     pub async fn leases(&self) -> Result<(Header, Vec<LeaseId>), Error> {
-        let published = self.view_for(false).await?;
+        self.full_member()?;
+        let mut leader = self.leader();
+        let lost = pin!(leader.wait_for(Option::is_none));
+        if let Either::Left((Err(Error::Stopped), _)) =
+            future::select(pin!(self.confirm_read()), lost).await
+        {
+            return Err(Error::Stopped);
+        }
+        let published = self.shared.engine.published();
         let leases = self.settle_fault(query::leases(&*published.view))?;
         Ok((
             self.header(at(&published).revision),
@@ -224,9 +236,11 @@ impl Handle {
         Ok((self.header(at.revision), hash))
     }
 
-    /// Waits until this member could serve a linearizable read.
-    pub async fn linearize(&self) -> Result<(), Error> {
-        self.view_for(false).await.map(|_| ())
+    /// Waits until this member, be it a learner, could serve a linearizable read.
+    pub async fn confirm_read(&self) -> Result<(), Error> {
+        self.ask(|seq, answer| Input::Read { seq, answer })
+            .await
+            .map(|_| ())
     }
 
     /// Tells the cluster this member's name and client URLs.
@@ -245,7 +259,8 @@ impl Handle {
     pub async fn alarm(&self, request: AlarmRequest) -> Result<(Header, Vec<Alarm>), Error> {
         match request {
             AlarmRequest::List(kind) => {
-                self.linearize().await?;
+                self.full_member()?;
+                self.confirm_read().await?;
                 let mut alarms = self.alarms_known()?;
                 alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));
                 Ok((self.header_now(), alarms))
@@ -350,16 +365,21 @@ impl Handle {
 
     /// Learners answer only what any member can tell by itself.
     pub(crate) fn full_member(&self) -> Result<(), Error> {
-        match self.shared.engine.published().roster.is_learner() {
+        match self.is_learner() {
             true => Err(Error::LearnerUnsupported),
             false => Ok(()),
         }
     }
 
+    /// Whether this member was added as a learner, and not promoted since.
+    pub fn is_learner(&self) -> bool {
+        self.shared.engine.published().roster.is_learner()
+    }
+
     async fn view_for(&self, serializable: bool) -> Result<Arc<Published>, Error> {
         if !serializable {
             self.full_member()?;
-            self.ask(|seq, answer| Input::Read { seq, answer }).await?;
+            self.confirm_read().await?;
         }
         Ok(self.shared.engine.published())
     }

@@ -76,10 +76,8 @@ pub fn status(error: &Error) -> (Code, &'static str) {
             FailedPrecondition,
             "etcdserver: too many learner members in cluster",
         ),
-        Error::LearnerUnsupported => (
-            FailedPrecondition,
-            "etcdserver: rpc not supported for learner",
-        ),
+        // Clients go on to the next endpoint.
+        Error::LearnerUnsupported => (Unavailable, "etcdserver: rpc not supported for learner"),
         Error::BadTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
         Error::Unhealthy => (Unavailable, "etcdserver: unhealthy cluster"),
         Error::TooManyRequests => (ResourceExhausted, "etcdserver: too many requests"),

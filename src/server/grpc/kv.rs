@@ -47,10 +47,12 @@ impl pb::kv_server::Kv for Kv {
         &self,
         request: Request<pb::RangeRequest>,
     ) -> Result<Response<pb::RangeResponse>, Status> {
-        let request = request
-            .into_inner()
-            .try_into()
-            .map_err(|error| fail(&error))?;
+        let request = request.into_inner();
+        // Before the request is looked at closely, as in etcd.
+        if !request.serializable && self.context.handle.is_learner() {
+            return Err(fail(&Error::LearnerUnsupported));
+        }
+        let request = request.try_into().map_err(|error| fail(&error))?;
         let (header, reply) = self
             .context
             .handle

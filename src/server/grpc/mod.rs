@@ -39,6 +39,7 @@ const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 /// Every service of the client port.
 #[derive(Clone)]
 pub(crate) struct Services {
+    context: Arc<Context>,
     kv: KvServer<kv::Kv>,
     watch: WatchServer<watch::Watching>,
     lease: LeaseServer<lease::Leases>,
@@ -62,6 +63,7 @@ impl Services {
             };
         }
         Services {
+            context: context.clone(),
             kv: service!(KvServer, kv::Kv::new(context.clone())),
             watch: service!(WatchServer, watch::Watching::new(context.clone())),
             lease: service!(LeaseServer, lease::Leases::new(context.clone())),
@@ -87,6 +89,9 @@ impl Services {
         };
         if super::metrics::method(path).is_none() {
             return refuse(unknown(service, method));
+        }
+        if !serves_learner(service, method) && self.context.handle.is_learner() {
+            return refuse(fail(&Error::LearnerUnsupported));
         }
         match service {
             "etcdserverpb.KV" => self.kv.clone().call(request),
@@ -118,6 +123,16 @@ fn reflection() -> tonic::service::Routes {
 
 fn refuse(status: Status) -> BoxFuture<'static, Result<Reply, Infallible>> {
     Box::pin(std::future::ready(Ok(status.into_http())))
+}
+
+/// Whether a learner answers the method, as etcd's do; of ranges only what is serializable, and
+/// reflection, which etcd does not have.
+fn serves_learner(service: &str, method: &str) -> bool {
+    match service {
+        "etcdserverpb.KV" => method == "Range",
+        "etcdserverpb.Maintenance" => matches!(method, "Status" | "Snapshot"),
+        _ => service.starts_with("grpc.reflection."),
+    }
 }
 
 /// A client that compresses is answered alike, if it can read that; one that only could read it is

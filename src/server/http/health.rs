@@ -10,9 +10,13 @@ use detcd_core::api::{AlarmKind, KeyRange, RangeRequest};
 use detcd_core::error::Error;
 use serde::Serialize;
 use std::fmt::Write as _;
+use std::time::Duration;
 
 /// etcd's own probe reads a key of this name, so any key will do.
 const PROBED_KEY: &[u8] = b"health";
+/// What a probe's read may take. Whoever probes waits for seconds, and not as long as a request may
+/// take.
+const READ_TIME_MAX: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 struct Health {
@@ -151,9 +155,19 @@ fn no_leader(context: &Context) -> bool {
 }
 
 async fn read(context: &Context, serializable: bool) -> Result<(), Error> {
+    if !serializable {
+        let mut leader = context.handle.leader();
+        tokio::select! {
+            biased;
+            confirmed = context.handle.confirm_read() => confirmed?,
+            _ = leader.wait_for(Option::is_none) => return Err(Error::NoLeader),
+            () = detcd_rt::sleep(READ_TIME_MAX) => return Err(Error::Timeout),
+        }
+    }
     let key = KeyRange::One(Bytes::from_static(PROBED_KEY));
     let request = RangeRequest {
-        serializable,
+        // What was to be confirmed is.
+        serializable: true,
         limit: 1,
         keys_only: true,
         ..RangeRequest::of(key)

@@ -38,7 +38,6 @@ const ETCD: &[(Code, &[&str])] = &[
             "can only promote a learner member",
             "can only promote a learner member which is in sync with leader",
             "too many learner members in cluster",
-            "rpc not supported for learner",
             "bad leader transferee",
         ],
     ),
@@ -61,6 +60,7 @@ const ETCD: &[(Code, &[&str])] = &[
             "request timed out, possibly due to connection lost",
             "request timed out, waiting for the applied index took too long",
             "unhealthy cluster",
+            "rpc not supported for learner",
         ],
     ),
     (
