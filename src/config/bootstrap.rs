@@ -33,6 +33,12 @@ pub enum BootstrapError {
         "--initial-advertise-peer-urls has {missing} but missing from --initial-cluster={cluster}"
     )]
     NotInCluster { missing: String, cluster: String },
+    #[error("failed to resolve {advertised} to match --initial-cluster={cluster} ({why})")]
+    NotResolved {
+        advertised: String,
+        cluster: String,
+        why: String,
+    },
     #[error(
         "TLS key/cert (--cert-file, --key-file) must be provided for client url {0} with HTTPS scheme"
     )]
@@ -56,15 +62,14 @@ impl Config {
     /// Who starts the cluster. Only asked by a member that has not started before.
     pub fn bootstrap(&self) -> Result<Bootstrap, BootstrapError> {
         let members = self.parse_cluster()?;
-        let Some(own) = members.get(&self.name) else {
+        if !members.contains_key(&self.name) {
             return Err(BootstrapError::NameMissing(self.name.clone()));
-        };
+        }
         let mut all: Vec<&Url> = members.values().flatten().collect();
         all.sort();
         if all.windows(2).any(|pair| pair[0] == pair[1]) {
             return Err(BootstrapError::DuplicateUrl(render(&members)));
         }
-        self.check_advertised(own)?;
         Ok(Bootstrap {
             members,
             token: self.initial_cluster_token.clone(),
@@ -94,8 +99,10 @@ impl Config {
         Ok(members)
     }
 
-    /// What this member tells others must be what the others were told.
-    fn check_advertised(&self, own: &[Url]) -> Result<(), BootstrapError> {
+    /// The refusal of a first start whose `--initial-advertise-peer-urls` are not what
+    /// `--initial-cluster` names for this member: the others were told something else. `why` says
+    /// how they differ.
+    pub fn not_advertised(&self, own: &[Url], why: String) -> BootstrapError {
         let advertised = &self.initial_advertise_peer_urls;
         let missing: Vec<String> = own
             .iter()
@@ -103,40 +110,30 @@ impl Config {
             .map(|url| format!("{}={url}", self.name))
             .collect();
         if !missing.is_empty() {
-            return Err(BootstrapError::NotAdvertised {
+            return BootstrapError::NotAdvertised {
                 missing: missing.join(","),
                 advertised: url::join(advertised),
-                why: difference(advertised, own),
-            });
+                why,
+            };
         }
         let missing: Vec<&str> = advertised
             .iter()
             .filter(|url| !own.contains(url))
             .map(Url::as_str)
             .collect();
-        if !missing.is_empty() {
-            let cluster = BTreeMap::from([(self.name.clone(), advertised.clone())]);
-            return Err(BootstrapError::NotInCluster {
+        let cluster = render(&BTreeMap::from([(self.name.clone(), advertised.clone())]));
+        match missing.is_empty() {
+            false => BootstrapError::NotInCluster {
                 missing: missing.join(","),
-                cluster: render(&cluster),
-            });
+                cluster,
+            },
+            true => BootstrapError::NotResolved {
+                advertised: url::join(advertised),
+                cluster,
+                why,
+            },
         }
-        Ok(())
     }
-}
-
-fn difference(advertised: &[Url], own: &[Url]) -> String {
-    if advertised.len() != own.len() {
-        return format!("len({}) != len({})", quoted(advertised), quoted(own));
-    }
-    let pair = advertised.iter().zip(own).find(|(a, b)| a != b);
-    let (a, b) = pair.expect("lists of equal length that differ, differ somewhere");
-    format!("\"{a}\"(resolved from \"{a}\") != \"{b}\"(resolved from \"{b}\")")
-}
-
-fn quoted(urls: &[Url]) -> String {
-    let quoted: Vec<String> = urls.iter().map(|url| format!("\"{url}\"")).collect();
-    format!("[{}]", quoted.join(" "))
 }
 
 fn render(members: &BTreeMap<String, Vec<Url>>) -> String {

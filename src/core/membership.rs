@@ -7,8 +7,9 @@
 use crate::api::{Member, MemberId};
 use crate::error::Error;
 use crate::limits::{LEARNER_READY_PERCENT, LEARNERS_MAX};
+use crate::url::{self, Url};
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::String;
+use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -196,32 +197,14 @@ impl Standing {
     }
 }
 
-/// A member's peer URLs as etcd takes them: some, each with a scheme, a host and a port, and no
-/// path; sorted.
+/// A member's peer URLs as etcd takes them: some, sorted, and as Go prints them. Unlike etcd's, each
+/// must be one that another member can connect to.
 pub fn peer_urls(urls: &[String]) -> Result<Vec<String>, Error> {
-    let is_good = |url: &String| {
-        let Some((scheme, rest)) = url.split_once("://") else {
-            return false;
-        };
-        let port = rest
-            .rsplit_once(':')
-            .map(|(host, port)| (!host.is_empty()).then_some(port));
-        match scheme {
-            "http" | "https" => {
-                let digits = port
-                    .flatten()
-                    .is_some_and(|port| port.parse::<u16>().is_ok());
-                digits && !rest.contains(['/', '?', '#', ' ', '@'])
-            }
-            _ => false,
-        }
-    };
-    if urls.is_empty() || !urls.iter().all(is_good) {
-        return Err(Error::MemberBadUrls);
+    let urls = url::parse_all(urls).map_err(|_| Error::MemberBadUrls)?;
+    match urls.iter().all(Url::is_reachable) {
+        true => Ok(urls.iter().map(Url::to_string).collect()),
+        false => Err(Error::MemberBadUrls),
     }
-    let mut urls = urls.to_vec();
-    urls.sort_unstable();
-    Ok(urls)
 }
 
 /// Whether a change that another member forwards is one that a client may ask for: its URLs are
@@ -516,9 +499,14 @@ mod tests {
             parsed(&["http://b:1", "http://a:1"]).unwrap()[0],
             "http://a:1"
         );
+        assert_eq!(
+            parsed(&["HTTP://b:1 ", " http://a:1"]).unwrap(),
+            ["http://a:1", "http://b:1"]
+        );
         let bad = [
             "",
             "a:1",
+            "unix://a:1",
             "ftp://a:1",
             "http://a",
             "http://:1",

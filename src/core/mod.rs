@@ -43,6 +43,7 @@ pub mod overlay;
 pub mod proposal;
 pub mod query;
 pub mod quota;
+pub mod url;
 pub mod validate;
 pub mod view;
 pub mod watch;

@@ -1,7 +1,8 @@
 //! A member that was added to a running cluster finds its place there: it asks the members of
 //! `--initial-cluster` who belongs to the cluster, and must be one of them.
 
-use crate::config::url::Url;
+use super::names::{Resolver, is_same};
+use crate::config::url::{self, Url};
 use crate::config::{Bootstrap, Config};
 use detcd_core::api::{ClusterId, Member, MemberId};
 use futures::StreamExt as _;
@@ -9,6 +10,7 @@ use http::{Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
+use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
 use thiserror::Error;
@@ -57,9 +59,10 @@ pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<(Found, Memb
         .iter()
         .filter(|(name, _)| **name != config.name);
     let mut objection = None;
+    let mut resolver = Resolver::new();
     for url in others.flat_map(|(_, urls)| urls) {
         match detcd_rt::timeout(ANSWER_MAX, ask(url)).await {
-            Ok(Ok(found)) => match own_id(config, bootstrap, &found) {
+            Ok(Ok(found)) => match own_id(config, bootstrap, &found, &mut resolver).await {
                 Ok(id) => return Ok((found, id)),
                 Err(error) => {
                     tracing::warn!(address = %url, %error, "a cluster response that does not fit");
@@ -75,50 +78,61 @@ pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<(Found, Memb
     Err(objection.unwrap_or(JoinError::NobodyAnswers))
 }
 
-/// This member's id in the cluster that was found. Its flags must name the same members.
-fn own_id(config: &Config, bootstrap: &Bootstrap, found: &Found) -> Result<MemberId, JoinError> {
+/// This member's id in the cluster that was found. Its flags must name the same members, by the
+/// same URLs or by URLs that resolve to the same addresses.
+async fn own_id(
+    config: &Config,
+    bootstrap: &Bootstrap,
+    found: &Found,
+    resolver: &mut Resolver,
+) -> Result<MemberId, JoinError> {
     if found.members.len() != bootstrap.members.len() {
         return Err(JoinError::Count {
             cluster: render(found),
         });
     }
-    let mut own = None;
+    let mut ids = BTreeMap::new();
     for member in &found.members {
-        let mut why = String::new();
-        let named = bootstrap.members.iter().find(|(_, urls)| {
-            let mut urls: Vec<&str> = urls.iter().map(Url::as_str).collect();
-            let mut theirs: Vec<&str> = member.peer_urls.iter().map(String::as_str).collect();
-            urls.sort_unstable();
-            theirs.sort_unstable();
-            if urls != theirs {
-                why = difference(&theirs, &urls);
-            }
-            urls == theirs
-        });
-        match named {
-            Some((name, _)) if *name == config.name => own = Some(member.id),
-            Some(_) => {}
-            None => {
-                return Err(JoinError::NoMatch {
-                    cluster: render(found),
-                    id: member.id,
-                    urls: member.peer_urls.join(" "),
-                    why,
-                });
-            }
-        }
+        let named = name_of(member, bootstrap, &ids, resolver).await;
+        let name = named.map_err(|why| JoinError::NoMatch {
+            cluster: render(found),
+            id: member.id,
+            urls: member.peer_urls.join(" "),
+            why,
+        })?;
+        ids.insert(name, member.id);
     }
-    // As many members here as there, each of theirs named here, no URL twice: all are matched.
+    // As many members here as there, each of theirs named here, none twice: all are named.
+    let own = ids.get(&config.name).copied();
     Ok(own.expect("a bootstrap has the local name, and every name was matched"))
 }
 
-fn difference(theirs: &[&str], ours: &[&str]) -> String {
-    if theirs.len() != ours.len() {
-        return format!("len({theirs:?}) != len({ours:?})");
+/// The name that the flags give a member of the cluster, other than those `taken`; or how its URLs
+/// differ from the last ones.
+async fn name_of(
+    member: &Member,
+    bootstrap: &Bootstrap,
+    taken: &BTreeMap<String, MemberId>,
+    resolver: &mut Resolver,
+) -> Result<String, String> {
+    let urls = url::parse_all(&member.peer_urls).map_err(text)?;
+    let named = || {
+        bootstrap
+            .members
+            .iter()
+            .filter(|(name, _)| !taken.contains_key(*name))
+    };
+    if let Some((name, _)) = named().find(|(_, own)| is_same(&urls, own)) {
+        return Ok(name.clone());
     }
-    let pair = theirs.iter().zip(ours).find(|(a, b)| a != b);
-    let (a, b) = pair.expect("lists of equal length that differ, differ somewhere");
-    format!("{a:?}(resolved from {a:?}) != {b:?}(resolved from {b:?})")
+    let mut why = String::new();
+    for (name, own) in named() {
+        match resolver.check_same(&urls, own).await {
+            Ok(()) => return Ok(name.clone()),
+            Err(difference) => why = difference,
+        }
+    }
+    Err(why)
 }
 
 /// A cluster as etcd prints it in these errors.
@@ -246,37 +260,40 @@ mod tests {
         }
     }
 
-    fn id_in(cluster: &str, members: &[Member]) -> Result<MemberId, String> {
+    async fn id_in(cluster: &str, members: &[Member]) -> Result<MemberId, String> {
         let config = config(cluster);
         let bootstrap = config.bootstrap().unwrap();
-        own_id(&config, &bootstrap, &found(members)).map_err(|error| error.to_string())
+        let mut resolver = Resolver::new();
+        own_id(&config, &bootstrap, &found(members), &mut resolver)
+            .await
+            .map_err(|error| error.to_string())
     }
 
-    #[test]
-    fn the_id_is_the_one_that_the_cluster_gave() {
+    #[tokio::test]
+    async fn the_id_is_the_one_that_the_cluster_gave() {
         let members = [member(0xa, "http://a:1"), member(0xb, "http://b:1")];
-        assert_eq!(
-            id_in("n1=http://a:1,n2=http://b:1", &members),
-            Ok(MemberId(0xb))
-        );
+        let id = id_in("n1=http://a:1,n2=http://b:1", &members).await;
+        assert_eq!(id, Ok(MemberId(0xb)));
     }
 
-    #[test]
-    fn the_flags_must_name_the_members_that_there_are() {
-        let members = [member(0xa, "http://a:1"), member(0xb, "http://c:1")];
-        let few = id_in("n1=http://a:1,n2=http://b:1", &members[..1]).unwrap_err();
+    #[tokio::test]
+    async fn the_flags_must_name_the_members_that_there_are() {
+        let urls = ["http://127.0.0.1:1", "http://127.0.0.1:3"];
+        let members = [member(0xa, urls[0]), member(0xb, urls[1])];
+        let cluster = "n1=http://127.0.0.1:1,n2=http://127.0.0.1:2";
+        let few = id_in(cluster, &members[..1]).await.unwrap_err();
         assert_eq!(
             few,
             "error validating peerURLs {ClusterID:c Members:[&{ID:a \
-             RaftAttributes:{PeerURLs:[http://a:1] IsLearner:false} Attributes:{Name: \
+             RaftAttributes:{PeerURLs:[http://127.0.0.1:1] IsLearner:false} Attributes:{Name: \
              ClientURLs:[]}}] RemovedMemberIDs:[]}: member count is unequal"
         );
-        let other = id_in("n1=http://a:1,n2=http://b:1", &members).unwrap_err();
+        let other = id_in(cluster, &members).await.unwrap_err();
         assert!(
             other.ends_with(
-                "PeerURLs: no match found for existing member (b, [http://c:1]), last resolver \
-                 error (\"http://c:1\"(resolved from \"http://c:1\") != \"http://b:1\"(resolved \
-                 from \"http://b:1\"))"
+                "PeerURLs: no match found for existing member (b, [http://127.0.0.1:3]), last \
+                 resolver error (\"http://127.0.0.1:3\"(resolved from \"http://127.0.0.1:3\") != \
+                 \"http://127.0.0.1:2\"(resolved from \"http://127.0.0.1:2\"))"
             ),
             "{other}"
         );

@@ -8,6 +8,7 @@ pub mod logging;
 mod advertise;
 mod join;
 mod limits;
+mod names;
 mod space;
 
 use crate::config::url::Url;
@@ -313,7 +314,7 @@ fn tell(config: &Config, notices: &[Notice]) {
 async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonError> {
     let Some(stored) = data_dir::identity(&config.data_dir, folder).await? else {
         let identity = match config.initial_cluster_state {
-            ClusterState::New => found(config)?,
+            ClusterState::New => found(config).await?,
             ClusterState::Existing => join(config).await?,
         };
         tracing::info!(
@@ -378,8 +379,9 @@ fn check_owner(config: &Config, stored: &Identity) -> Result<(), DaemonError> {
 }
 
 /// The identity of a member of a new cluster.
-fn found(config: &Config) -> Result<Identity, DaemonError> {
+async fn found(config: &Config) -> Result<Identity, DaemonError> {
     let bootstrap = config.bootstrap()?;
+    names::check_advertised(config, &bootstrap).await?;
     let members: Vec<Peer> = bootstrap
         .members
         .iter()

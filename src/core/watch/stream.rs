@@ -84,7 +84,11 @@ impl Stream {
 
     /// Whether a watcher waits for a revision behind `revision`.
     pub fn has_future(&mut self, revision: i64) -> bool {
-        while self.future.first().is_some_and(|(start, _)| *start <= revision) {
+        while self
+            .future
+            .first()
+            .is_some_and(|(start, _)| *start <= revision)
+        {
             self.future.pop_first();
         }
         !self.future.is_empty()
