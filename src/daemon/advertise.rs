@@ -1,5 +1,6 @@
 //! Tells the cluster this member's name and client URLs, and the world that the member is ready.
 
+use super::notify;
 use crate::config::Config;
 use detcd_core::error::Error;
 use detcd_driver::Handle;
@@ -36,6 +37,7 @@ pub(super) async fn advertise(handle: Handle, config: Config, cluster_version: S
     );
     tracing::info!(cluster_version, "enabled capabilities for version");
     tracing::info!("ready to serve client requests");
+    notify::ready().await;
     for url in &config.listen_client_urls {
         tracing::info!(
             address = url.address,

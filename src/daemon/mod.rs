@@ -9,6 +9,7 @@ mod advertise;
 mod join;
 mod limits;
 mod names;
+mod notify;
 mod space;
 
 use crate::config::url::Url;
@@ -24,12 +25,12 @@ use detcd_driver::{Farewell, Handle, Member, MemberOptions};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
 use detcd_storage::advice;
-use detcd_storage::descriptors;
 use detcd_storage::disk::{DataDirLock, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use identity::{Identity, IdentityError};
 use join::JoinError;
+use limits::{Descriptors, TooFewDescriptors};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -46,6 +47,8 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// Why the process ends with a failure.
 #[derive(Debug, Error)]
 pub enum DaemonError {
+    #[error(transparent)]
+    Descriptors(#[from] TooFewDescriptors),
     #[error(transparent)]
     Bootstrap(#[from] BootstrapError),
     #[error(transparent)]
@@ -104,16 +107,17 @@ pub enum DaemonError {
 /// Serves until a signal asks to stop. `Ok` means that the member stopped as it should.
 pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonError> {
     tell(&config, &notices);
-    limits::raise_open_files();
+    let descriptors = Descriptors::take()?;
     let mut signals = Signals::listen()?;
     config.check_listeners()?;
     // A task of its own, as opening a large store keeps its thread for a while.
-    let starting = detcd_rt::spawn(start(config.clone()));
+    let starting = detcd_rt::spawn(start(config.clone(), descriptors));
     let started = tokio::select! {
         biased;
         name = signals.next() => {
             // What the start has written by now is what a crash would have left, too.
             tracing::info!(signal = name, "received signal while starting; shutting down");
+            notify::stopping().await;
             return Ok(());
         }
         started = starting => started.expect("nobody cancels the start")?,
@@ -127,7 +131,11 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
 
     let handle = member.handle();
     tell_addresses(&config, handle.header(0).member_id, &peers, &clients);
-    let options = ServerOptions::of(&config);
+    let options = ServerOptions {
+        client_connections_max: descriptors.client_connections,
+        peer_connections_max: descriptors.peer_connections,
+        ..ServerOptions::of(&config)
+    };
     let version = options.cluster_version();
     let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
     let space = detcd_rt::spawn(space::watch(config.data_dir.clone(), handle.clone()));
@@ -147,7 +155,7 @@ struct Started {
 }
 
 /// Takes the data-dir, finds out who this member is, and starts it.
-async fn start(config: Config) -> Result<Started, DaemonError> {
+async fn start(config: Config, descriptors: Descriptors) -> Result<Started, DaemonError> {
     let (folder, lock) = data_dir::take(&config.data_dir)?;
     let identity = identify(&config, &folder).await?;
     let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
@@ -155,7 +163,7 @@ async fn start(config: Config) -> Result<Started, DaemonError> {
     // First of all: whatever else there is then has an owner.
     identity.write(&folder)?;
     data_dir::clear_unfinished(&folder, &identity)?;
-    let (disk, store) = open(&config, &folder)?;
+    let (disk, store) = open(&config, descriptors, &folder)?;
 
     let transport: Arc<dyn Transport> = Arc::new(TonicTransport::new(
         identity.member_id.0,
@@ -230,6 +238,7 @@ async fn stop(
 ) -> Result<(), DaemonError> {
     let id = member.handle().header(0).member_id;
     tracing::info!(local_member_id = %id, "closing server");
+    notify::stopping().await;
     let stopped = {
         let mut clients = pin!(servers.stop_clients());
         let drained = detcd_rt::timeout(GRACE, clients.as_mut()).await.is_ok();
@@ -427,12 +436,16 @@ fn bind(urls: &[Url], reuse_port: bool) -> Result<Vec<Listener>, BindError> {
         .collect()
 }
 
-fn open(config: &Config, folder: &Path) -> Result<(RealDisk, FjallStore), DaemonError> {
+fn open(
+    config: &Config,
+    descriptors: Descriptors,
+    folder: &Path,
+) -> Result<(RealDisk, FjallStore), DaemonError> {
     let (log, state) = (folder.join(data_dir::LOG), folder.join(data_dir::STORE));
     let disk = RealDisk::open(&log).map_err(|source| DaemonError::Open { path: log, source })?;
     let options = StoreOptions {
         cache_bytes: config.store_cache_bytes,
-        files_max: descriptors::table_files(limits::open_files()),
+        files_max: descriptors.table_files,
         ..StoreOptions::default()
     };
     Ok((disk, FjallStore::open(&state, options)?))

@@ -1,5 +1,7 @@
 //! Sockets and connections.
 
+use super::bind::{BindError, bind};
+use super::connection_limit::ConnectionLimit;
 use crate::config::url::Url;
 use crate::gather::{Gathered, Outgoing, Traffic, gather};
 use crate::server::ServerOptions;
@@ -12,12 +14,9 @@ use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
-use thiserror::Error;
-use tokio::net::{TcpListener, TcpSocket};
+use tokio::net::TcpListener;
 use tokio::sync::watch;
 
-/// Connections that the kernel keeps before they are accepted.
-const BACKLOG: u32 = 4096;
 /// The pause after a failed accept (too many open files): the listener lives on.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// What requests under way get when the server stops.
@@ -43,17 +42,8 @@ const HEAD_BYTES_MAX: u32 = 16 * 1024 * 1024;
 /// version of HTTP it speaks.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often the kernel probes a connection on which nothing is said (as Go's listeners do).
-const PROBE_PERIOD: Duration = Duration::from_secs(15);
-
 /// The answer of every service here.
 pub type Reply = ::http::Response<tonic::body::Body>;
-
-#[derive(Debug, Error)]
-pub enum BindError {
-    #[error("listen tcp {address}: {problem}")]
-    Bind { address: String, problem: String },
-}
 
 /// A bound socket that serves nobody yet.
 pub struct Listener {
@@ -64,21 +54,12 @@ pub struct Listener {
 impl Listener {
     /// Binds the address of `url`; port 0 takes a free one. Must run within the runtime.
     pub fn bind(url: &Url, reuse_port: bool) -> Result<Listener, BindError> {
-        let failed = |problem: String| BindError::Bind {
+        let socket = bind(url, reuse_port)?;
+        let address = socket.local_addr().map_err(|error| BindError::Bind {
             address: url.address.clone(),
-            problem,
-        };
-        let address = resolve(url).ok_or_else(|| failed("no such host".to_owned()))?;
-        bind(address, reuse_port).map_err(|error| {
-            failed(match error.kind() {
-                io::ErrorKind::AddrInUse => "bind: address already in use".to_owned(),
-                io::ErrorKind::AddrNotAvailable => {
-                    "bind: cannot assign requested address".to_owned()
-                }
-                io::ErrorKind::PermissionDenied => "bind: permission denied".to_owned(),
-                _ => format!("bind: {error}"),
-            })
-        })
+            problem: error.to_string(),
+        })?;
+        Ok(Listener { socket, address })
     }
 
     pub fn address(&self) -> SocketAddr {
@@ -86,7 +67,13 @@ impl Listener {
     }
 
     /// Serves every connection with `service` until it is told to stop.
-    pub(crate) fn serve<S>(self, service: S, tuning: Tuning, traffic: Option<Traffic>) -> Listening
+    pub(crate) fn serve<S>(
+        self,
+        service: S,
+        tuning: Tuning,
+        limit: ConnectionLimit,
+        traffic: Option<Traffic>,
+    ) -> Listening
     where
         S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
         S: Clone + Send + Sync + 'static,
@@ -94,7 +81,8 @@ impl Listener {
     {
         let (stop, stopping) = watch::channel(false);
         let address = self.address;
-        detcd_rt::spawn(accept(self.socket, service, tuning, traffic, stopping));
+        let accepting = accept(self.socket, service, tuning, limit, traffic, stopping);
+        detcd_rt::spawn(accepting);
         Listening { address, stop }
     }
 }
@@ -160,46 +148,11 @@ impl Tuning {
     }
 }
 
-fn resolve(url: &Url) -> Option<SocketAddr> {
-    let (host, port) = url.host_port();
-    let port: u16 = port.parse().ok()?;
-    let ip = match host {
-        "" => std::net::Ipv4Addr::UNSPECIFIED.into(),
-        "localhost" => std::net::Ipv4Addr::LOCALHOST.into(),
-        host => host.parse().ok()?,
-    };
-    Some(SocketAddr::new(ip, port))
-}
-
-fn bind(address: SocketAddr, reuse_port: bool) -> io::Result<Listener> {
-    let socket = match address {
-        SocketAddr::V4(_) => TcpSocket::new_v4()?,
-        SocketAddr::V6(_) => TcpSocket::new_v6()?,
-    };
-    socket.set_reuseaddr(true)?;
-    if reuse_port {
-        socket.set_reuseport(true)?;
-    }
-    socket.bind(address)?;
-    probe(&socket)?;
-    let socket = socket.listen(BACKLOG)?;
-    let address = socket.local_addr()?;
-    Ok(Listener { socket, address })
-}
-
-/// Lets the kernel find out which clients have vanished without a word; connections inherit it.
-fn probe(socket: &TcpSocket) -> io::Result<()> {
-    use rustix::net::sockopt;
-    sockopt::set_socket_keepalive(socket, true)?;
-    sockopt::set_tcp_keepidle(socket, PROBE_PERIOD)?;
-    sockopt::set_tcp_keepintvl(socket, PROBE_PERIOD)?;
-    Ok(())
-}
-
 async fn accept<S>(
     socket: TcpListener,
     service: S,
     tuning: Tuning,
+    limit: ConnectionLimit,
     traffic: Option<Traffic>,
     mut stopping: watch::Receiver<bool>,
 ) where
@@ -209,6 +162,12 @@ async fn accept<S>(
 {
     let builder = tuning.builder();
     loop {
+        // Before a descriptor is taken: the kernel keeps those who wait.
+        let permit = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => return,
+            permit = limit.permit() => permit,
+        };
         let accepted = tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => return,
@@ -218,9 +177,22 @@ async fn accept<S>(
             Ok((stream, _)) => {
                 // Small replies must not wait for a peer's acknowledgement.
                 let _ = stream.set_nodelay(true);
-                let io = gather(stream, traffic.clone(), Some(tuning.greeting));
-                let serve = connection(builder.clone(), io, service.clone(), stopping.clone());
-                detcd_rt::spawn(serve);
+                let (limit, greeting) = (limit.clone(), tuning.greeting);
+                let (builder, service) = (builder.clone(), service.clone());
+                let (traffic, mut stopping) = (traffic.clone(), stopping.clone());
+                detcd_rt::spawn(async move {
+                    // Held until the connection has ended.
+                    let _permit = permit;
+                    let heard = tokio::select! {
+                        biased;
+                        _ = stopping.wait_for(|stop| *stop) => false,
+                        heard = limit.hears(&stream, greeting) => heard,
+                    };
+                    if heard {
+                        let io = gather(stream, traffic, Some(greeting));
+                        connection(builder, io, service, stopping).await;
+                    }
+                });
             }
             Err(error) => {
                 if error.kind() != io::ErrorKind::ConnectionAborted {
@@ -282,6 +254,10 @@ mod tests {
 
     /// Answers everything with an empty 200.
     fn serve(greeting: Duration) -> Listening {
+        serve_some(greeting, usize::MAX)
+    }
+
+    fn serve_some(greeting: Duration, limit: usize) -> Listening {
         let url = Url::parse("http://127.0.0.1:0").unwrap();
         let tuning = Tuning {
             greeting,
@@ -292,9 +268,12 @@ mod tests {
         let service = hyper::service::service_fn(|_| async {
             Ok::<_, Infallible>(::http::Response::new(tonic::body::Body::empty()))
         });
-        Listener::bind(&url, false)
-            .unwrap()
-            .serve(service, tuning, None)
+        Listener::bind(&url, false).unwrap().serve(
+            service,
+            tuning,
+            ConnectionLimit::new("test", limit),
+            None,
+        )
     }
 
     const HEADERS: u8 = 1;
@@ -367,6 +346,43 @@ mod tests {
         let address = listening.address();
         assert_eq!(hung_up_on(address, b"").await, "");
         assert_eq!(hung_up_on(address, b"PRI * HTTP/2.0\r\n").await, "");
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+        let answer = hung_up_on(address, request).await;
+        assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
+        listening.stop().await;
+    }
+    #[tokio::test]
+    async fn connections_beyond_the_limit_wait_until_others_end() {
+        let listening = serve_some(HEAD_TIMEOUT, 2);
+        let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
+        let ask = async || {
+            let mut stream = TcpStream::connect(listening.address()).await.unwrap();
+            stream.write_all(request).await.unwrap();
+            stream
+        };
+        let answered = async |stream: &mut TcpStream| {
+            let mut head = [0; 12];
+            let read = stream.read_exact(&mut head);
+            detcd_rt::timeout(Duration::from_millis(500), read).await
+        };
+        let (mut first, mut second) = (ask().await, ask().await);
+        assert!(answered(&mut first).await.is_ok() && answered(&mut second).await.is_ok());
+        let mut third = ask().await;
+        assert!(answered(&mut third).await.is_err());
+        drop(first);
+        let mut head = [0; 12];
+        third.read_exact(&mut head).await.expect("it is served now");
+        assert_eq!(&head, b"HTTP/1.1 200");
+        listening.stop().await;
+    }
+    #[tokio::test]
+    async fn who_says_nothing_makes_room_for_who_waits() {
+        let listening = serve_some(HEAD_TIMEOUT, 2);
+        let address = listening.address();
+        let _silent = [
+            TcpStream::connect(address).await.unwrap(),
+            TcpStream::connect(address).await.unwrap(),
+        ];
         let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
         let answer = hung_up_on(address, request).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");

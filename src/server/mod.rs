@@ -5,6 +5,8 @@
 //! a file for each service, [`http`] the paths for people and probes, [`peer`] the port of the
 //! other members. Nothing here knows of raft or of storage.
 
+mod bind;
+mod connection_limit;
 mod counted;
 mod deadline;
 mod door;
@@ -14,7 +16,8 @@ mod listen;
 mod metrics;
 mod peer;
 
-pub use listen::{BindError, Listener, Listening};
+pub use bind::BindError;
+pub use listen::{Listener, Listening};
 
 use crate::config::Config;
 use detcd_driver::Handle;
@@ -36,6 +39,10 @@ pub struct ServerOptions {
     pub etcd_version: String,
     pub cors: Vec<String>,
     pub extensive_metrics: bool,
+    /// Connections of clients at a time.
+    pub client_connections_max: usize,
+    /// Connections of other members at a time.
+    pub peer_connections_max: usize,
 }
 
 impl ServerOptions {
@@ -50,6 +57,8 @@ impl ServerOptions {
             etcd_version: config.etcd_version.clone(),
             cors: config.cors.clone(),
             extensive_metrics: config.extensive_metrics,
+            client_connections_max: usize::MAX,
+            peer_connections_max: usize::MAX,
         }
     }
 
@@ -96,14 +105,23 @@ impl Servers {
         let door = door::Door::new(context.clone());
         let peer_door = peer::PeerDoor::new(context.clone(), receiver);
         let traffic = context.metrics.client_traffic();
+        let limit = |whose, max| connection_limit::ConnectionLimit::new(whose, max);
+        let of_clients = limit("clients", context.options.client_connections_max);
+        let of_peers = limit("other members", context.options.peer_connections_max);
         Servers {
             clients: clients
                 .into_iter()
-                .map(|listener| listener.serve(door.clone(), tuning.clone(), Some(traffic.clone())))
+                .map(|listener| {
+                    let (limit, traffic) = (of_clients.clone(), Some(traffic.clone()));
+                    listener.serve(door.clone(), tuning.clone(), limit, traffic)
+                })
                 .collect(),
             peers: peers
                 .into_iter()
-                .map(|listener| listener.serve(peer_door.clone(), tuning.clone(), None))
+                .map(|listener| {
+                    let limit = of_peers.clone();
+                    listener.serve(peer_door.clone(), tuning.clone(), limit, None)
+                })
                 .collect(),
         }
     }

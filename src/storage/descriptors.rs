@@ -18,7 +18,7 @@ const LOG_FILES: usize = 8;
 /// How many files of tables the store may keep open (`StoreOptions::files_max`) where the process
 /// may open `limit` descriptors.
 pub fn table_files(limit: usize) -> usize {
-    (limit / 4).clamp(TABLE_FILES_MIN, TABLE_FILES_MAX)
+    (limit / 8).clamp(TABLE_FILES_MIN, TABLE_FILES_MAX)
 }
 
 /// Descriptors that storage may hold at once where the process may open `limit`.
@@ -32,8 +32,8 @@ mod tests {
 
     #[test]
     fn storage_leaves_descriptors_for_connections() {
-        assert_eq!(needed(400), 223);
-        assert_eq!(needed(1024), 379);
+        assert_eq!(needed(400), 173);
+        assert_eq!(needed(1024), 251);
         assert_eq!(needed(1 << 20), 379);
     }
 }

@@ -15,10 +15,9 @@ use tonic::Streaming;
 /// what nobody understands.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn ten_thousand_connections_are_served() {
-    let wanted = usize::try_from(raise_open_files())
-        .unwrap_or(usize::MAX)
-        .saturating_sub(500);
-    let crowd = wanted.min(10_000);
+    let limit = usize::try_from(raise_open_files()).unwrap_or(usize::MAX);
+    // The member keeps some of its descriptors for other things.
+    let crowd = (limit - limit / 4).saturating_sub(150).min(10_000);
     assert!(
         crowd >= 500,
         "this machine allows too few open files for this test"
