@@ -40,6 +40,10 @@ pub enum Heard {
     Progress {
         id: i64,
     },
+    /// Progress below the revision at which a watcher was to start.
+    EarlyProgress {
+        id: i64,
+    },
 }
 
 /// A transaction on lists: the workload `append`.

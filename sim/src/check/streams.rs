@@ -72,6 +72,9 @@ fn problem(connection: &Connection) -> Option<String> {
                 }
                 Some(_) => {}
             },
+            Heard::EarlyProgress { id } => {
+                return Some(format!("progress of {id} below the start of a watcher"));
+            }
             Heard::Events { id, fragment } => match open.get_mut(&id) {
                 None => return Some(format!("events of watcher {id}, which is not there")),
                 Some(watcher) if fragment && !watcher.agreed_to_fragments => {
@@ -154,6 +157,8 @@ mod tests {
         })));
         assert!(is_wrong(|heard| heard.push(Heard::Progress { id: 5 })));
         assert!(is_wrong(|heard| heard.push(Heard::Canceled { id: 7 })));
+        // A watcher is told of what was before its start.
+        assert!(is_wrong(|heard| heard.push(Heard::EarlyProgress { id: -1 })));
         // Progress overtakes the last fragment; fragments for who wants none.
         assert!(is_wrong(|heard| heard.swap(5, 6)));
         assert!(is_wrong(|heard| heard[0] = Heard::Create {

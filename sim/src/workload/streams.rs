@@ -260,6 +260,15 @@ impl Follower {
             if id == -1 {
                 trace::mark("watch.progress-of-stream");
             }
+            let is_early = |slot: &Slot| revision + 1 < slot.create.start_revision;
+            let early = self
+                .slots
+                .iter_mut()
+                .filter(told)
+                .any(|slot| is_early(slot));
+            if early {
+                self.heard.push(Heard::EarlyProgress { id });
+            }
             self.slots
                 .iter_mut()
                 .filter(told)

@@ -474,7 +474,10 @@ fn progress(client: &mut Client, world: &World, response: &WatchResponse) {
     for watcher in reported {
         assert!(watcher.is_created, "progress of what is not there yet");
         let start = watcher.create.start_revision;
-        assert!(start <= response.revision, "{response} before the start {start}");
+        assert!(
+            start <= response.revision,
+            "{response} before the start {start}"
+        );
         let owed = world.owed(&watcher.create, watcher.next, response.revision);
         assert_eq!(owed, [], "progress never runs ahead");
     }
