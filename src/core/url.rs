@@ -285,7 +285,7 @@ mod tests {
         let no_port = "URL address does not have the form \"host:port\": ";
         let path = "URL must not contain a path: ";
         for (text, refusal) in [
-            ("", format!("{scheme}")),
+            ("", scheme.to_owned()),
             ("a", format!("{scheme}a")),
             ("//a:1", format!("{scheme}//a:1")),
             ("localhost:2379", format!("{scheme}localhost:2379")),
