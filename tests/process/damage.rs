@@ -33,7 +33,7 @@ const ID: MemberId = MemberId(0x1234);
 /// What a member may take to serve or to refuse.
 const SETTLED_MAX: Duration = Duration::from_secs(20);
 const POLL: Duration = Duration::from_millis(5);
-const ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
+static ZEROS: [u8; 64 * 1024] = [0; 64 * 1024];
 /// Files of one kind that are tried.
 const OF_A_KIND: usize = 3;
 
@@ -183,7 +183,7 @@ fn prepare() -> (Image, State) {
     let handle = running.member.handle();
     let state = running.runtime.block_on(async {
         let deadline = Instant::now() + SETTLED_MAX;
-        while handle.linearize().await.is_err() {
+        while handle.confirm_read().await.is_err() {
             assert!(Instant::now() < deadline, "no leader");
             tokio::time::sleep(POLL).await;
         }

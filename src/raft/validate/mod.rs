@@ -29,6 +29,7 @@ mod tests;
 
 use crate::types::{LogId, Vote, term_of};
 use detcd_core::proposal;
+use std::cmp::Ordering;
 use thiserror::Error;
 
 /// No cluster reaches this term. Terms below it leave room for elections without end.
@@ -107,7 +108,8 @@ pub(crate) struct Known<'a> {
 impl Known<'_> {
     /// Whether the engine will only answer this vote with its own newer one.
     pub(crate) fn is_outdated(&self, vote: &Vote) -> bool {
-        self.vote.is_some_and(|own| !(*vote >= own))
+        let is_newer = |own| vote.partial_cmp(own).is_some_and(Ordering::is_ge);
+        self.vote.as_ref().is_some_and(|own| !is_newer(own))
     }
 
     /// The sender is another member and names itself in its vote, which is not of a far future.
