@@ -681,3 +681,34 @@ impl Drop for FjallStage {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::WHOLE_KEY_BYTES_MAX;
+    use futures::executor::block_on;
+
+    /// A build that knows no long keys opens the store until there is one, and then refuses.
+    #[test]
+    fn the_format_changes_with_the_first_long_key() {
+        let folder = tempfile::tempdir().unwrap();
+        let open = || FjallStore::open(folder.path(), StoreOptions::default()).unwrap();
+        let format = |store: &FjallStore| read_number(&store.shared.root, FORMAT_KEY).unwrap();
+        let put = |key: Vec<u8>| {
+            let mut batch = Batch::default();
+            batch.put(Table::Current, key, "value");
+            batch
+        };
+        let store = open();
+        block_on(store.write(put(vec![0; WHOLE_KEY_BYTES_MAX]))).unwrap();
+        assert_eq!(format(&store), Some(2));
+        let mut stage = block_on(store.stage()).unwrap();
+        block_on(stage.write(put(vec![0; WHOLE_KEY_BYTES_MAX + 1]))).unwrap();
+        block_on(stage.commit()).unwrap();
+        assert_eq!(format(&store), Some(3));
+        drop(store);
+        let store = open();
+        block_on(block_on(store.stage()).unwrap().commit()).unwrap();
+        assert_eq!(format(&store), Some(3));
+    }
+}
