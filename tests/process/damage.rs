@@ -146,7 +146,9 @@ fn outcome(folder: &Path) -> Result<State, String> {
     let handle = running.member.handle();
     let deadline = Instant::now() + SETTLED_MAX;
     let settled = running.runtime.block_on(async {
+        let mut polls = tokio::time::interval(POLL);
         loop {
+            polls.tick().await;
             let answer = tokio::time::timeout(SETTLED_MAX, read(&handle)).await;
             if let Some(reason) = handle.fatal().borrow().clone() {
                 return Err(reason);
@@ -154,7 +156,7 @@ fn outcome(folder: &Path) -> Result<State, String> {
             match answer {
                 Ok(Ok(state)) => return Ok(state),
                 other if Instant::now() > deadline => panic!("neither serves nor ends: {other:?}"),
-                _ => tokio::time::sleep(POLL).await,
+                _ => {}
             }
         }
     });
@@ -183,9 +185,10 @@ fn prepare() -> (Image, State) {
     let handle = running.member.handle();
     let state = running.runtime.block_on(async {
         let deadline = Instant::now() + SETTLED_MAX;
+        let mut polls = tokio::time::interval(POLL);
         while handle.confirm_read().await.is_err() {
             assert!(Instant::now() < deadline, "no leader");
-            tokio::time::sleep(POLL).await;
+            polls.tick().await;
         }
         let mut leases = vec![LeaseId::default()];
         for round in 0..6u64 {
