@@ -23,7 +23,7 @@ use futures::stream::{BoxStream, StreamExt};
 use openraft::Raft;
 use openraft::async_runtime::WatchReceiver;
 use openraft::entry::RaftEntry;
-use openraft::raft::AppendEntriesResponse;
+use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use openraft::storage::Snapshot;
 use std::pin::pin;
 use std::sync::Arc;
@@ -108,7 +108,7 @@ impl<S: Store> Inner<S> {
         }
         match kind {
             Kind::AppendEntries => self.append(from, body).await,
-            Kind::Vote | Kind::PreVote => self.vote(from, kind, body).await,
+            Kind::Vote | Kind::PreVote => self.answer_vote(from, kind, body).await,
             Kind::TransferLeader => {
                 let request = self.read(from, message::decode_transfer(body))?;
                 self.check(from, None, |known| {
@@ -132,7 +132,7 @@ impl<S: Store> Inner<S> {
     }
 
     async fn append(&self, from: u64, body: Bytes) -> Result<Bytes, String> {
-        let (request, promised) = self.read(from, message::decode_append(body))?;
+        let (mut request, promised) = self.read(from, message::decode_append(body))?;
         let vote = request.vote;
         let mut accepted = self.accepted.lock().await;
         self.check(from, *accepted, |known| {
@@ -147,6 +147,7 @@ impl<S: Store> Inner<S> {
         }
         let last = request.entries.last().map(RaftEntry::log_id);
         let last = last.or(request.prev_log_id);
+        request.leader_commit = self.shown_commit(&request);
         let mut response = pin!(self.raft.append_entries(request));
         let early = poll!(response.as_mut());
         self.note_accepted(&mut accepted, &vote, last).await?;
@@ -158,6 +159,42 @@ impl<S: Store> Inner<S> {
         let response = response.map_err(text)?;
         tell_acked(&response, last);
         Ok(message::encode_append_response(&response))
+    }
+
+    /// What the leader says to be committed, as far as its message shows it in this member's log:
+    /// Raft's own rule. The engine would remember what lies beyond, and believe it of other entries.
+    fn shown_commit(&self, request: &AppendEntriesRequest<Types>) -> Option<LogId> {
+        let commit = request.leader_commit?;
+        let holds = |entry: &LogId| {
+            let term = self.log.term_at(entry.index());
+            // What was purged was committed.
+            entry.index() < self.log.next_index() && term.is_none_or(|term| term == term_of(entry))
+        };
+        let is_outdated = self
+            .vote()
+            .is_some_and(|own| !validate::is_followable(&request.vote, &own));
+        let is_matched = request.prev_log_id.as_ref().is_none_or(holds);
+        if is_outdated || !is_matched {
+            return None;
+        }
+        let last = request.entries.last().map(RaftEntry::log_id);
+        let last = last.or(request.prev_log_id)?;
+        let is_sent = request
+            .entries
+            .first()
+            .is_some_and(|first| commit.index() >= first.index());
+        match commit.index() > last.index() {
+            true => Some(last),
+            false => (is_sent || holds(&commit)).then_some(commit),
+        }
+    }
+
+    /// The newest vote, whether it is saved already or not.
+    fn vote(&self) -> Option<Vote> {
+        let engine = self.raft.metrics().borrow_watched().vote;
+        let saved = self.log.vote();
+        let is_saved = saved.is_some_and(|saved| validate::is_followable(&saved, &engine));
+        saved.filter(|_| is_saved).or(Some(engine))
     }
 
     /// Waits until the engine has taken up what it was given, and notes what is now in the log.
@@ -180,7 +217,7 @@ impl<S: Store> Inner<S> {
         Ok(())
     }
 
-    async fn vote(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+    async fn answer_vote(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
         let mut request = self.read(from, message::decode_vote_request(body))?;
         self.check(from, None, |known| {
             validate::vote::check(from, &request, known)
@@ -211,6 +248,7 @@ impl<S: Store> Inner<S> {
         accepted: Option<Accepted>,
         check: impl FnOnce(&Known<'_>) -> Result<(), Refusal>,
     ) -> Result<(), String> {
+        let vote = self.vote();
         let checked = {
             let metrics = self.raft.metrics();
             let metrics = metrics.borrow_watched();
@@ -227,7 +265,6 @@ impl<S: Store> Inner<S> {
                     || roster.members.iter().any(|known| known.id.0 == id)
                     || roster.removed.contains(&MemberId(id))
             };
-            let vote = self.log.vote();
             let accepted = accepted.filter(|accepted| vote == Some(accepted.vote));
             let known = Known {
                 id: self.id,

@@ -147,6 +147,8 @@ async fn a_deposed_sender_learns_of_the_newer_vote_at_once() {
     let cluster = Cluster::found(1, 100_000).await;
     cluster.leader(&[0]).await;
     let member = &cluster.members[0];
+    member.put(0..1);
+    cluster.converged(2).await;
     let view = member.store.snapshot().unwrap();
     let mut meta = RaftRows::load(&view).unwrap().snapshot_meta();
     // The entry that founded the cluster is the only one of term 0.

@@ -89,7 +89,7 @@ pub(crate) enum Refusal {
 /// What this member knows at the moment when a message comes.
 pub(crate) struct Known<'a> {
     pub(crate) id: u64,
-    /// The vote that was saved last.
+    /// The newest vote that this member knows.
     pub(crate) vote: Option<Vote>,
     /// The last entry of the log.
     pub(crate) last: Option<LogId>,
@@ -108,8 +108,7 @@ pub(crate) struct Known<'a> {
 impl Known<'_> {
     /// Whether the engine will only answer this vote with its own newer one.
     pub(crate) fn is_outdated(&self, vote: &Vote) -> bool {
-        let is_newer = |own| vote.partial_cmp(own).is_some_and(Ordering::is_ge);
-        self.vote.as_ref().is_some_and(|own| !is_newer(own))
+        self.vote.is_some_and(|own| !is_followable(vote, &own))
     }
 
     /// The sender is another member and names itself in its vote, which is not of a far future.
@@ -139,7 +138,7 @@ impl Known<'_> {
     /// A member that has yet to hear of its cluster knows nothing of its terms.
     fn check_term(&self, term: u64) -> Result<(), Refusal> {
         let own = self.vote.map_or(0, |vote| vote.leader_id().term);
-        let is_new = self.vote.is_none() && !self.is_founded;
+        let is_new = own == 0 && !self.is_founded;
         check_leap(term, own, is_new)
     }
 
@@ -178,6 +177,15 @@ impl Known<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether a member whose vote is `own` follows `vote`. Votes of one term for two members are not
+/// ordered: neither follows the other.
+pub(crate) fn is_followable(vote: &Vote, own: &Vote) -> bool {
+    matches!(
+        vote.partial_cmp(own),
+        Some(Ordering::Equal | Ordering::Greater)
+    )
 }
 
 /// Whether a term may follow `own`; somebody `new` knows no term yet.
