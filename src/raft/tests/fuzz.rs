@@ -32,7 +32,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use tempfile::TempDir;
 
-const ROUNDS: u64 = 15;
+const ROUNDS: u64 = 10;
 /// Changed frames between two real ones.
 const CHANGED_PER_FRAME: u64 = 60;
 const FRAMES_PER_ROUND: usize = 120;
