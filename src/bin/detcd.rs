@@ -15,6 +15,7 @@ const EXIT_USAGE: u8 = 2;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    disable_huge_pages();
     let args: Vec<String> = std::env::args().skip(1).collect();
     if args.first().is_some_and(|arg| arg == "bench") {
         return measure();
@@ -44,6 +45,13 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// With huge pages a buffer that nobody has written to takes memory, and no load runs faster. The
+/// allocator is built not to ask for them (`no_thp`), and some systems give them unasked.
+fn disable_huge_pages() {
+    // An old kernel or a sandbox may refuse: then the member takes more memory.
+    let _ = nix::sys::prctl::set_thp_disable(true);
 }
 
 const VERSION: VersionInfo = VersionInfo {

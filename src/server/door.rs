@@ -9,6 +9,7 @@ use super::counted::Counted;
 use super::deadline::{Deadline, exceeded};
 use super::grpc::{self, Services};
 use super::http::Pages;
+use super::http2;
 use super::listen::Reply;
 use super::metrics;
 use ::http::{HeaderMap, HeaderValue, Request, Version};
@@ -62,7 +63,7 @@ impl hyper::service::Service<Request<Incoming>> for Door {
                 streams: false,
             };
         }
-        let method = metrics::method(request.uri().path());
+        let method = metrics::method(grpc::path(&request));
         let context = &inner.context;
         if let Err(status) = context.metrics.count_client(method, request.headers()) {
             return Answer::ready(status.into_http());
@@ -91,7 +92,7 @@ fn is_grpc(request: &Request<Incoming>) -> bool {
     request.version() == Version::HTTP_2
         && headers
             .get(::http::header::CONTENT_TYPE)
-            .is_some_and(|value| value.as_bytes().starts_with(b"application/grpc"))
+            .is_some_and(|value| http2::is_grpc(value.as_bytes()))
 }
 
 /// A reply on its way out.

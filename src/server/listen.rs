@@ -3,8 +3,9 @@
 use super::bind::{BindError, bind};
 use super::connection_limit::ConnectionLimit;
 use crate::config::url::Url;
-use crate::gather::{Gathered, Outgoing, Traffic, gather};
+use crate::gather::{Outgoing, Traffic, gather};
 use crate::server::ServerOptions;
+use crate::server::http2::{Bounded, Heads, Normalized};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -13,7 +14,9 @@ use std::convert::Infallible;
 use std::future::poll_fn;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 
@@ -36,8 +39,11 @@ const STREAMS_GIVEN_UP_MAX: usize = 64 * 1024;
 /// such as the rest of a message that had been refused. Beyond it the connection is cut off. The
 /// work of a stream that is reset ends with it, so they cost nobody more than other calls do.
 const STREAMS_RESET_MAX: usize = 64 * 1024;
-/// The head of an HTTP/2 request (16 MiB are grpc-go's default as well): metadata may be long.
+/// The head of a client's HTTP/2 request (16 MiB are grpc-go's default as well): metadata may be
+/// long.
 const HEAD_BYTES_MAX: u32 = 16 * 1024 * 1024;
+/// The head of another member's request, which has a few short fields.
+const PEER_HEAD_BYTES_MAX: u32 = 64 * 1024;
 /// What an HTTP/1 client may take to send the head of a request, and any client to say which
 /// version of HTTP it speaks.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
@@ -111,18 +117,31 @@ impl Listening {
 pub(crate) struct Tuning {
     /// What a client may take to say anything.
     greeting: Duration,
+    head_bytes_max: u32,
+    /// Whether requests that etcd takes and h2 does not are made such that it does.
+    normalizes: bool,
     max_concurrent_streams: u32,
     keepalive_interval: Option<Duration>,
     keepalive_timeout: Duration,
 }
 
 impl Tuning {
-    pub fn of(options: &ServerOptions) -> Tuning {
+    pub fn of_clients(options: &ServerOptions) -> Tuning {
         Tuning {
             greeting: HEAD_TIMEOUT,
+            head_bytes_max: HEAD_BYTES_MAX,
+            normalizes: true,
             max_concurrent_streams: options.max_concurrent_streams,
             keepalive_interval: options.keepalive_interval,
             keepalive_timeout: options.keepalive_timeout,
+        }
+    }
+
+    pub fn of_peers(options: &ServerOptions) -> Tuning {
+        Tuning {
+            head_bytes_max: PEER_HEAD_BYTES_MAX,
+            normalizes: false,
+            ..Tuning::of_clients(options)
         }
     }
 
@@ -141,7 +160,7 @@ impl Tuning {
             .max_send_buf_size(SEND_BUFFER_BYTES)
             .max_pending_accept_reset_streams(STREAMS_GIVEN_UP_MAX)
             .max_local_error_reset_streams(STREAMS_RESET_MAX)
-            .max_header_list_size(HEAD_BYTES_MAX)
+            .max_header_list_size(self.head_bytes_max)
             .keep_alive_interval(self.keepalive_interval)
             .keep_alive_timeout(self.keepalive_timeout);
         builder
@@ -161,6 +180,7 @@ async fn accept<S>(
     S::Future: Send + 'static,
 {
     let builder = tuning.builder();
+    let port_heads = Arc::default();
     loop {
         // Before a descriptor is taken: the kernel keeps those who wait.
         let permit = tokio::select! {
@@ -178,7 +198,12 @@ async fn accept<S>(
                 // Small replies must not wait for a peer's acknowledgement.
                 let _ = stream.set_nodelay(true);
                 let (limit, greeting) = (limit.clone(), tuning.greeting);
-                let (builder, service) = (builder.clone(), service.clone());
+                let heads = Arc::new(Heads::new(Arc::clone(&port_heads)));
+                let service = Bounded {
+                    service: service.clone(),
+                    heads: heads.clone(),
+                };
+                let (builder, normalizes) = (builder.clone(), tuning.normalizes);
                 let (traffic, mut stopping) = (traffic.clone(), stopping.clone());
                 detcd_rt::spawn(async move {
                     // Held until the connection has ended.
@@ -188,9 +213,15 @@ async fn accept<S>(
                         _ = stopping.wait_for(|stop| *stop) => false,
                         heard = limit.hears(&stream, greeting) => heard,
                     };
-                    if heard {
-                        let io = gather(stream, traffic, Some(greeting));
-                        connection(builder, io, service, stopping).await;
+                    if !heard {
+                        return;
+                    }
+                    let (io, outgoing) = gather(stream, traffic, Some(greeting));
+                    if normalizes {
+                        let io = Normalized::new(io, heads);
+                        connection(builder, io, outgoing, service, stopping).await;
+                    } else {
+                        connection(builder, io, outgoing, service, stopping).await;
                     }
                 });
             }
@@ -206,21 +237,27 @@ async fn accept<S>(
 
 /// Serves one connection to its end. How it ends is the client's business: garbage, resets and
 /// silence are no news.
-async fn connection<S>(
+async fn connection<T, S>(
     builder: auto::Builder<TokioExecutor>,
-    (io, outgoing): (Gathered, Outgoing),
-    service: S,
+    io: T,
+    outgoing: Outgoing,
+    service: Bounded<S>,
     mut stopping: watch::Receiver<bool>,
 ) where
+    T: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
     S: Send + 'static,
     S::Future: Send + 'static,
 {
+    let heads = service.heads.clone();
     let connection = builder.serve_connection(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
     tokio::select! {
         biased;
-        ended = poll_fn(|context| outgoing.poll(connection.as_mut(), context)) => {
+        ended = poll_fn(|context| {
+            heads.polled();
+            outgoing.poll(connection.as_mut(), context)
+        }) => {
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
             }
@@ -230,7 +267,10 @@ async fn connection<S>(
     }
     connection.as_mut().graceful_shutdown();
     // What has not ended by then is cut off with the connection.
-    let rest = poll_fn(|context| outgoing.poll(connection.as_mut(), context));
+    let rest = poll_fn(|context| {
+        heads.polled();
+        outgoing.poll(connection.as_mut(), context)
+    });
     let _ = detcd_rt::timeout(DRAIN, rest).await;
 }
 
@@ -261,6 +301,8 @@ mod tests {
         let url = Url::parse("http://127.0.0.1:0").unwrap();
         let tuning = Tuning {
             greeting,
+            head_bytes_max: HEAD_BYTES_MAX,
+            normalizes: true,
             max_concurrent_streams: u32::MAX,
             keepalive_interval: None,
             keepalive_timeout: Duration::from_secs(20),

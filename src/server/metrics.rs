@@ -48,8 +48,13 @@ impl Method {
         !matches!(self.shape, Shape::Unary)
     }
 
+    /// Whether a call sends any number of messages.
+    pub fn takes_stream(&self) -> bool {
+        matches!(self.shape, Shape::BidiStream)
+    }
+
     /// Service and method.
-    fn names(&self) -> (&'static str, &'static str) {
+    pub fn names(&self) -> (&'static str, &'static str) {
         self.path[1..]
             .split_once('/')
             .expect("a path has a service and a method")

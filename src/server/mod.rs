@@ -2,7 +2,8 @@
 //! other members, both in front of the driver's [`Handle`].
 //!
 //! [`listen`] owns sockets and connections, [`door`] tells gRPC from HTTP, [`grpc`] has
-//! a file for each service, [`http`] the paths for people and probes, [`peer`] the port of the
+//! a file for each service, [`http2`] mends requests that the HTTP/2 library would reset, [`receive`]
+//! collects messages, [`http`] has the paths for people and probes, [`peer`] the port of the
 //! other members. Nothing here knows of raft or of storage.
 
 mod bind;
@@ -12,9 +13,11 @@ mod deadline;
 mod door;
 mod grpc;
 mod http;
+mod http2;
 mod listen;
 mod metrics;
 mod peer;
+mod receive;
 
 pub use bind::BindError;
 pub use listen::{Listener, Listening};
@@ -101,7 +104,8 @@ impl Servers {
             options,
             metrics,
         });
-        let tuning = listen::Tuning::of(&context.options);
+        let tuning = listen::Tuning::of_clients(&context.options);
+        let peer_tuning = listen::Tuning::of_peers(&context.options);
         let door = door::Door::new(context.clone());
         let peer_door = peer::PeerDoor::new(context.clone(), receiver);
         let traffic = context.metrics.client_traffic();
@@ -120,7 +124,7 @@ impl Servers {
                 .into_iter()
                 .map(|listener| {
                     let limit = of_peers.clone();
-                    listener.serve(peer_door.clone(), tuning.clone(), limit, None)
+                    listener.serve(peer_door.clone(), peer_tuning.clone(), limit, None)
                 })
                 .collect(),
         }

@@ -8,6 +8,7 @@ mod watch;
 
 use super::Context;
 use super::listen::Reply;
+use super::receive::{Expected, Unfinished, WholeMessages};
 use ::http::{HeaderMap, Request};
 use detcd_core::error::Error;
 use detcd_core::limits::REQUEST_OVERHEAD_BYTES;
@@ -31,6 +32,9 @@ use pb::lease_server::LeaseServer;
 use pb::maintenance_server::MaintenanceServer;
 use pb::watch_server::WatchServer;
 
+/// What calls may have received of messages that are not whole, together.
+const UNFINISHED_BYTES_MAX: usize = 512 * 1024 * 1024;
+
 /// How the messages of a request are compressed.
 const ENCODING: &str = "grpc-encoding";
 /// What its client can read.
@@ -47,6 +51,8 @@ pub(crate) struct Services {
     maintenance: MaintenanceServer<maintenance::Upkeep>,
     health: HealthServer<HealthService>,
     reflection: tonic::service::Routes,
+    message_bytes_max: usize,
+    unfinished: Unfinished,
 }
 
 impl Services {
@@ -71,6 +77,8 @@ impl Services {
             maintenance: service!(MaintenanceServer, maintenance::Upkeep::new(context.clone())),
             health: HealthServer::new(health),
             reflection: reflection(),
+            message_bytes_max: bytes_max,
+            unfinished: Unfinished::up_to(UNFINISHED_BYTES_MAX),
         }
     }
 
@@ -80,20 +88,27 @@ impl Services {
         mut request: Request<Incoming>,
     ) -> BoxFuture<'static, Result<Reply, Infallible>> {
         answer_alike(request.headers_mut());
-        let path = request.uri().path();
-        // The path of a CONNECT is empty.
+        let path = path(&request);
         let name = path.strip_prefix('/').unwrap_or(path);
-        let Some((service, method)) = name.rsplit_once('/') else {
+        let Some((service, name)) = name.rsplit_once('/') else {
             let words = format!("malformed method name: {path:?}");
             return refuse(Status::unimplemented(words));
         };
-        if super::metrics::method(path).is_none() {
-            return refuse(unknown(service, method));
-        }
-        if !serves_learner(service, method) && self.context.handle.is_learner() {
+        let Some(known) = super::metrics::method(path) else {
+            return refuse(unknown(service, name));
+        };
+        if !serves_learner(service, name) && self.context.handle.is_learner() {
             return refuse(fail(&Error::LearnerUnsupported));
         }
-        match service {
+        let method = &super::metrics::METHODS[known];
+        let expected = match method.takes_stream() {
+            true => Expected::Any,
+            false => Expected::One,
+        };
+        let request = request.map(|body| {
+            WholeMessages::new(body, expected, self.message_bytes_max, &self.unfinished)
+        });
+        match method.names().0 {
             "etcdserverpb.KV" => self.kv.clone().call(request),
             "etcdserverpb.Watch" => self.watch.clone().call(request),
             "etcdserverpb.Lease" => self.lease.clone().call(request),
@@ -103,6 +118,12 @@ impl Services {
             _ => Box::pin(self.reflection.clone().call(request)),
         }
     }
+}
+
+/// The path of a call as etcd reads it, which knows no query.
+pub(crate) fn path<B>(request: &Request<B>) -> &str {
+    let path = request.uri().path_and_query();
+    path.map_or("", |path| path.as_str())
 }
 
 /// etcd has no reflection; here any generic client can find out what there is.
