@@ -19,6 +19,7 @@
 //! again took 0.6 s (two cores shared with other builds).
 
 mod long;
+mod marks;
 mod reclaim;
 
 use super::blocking::Blocking;
@@ -31,6 +32,7 @@ use ::fjall::{
 };
 use bytes::Bytes;
 use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View};
+use marks::{MARK_KEY, Marks};
 use std::ops::Bound;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,11 +42,8 @@ const ROOT: &str = "root";
 const FORMAT_KEY: &[u8] = b"format";
 const GENERATION_KEY: &[u8] = b"generation";
 const SEQUENCE_KEY: &[u8] = b"sequence";
-const MARK_KEY: &[u8] = b"mark";
 /// Bytes of rows after which the journal is synced and marked without being asked to.
 const MARK_AFTER_BYTES: u64 = 16 * 1024 * 1024;
-/// fjall's own keyspace, the list of the others.
-const LIST_KEYSPACE: u64 = 0;
 /// More sequence numbers than fjall uses to create or delete the keyspaces of a few generations.
 const SEQUENCE_MARGIN: u64 = 512;
 /// The format of the root rows, of the division into keyspaces, and of what each holds. Since 2 the
@@ -141,36 +140,6 @@ struct Removed {
     bytes: AtomicU64,
 }
 
-/// How far the store is marked as durable; see [`super::mark`].
-struct Marks {
-    folder: PathBuf,
-    number: u64,
-}
-
-impl Marks {
-    /// Makes everything that was written durable, and marks it.
-    fn advance(
-        &mut self,
-        database: &Database,
-        root: &Keyspace,
-        active: &Generation,
-    ) -> ::fjall::Result<()> {
-        self.number += 1;
-        root.insert(MARK_KEY, self.number.to_be_bytes())?;
-        database.persist(PersistMode::SyncAll)?;
-        Ok(self.write(root, active)?)
-    }
-
-    fn write(&self, root: &Keyspace, active: &Generation) -> std::io::Result<()> {
-        let tables = active.keyspaces().chain([root]).map(Keyspace::id);
-        let mark = Mark {
-            number: self.number,
-            keyspaces: [LIST_KEYSPACE].into_iter().chain(tables).collect(),
-        };
-        mark.write(&self.folder)
-    }
-}
-
 impl FjallStore {
     pub fn open(path: impl AsRef<Path>, options: StoreOptions) -> Result<FjallStore, OpenError> {
         let path = path.as_ref();
@@ -203,10 +172,7 @@ impl FjallStore {
         let list_tree = reclaim::list_tree(&database).map_err(failed)?;
         let generation = read_number(&root, GENERATION_KEY).map_err(failed)?;
         pass_sequence(&database, &root, SEQUENCE_MARGIN).map_err(failed)?;
-        let marks = Marks {
-            folder: path.to_owned(),
-            number: stored.unwrap_or(0),
-        };
+        let mut marks = Marks::new(path, stored.unwrap_or(0));
         if let Some(number) = generation {
             // What is removed now must not be missed at the next start.
             let active = Generation::open(&database, number, &options).map_err(failed)?;
@@ -221,7 +187,6 @@ impl FjallStore {
         if generation.is_none() {
             make_active(&database, &root, FORMAT, number).map_err(failed)?;
         }
-        let mut marks = marks;
         marks.advance(&database, &root, &active).map_err(failed)?;
         let thread = |name| Blocking::start(name).map_err(|error| failed(error.into()));
         let (blocking, reclaiming) = (thread("store-sync")?, thread("store-reclaim")?);
