@@ -76,17 +76,27 @@ impl Handle {
         if *leader.borrow() != Some(self.shared.member_id) {
             return;
         }
-        let successors = self.shared.engine.successors().into_iter();
-        // One that has gone a moment ago still counts as active.
-        let mut there = successors.filter(|id| self.shared.transport.is_connected(id.0));
-        let Some(to) = there.next() else {
-            tracing::info!("no other member is there to take over the leadership");
+        let timeout = Duration::from_millis(self.shared.election_timeout.0);
+        for to in self.shared.engine.successors() {
+            let outcome = tokio::select! {
+                biased;
+                outcome = self.transfer(&mut leader, to, timeout) => outcome,
+                // One that has gone a moment ago still counts as active.
+                () = self.disconnected(to) => continue,
+            };
+            match outcome {
+                Ok(()) => tracing::info!(new_leader = %to, "leadership was handed over"),
+                Err(error) => tracing::warn!(%error, "leadership could not be handed over"),
+            }
             return;
-        };
-        let patience = Duration::from_millis(self.shared.election_timeout.0);
-        match self.transfer(&mut leader, to, patience).await {
-            Ok(()) => tracing::info!(new_leader = %to, "leadership was handed over"),
-            Err(error) => tracing::warn!(%error, "leadership could not be handed over"),
+        }
+        tracing::info!("no other member is there to take over the leadership");
+    }
+
+    /// Waits until a call would not reach the member.
+    async fn disconnected(&self, id: MemberId) {
+        while self.shared.transport.is_connected(id.0) {
+            detcd_rt::sleep(LEADER_PAUSE).await;
         }
     }
 

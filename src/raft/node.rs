@@ -10,7 +10,7 @@ use crate::observe::{self, Listeners};
 use crate::promises::Promises;
 use crate::proposer::Proposer;
 use crate::receiver::{self, RaftReceiver};
-use crate::running::{Running, UntilStopped};
+use crate::running::Running;
 use crate::transfers::Transfers;
 use crate::types::{Peer, Types};
 use arc_swap::ArcSwap;
@@ -19,7 +19,7 @@ use detcd_core::command::Proposal;
 use detcd_core::event::{Event, Seq};
 use detcd_core::limits;
 use detcd_core::view::{Fault, View};
-use detcd_peer::{Receiver, Transport};
+use detcd_peer::Transport;
 use detcd_rt::RepeatedLines;
 use detcd_storage::log::{Log, Recovered};
 use detcd_storage::store::Store;
@@ -237,6 +237,7 @@ impl<S: Store> RaftNode<S> {
         let receiver = RaftReceiver::new(receiver::Inner {
             id: options.id.0,
             raft: raft.clone(),
+            running: running.clone(),
             store,
             log,
             fatal: fatal.clone(),
@@ -377,11 +378,8 @@ impl<S: Store> RaftNode<S> {
     }
 
     /// Answers other members' raft messages.
-    pub fn receiver(&self) -> impl Receiver + use<S> {
-        UntilStopped {
-            receiver: self.receiver.clone(),
-            running: self.running.clone(),
-        }
+    pub fn receiver(&self) -> RaftReceiver<S> {
+        self.receiver.clone()
     }
 
     /// Set once the engine has stopped for good (a failed sync, a corrupt entry): the member must

@@ -7,6 +7,7 @@ use crate::machine::{MachineAdapter, Persisted, SnapshotData};
 use crate::message;
 use crate::node::Published;
 use crate::promises::{self, Promises};
+use crate::running::Running;
 use crate::snapshot::{self, Chunk, Header, Totals};
 use crate::steps;
 use crate::types::{LogId, Types, Vote, log_id, term_of};
@@ -41,6 +42,7 @@ pub struct RaftReceiver<S: Store> {
 pub(crate) struct Inner<S: Store> {
     pub(crate) id: u64,
     pub(crate) raft: Raft<Types, MachineAdapter<S>>,
+    pub(crate) running: Running,
     pub(crate) store: Arc<S>,
     pub(crate) log: LogAdapter<Persisted<S>>,
     /// Set once this member must halt.
@@ -102,7 +104,12 @@ impl<S: Store> RaftReceiver<S> {
 }
 
 impl<S: Store> Inner<S> {
-    async fn answer(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+    async fn answer(self: Arc<Self>, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+        let answer = self.answer_running(from, kind, body);
+        self.running.call(answer).await.map_err(text)?
+    }
+
+    async fn answer_running(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
         if let Some(reason) = &*self.fatal.borrow() {
             return Err(reason.clone());
         }
@@ -452,10 +459,10 @@ impl<S: Store> Receiver for RaftReceiver<S> {
     ) -> BoxFuture<'static, Result<Bytes, String>> {
         let inner = self.inner.clone();
         if kind != Kind::AppendEntries {
-            return async move { inner.answer(from, kind, body).await }.boxed();
+            return inner.answer(from, kind, body).boxed();
         }
         // It is taken up to its end, though its sender may hang up in the middle.
-        let answer = detcd_rt::spawn(async move { inner.answer(from, kind, body).await });
+        let answer = detcd_rt::spawn(inner.answer(from, kind, body));
         async move { answer.await.map_err(text)? }.boxed()
     }
 
@@ -468,7 +475,11 @@ impl<S: Store> Receiver for RaftReceiver<S> {
         match kind {
             Kind::Snapshot => {
                 let inner = self.inner.clone();
-                async move { inner.install(from, chunks).await }.boxed()
+                let installed = async move {
+                    let installed = inner.running.call(inner.install(from, chunks));
+                    installed.await.map_err(text)?
+                };
+                installed.boxed()
             }
             other => async move { Err(format!("{other:?} is not a stream to raft")) }.boxed(),
         }

@@ -3,11 +3,6 @@
 
 use crate::runtime::WatchReceiver as Metrics;
 use crate::types::Types;
-use bytes::Bytes;
-use detcd_peer::{Kind, Receiver};
-use futures::FutureExt;
-use futures::future::BoxFuture;
-use futures::stream::BoxStream;
 use openraft::RaftMetrics;
 use openraft::async_runtime::WatchReceiver;
 use std::future::{Future, poll_fn};
@@ -53,45 +48,5 @@ impl Running {
     fn is_over(&self) -> bool {
         let is_stopping = self.stopping.load(Ordering::Relaxed);
         is_stopping || self.metrics.borrow_watched().running_state.is_err()
-    }
-}
-
-/// Answers other members as long as the engine runs.
-pub(crate) struct UntilStopped<R> {
-    pub(crate) receiver: R,
-    pub(crate) running: Running,
-}
-
-impl<R: Receiver> UntilStopped<R> {
-    fn answer(
-        &self,
-        answer: BoxFuture<'static, Result<Bytes, String>>,
-    ) -> BoxFuture<'static, Result<Bytes, String>> {
-        let running = self.running.clone();
-        async move {
-            let answer = running.call(answer).await;
-            answer.unwrap_or_else(|stopped| Err(stopped.to_string()))
-        }
-        .boxed()
-    }
-}
-
-impl<R: Receiver> Receiver for UntilStopped<R> {
-    fn call(
-        &self,
-        from: u64,
-        kind: Kind,
-        body: Bytes,
-    ) -> BoxFuture<'static, Result<Bytes, String>> {
-        self.answer(self.receiver.call(from, kind, body))
-    }
-
-    fn stream(
-        &self,
-        from: u64,
-        kind: Kind,
-        chunks: BoxStream<'static, Result<Bytes, String>>,
-    ) -> BoxFuture<'static, Result<Bytes, String>> {
-        self.answer(self.receiver.stream(from, kind, chunks))
     }
 }

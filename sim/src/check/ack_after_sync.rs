@@ -70,10 +70,11 @@ impl Invariant for AckAfterSync {
                 pending.values_mut().for_each(|entry| entry.place = None);
             }
             What::Restored { index } => *pending = pending.split_off(&(index + 1)),
-            What::Acked { index, .. } => {
-                if let Some((lost, entry)) =
-                    pending.first_key_value().filter(|(at, _)| *at <= index)
-                {
+            What::Acked { index, term } => {
+                // An answer to a leader of before speaks of the log as it was then: what a later
+                // leader has put in its place meanwhile is not meant.
+                let mut meant = pending.range(..=index);
+                if let Some((lost, entry)) = meant.find(|(_, entry)| entry.term <= *term) {
                     let member = step.member + 1;
                     let what = format!(
                         "member {member} told a leader that it has all entries up to {index}, but \
@@ -216,6 +217,28 @@ mod tests {
             acked(0, 2),
         ];
         assert!(!is_wrong(&steps));
+    }
+
+    /// Swarm seed 745: a member that was paused answered the leader of term 1 when it had taken an
+    /// entry of the next one.
+    #[test]
+    fn a_late_answer_to_an_old_leader_is_fine() {
+        let (term, hash) = (2, 0);
+        let newer = |index| (0, What::Appended { index, term, hash });
+        let mut steps = Vec::from([
+            appended(0, 1),
+            appended(0, 2),
+            written(0, 1, 2, 1),
+            synced(0, 1),
+            (0, What::Truncated { last: 1 }),
+            newer(2),
+            acked(0, 2),
+        ]);
+        assert!(!is_wrong(&steps));
+        steps.push((0, What::Acked { index: 2, term }));
+        assert!(is_wrong(&steps));
+        let unsynced = [appended(0, 1), newer(2), acked(0, 2)];
+        assert!(is_wrong(&unsynced));
     }
 
     #[test]
