@@ -14,6 +14,10 @@ const NOT_IN_THE_SWARM: &[(&str, &str)] = &[
         "its operations are written out, and a swarm draws them",
     ),
     (
+        "lost-note",
+        "leaves a member that may never start again, and the swarm replaces none",
+    ),
+    (
         "operator",
         "answers alarms for good, and `reconfigure` brings one along for each small quota",
     ),

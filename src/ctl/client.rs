@@ -139,10 +139,18 @@ impl Client {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => status,
             };
-            if !is_repeatable(repeat, &status) || attempt >= ATTEMPTS_MAX {
+            // For a write that no endpoint takes, nothing changes by waiting.
+            let attempts_max = match repeat {
+                Repeat::Write if status.message() == LEARNER => self.endpoints,
+                _ => ATTEMPTS_MAX,
+            };
+            if !is_repeatable(repeat, &status) || attempt >= attempts_max {
                 return Err(Failure::error(words(&status)));
             }
-            self.leave();
+            let is_broken = std::error::Error::source(&status).is_some();
+            if is_broken || self.endpoints > 1 {
+                self.leave();
+            }
             // Each of a quorum is asked before any waits for things to change.
             if attempt.is_multiple_of(quorum) {
                 rt::sleep(RETRY_PAUSE).await;

@@ -245,6 +245,11 @@ impl Handle {
 
     /// Tells the cluster this member's name and client URLs.
     pub async fn publish(&self, name: String, client_urls: Vec<String>) -> Result<(), Error> {
+        // A member that is known by its URLs and comes without a log is refused as one that has lost
+        // its disk: so a new one has a log first.
+        if self.shared.engine.published().applied == 0 {
+            self.confirm_read().await?;
+        }
         let id = self.shared.member_id;
         self.propose(Command::MemberPublish {
             id,

@@ -138,7 +138,8 @@ impl Removed {
 
 pub(super) fn size(shared: &Shared) -> Size {
     let database = &shared.database;
-    let active = held(&shared.active());
+    let generation = shared.active();
+    let active = held(&generation);
     let of = |bytes: fn(&Held) -> u64| active.iter().map(bytes).sum::<u64>();
     let files = of(|table| table.file_bytes);
     // What is in memory still is in the journal too. The journal's files do not count: they are of
@@ -149,8 +150,14 @@ pub(super) fn size(shared: &Shared) -> Size {
         (Ok(all), Ok(journal)) => all.saturating_sub(journal),
         _ => files,
     };
-    let elsewhere = waiting.saturating_sub(of(|table| table.buffer_bytes));
-    let total_bytes = all_files.max(files) + waiting;
+    let buffers = of(|table| table.buffer_bytes);
+    // Full buffers that are being put into files: fjall tells how many there are, and of its figure
+    // for all buffers it takes those off only that are written, not those of a removed keyspace.
+    let full = generation.keyspaces();
+    let full: usize = full.map(|it| it.tree.sealed_memtable_count()).sum();
+    let full_bytes = full as u64 * shared.options.write_buffer_bytes;
+    let elsewhere = waiting.saturating_sub(buffers).min(full_bytes);
+    let total_bytes = all_files.max(files) + buffers + elsewhere;
     Size {
         total_bytes,
         in_use_bytes: total_bytes.min(of(Held::in_use_bytes) + elsewhere),
