@@ -134,7 +134,9 @@ impl Run {
             Step::Restore(revisions, compacts) => {
                 self.write(revisions);
                 if compacts {
-                    self.world.compact_revision = self.world.revision - 1;
+                    // A state that replaces another one was compacted at least as far.
+                    let compacted = self.world.revision - 1;
+                    self.world.compact_revision = self.world.compact_revision.max(compacted);
                 }
                 self.hub
                     .restored(self.world.revision, self.world.compact_revision);
