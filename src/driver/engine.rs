@@ -4,7 +4,7 @@ use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::event::Seq;
-use detcd_core::membership::Change;
+use detcd_core::membership::MembershipChange;
 use detcd_core::view::Fault;
 use detcd_raft::{ChangeError, NoReadIndex, Published, RaftNode, RaftStatus};
 use detcd_storage::store::{Size, Store};
@@ -26,7 +26,7 @@ pub(crate) trait Engine: Send + Sync + 'static {
     fn size(&self) -> Size;
     fn change_members(
         &self,
-        change: Change,
+        change: MembershipChange,
         strict: bool,
         patience: Duration,
     ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>>;
@@ -96,7 +96,7 @@ impl<S: Store> Engine for StoredEngine<S> {
 
     fn change_members(
         &self,
-        change: Change,
+        change: MembershipChange,
         strict: bool,
         patience: Duration,
     ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>> {

@@ -3,7 +3,7 @@
 
 use crate::inbox::{Input, Requests};
 use crate::run::Shared;
-use crate::{belonging, members};
+use crate::{belonging, reconfig};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::api::{LeaseId, LeaseInfo, Member, MemberId};
 use detcd_core::command::Proposal;
@@ -45,9 +45,9 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
         match kind {
             Kind::Hello => ready(belonging::answer_hello(&shared, from, &body)).boxed(),
             Kind::Members => {
-                let change = members::read_change(body);
+                let change = reconfig::read_change(body);
                 let change = change.map_err(|problem| self.refuse(from, kind, &problem));
-                async move { Ok(members::serve(&shared, &change?).await) }.boxed()
+                async move { Ok(reconfig::serve(&shared, &change?).await) }.boxed()
             }
             Kind::Propose => {
                 let proposals = read_proposals(MemberId(from), body);
@@ -365,7 +365,7 @@ mod tests {
                     assert_eq!(encode_proposals(&proposals), changed, "byte {at}");
                 }
                 // These are not what was encoded: nothing but their end is certain.
-                let _ = members::read_change(changed.clone());
+                let _ = reconfig::read_change(changed.clone());
                 let _ = LeaseQuestion::decode(changed.clone());
                 let _ = belonging::decode_greeting(&changed);
             }

@@ -31,8 +31,8 @@ pub fn is_heartbeat(kind: Kind, body: &Bytes) -> bool {
     kind == Kind::AppendEntries && body.len() <= HEARTBEAT_BYTES_MAX
 }
 
-/// `promised`: the index after the last entry that the receiver has acknowledged.
-pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>, promised: u64) -> Bytes {
+/// `acknowledged`: the index after the last entry that the receiver has acknowledged.
+pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>, acknowledged: u64) -> Bytes {
     let payloads: Vec<Bytes> = request
         .entries
         .iter()
@@ -47,7 +47,7 @@ pub(crate) fn encode_append(request: &AppendEntriesRequest<Types>, promised: u64
     put_vote(&mut out, &request.vote);
     put_log_id(&mut out, request.prev_log_id.as_ref());
     put_log_id(&mut out, request.leader_commit.as_ref());
-    out.put_u64(promised);
+    out.put_u64(acknowledged);
     put_count(&mut out, payloads.len());
     if let Some(first) = request.entries.first() {
         out.put_u64(first.index());
@@ -67,7 +67,7 @@ pub(crate) fn decode_append(
     let vote = read_vote(&mut reader)?;
     let prev_log_id = read_log_id(&mut reader)?;
     let leader_commit = read_log_id(&mut reader)?;
-    let promised = reader.u64()?;
+    let acknowledged = reader.u64()?;
     let count = reader.count(ENTRY_OVERHEAD)?;
     let mut entries = Vec::with_capacity(count);
     let first = if count > 0 { reader.u64()? } else { 0 };
@@ -89,7 +89,7 @@ pub(crate) fn decode_append(
         entries,
         leader_commit,
     };
-    Ok((request, promised))
+    Ok((request, acknowledged))
 }
 
 pub(crate) fn encode_append_response(response: &AppendEntriesResponse<Types>) -> Bytes {

@@ -13,22 +13,22 @@
 //! The bytes of entries ([`payload`]), messages ([`message`]) and snapshots ([`snapshot`]) are
 //! ours, versioned, and tested against golden bytes.
 
+mod acknowledged;
 mod bytes_codec;
 mod contact;
 mod heartbeat;
 mod keys;
 mod log;
 mod machine;
-mod members;
 mod message;
 mod meta;
 mod network;
 mod node;
 mod observe;
 mod payload;
-mod promises;
 mod proposer;
 mod receiver;
+mod reconfig;
 mod running;
 mod runtime;
 mod snapshot;
@@ -41,9 +41,9 @@ mod validate;
 mod tests;
 
 pub use machine::refresh;
-pub use members::ChangeError;
 pub use message::is_heartbeat;
 pub use node::{
     NoReadIndex, Published, RaftNode, RaftOptions, RaftStatus, Roster, Sink, StartError,
 };
 pub use receiver::RaftReceiver;
+pub use reconfig::ChangeError;

@@ -1,9 +1,9 @@
 //! openraft's messages to other members, over the peer transport.
 
+use crate::acknowledged::Acknowledged;
 use crate::bytes_codec::DecodeError;
 use crate::machine::SnapshotData;
 use crate::message;
-use crate::promises::Promises;
 use crate::snapshot;
 use crate::transfers::Transfers;
 use crate::types::{Peer, Types, Vote};
@@ -36,7 +36,7 @@ pub(crate) struct Network<S> {
     timeout: Duration,
     transfers: Transfers,
     chunk_bytes: usize,
-    promises: Promises,
+    acknowledged: Acknowledged,
     lines: Arc<RepeatedLines>,
     store: PhantomData<fn() -> S>,
 }
@@ -49,14 +49,14 @@ impl<S> Network<S> {
         timeout: Duration,
         transfers: Transfers,
         chunk_bytes: usize,
-        promises: Promises,
+        acknowledged: Acknowledged,
     ) -> Network<S> {
         Network {
             transport,
             timeout,
             transfers,
             chunk_bytes,
-            promises,
+            acknowledged,
             lines: Arc::default(),
             store: PhantomData,
         }
@@ -73,7 +73,7 @@ impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
             timeout: self.timeout,
             transfers: self.transfers.clone(),
             chunk_bytes: self.chunk_bytes,
-            promises: self.promises.clone(),
+            acknowledged: self.acknowledged.clone(),
             lines: self.lines.clone(),
             to: target,
             store: PhantomData,
@@ -87,7 +87,7 @@ pub(crate) struct Link<S> {
     timeout: Duration,
     transfers: Transfers,
     chunk_bytes: usize,
-    promises: Promises,
+    acknowledged: Acknowledged,
     lines: Arc<RepeatedLines>,
     to: u64,
     store: PhantomData<fn() -> S>,
@@ -151,8 +151,8 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
             self.timeout
         };
         linger(Place::SendAppend).await;
-        let promised = self.promises.next_of(self.to, &request.vote);
-        let body = message::encode_append(&request, promised);
+        let acknowledged = self.acknowledged.next_of(self.to, &request.vote);
+        let body = message::encode_append(&request, acknowledged);
         let answer = self.call(
             Kind::AppendEntries,
             body,
@@ -169,7 +169,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         }
         let response = answer?;
         self.check(answer::check_append(&request, &response))?;
-        if !self.promises.note(self.to, &request, &response) {
+        if !self.acknowledged.note(self.to, &request, &response) {
             let to = self.to;
             let what = format!("member {to:x} denies entries that it has acknowledged");
             warn!("{what}");

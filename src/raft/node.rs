@@ -1,15 +1,15 @@
 //! One member's raft engine, as the driver sees it.
 
+use crate::acknowledged::Acknowledged;
 use crate::contact::{self, Contact};
 use crate::heartbeat;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
-use crate::members;
 use crate::network::Network;
 use crate::observe::{self, Listeners};
-use crate::promises::Promises;
 use crate::proposer::Proposer;
 use crate::receiver::{self, RaftReceiver};
+use crate::reconfig;
 use crate::running::Running;
 use crate::transfers::Transfers;
 use crate::types::{Peer, Types};
@@ -217,13 +217,13 @@ impl<S: Store> RaftNode<S> {
             (options.id, transport.clone()),
         )?;
         machine.check_against(recovered.state.purged)?;
-        let promises = Promises::default();
+        let acknowledged = Acknowledged::default();
         let network = Network::new(
             transport.clone(),
             Duration::from_millis(options.election_ms),
             transfers,
             options.snapshot_chunk_bytes,
-            promises.clone(),
+            acknowledged.clone(),
         );
         let raft = Raft::build(options.id.0, config, network, log.clone(), machine)
             .await
@@ -234,7 +234,7 @@ impl<S: Store> RaftNode<S> {
         let proposer = Proposer::start(raft.clone(), running.clone(), gated.clone(), patience);
         let fatal = watch::Sender::new(None);
         let contact = Contact::default();
-        let receiver = RaftReceiver::new(receiver::Inner {
+        let receiver = RaftReceiver::new(receiver::Receiving {
             id: options.id.0,
             raft: raft.clone(),
             running: running.clone(),
@@ -243,7 +243,7 @@ impl<S: Store> RaftNode<S> {
             fatal: fatal.clone(),
             contact: contact.clone(),
             published: published.clone(),
-            promises,
+            acknowledged,
             transport,
             timeout: patience,
             installing: receiver::Installing::default(),
@@ -286,7 +286,10 @@ impl<S: Store> RaftNode<S> {
         ));
         let beat = heartbeat::beat(self.raft.clone(), self.running.clone(), self.heartbeat);
         detcd_rt::spawn(beat);
-        detcd_rt::spawn(members::steward(self.clone(), self.heartbeat));
+        detcd_rt::spawn(reconfig::run_automatic_changes(
+            self.clone(),
+            self.heartbeat,
+        ));
     }
 
     /// Founds the cluster. Every founding member does this with the same members, once; where a

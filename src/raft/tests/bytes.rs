@@ -295,8 +295,8 @@ proptest! {
             let is_empty = request.entries.is_empty();
             prop_assert_eq!(is_heartbeat(Kind::AppendEntries, &encoded), is_empty);
         }
-        let (decoded, promised) = message::decode_append(encoded).unwrap();
-        prop_assert_eq!(promised, 6);
+        let (decoded, acknowledged) = message::decode_append(encoded).unwrap();
+        prop_assert_eq!(acknowledged, 6);
         prop_assert_eq!(decoded.vote, request.vote);
         prop_assert_eq!(decoded.prev_log_id, request.prev_log_id);
         prop_assert_eq!(decoded.leader_commit, request.leader_commit);

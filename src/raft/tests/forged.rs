@@ -224,8 +224,8 @@ async fn terms_do_not_leap() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn only_the_leader_says_what_was_acknowledged() {
     let target = Target::start().await;
-    for promised in [1 << 40, target.last.index() + 2, u64::MAX] {
-        let body = message::encode_append(&target.append(), promised);
+    for acknowledged in [1 << 40, target.last.index() + 2, u64::MAX] {
+        let body = message::encode_append(&target.append(), acknowledged);
         target.refuses(Kind::AppendEntries, body).await;
     }
     target.lives().await;

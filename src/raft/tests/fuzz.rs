@@ -226,8 +226,8 @@ fn forged(random: &mut Random, member: &Member) -> (u64, Kind, Bytes) {
                 entries,
                 leader_commit: Some(position(random)),
             };
-            let promised = random.one_of(&[0, 0, 0, 0, prev.index(), prev.index() + 2]);
-            let body = message::encode_append(&request, promised);
+            let acknowledged = random.one_of(&[0, 0, 0, 0, prev.index(), prev.index() + 2]);
+            let body = message::encode_append(&request, acknowledged);
             (from, Kind::AppendEntries, body)
         }
     }

@@ -4,6 +4,6 @@ mod failing;
 mod forged;
 mod fuzz;
 mod harness;
-mod members;
+mod reconfig;
 mod snapshot;
 mod sockets;

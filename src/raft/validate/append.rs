@@ -6,19 +6,19 @@ use openraft::entry::RaftEntry;
 use openraft::raft::AppendEntriesRequest;
 use std::cmp::Ordering;
 
-/// `promised`: the index after the last entry that the sender says this member has acknowledged.
+/// `acknowledged`: the index after the last entry that the sender says this member has acknowledged.
 pub(crate) fn check(
     from: u64,
     request: &AppendEntriesRequest<Types>,
-    promised: u64,
+    acknowledged: u64,
     known: &Known<'_>,
 ) -> Result<(), Refusal> {
     known.check_leader(from, &request.vote)?;
     let sender = request.vote.leader_id().term;
     check_position(request.prev_log_id.as_ref(), sender)?;
     check_position(request.leader_commit.as_ref(), sender)?;
-    if promised > INDEX_MAX {
-        return Err(Refusal::Index(promised));
+    if acknowledged > INDEX_MAX {
+        return Err(Refusal::Index(acknowledged));
     }
     check_entries(request.prev_log_id.as_ref(), &request.entries, sender)?;
     check_commit(request)?;

@@ -73,9 +73,9 @@ impl Member {
         &self,
         from: u64,
         request: &AppendEntriesRequest<Types>,
-        promised: u64,
+        acknowledged: u64,
     ) -> Result<(), Refusal> {
-        self.checks(|known| append::check(from, request, promised, known))
+        self.checks(|known| append::check(from, request, acknowledged, known))
     }
 
     fn votes(&self, request: &VoteRequest<Types>) -> Result<(), Refusal> {

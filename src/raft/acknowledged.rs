@@ -20,21 +20,21 @@ const ADVICE: &str = "move its data-dir away, remove the member from the cluster
 
 /// Shared by all links of a member.
 #[derive(Clone, Default)]
-pub(crate) struct Promises {
-    known: Arc<Mutex<BTreeMap<u64, Promise>>>,
+pub(crate) struct Acknowledged {
+    known: Arc<Mutex<BTreeMap<u64, AcknowledgedTo>>>,
 }
 
 /// A peer has this leader's log up to the entry before `next`.
-struct Promise {
+struct AcknowledgedTo {
     vote: Vote,
     next: u64,
 }
 
-impl Promises {
+impl Acknowledged {
     /// The index after the last entry that the peer has acknowledged to this leader.
     pub(crate) fn next_of(&self, peer: u64, vote: &Vote) -> u64 {
         match self.known().get(&peer) {
-            Some(promise) if promise.vote == *vote => promise.next,
+            Some(known_of) if known_of.vote == *vote => known_of.next,
             _ => 0,
         }
     }
@@ -56,31 +56,31 @@ impl Promises {
             AppendEntriesResponse::HigherVote(_) => return true,
         };
         let mut known = self.known();
-        let promise = known.entry(peer).or_insert(Promise {
+        let known_of = known.entry(peer).or_insert(AcknowledgedTo {
             vote: request.vote,
             next: 0,
         });
-        if promise.vote != request.vote {
-            (promise.vote, promise.next) = (request.vote, 0);
+        if known_of.vote != request.vote {
+            (known_of.vote, known_of.next) = (request.vote, 0);
         }
-        promise.next = promise.next.max(next);
+        known_of.next = known_of.next.max(next);
         true
     }
 
-    fn known(&self) -> MutexGuard<'_, BTreeMap<u64, Promise>> {
+    fn known(&self) -> MutexGuard<'_, BTreeMap<u64, AcknowledgedTo>> {
         self.known
             .lock()
-            .expect("nothing panics while it holds the promises")
+            .expect("nothing panics while it holds the acknowledged")
     }
 }
 
 /// Why a member whose log ends before `held` must not go on, having acknowledged all before
-/// `promised`.
-pub(crate) fn forgotten(held: u64, promised: u64) -> String {
+/// `acknowledged`.
+pub(crate) fn forgotten(held: u64, acknowledged: u64) -> String {
     format!(
         "this member has acknowledged the entries up to {}, but its log ends before entry {held}: \
          its data-dir was emptied, or restored from an older copy; {ADVICE}",
-        promised - 1
+        acknowledged - 1
     )
 }
 
@@ -99,22 +99,22 @@ mod tests {
     }
 
     #[test]
-    fn promises_grow_and_end_with_the_leadership() {
-        let promises = Promises::default();
+    fn acknowledged_grow_and_end_with_the_leadership() {
+        let acknowledged = Acknowledged::default();
         let vote = request(3, 0).vote;
-        assert_eq!(promises.next_of(7, &vote), 0);
-        assert!(promises.note(7, &request(3, 9), &AppendEntriesResponse::Conflict));
-        assert!(promises.note(7, &request(3, 5), &AppendEntriesResponse::Success));
-        assert!(promises.note(7, &request(3, 2), &AppendEntriesResponse::Success));
+        assert_eq!(acknowledged.next_of(7, &vote), 0);
+        assert!(acknowledged.note(7, &request(3, 9), &AppendEntriesResponse::Conflict));
+        assert!(acknowledged.note(7, &request(3, 5), &AppendEntriesResponse::Success));
+        assert!(acknowledged.note(7, &request(3, 2), &AppendEntriesResponse::Success));
         let partial = AppendEntriesResponse::PartialSuccess(Some(log_id(3, 4)));
-        assert!(promises.note(7, &request(3, 9), &partial));
-        assert_eq!(promises.next_of(7, &vote), 6);
-        assert!(!promises.note(7, &request(3, 5), &AppendEntriesResponse::Conflict));
-        assert!(promises.note(7, &request(3, 6), &AppendEntriesResponse::Conflict));
+        assert!(acknowledged.note(7, &request(3, 9), &partial));
+        assert_eq!(acknowledged.next_of(7, &vote), 6);
+        assert!(!acknowledged.note(7, &request(3, 5), &AppendEntriesResponse::Conflict));
+        assert!(acknowledged.note(7, &request(3, 6), &AppendEntriesResponse::Conflict));
         let later = request(4, 1);
-        assert_eq!(promises.next_of(7, &later.vote), 0);
-        assert!(promises.note(7, &later, &AppendEntriesResponse::Success));
-        assert_eq!(promises.next_of(7, &later.vote), 2);
-        assert_eq!(promises.next_of(7, &vote), 0);
+        assert_eq!(acknowledged.next_of(7, &later.vote), 0);
+        assert!(acknowledged.note(7, &later, &AppendEntriesResponse::Success));
+        assert_eq!(acknowledged.next_of(7, &later.vote), 2);
+        assert_eq!(acknowledged.next_of(7, &vote), 0);
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A change is judged by core on what the leader knows, and proposed only while the membership is
 //! the one that was judged; raft takes one change at a time. Whoever is added joins as a learner
-//! inside; the [`steward`] makes it a voter once it has caught up, and ends what a leader that
+//! inside; the [`run_automatic_changes`] makes it a voter once it has caught up, and ends what a leader that
 //! fell left half done. On one member only one of them is at work at a time.
 
 use crate::node::RaftNode;
@@ -11,7 +11,7 @@ use crate::{machine, meta, observe};
 use detcd_core::api::{Member, MemberId};
 use detcd_core::error::Error;
 use detcd_core::limits::VOTER_LAG_MAX;
-use detcd_core::membership::{Change, Standing};
+use detcd_core::membership::{ClusterState, MembershipChange};
 use detcd_core::query;
 use detcd_core::view::Fault;
 use detcd_rt::Instant;
@@ -61,7 +61,7 @@ impl<S: Store> RaftNode<S> {
     /// then is `Unknown`.
     pub async fn change_members(
         &self,
-        change: &Change,
+        change: &MembershipChange,
         strict: bool,
         patience: Duration,
     ) -> Result<Vec<Member>, ChangeError> {
@@ -109,7 +109,7 @@ impl<S: Store> RaftNode<S> {
 
     async fn try_change(
         &self,
-        change: &Change,
+        change: &MembershipChange,
         strict: bool,
         deadline: Instant,
     ) -> Result<(), ChangeError> {
@@ -119,8 +119,8 @@ impl<S: Store> RaftNode<S> {
         }
         if strict && self.lacks_quorum(&metrics) {
             // Nothing can be made now. What the rules refuse is refused at once, as etcd does it.
-            let (standing, _) = self.standing(&metrics, strict)?;
-            if standing.check(change) == Err(Error::Unhealthy) {
+            let (cluster, _) = self.cluster_state(&metrics, strict)?;
+            if cluster.check(change) == Err(Error::Unhealthy) {
                 return Err(ChangeError::Refused(Error::Unhealthy));
             }
         }
@@ -134,7 +134,7 @@ impl<S: Store> RaftNode<S> {
         if metrics.state != ServerState::Leader {
             return Err(ChangeError::NotLeader);
         }
-        let (standing, judged) = self.standing(&metrics, strict)?;
+        let (cluster, judged) = self.cluster_state(&metrics, strict)?;
         let membership = judged.membership();
         if !is_voter(membership, self.id().0) {
             // It has removed itself, and leads only until the others know.
@@ -143,7 +143,7 @@ impl<S: Store> RaftNode<S> {
         if membership.get_joint_config().len() != 1 {
             return Err(ChangeError::Busy);
         }
-        standing.check(change).map_err(ChangeError::Refused)?;
+        cluster.check(change).map_err(ChangeError::Refused)?;
         let changes = changes(change, membership);
         let Ok(_alone) = self.changing.try_lock() else {
             return Err(ChangeError::Busy);
@@ -154,15 +154,15 @@ impl<S: Store> RaftNode<S> {
 
     /// What a change is judged by, and the membership that it is judged for, which is the one that
     /// was applied last.
-    fn standing(
+    fn cluster_state(
         &self,
         metrics: &RaftMetrics<Types>,
         strict: bool,
-    ) -> Result<(Standing, StoredMembership), Fault> {
+    ) -> Result<(ClusterState, StoredMembership), Fault> {
         let published = self.published().load_full();
         let rows = meta::RaftRows::load(&*published.view)?;
         let voters = rows.membership.membership().voter_ids();
-        let standing = Standing {
+        let cluster = ClusterState {
             leader: self.id(),
             members: query::members(&*published.view)?,
             voters: voters.map(MemberId).collect(),
@@ -172,7 +172,7 @@ impl<S: Store> RaftNode<S> {
             last_log_index: metrics.last_log_index.unwrap_or(0),
             strict,
         };
-        Ok((standing, rows.membership))
+        Ok((cluster, rows.membership))
     }
 
     /// Whether this leader had a quorum, and has none any more.
@@ -254,10 +254,10 @@ fn matched(metrics: &RaftMetrics<Types>) -> BTreeMap<MemberId, u64> {
 }
 
 /// What a change means to raft.
-fn changes(change: &Change, membership: &Membership) -> Changes {
+fn changes(change: &MembershipChange, membership: &Membership) -> Changes {
     let node = |id: MemberId| membership.get_node(&id.0).cloned().unwrap_or_default();
     match change {
-        Change::Add(member) => {
+        MembershipChange::Add(member) => {
             let peer = Peer {
                 name: member.name.clone(),
                 peer_urls: member.peer_urls.clone(),
@@ -265,14 +265,14 @@ fn changes(change: &Change, membership: &Membership) -> Changes {
             };
             ChangeMembers::AddNodes(BTreeMap::from([(member.id.0, peer)]))
         }
-        Change::Update { id, peer_urls } => {
+        MembershipChange::Update { id, peer_urls } => {
             let peer = Peer {
                 peer_urls: peer_urls.clone(),
                 ..node(*id)
             };
             ChangeMembers::SetNodes(BTreeMap::from([(id.0, peer)]))
         }
-        Change::Promote(id) => {
+        MembershipChange::Promote(id) => {
             let peer = Peer {
                 learner: false,
                 ..node(*id)
@@ -282,15 +282,15 @@ fn changes(change: &Change, membership: &Membership) -> Changes {
                 ChangeMembers::AddVoterIds(BTreeSet::from([id.0])),
             ])
         }
-        Change::Remove(id) if is_voter(membership, id.0) => {
+        MembershipChange::Remove(id) if is_voter(membership, id.0) => {
             ChangeMembers::RemoveVoters(BTreeSet::from([id.0]))
         }
-        Change::Remove(id) => ChangeMembers::RemoveNodes(BTreeSet::from([id.0])),
+        MembershipChange::Remove(id) => ChangeMembers::RemoveNodes(BTreeSet::from([id.0])),
     }
 }
 
 /// Looks after the membership while this member leads, once in a `pace`.
-pub(crate) async fn steward<S: Store>(node: RaftNode<S>, pace: Duration) {
+pub(crate) async fn run_automatic_changes<S: Store>(node: RaftNode<S>, pace: Duration) {
     loop {
         detcd_rt::sleep(pace).await;
         // A change that is between its steps is brought forward by whoever makes it.

@@ -8,7 +8,7 @@ use detcd_core::api::{Member, MemberId};
 use detcd_core::codec;
 use detcd_core::error::Error;
 use detcd_core::member::member_id;
-use detcd_core::membership::{self, Change};
+use detcd_core::membership::{self, MembershipChange};
 use detcd_peer::{Kind, TransportError};
 use detcd_raft::ChangeError;
 use detcd_rt::Instant;
@@ -34,12 +34,14 @@ impl Handle {
             is_learner,
             ..Member::default()
         };
-        let (header, members) = self.change_members(Change::Add(member.clone())).await?;
+        let (header, members) = self
+            .change_members(MembershipChange::Add(member.clone()))
+            .await?;
         Ok((header, member, members))
     }
 
     pub async fn member_remove(&self, id: MemberId) -> Result<(Header, Vec<Member>), Error> {
-        self.change_members(Change::Remove(id)).await
+        self.change_members(MembershipChange::Remove(id)).await
     }
 
     pub async fn member_update(
@@ -48,11 +50,12 @@ impl Handle {
         peer_urls: &[String],
     ) -> Result<(Header, Vec<Member>), Error> {
         let peer_urls = membership::peer_urls(peer_urls)?;
-        self.change_members(Change::Update { id, peer_urls }).await
+        self.change_members(MembershipChange::Update { id, peer_urls })
+            .await
     }
 
     pub async fn member_promote(&self, id: MemberId) -> Result<(Header, Vec<Member>), Error> {
-        self.change_members(Change::Promote(id)).await
+        self.change_members(MembershipChange::Promote(id)).await
     }
 
     /// Hands leadership to `to`; only the leader does that. `TimeoutLeaderTransfer` if it did not
@@ -139,7 +142,10 @@ impl Handle {
         Err(Error::TimeoutLeaderTransfer)
     }
 
-    async fn change_members(&self, change: Change) -> Result<(Header, Vec<Member>), Error> {
+    async fn change_members(
+        &self,
+        change: MembershipChange,
+    ) -> Result<(Header, Vec<Member>), Error> {
         self.full_member()?;
         tracing::info!(%change, "a change of the membership is asked for");
         let members = ask_leader(&self.shared, &change).await?;
@@ -149,7 +155,7 @@ impl Handle {
 }
 
 /// Has the leader make a change, whoever leads. Only what was surely not proposed is asked again.
-async fn ask_leader(shared: &Shared, change: &Change) -> Result<Vec<Member>, Error> {
+async fn ask_leader(shared: &Shared, change: &MembershipChange) -> Result<Vec<Member>, Error> {
     let deadline = Instant::now() + shared.call_timeout;
     let mut leader = shared.leader.clone();
     loop {
@@ -183,18 +189,18 @@ async fn ask_leader(shared: &Shared, change: &Change) -> Result<Vec<Member>, Err
 }
 
 /// A change that another member asks for, checked as a client's own call is.
-pub(crate) fn read_change(body: Bytes) -> Result<Change, String> {
+pub(crate) fn read_change(body: Bytes) -> Result<MembershipChange, String> {
     let change = decode_change(body).ok_or("a malformed change of the membership")?;
     membership::check_forwarded(&change).map_err(|error| format!("{change}: {error}"))?;
     Ok(change)
 }
 
 /// Makes a change that another member asks for.
-pub(crate) async fn serve(shared: &Shared, change: &Change) -> Bytes {
+pub(crate) async fn serve(shared: &Shared, change: &MembershipChange) -> Bytes {
     encode_answer(&change_here(shared, change).await)
 }
 
-async fn change_here(shared: &Shared, change: &Change) -> Answer {
+async fn change_here(shared: &Shared, change: &MembershipChange) -> Answer {
     let strict = shared.strict_reconfig;
     let made = shared
         .engine
@@ -243,19 +249,19 @@ const REMOVE: u8 = 2;
 const UPDATE: u8 = 3;
 const PROMOTE: u8 = 4;
 
-fn encode_change(change: &Change) -> Bytes {
+fn encode_change(change: &MembershipChange) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(VERSION);
     match change {
-        Change::Add(member) => {
+        MembershipChange::Add(member) => {
             out.put_u8(ADD);
             put_member(&mut out, member);
         }
-        Change::Remove(id) => {
+        MembershipChange::Remove(id) => {
             out.put_u8(REMOVE);
             out.put_u64_le(id.0);
         }
-        Change::Update { id, peer_urls } => {
+        MembershipChange::Update { id, peer_urls } => {
             out.put_u8(UPDATE);
             let member = Member {
                 id: *id,
@@ -264,7 +270,7 @@ fn encode_change(change: &Change) -> Bytes {
             };
             put_member(&mut out, &member);
         }
-        Change::Promote(id) => {
+        MembershipChange::Promote(id) => {
             out.put_u8(PROMOTE);
             out.put_u64_le(id.0);
         }
@@ -272,18 +278,18 @@ fn encode_change(change: &Change) -> Bytes {
     out.freeze()
 }
 
-fn decode_change(mut body: Bytes) -> Option<Change> {
+fn decode_change(mut body: Bytes) -> Option<MembershipChange> {
     if body.len() < 2 || body.get_u8() != VERSION {
         return None;
     }
     let change = match body.get_u8() {
-        ADD => Change::Add(read_member(&mut body)?),
-        REMOVE => Change::Remove(MemberId(read_u64(&mut body)?)),
+        ADD => MembershipChange::Add(read_member(&mut body)?),
+        REMOVE => MembershipChange::Remove(MemberId(read_u64(&mut body)?)),
         UPDATE => {
             let Member { id, peer_urls, .. } = read_member(&mut body)?;
-            Change::Update { id, peer_urls }
+            MembershipChange::Update { id, peer_urls }
         }
-        PROMOTE => Change::Promote(MemberId(read_u64(&mut body)?)),
+        PROMOTE => MembershipChange::Promote(MemberId(read_u64(&mut body)?)),
         _ => return None,
     };
     body.is_empty().then_some(change)
@@ -370,13 +376,13 @@ mod tests {
     #[test]
     fn changes_round_trip_and_every_cut_is_refused() {
         let changes = [
-            Change::Add(member(7)),
-            Change::Remove(MemberId(u64::MAX)),
-            Change::Update {
+            MembershipChange::Add(member(7)),
+            MembershipChange::Remove(MemberId(u64::MAX)),
+            MembershipChange::Update {
                 id: MemberId(3),
                 peer_urls: member(3).peer_urls,
             },
-            Change::Promote(MemberId(1)),
+            MembershipChange::Promote(MemberId(1)),
         ];
         for change in changes {
             let bytes = encode_change(&change);
@@ -390,7 +396,7 @@ mod tests {
     #[test]
     fn only_changes_that_a_client_may_ask_for_are_read() {
         let newcomer = |id: u64, url: &str| {
-            Change::Add(Member {
+            MembershipChange::Add(Member {
                 id: MemberId(id),
                 peer_urls: vec![url.to_owned()],
                 ..Member::default()
@@ -402,7 +408,7 @@ mod tests {
             newcomer(0, "x y z"),
             newcomer(9, "x y z"),
             newcomer(0, "http://a:1"),
-            Change::Add(member(7)),
+            MembershipChange::Add(member(7)),
         ] {
             assert!(read_change(encode_change(&bad)).is_err(), "{bad}");
         }

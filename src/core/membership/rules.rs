@@ -1,46 +1,16 @@
-//! Changes of the membership: which are allowed, and the words of their refusals.
-//!
-//! The membership itself changes through raft, one change at a time; the leader asks here before
-//! it proposes one. What clients are shown is the list of [`Member`]s: a member that was added as
-//! a voter is shown as one from the start, though raft lets it vote only once it has caught up.
+//! Which changes are allowed, in etcd's order of questions.
 
+use super::MembershipChange;
 use crate::api::{Member, MemberId};
 use crate::error::Error;
 use crate::limits::{LEARNER_READY_PERCENT, LEARNERS_MAX};
-use crate::url::{self, Url};
 use alloc::collections::{BTreeMap, BTreeSet};
-use alloc::string::{String, ToString as _};
+use alloc::string::String;
 use alloc::vec::Vec;
-use core::fmt;
-
-/// A change that a client asks for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// The id and the URLs are settled where the request arrived; there is no name yet.
-    Add(Member),
-    Remove(MemberId),
-    Update {
-        id: MemberId,
-        peer_urls: Vec<String>,
-    },
-    Promote(MemberId),
-}
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Change::Add(member) if member.is_learner => write!(f, "add learner {}", member.id),
-            Change::Add(member) => write!(f, "add member {}", member.id),
-            Change::Remove(id) => write!(f, "remove member {id}"),
-            Change::Update { id, .. } => write!(f, "update member {id}"),
-            Change::Promote(id) => write!(f, "promote member {id}"),
-        }
-    }
-}
 
 /// What the leader knows when it judges a change.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Standing {
+pub struct ClusterState {
     /// The leader, which judges.
     pub leader: MemberId,
     /// The members as clients see them.
@@ -59,17 +29,17 @@ pub struct Standing {
     pub strict: bool,
 }
 
-impl Standing {
+impl ClusterState {
     /// Judges a change, in etcd's order of questions.
-    pub fn check(&self, change: &Change) -> Result<(), Error> {
+    pub fn check(&self, change: &MembershipChange) -> Result<(), Error> {
         match change {
-            Change::Add(member) => self.check_add(member),
-            Change::Remove(id) => self.check_remove(*id),
-            Change::Update { id, peer_urls } => {
+            MembershipChange::Add(member) => self.check_add(member),
+            MembershipChange::Remove(id) => self.check_remove(*id),
+            MembershipChange::Update { id, peer_urls } => {
                 self.check_known(*id)?;
                 self.check_urls(*id, peer_urls)
             }
-            Change::Promote(id) => self.check_promote(*id),
+            MembershipChange::Promote(id) => self.check_promote(*id),
         }
     }
 
@@ -197,35 +167,6 @@ impl Standing {
     }
 }
 
-/// A member's peer URLs as etcd takes them: some, sorted, and as Go prints them. Unlike etcd's, each
-/// must be one that another member can connect to.
-pub fn peer_urls(urls: &[String]) -> Result<Vec<String>, Error> {
-    let urls = url::parse_all(urls).map_err(|_| Error::MemberBadUrls)?;
-    match urls.iter().all(Url::is_reachable) {
-        true => Ok(urls.iter().map(Url::to_string).collect()),
-        false => Err(Error::MemberBadUrls),
-    }
-}
-
-/// Whether a change that another member forwards is one that a client may ask for: its URLs are
-/// settled, and a member that is added has told nothing of itself yet.
-pub fn check_forwarded(change: &Change) -> Result<(), Error> {
-    let check_urls = |urls: &[String]| match peer_urls(urls)?.as_slice() == urls {
-        true => Ok(()),
-        false => Err(Error::MemberBadUrls),
-    };
-    match change {
-        Change::Add(member) => {
-            if member.id == MemberId(0) || is_started(member) || !member.client_urls.is_empty() {
-                return Err(Error::Malformed("member"));
-            }
-            check_urls(&member.peer_urls)
-        }
-        Change::Update { peer_urls, .. } => check_urls(peer_urls),
-        Change::Remove(_) | Change::Promote(_) => Ok(()),
-    }
-}
-
 /// Whether a member has ever told its name, which it does once it runs.
 pub fn is_started(member: &Member) -> bool {
     !member.name.is_empty()
@@ -275,9 +216,9 @@ mod tests {
     }
 
     /// Member 1 leads, and all of `active` answer it. Who is shown as a voter votes.
-    fn standing(members: Vec<Member>, active: &[u64]) -> Standing {
+    fn state(members: Vec<Member>, active: &[u64]) -> ClusterState {
         let voters = members.iter().filter(|member| !member.is_learner);
-        Standing {
+        ClusterState {
             leader: MemberId(1),
             voters: voters.map(|member| member.id).collect(),
             members,
@@ -295,41 +236,44 @@ mod tests {
 
     #[test]
     fn a_healthy_cluster_grows() {
-        let healthy = standing(three(), &[2, 3]);
-        assert_eq!(healthy.check(&Change::Add(unstarted(4))), Ok(()));
-        let unhealthy = standing(three(), &[2]);
-        let refused = unhealthy.check(&Change::Add(unstarted(4)));
+        let healthy = state(three(), &[2, 3]);
+        assert_eq!(healthy.check(&MembershipChange::Add(unstarted(4))), Ok(()));
+        let unhealthy = state(three(), &[2]);
+        let refused = unhealthy.check(&MembershipChange::Add(unstarted(4)));
         assert_eq!(refused, Err(Error::Unhealthy));
-        let lax = Standing {
+        let lax = ClusterState {
             strict: false,
             ..unhealthy
         };
-        assert_eq!(lax.check(&Change::Add(unstarted(4))), Ok(()));
+        assert_eq!(lax.check(&MembershipChange::Add(unstarted(4))), Ok(()));
     }
 
     #[test]
     fn who_has_not_started_counts_as_lost() {
-        let alone = standing(vec![member(1)], &[]);
-        assert_eq!(alone.check(&Change::Add(unstarted(2))), Ok(()));
-        let growing = standing(vec![member(1), unstarted(2)], &[]);
+        let alone = state(vec![member(1)], &[]);
+        assert_eq!(alone.check(&MembershipChange::Add(unstarted(2))), Ok(()));
+        let growing = state(vec![member(1), unstarted(2)], &[]);
         assert_eq!(
-            growing.check(&Change::Add(unstarted(3))),
+            growing.check(&MembershipChange::Add(unstarted(3))),
             Err(Error::MemberNotEnoughStarted)
         );
         let mut waiting = three();
         waiting.push(unstarted(4));
-        let waiting = standing(waiting, &[2, 3]);
+        let waiting = state(waiting, &[2, 3]);
         assert_eq!(
-            waiting.check(&Change::Add(unstarted(5))),
+            waiting.check(&MembershipChange::Add(unstarted(5))),
             Err(Error::Unhealthy)
         );
-        assert_eq!(waiting.check(&Change::Remove(MemberId(4))), Ok(()));
+        assert_eq!(
+            waiting.check(&MembershipChange::Remove(MemberId(4))),
+            Ok(())
+        );
     }
 
     #[test]
     fn ids_and_urls_are_used_once() {
-        let healthy = standing(three(), &[2, 3]);
-        let add = |member| healthy.check(&Change::Add(member));
+        let healthy = state(three(), &[2, 3]);
+        let add = |member| healthy.check(&MembershipChange::Add(member));
         assert_eq!(add(member(2)), Err(Error::MemberExists));
         assert_eq!(add(unstarted(66)), Err(Error::MemberNotFound));
         let same_url = Member {
@@ -338,7 +282,7 @@ mod tests {
         };
         assert_eq!(add(same_url), Err(Error::PeerUrlExists));
         let update = |id: u64, url: u64| {
-            healthy.check(&Change::Update {
+            healthy.check(&MembershipChange::Update {
                 id: MemberId(id),
                 peer_urls: member(url).peer_urls,
             })
@@ -351,49 +295,55 @@ mod tests {
 
     #[test]
     fn a_removal_leaves_a_quorum() {
-        let healthy = standing(three(), &[2, 3]);
+        let healthy = state(three(), &[2, 3]);
         for id in 1..=3 {
-            assert_eq!(healthy.check(&Change::Remove(MemberId(id))), Ok(()));
+            assert_eq!(
+                healthy.check(&MembershipChange::Remove(MemberId(id))),
+                Ok(())
+            );
         }
-        let missing = healthy.check(&Change::Remove(MemberId(9)));
+        let missing = healthy.check(&MembershipChange::Remove(MemberId(9)));
         assert_eq!(missing, Err(Error::MemberNotFound));
-        let one_down = standing(three(), &[2]);
-        assert_eq!(one_down.check(&Change::Remove(MemberId(3))), Ok(()));
+        let one_down = state(three(), &[2]);
         assert_eq!(
-            one_down.check(&Change::Remove(MemberId(2))),
+            one_down.check(&MembershipChange::Remove(MemberId(3))),
+            Ok(())
+        );
+        assert_eq!(
+            one_down.check(&MembershipChange::Remove(MemberId(2))),
             Err(Error::Unhealthy)
         );
         assert_eq!(
-            one_down.check(&Change::Remove(MemberId(1))),
+            one_down.check(&MembershipChange::Remove(MemberId(1))),
             Err(Error::Unhealthy)
         );
-        let last = standing(vec![member(1)], &[]);
-        let refused = last.check(&Change::Remove(MemberId(1)));
+        let last = state(vec![member(1)], &[]);
+        let refused = last.check(&MembershipChange::Remove(MemberId(1)));
         assert_eq!(refused, Err(Error::MemberNotEnoughStarted));
-        let lax = Standing {
+        let lax = ClusterState {
             strict: false,
             ..last
         };
-        assert!(lax.check(&Change::Remove(MemberId(1))).is_err());
+        assert!(lax.check(&MembershipChange::Remove(MemberId(1))).is_err());
     }
 
     #[test]
     fn learners_are_few_and_ready() {
         let mut members = three();
         members.push(learner(4));
-        let ready = standing(members, &[2, 3]);
-        let more = ready.check(&Change::Add(learner(5)));
+        let ready = state(members, &[2, 3]);
+        let more = ready.check(&MembershipChange::Add(learner(5)));
         assert_eq!(more, Err(Error::TooManyLearners));
-        assert_eq!(ready.check(&Change::Promote(MemberId(4))), Ok(()));
-        assert_eq!(ready.check(&Change::Remove(MemberId(4))), Ok(()));
-        let voter = ready.check(&Change::Promote(MemberId(3)));
+        assert_eq!(ready.check(&MembershipChange::Promote(MemberId(4))), Ok(()));
+        assert_eq!(ready.check(&MembershipChange::Remove(MemberId(4))), Ok(()));
+        let voter = ready.check(&MembershipChange::Promote(MemberId(3)));
         assert_eq!(voter, Err(Error::MemberNotLearner));
         for matched in [BTreeMap::new(), BTreeMap::from([(MemberId(4), 89)])] {
-            let lagging = Standing {
+            let lagging = ClusterState {
                 matched,
                 ..ready.clone()
             };
-            let refused = lagging.check(&Change::Promote(MemberId(4)));
+            let refused = lagging.check(&MembershipChange::Promote(MemberId(4)));
             assert_eq!(refused, Err(Error::LearnerNotReady));
         }
     }
@@ -404,45 +354,51 @@ mod tests {
     fn a_newcomer_that_does_not_vote_yet_keeps_no_quorum() {
         let mut members = three();
         members.push(member(4));
-        let joining = Standing {
+        let joining = ClusterState {
             voters: BTreeSet::from([1, 2, 3].map(MemberId)),
-            ..standing(members, &[2, 4])
+            ..state(members, &[2, 4])
         };
-        let remove = |id| joining.check(&Change::Remove(MemberId(id)));
+        let remove = |id| joining.check(&MembershipChange::Remove(MemberId(id)));
         assert_eq!(remove(1), Err(Error::Unhealthy));
         assert_eq!(remove(2), Err(Error::Unhealthy));
         assert_eq!(remove(3), Ok(()), "the one that is down");
         assert_eq!(remove(4), Ok(()), "the newcomer itself");
-        let lax = Standing {
+        let lax = ClusterState {
             strict: false,
             ..joining.clone()
         };
-        assert_eq!(lax.check(&Change::Remove(MemberId(2))), Ok(()));
-        let caught_up = Standing {
+        assert_eq!(lax.check(&MembershipChange::Remove(MemberId(2))), Ok(()));
+        let caught_up = ClusterState {
             voters: BTreeSet::from([1, 2, 3, 4].map(MemberId)),
             ..joining
         };
-        assert_eq!(caught_up.check(&Change::Remove(MemberId(2))), Ok(()));
+        assert_eq!(
+            caught_up.check(&MembershipChange::Remove(MemberId(2))),
+            Ok(())
+        );
     }
 
     #[test]
     fn the_only_voter_stays_whoever_is_about_to_join() {
-        let joining = Standing {
+        let joining = ClusterState {
             voters: BTreeSet::from([MemberId(1)]),
             strict: false,
-            ..standing(vec![member(1), member(2)], &[2])
+            ..state(vec![member(1), member(2)], &[2])
         };
-        let refused = joining.check(&Change::Remove(MemberId(1)));
+        let refused = joining.check(&MembershipChange::Remove(MemberId(1)));
         assert_eq!(refused, Err(Error::MemberNotEnoughStarted));
-        assert_eq!(joining.check(&Change::Remove(MemberId(2))), Ok(()));
+        assert_eq!(
+            joining.check(&MembershipChange::Remove(MemberId(2))),
+            Ok(())
+        );
     }
 
     #[test]
     fn a_learner_that_went_down_is_no_part_of_the_next_quorum() {
         let mut members = three();
         members.push(learner(4));
-        let promote = Change::Promote(MemberId(4));
-        let check = |active: &[u64]| standing(members.clone(), active).check(&promote);
+        let promote = MembershipChange::Promote(MemberId(4));
+        let check = |active: &[u64]| state(members.clone(), active).check(&promote);
         assert_eq!(check(&[2, 3]), Ok(()));
         assert_eq!(check(&[2, 4]), Ok(()));
         assert_eq!(check(&[2]), Err(Error::Unhealthy));
@@ -454,68 +410,5 @@ mod tests {
         assert_eq!(check_transferee(&voters, MemberId(2)), Ok(()));
         let newcomer = check_transferee(&voters, MemberId(4));
         assert_eq!(newcomer, Err(Error::BadTransferee));
-    }
-
-    #[test]
-    fn a_forwarded_change_is_one_that_clients_may_ask_for() {
-        let ids_and_urls = [(0, "http://a:1"), (9, "x y z"), (9, "http://a:1 ")];
-        for (id, url) in ids_and_urls {
-            let peer_urls = vec![String::from(url)];
-            let id = MemberId(id);
-            let added = Member {
-                id,
-                peer_urls: peer_urls.clone(),
-                ..Member::default()
-            };
-            assert!(check_forwarded(&Change::Add(added)).is_err(), "{id} {url}");
-        }
-        let named = check_forwarded(&Change::Add(member(9)));
-        assert_eq!(named, Err(Error::Malformed("member")));
-        assert_eq!(check_forwarded(&Change::Add(unstarted(9))), Ok(()));
-        let update = |urls: &[&str]| {
-            let peer_urls = urls.iter().map(|url| String::from(*url)).collect();
-            check_forwarded(&Change::Update {
-                id: MemberId(9),
-                peer_urls,
-            })
-        };
-        assert_eq!(update(&["http://a:1", "http://b:1"]), Ok(()));
-        for bad in [&[][..], &["x"], &["http://b:1", "http://a:1"]] {
-            assert_eq!(update(bad), Err(Error::MemberBadUrls));
-        }
-    }
-
-    #[test]
-    fn urls_have_a_scheme_a_host_and_a_port() {
-        let parsed = |urls: &[&str]| {
-            let urls: Vec<String> = urls.iter().map(|url| String::from(*url)).collect();
-            peer_urls(&urls)
-        };
-        assert_eq!(
-            parsed(&["http://b:1", "https://[::1]:2380"]).unwrap(),
-            ["http://b:1", "https://[::1]:2380"]
-        );
-        assert_eq!(
-            parsed(&["http://b:1", "http://a:1"]).unwrap()[0],
-            "http://a:1"
-        );
-        assert_eq!(
-            parsed(&["HTTP://b:1 ", " http://a:1"]).unwrap(),
-            ["http://a:1", "http://b:1"]
-        );
-        let bad = [
-            "",
-            "a:1",
-            "unix://a:1",
-            "ftp://a:1",
-            "http://a",
-            "http://:1",
-            "http://a:1/x",
-            "http://a:99999",
-        ];
-        for url in bad {
-            assert_eq!(parsed(&[url]), Err(Error::MemberBadUrls), "{url}");
-        }
-        assert_eq!(parsed(&[]), Err(Error::MemberBadUrls));
     }
 }

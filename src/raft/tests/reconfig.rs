@@ -4,7 +4,7 @@ use super::harness::{Cluster, Member, put, wait_for};
 use crate::ChangeError;
 use detcd_core::api::{Member as ApiMember, MemberId};
 use detcd_core::error::Error;
-use detcd_core::membership::Change;
+use detcd_core::membership::MembershipChange;
 use detcd_rt::Instant;
 use openraft::ChangeMembers;
 use std::collections::BTreeSet;
@@ -26,7 +26,7 @@ fn newcomer(id: u64, is_learner: bool) -> ApiMember {
 }
 
 /// Asks whoever leads among `cluster`'s members; a refusal is what the caller wants to see.
-async fn change(cluster: &Cluster, change: &Change) -> Result<Vec<ApiMember>, Error> {
+async fn change(cluster: &Cluster, change: &MembershipChange) -> Result<Vec<ApiMember>, Error> {
     loop {
         let leader = cluster
             .members
@@ -68,7 +68,7 @@ async fn who_is_added_is_shown_at_once_and_votes_once_it_has_caught_up() {
     let leader = cluster.leader(&ALL).await;
     cluster.members[leader].put(0..100);
     cluster.converged(101).await;
-    let members = change(&cluster, &Change::Add(newcomer(4, false)))
+    let members = change(&cluster, &MembershipChange::Add(newcomer(4, false)))
         .await
         .unwrap();
     assert_eq!(members.last(), Some(&newcomer(4, false)));
@@ -85,10 +85,10 @@ async fn who_is_added_is_shown_at_once_and_votes_once_it_has_caught_up() {
 async fn a_learner_stays_one_until_it_is_promoted() {
     let mut cluster = Cluster::found(3, 100_000).await;
     cluster.leader(&ALL).await;
-    change(&cluster, &Change::Add(newcomer(4, true)))
+    change(&cluster, &MembershipChange::Add(newcomer(4, true)))
         .await
         .unwrap();
-    let promote = Change::Promote(MemberId(4));
+    let promote = MembershipChange::Promote(MemberId(4));
     assert_eq!(
         change(&cluster, &promote).await,
         Err(Error::LearnerNotReady)
@@ -118,7 +118,9 @@ async fn the_leader_may_be_removed_and_knows_it() {
     let cluster = Cluster::found(3, 100_000).await;
     let leader = cluster.leader(&ALL).await;
     let id = MemberId(leader as u64 + 1);
-    let members = change(&cluster, &Change::Remove(id)).await.unwrap();
+    let members = change(&cluster, &MembershipChange::Remove(id))
+        .await
+        .unwrap();
     assert_eq!(members.len(), 2);
     let rest: Vec<usize> = ALL
         .into_iter()
@@ -132,7 +134,7 @@ async fn the_leader_may_be_removed_and_knows_it() {
             .all(|position| cluster.members[*position].published().revision == 2)
     })
     .await;
-    let again = Change::Add(newcomer(id.0, false));
+    let again = MembershipChange::Add(newcomer(id.0, false));
     assert_eq!(change(&cluster, &again).await, Err(Error::MemberNotFound));
 }
 
@@ -140,7 +142,7 @@ async fn the_leader_may_be_removed_and_knows_it() {
 async fn changes_that_meet_are_made_one_after_the_other() {
     let cluster = Cluster::found(3, 100_000).await;
     let leader = cluster.leader(&ALL).await;
-    let moved = |id: u64| Change::Update {
+    let moved = |id: u64| MembershipChange::Update {
         id: MemberId(id),
         peer_urls: vec![format!("http://moved{id}:2380")],
     };
@@ -168,10 +170,10 @@ async fn changes_that_meet_are_made_one_after_the_other() {
 }
 
 /// Once the first step of a change was committed, and before the leader had applied it and proposed
-/// the second one, the steward took the change for one that was left half done and ended it, so
+/// the second one, the automatic changes took it for one that was left half done and ended it, so
 /// that whoever had asked for it did not hear that it was made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn the_steward_leaves_a_change_alone_that_is_under_way() {
+async fn a_change_under_way_is_left_alone_by_the_automatic_changes() {
     let cluster = Cluster::found(3, 100_000).await;
     let leader = cluster.leader(&ALL).await;
     let node = &cluster.members[leader].node;
@@ -187,11 +189,11 @@ async fn the_steward_leaves_a_change_alone_that_is_under_way() {
             membership.get_joint_config().len() > 1
         })
         .await;
-        // Now the steward has looked more than once.
+        // Now the automatic changes has looked more than once.
         detcd_rt::sleep(3 * HEARTBEAT).await;
         drop(hold);
     };
-    let removal = Change::Remove(MemberId(node.id().0 % 3 + 1));
+    let removal = MembershipChange::Remove(MemberId(node.id().0 % 3 + 1));
     let (members, ()) = futures::future::join(change(&cluster, &removal), between_the_steps).await;
     assert_eq!(members.unwrap().len(), 2);
 }
@@ -208,7 +210,7 @@ async fn a_change_without_a_quorum_is_of_unknown_outcome_in_the_end() {
     let made = node.propose_change(removal, judged, deadline).await;
     assert_eq!(made, Err(ChangeError::Unknown));
     cluster.net.heal();
-    let moved = Change::Update {
+    let moved = MembershipChange::Update {
         id: node.id(),
         peer_urls: vec!["http://moved:2380".to_owned()],
     };
@@ -224,10 +226,10 @@ async fn a_leader_without_a_quorum_refuses_at_once_what_costs_one() {
     cluster.net.cut_off(node.id().0);
     let refused = Err(ChangeError::Refused(Error::Unhealthy));
     for change in [
-        Change::Add(newcomer(4, false)),
-        Change::Add(newcomer(5, true)),
-        Change::Remove(node.id()),
-        Change::Remove(MemberId(node.id().0 % 3 + 1)),
+        MembershipChange::Add(newcomer(4, false)),
+        MembershipChange::Add(newcomer(5, true)),
+        MembershipChange::Remove(node.id()),
+        MembershipChange::Remove(MemberId(node.id().0 % 3 + 1)),
     ] {
         loop {
             let patience = Duration::from_millis(1);
@@ -251,7 +253,7 @@ async fn a_newcomer_that_lags_does_not_replace_a_voter() {
     let leader = cluster.leader(&ALL).await;
     let id = |position: usize| MemberId(position as u64 + 1);
     let (down, other) = ((leader + 1) % 3, (leader + 2) % 3);
-    change(&cluster, &Change::Add(newcomer(4, false)))
+    change(&cluster, &MembershipChange::Add(newcomer(4, false)))
         .await
         .unwrap();
     // The newcomer has yet to start, and does not vote.
@@ -261,7 +263,7 @@ async fn a_newcomer_that_lags_does_not_replace_a_voter() {
         !node.is_ready_to_lead(id(down))
     })
     .await;
-    let remove = Change::Remove(id(other));
+    let remove = MembershipChange::Remove(id(other));
     let refused = node.change_members(&remove, true, PATIENCE).await;
     assert_eq!(refused, Err(ChangeError::Refused(Error::Unhealthy)));
     cluster.net.heal();
