@@ -3,10 +3,10 @@
 use crate::check::hash_equal::HashKv;
 use crate::client::Client;
 use crate::history::{Outcome, Request};
-use crate::insight::Attached;
-use crate::patience::{CONVERGE_MAX, SERVE_MAX};
 use crate::protocol::Method;
+use crate::run_facts::LeaseKeys;
 use crate::time;
+use crate::timeouts::{CONVERGE_MAX, SERVE_MAX};
 use crate::workload::ops;
 use bytes::Bytes;
 use detcd_core::api::{CompactRequest, KeyValue, LeaseId, RangeReply};
@@ -31,7 +31,7 @@ pub async fn sample_hashes(mut client: Client, members: usize) {
             client.go_to(member);
             if let Some(hash) = hash(&client, member, revision, ASK_MAX).await {
                 revision = hash.revision;
-                client.note(|history| history.insight.hashes.push(hash));
+                client.note(|history| history.run_facts.hashes.push(hash));
             }
         }
     }
@@ -106,7 +106,7 @@ pub async fn keys(client: &Client, revision: i64) -> Option<BTreeMap<Bytes, KeyV
 }
 
 /// What the cluster knows of a lease; `None` if it has moved on from this revision.
-pub async fn lease(client: &Client, id: LeaseId, revision: i64) -> Option<Attached> {
+pub async fn lease(client: &Client, id: LeaseId, revision: i64) -> Option<LeaseKeys> {
     let request = pb::LeaseTimeToLiveRequest {
         id: id.0,
         keys: true,
@@ -115,7 +115,7 @@ pub async fn lease(client: &Client, id: LeaseId, revision: i64) -> Option<Attach
     let answer = client.call::<pb::LeaseTimeToLiveResponse>(method, &request, SERVE_MAX);
     let answer = answer.await.ok()?;
     let is_same = answer.header.as_ref()?.revision == revision;
-    is_same.then(|| Attached {
+    is_same.then(|| LeaseKeys {
         id,
         exists: answer.granted_ttl > 0,
         keys: answer.keys.into_iter().collect(),

@@ -1,6 +1,6 @@
 //! A simulated client: etcd's messages over the simulated network, to one member at a time.
 
-use crate::history::{Header, History, Journal, Operation, Outcome, Reply, Request};
+use crate::history::{Header, History, HistoryRecorder, Operation, Outcome, Reply, Request};
 use crate::net::stream::Stream;
 use crate::net::{Host, Net, NetError, Port};
 use crate::protocol::{self, Failure, Method};
@@ -28,7 +28,7 @@ const REFUSALS: [u32; 5] = [
 
 settings! {
     /// How clients deal with failures. A write is never repeated: it may have taken effect.
-    pub struct Manners {
+    pub struct ClientSettings {
         /// How often a client asks again for a read that failed.
         retries: Counts [0..=100] = (0, 2),
         /// How likely it stays with its member after a failure, and goes to no other.
@@ -40,10 +40,10 @@ settings! {
     }
 }
 
-impl Manners {
+impl ClientSettings {
     /// Those of a client that asks one member, once.
-    pub fn steady() -> Manners {
-        Manners {
+    pub fn steady() -> ClientSettings {
+        ClientSettings {
             retries: Counts(Span::one(0)),
             stays: Ratio::one(1.0),
             wanders: Ratio::one(0.0),
@@ -54,7 +54,7 @@ impl Manners {
 
 pub struct Client {
     net: Net,
-    journal: Journal,
+    recorder: HistoryRecorder,
     host: Host,
     number: u32,
     name: String,
@@ -64,7 +64,7 @@ pub struct Client {
     /// The member that it talks to.
     at: usize,
     rng: Rng,
-    manners: Manners,
+    settings: ClientSettings,
 }
 
 /// Where clients find the members. Members that come and go change it for every client.
@@ -118,7 +118,7 @@ pub enum CallError {
 impl Client {
     pub fn new(
         net: Net,
-        journal: Journal,
+        recorder: HistoryRecorder,
         (host, number, name): (Host, u32, String),
         members: Hosts,
         seed: u64,
@@ -127,7 +127,7 @@ impl Client {
         let at = rng.index(members.len());
         Client {
             net,
-            journal,
+            recorder,
             host,
             number,
             name,
@@ -135,23 +135,23 @@ impl Client {
             members,
             at,
             rng,
-            manners: Manners::steady(),
+            settings: ClientSettings::steady(),
         }
     }
 
-    pub fn with_manners(self, manners: Manners) -> Client {
-        Client { manners, ..self }
+    pub fn with_settings(self, settings: ClientSettings) -> Client {
+        Client { settings, ..self }
     }
 
     /// The same client, for something that it does beside.
     pub fn fork(&self, part: &str) -> Client {
         Client {
             net: self.net.clone(),
-            journal: self.journal.clone(),
+            recorder: self.recorder.clone(),
             name: self.name.clone(),
             members: self.members.clone(),
             rng: self.rng(part),
-            manners: self.manners.clone(),
+            settings: self.settings.clone(),
             ..*self
         }
     }
@@ -199,7 +199,7 @@ impl Client {
     ) -> Option<(Request, i64, Reply)> {
         let retries = match request.is_write() {
             true => 0,
-            false => self.rng.range(self.manners.retries.range()),
+            false => self.rng.range(self.settings.retries.range()),
         };
         for attempt in 0..=retries {
             if attempt > 0 {
@@ -222,7 +222,7 @@ impl Client {
 
     /// The outcome, and whether it would be the same anywhere and any time.
     async fn once(&mut self, request: &Request, timeout: Duration) -> (Outcome, bool) {
-        if self.rng.chance(self.manners.wanders.value()) {
+        if self.rng.chance(self.settings.wanders.value()) {
             self.go_elsewhere();
         }
         let called = time::now();
@@ -239,7 +239,7 @@ impl Client {
             request: request.clone(),
             outcome: Outcome::Unknown("not answered yet".to_owned()),
         };
-        let open = self.journal.open(operation.clone());
+        let open = self.recorder.open(operation.clone());
         let mut answer = self.dispatch(request, timeout).await;
         if detcd_core::mutant!(RetryNotIdempotent)
             && matches!((request, &answer), (Request::Txn(_), Err(_)))
@@ -258,7 +258,7 @@ impl Client {
             ..operation
         };
         trace::event("client.done", format_args!("{operation}"));
-        self.journal.close(open, operation);
+        self.recorder.close(open, operation);
         if !is_final {
             self.recover().await;
         }
@@ -267,22 +267,22 @@ impl Client {
 
     /// What a client does after a failure. Without the back-off a cut-off client would spin.
     pub async fn recover(&mut self) {
-        if !self.rng.chance(self.manners.stays.value()) {
+        if !self.rng.chance(self.settings.stays.value()) {
             self.go_elsewhere();
             trace::mark("client.moved");
         }
-        let pause = self.manners.backoff.pick(&mut self.rng);
+        let pause = self.settings.backoff.pick(&mut self.rng);
         time::sleep(pause).await;
     }
 
     /// The run's history.
-    pub fn journal(&self) -> Journal {
-        self.journal.clone()
+    pub fn recorder(&self) -> HistoryRecorder {
+        self.recorder.clone()
     }
 
     /// Writes something into the run's history.
     pub fn note(&self, write: impl FnOnce(&mut History)) {
-        self.journal.note(write);
+        self.recorder.note(write);
     }
 
     async fn dispatch(
@@ -350,7 +350,7 @@ impl Client {
     /// Writes down who answers, and gives the revision that the answer shows.
     fn heard(&self, called: Duration, header: Option<&pb::ResponseHeader>) -> i64 {
         let header = header.expect("every response has a header");
-        let told = Header {
+        let reported = Header {
             member: self.at,
             called,
             ended: time::now(),
@@ -358,7 +358,7 @@ impl Client {
             member_id: header.member_id,
             raft_term: header.raft_term,
         };
-        self.note(|history| history.headers.push(told));
+        self.note(|history| history.headers.push(reported));
         header.revision
     }
 

@@ -1,26 +1,26 @@
 //! The cluster under test: real members on simulated machines, and those who operate it.
 
 use crate::client::{Client, Hosts};
-use crate::disk::medium::{DiskFault, DiskFaultId, Part};
+use crate::disk::defects::{DiskFault, DiskFaultId, Part};
 use crate::disk::speed::Speed;
-use crate::disk::{Latency, Loss, Platter};
-use crate::fault::load::{Pressure, PressureId};
+use crate::disk::{DiskImage, Latency, Loss};
+use crate::fault::load::{ExtraLoad, ExtraLoadId};
 use crate::fault::members::Order;
 use crate::fault::reconfigure::Changes;
 use crate::fault::{Backup, ClockChange, Trap, World};
-use crate::history::Journal;
+use crate::history::HistoryRecorder;
 use crate::load::Load;
 use crate::machine::{Failures, Machine, Parts, Place};
-use crate::net::link::{Links, Manners};
+use crate::net::link::{LinkSettings, Links};
 use crate::net::transport::Directory;
 use crate::net::{Host, Net};
 use crate::observer;
 use crate::operator::{Newcomer, Operator};
-use crate::outlook::Outlook;
+use crate::quorum_loss::ClusterAfterLoss;
 use crate::rng::Rng;
 use crate::scenario::Cluster as Plan;
 use crate::scenario::units::Count;
-use crate::store::Vault;
+use crate::store::StoreImage;
 use crate::{record, time, trace};
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId, Millis};
 use detcd_core::member::{cluster_id, member_id};
@@ -53,7 +53,7 @@ pub struct Cluster {
     /// Where clients find the members.
     hosts: Hosts,
     /// A machine of nobody.
-    hands: NodeHandle,
+    outside_node: NodeHandle,
     /// Who changes the membership.
     operators: Vec<JoinHandle<()>>,
     /// Whom operators were told to remove.
@@ -71,12 +71,12 @@ pub fn network(plan: &Plan, seed: u64) -> Net {
         .name("network")
         .build();
     trace::name_node(node.id(), "net");
-    let manners = Manners {
+    let link_settings = LinkSettings {
         latency_ms: plan.network.latency_ms.range(),
         loss: plan.network.loss.value(),
         duplicate: plan.network.duplicate.value(),
     };
-    let links = Links::new(manners, Rng::of(seed, "net/faults"));
+    let links = Links::new(link_settings, Rng::of(seed, "net/faults"));
     let itself: Arc<OnceLock<Net>> = Arc::default();
     let net = Net::new(Rng::of(seed, "net"), links, {
         let itself = itself.clone();
@@ -107,11 +107,11 @@ impl Cluster {
         let size = plan.size();
         let members: Vec<MemberInfo> = (1..=size).map(member).collect();
         let ids: Vec<MemberId> = members.iter().map(|member| member.id).collect();
-        let hands = madsim::runtime::Handle::current()
+        let outside_node = madsim::runtime::Handle::current()
             .create_node()
             .name("hands")
             .build();
-        trace::name_node(hands.id(), "hands");
+        trace::name_node(outside_node.id(), "hands");
         let mut cluster = Cluster {
             plan: plan.clone(),
             seed,
@@ -120,7 +120,7 @@ impl Cluster {
             machines: Vec::new(),
             failures: Failures::default(),
             hosts: Hosts::default(),
-            hands,
+            outside_node,
             operators: Vec::new(),
             leaving: BTreeSet::new(),
             load: None,
@@ -147,22 +147,22 @@ impl Cluster {
     fn build(&mut self, place: Option<Place>, host: Host, peer_url: String) -> Machine {
         let index = self.machines.len();
         let rng = |part: &str| Rng::of(self.seed, &format!("m{}/{part}", index + 1));
-        let vault = Vault::new(rng("store"), self.plan.disk.sync_ms.range());
-        observer::add_vault(vault.clone());
+        let store_image = StoreImage::new(rng("store"), self.plan.disk.sync_ms.range());
+        observer::add_store_image(store_image.clone());
         let sync_ms = self.plan.disk.sync_ms.range();
-        let platter = Platter::new(rng("disk"), Latency { sync_ms });
+        let disk_image = DiskImage::new(rng("disk"), Latency { sync_ms });
         let speed = Speed::new(&self.plan.disk, rng("speed"));
-        platter.medium().set_speed(speed);
+        disk_image.defects().set_speed(speed);
         let parts = Parts {
             index,
             options: options(&self.plan, rng("salt").next_u64()),
             net: self.net.clone(),
             directory: self.directory.clone(),
-            vault: vault.on(platter.medium()),
-            platter,
+            store_image: store_image.on(disk_image.defects()),
+            disk_image,
             failures: self.failures.clone(),
             place: Arc::new(watch::Sender::new(place)),
-            hands: self.hands.clone(),
+            outside_node: self.outside_node.clone(),
         };
         let machine = Machine::start(parts, host, peer_url);
         self.machines.push(machine.clone());
@@ -214,7 +214,7 @@ impl Cluster {
     }
 
     /// Machines whose members were removed, and that have not stopped.
-    pub fn lingering(&self) -> Vec<usize> {
+    pub fn removed_but_running(&self) -> Vec<usize> {
         let living = self.living();
         let others = self.machines.iter().filter(|machine| {
             machine.id().is_some() && machine.is_up() && !living.contains(&machine.index())
@@ -234,12 +234,12 @@ impl Cluster {
         if configs.is_empty() {
             configs.push(vec![(0..self.plan.size()).collect()]);
         }
-        let outlook = Outlook {
+        let after_loss = ClusterAfterLoss {
             configs: &configs,
             broken: broken.map(Machine::index).chain(members).collect(),
             leaving: &self.leaving,
         };
-        outlook.is_good()
+        after_loss.has_majority()
     }
 
     fn membership(&self) -> Option<Vec<MemberInfo>> {
@@ -290,7 +290,7 @@ impl Cluster {
         let hosts = self.hosts.clone();
         let client = Client::new(
             self.net.clone(),
-            Journal::default(),
+            HistoryRecorder::default(),
             identity,
             hosts,
             self.seed,
@@ -525,12 +525,12 @@ impl World for Cluster {
             .speaks(self.machines[member].host(), protocol);
     }
 
-    fn press(&mut self, pressure: Pressure) -> PressureId {
-        self.load().press(pressure)
+    fn start_load(&mut self, extra_load: ExtraLoad) -> ExtraLoadId {
+        self.load().start_load(extra_load)
     }
 
-    fn relieve(&mut self, pressure: PressureId) {
-        self.load().relieve(pressure);
+    fn stop_load(&mut self, extra_load: ExtraLoadId) {
+        self.load().stop_load(extra_load);
     }
 
     fn operate(&mut self, order: Order) {

@@ -54,7 +54,7 @@ fn effects(network: &Network) -> Vec<(&'static str, Effect)> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::Scenario;
 
     #[test]
@@ -62,7 +62,7 @@ mod tests {
         let text = "[cluster]\nclock = { rate = { m1 = 1.25 }, wall = { m1 = \"-2s\", m3 = \"3s\" } }\n\
                     [[workload]]\nkind = \"kv\"";
         let scenario = Scenario::parse("test.toml", text).expect("it is right");
-        let mut world = Paper::new(None);
+        let mut world = RecordingWorld::new(None);
         set(scenario.resolve(1).cluster(), &mut world);
         let expected = [
             (0, ClockChange::Rate { ppm: 1_250_000 }),

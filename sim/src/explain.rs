@@ -1,13 +1,13 @@
 //! What a person is told of a violation: the words of the check, and what happened around it.
 
 use crate::check::Violation;
-use crate::chronicle::{Chronicle, Note};
 use crate::history::Operation;
+use crate::run_record::{Note, RunRecord};
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-/// How many violations are told; the rest follows from them, most of the time.
+/// How many violations are reported; the rest follows from them, most of the time.
 const VIOLATIONS_MAX: usize = 4;
 /// Events told around one violation.
 const AROUND_MAX: usize = 14;
@@ -19,17 +19,17 @@ const AFTER: Duration = Duration::from_millis(300);
 pub fn explain(
     violations: &[Violation],
     operations: &[Operation],
-    chronicle: &Chronicle,
+    run_record: &RunRecord,
 ) -> String {
     let mut text = String::new();
-    let mut told: BTreeSet<String> = BTreeSet::new();
+    let mut shown: BTreeSet<String> = BTreeSet::new();
     for violation in violations.iter().take(VIOLATIONS_MAX) {
         let words = without_padding(&violation.to_string());
         writeln!(text, "violated {words}").expect("a string takes every write");
-        let times = times_of(violation, operations, chronicle);
-        let around = around(violation, &times, chronicle);
+        let times = times_of(violation, operations, run_record);
+        let around = around(violation, &times, run_record);
         // Two checks that found the same thing tell it once.
-        if !around.is_empty() && told.insert(around.join("\n")) {
+        if !around.is_empty() && shown.insert(around.join("\n")) {
             text.push_str("  around it:\n");
             for line in around {
                 writeln!(text, "    {line}").expect("a string takes every write");
@@ -48,13 +48,13 @@ pub fn explain(
 pub fn times_of(
     violation: &Violation,
     operations: &[Operation],
-    chronicle: &Chronicle,
+    run_record: &RunRecord,
 ) -> BTreeSet<Duration> {
     let about = &violation.about;
     if !about.times.is_empty() {
         return about.times.clone();
     }
-    let entries = chronicle.entries.iter();
+    let entries = run_record.entries.iter();
     let entries = entries.filter(|entry| about.indexes.contains(&entry.index));
     let writes = operations
         .iter()
@@ -74,7 +74,7 @@ pub fn times_of(
 pub fn around(
     violation: &Violation,
     times: &BTreeSet<Duration>,
-    chronicle: &Chronicle,
+    run_record: &RunRecord,
 ) -> Vec<String> {
     let about = &violation.about;
     let (Some(first), Some(last)) = (times.first(), times.last()) else {
@@ -85,7 +85,7 @@ pub fn around(
         member.is_none_or(|member| about.members.is_empty() || about.members.contains(&member))
     };
     let mut lines: Vec<(Duration, String)> = Vec::new();
-    for span in chronicle.faults.values() {
+    for span in run_record.faults.values() {
         let ended = span.to.unwrap_or(Duration::MAX);
         if span.from <= *window.end() && ended >= *window.start() {
             let until = span
@@ -95,14 +95,14 @@ pub fn around(
             lines.push((span.from, line));
         }
     }
-    let notes = chronicle.notes.iter();
+    let notes = run_record.notes.iter();
     for note in notes.filter(|note| window.contains(&note.at) && is_telling(note)) {
         lines.push((
             note.at,
             format!("{} {} {}", place(note), note.kind, note.text),
         ));
     }
-    for role in &chronicle.roles {
+    for role in &run_record.roles {
         if window.contains(&role.at) && (role.is_leader || about.terms.contains(&role.term)) {
             let does = match (role.is_leader, role.follows) {
                 (true, _) => "leads",
@@ -113,7 +113,7 @@ pub fn around(
             lines.push((role.at, line));
         }
     }
-    for entry in &chronicle.entries {
+    for entry in &run_record.entries {
         if about.indexes.contains(&entry.index) && concerns(Some(entry.member)) {
             let does = if entry.is_append {
                 "appends"
@@ -197,31 +197,31 @@ mod tests {
     use super::*;
     use crate::check::Check;
     use crate::check::violation::Finding;
-    use crate::chronicle::{Entry, Role, Span};
     use crate::history::{Outcome, Reply, Request};
+    use crate::run_record::{Entry, Role, Span};
     use detcd_core::api::LeaseId;
 
     fn at(ms: u64) -> Duration {
         Duration::from_millis(ms)
     }
 
-    fn chronicle() -> Chronicle {
-        let mut chronicle = Chronicle::default();
+    fn run_record() -> RunRecord {
+        let mut run_record = RunRecord::default();
         let span = Span {
             from: at(4000),
             to: Some(at(6000)),
             name: "partition".to_owned(),
             settings: "{ split = 1 }".to_owned(),
         };
-        chronicle.faults.insert(0, span);
-        chronicle.roles.push(Role {
+        run_record.faults.insert(0, span);
+        run_record.roles.push(Role {
             at: at(4900),
             member: 1,
             term: 3,
             is_leader: true,
             follows: true,
         });
-        chronicle.entries.push(Entry {
+        run_record.entries.push(Entry {
             at: at(4950),
             member: 1,
             index: 7,
@@ -229,7 +229,7 @@ mod tests {
             is_append: true,
         });
         for ms in [100, 4990] {
-            chronicle.notes.push(Note {
+            run_record.notes.push(Note {
                 at: at(ms),
                 node: "m2".to_owned(),
                 member: Some(1),
@@ -237,7 +237,7 @@ mod tests {
                 text: String::new(),
             });
         }
-        chronicle
+        run_record
     }
 
     #[test]
@@ -246,13 +246,13 @@ mod tests {
             .member(1)
             .index(7)
             .time(at(5000));
-        let told = explain(&[found.of(Check::LogMatching)], &[], &chronicle());
+        let text = explain(&[found.of(Check::LogMatching)], &[], &run_record());
         let expected = "violated log-matching: an entry is lost\n  around it:\n\
             \x20   4.000s fault partition until 6.000s { split = 1 }\n\
             \x20   4.900s member 2 leads term 3\n\
             \x20   4.950s member 2 appends entry 7 of term 3\n\
             \x20   4.990s member 2 member.serves\n";
-        assert_eq!(told, expected);
+        assert_eq!(text, expected);
     }
 
     #[test]
@@ -275,28 +275,28 @@ mod tests {
             },
         };
         let lost = |revision| Finding::new("lost").revision(revision).of(Check::Durable);
-        let told = |revision| {
+        let text = |revision| {
             explain(
                 &[lost(revision)],
                 std::slice::from_ref(&write),
-                &chronicle(),
+                &run_record(),
             )
         };
-        assert!(told(9).contains("member 2 leads term 3"), "{}", told(9));
-        assert_eq!(told(8), "violated durable: lost\n");
+        assert!(text(9).contains("member 2 leads term 3"), "{}", text(9));
+        assert_eq!(text(8), "violated durable: lost\n");
     }
 
     #[test]
     fn what_is_told_has_an_end() {
-        let mut chronicle = chronicle();
+        let mut run_record = run_record();
         for ms in 4000..5000 {
-            let note = chronicle.notes[1].clone();
-            chronicle.notes.push(Note { at: at(ms), ..note });
+            let note = run_record.notes[1].clone();
+            run_record.notes.push(Note { at: at(ms), ..note });
         }
         let found = Finding::new("lost").time(at(5000)).of(Check::Durable);
-        let told = explain(&vec![found; 9], &[], &chronicle);
-        assert!(told.lines().count() < 30, "{told}");
-        assert!(told.ends_with("and 5 more violations\n"));
-        assert_eq!(told.matches("around it").count(), 1);
+        let text = explain(&vec![found; 9], &[], &run_record);
+        assert!(text.lines().count() < 30, "{text}");
+        assert!(text.ends_with("and 5 more violations\n"));
+        assert_eq!(text.matches("around it").count(), 1);
     }
 }

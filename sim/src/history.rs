@@ -1,7 +1,7 @@
-//! What clients did and saw: the evidence that the history checks judge.
+//! What clients did and saw: what the history checks judge.
 
-use crate::evidence::{Bank, Connection, Informer, ListTxn, Listing, Observer, Ring, Turn};
-use crate::insight::Insight;
+use crate::client_records::{Bank, Connection, Informer, ListTxn, Listing, Observer, Ring, Turn};
+use crate::run_facts::RunFacts;
 use bytes::Bytes;
 use detcd_core::api::{
     Change, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeReply,
@@ -158,7 +158,7 @@ pub struct History {
     /// Filled in when the run is over, once all members told of the same.
     pub revisions: Revisions,
     /// What the run itself saw.
-    pub insight: Insight,
+    pub run_facts: RunFacts,
     pub watchers: Vec<Watched>,
     pub leases: Vec<LeaseLife>,
     pub list_txns: Vec<ListTxn>,
@@ -198,10 +198,10 @@ impl History {
 
 /// The history that a run's clients share.
 #[derive(Clone, Debug, Default)]
-pub struct Journal(Arc<Mutex<Book>>);
+pub struct HistoryRecorder(Arc<Mutex<RecordedHistory>>);
 
 #[derive(Debug, Default)]
-struct Book {
+struct RecordedHistory {
     history: History,
     /// Operations that were called and have not ended, in the order of their calls.
     open: BTreeMap<u64, Operation>,
@@ -212,39 +212,39 @@ struct Book {
 #[derive(Debug)]
 pub struct Open(u64);
 
-impl Journal {
+impl HistoryRecorder {
     /// Writes something down.
     pub fn note<T>(&self, write: impl FnOnce(&mut History) -> T) -> T {
-        write(&mut self.book().history)
+        write(&mut self.recorded().history)
     }
 
     /// Writes down that an operation is called; as long as its end is not known, `operation` says
     /// that its outcome is unknown.
     pub fn open(&self, operation: Operation) -> Open {
-        let mut book = self.book();
-        book.calls += 1;
-        let call = book.calls;
-        book.open.insert(call, operation);
+        let mut recorded = self.recorded();
+        recorded.calls += 1;
+        let call = recorded.calls;
+        recorded.open.insert(call, operation);
         Open(call)
     }
 
     /// Writes down how an operation ended.
     pub fn close(&self, Open(call): Open, operation: Operation) {
-        let mut book = self.book();
-        book.open.remove(&call);
-        book.history.operations.push(operation);
+        let mut recorded = self.recorded();
+        recorded.open.remove(&call);
+        recorded.history.operations.push(operation);
     }
 
     /// All that was written down so far. Writes that have not ended are the last.
     pub fn read(&self) -> History {
-        let book = self.book();
-        let mut history = book.history.clone();
-        let open = book.open.values().filter(|it| it.request.is_write());
+        let recorded = self.recorded();
+        let mut history = recorded.history.clone();
+        let open = recorded.open.values().filter(|it| it.request.is_write());
         history.operations.extend(open.cloned());
         history
     }
 
-    fn book(&self) -> MutexGuard<'_, Book> {
+    fn recorded(&self) -> MutexGuard<'_, RecordedHistory> {
         self.0.lock().expect("no client panics while it writes")
     }
 }
@@ -261,7 +261,7 @@ pub struct LeaseLife {
     pub granted: Duration,
     pub keep_alives: Vec<KeepAlive>,
     /// What was told of the time that it had left.
-    pub told: Vec<TimeToLive>,
+    pub ttl_replies: Vec<TimeToLive>,
     /// The client asked for its end, whatever came of it.
     pub revoked: bool,
     /// When reads that showed the key were called.
@@ -280,7 +280,7 @@ impl LeaseLife {
             key,
             granted,
             keep_alives: Vec::new(),
-            told: Vec::new(),
+            ttl_replies: Vec::new(),
             revoked: false,
             seen: Vec::new(),
             gone: None,
@@ -394,12 +394,12 @@ impl fmt::Display for Operation {
 }
 
 /// A value longer than this is told by its beginning.
-const TOLD_MAX: usize = 160;
+const REPORTED_MAX: usize = 160;
 
 /// A key or value as text.
 pub fn text(bytes: &[u8]) -> String {
-    match bytes.get(..TOLD_MAX) {
-        Some(start) if bytes.len() > TOLD_MAX => {
+    match bytes.get(..REPORTED_MAX) {
+        Some(start) if bytes.len() > REPORTED_MAX => {
             format!("{}...({} bytes)", start.escape_ascii(), bytes.len())
         }
         _ => bytes.escape_ascii().to_string(),

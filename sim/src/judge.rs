@@ -6,8 +6,8 @@ use crate::check::{
 };
 use crate::fault::Fault;
 use crate::history::History;
-use crate::insight::{Grounds, Insight};
 use crate::profile::{self, Part};
+use crate::run_facts::{RefusalReasons, RunFacts};
 use crate::scenario::Scenario;
 
 /// Checks of what clients write down only when they are done with it: who was interrupted in the
@@ -49,7 +49,7 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
         violations.extend(compaction::check(history));
     }
     if wants(Check::HashEqual) {
-        violations.extend(hash_equal::check(&history.insight.hashes));
+        violations.extend(hash_equal::check(&history.run_facts.hashes));
     }
     if wants(Check::Watch) {
         violations.extend(watch::check(history));
@@ -61,21 +61,21 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
 }
 
 /// What the checks have to know of the plan.
-pub fn settings(plan: &Scenario, insight: &mut Insight) {
-    insight.election_timeout = plan.cluster().election_ms.millis();
-    let mut grounds = Grounds {
+pub fn settings(plan: &Scenario, run_facts: &mut RunFacts) {
+    run_facts.election_timeout = plan.cluster().election_ms.millis();
+    let mut refusal_reasons = RefusalReasons {
         quota: plan.cluster().quota_bytes.value() > 0,
         txn_ops: plan.cluster().max_txn_ops.value(),
         joins: false,
     };
     plan.faults
         .iter()
-        .for_each(|fault| fault.widen(&mut grounds));
-    insight.grounds = grounds;
+        .for_each(|fault| fault.add_refusal_reasons(&mut refusal_reasons));
+    run_facts.refusal_reasons = refusal_reasons;
     // At the member that takes the least, and at the one that takes most.
     let own = plan.cluster().max_request_bytes.value();
     let changed = plan.faults.iter().filter_map(Fault::request_bytes);
-    insight.request_bytes = changed.fold(own..=own, |range, bytes| {
+    run_facts.request_bytes = changed.fold(own..=own, |range, bytes| {
         bytes.min(*range.start())..=bytes.max(*range.end())
     });
 }

@@ -1,8 +1,8 @@
 //! The clients that faults bring: see [`crate::fault::load`].
 
-use crate::client::{Client, Hosts, Manners};
-use crate::fault::load::{CompactionStorm, Pressure, PressureId};
-use crate::history::{Journal, Outcome, Request};
+use crate::client::{Client, ClientSettings, Hosts};
+use crate::fault::load::{CompactionStorm, ExtraLoad, ExtraLoadId};
+use crate::history::{HistoryRecorder, Outcome, Request};
 use crate::net::{Host, Net};
 use crate::time;
 use crate::trace;
@@ -15,7 +15,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Their machines are numbered from here, and themselves as well.
-const PRESSERS: u32 = 20_000;
+const EXTRA_CLIENTS: u32 = 20_000;
 /// So many compactions are a storm.
 const COMPACTIONS_MIN: u64 = 3;
 
@@ -23,8 +23,8 @@ const COMPACTIONS_MIN: u64 = 3;
 pub struct Load {
     net: Net,
     hosts: Hosts,
-    journal: Journal,
-    manners: Manners,
+    recorder: HistoryRecorder,
+    settings: ClientSettings,
     seed: u64,
     count: u32,
     /// Whether each fault's clients are to end.
@@ -33,13 +33,19 @@ pub struct Load {
 }
 
 impl Load {
-    /// Clients that write into this journal.
-    pub fn new(net: Net, hosts: Hosts, journal: Journal, manners: Manners, seed: u64) -> Load {
+    /// Clients that write into this history.
+    pub fn new(
+        net: Net,
+        hosts: Hosts,
+        recorder: HistoryRecorder,
+        settings: ClientSettings,
+        seed: u64,
+    ) -> Load {
         Load {
             net,
             hosts,
-            journal,
-            manners,
+            recorder,
+            settings,
             seed,
             count: 0,
             ends: Vec::new(),
@@ -47,26 +53,26 @@ impl Load {
         }
     }
 
-    pub fn press(&mut self, pressure: Pressure) -> PressureId {
+    pub fn start_load(&mut self, extra_load: ExtraLoad) -> ExtraLoadId {
         let id = self.ends.len();
         let end = Arc::new(AtomicBool::new(false));
         self.ends.push(end.clone());
-        match pressure {
-            Pressure::Burst { kv, mark } => {
+        match extra_load {
+            ExtraLoad::Burst { kv, mark } => {
                 let clients = kv.clients.value();
                 let answered = Arc::new(AtomicU64::new(0));
                 for _ in 0..clients {
-                    let crowd = Crowd {
+                    let extra_clients = ExtraClients {
                         end: end.clone(),
                         answered: answered.clone(),
                         clients,
                         mark,
                     };
                     let kv = kv.clone();
-                    self.employ("burst", move |client| burst(kv, client, crowd));
+                    self.employ("burst", move |client| burst(kv, client, extra_clients));
                 }
             }
-            Pressure::Compactions(storm) => {
+            ExtraLoad::Compactions(storm) => {
                 let done = Arc::new(AtomicU64::new(0));
                 for _ in 0..storm.clients.value() {
                     let (storm, end, done) = (storm.clone(), end.clone(), done.clone());
@@ -74,10 +80,10 @@ impl Load {
                 }
             }
         }
-        PressureId(id as u64)
+        ExtraLoadId(id as u64)
     }
 
-    pub fn relieve(&mut self, PressureId(id): PressureId) {
+    pub fn stop_load(&mut self, ExtraLoadId(id): ExtraLoadId) {
         self.ends[id as usize].store(true, Ordering::Relaxed);
     }
 
@@ -100,21 +106,21 @@ impl Load {
             .name(&name)
             .build();
         trace::name_node(node.id(), &name);
-        let number = PRESSERS + self.count;
+        let number = EXTRA_CLIENTS + self.count;
         let client = Client::new(
             self.net.clone(),
-            self.journal.clone(),
+            self.recorder.clone(),
             (Host(number), number, name),
             self.hosts.clone(),
             self.seed,
         );
-        let client = client.with_manners(self.manners.clone());
+        let client = client.with_settings(self.settings.clone());
         self.working.push(node.spawn(work(client)));
     }
 }
 
 /// What the clients of a burst share.
-struct Crowd {
+struct ExtraClients {
     end: Arc<AtomicBool>,
     /// How many of them were answered, or gave up waiting, at least once.
     answered: Arc<AtomicU64>,
@@ -122,19 +128,19 @@ struct Crowd {
     mark: Option<&'static str>,
 }
 
-async fn burst(kv: Kv, client: Client, crowd: Crowd) {
+async fn burst(kv: Kv, client: Client, extra_clients: ExtraClients) {
     let mut operations = 0;
     let goes_on = || {
         operations += 1;
         if operations == 2
-            && crowd.answered.fetch_add(1, Ordering::Relaxed) + 1 == crowd.clients
-            && let Some(mark) = crowd.mark
+            && extra_clients.answered.fetch_add(1, Ordering::Relaxed) + 1 == extra_clients.clients
+            && let Some(mark) = extra_clients.mark
         {
             trace::mark(mark);
         }
-        !crowd.end.load(Ordering::Relaxed)
+        !extra_clients.end.load(Ordering::Relaxed)
     };
-    kv.press(client, goes_on).await;
+    kv.start_load(client, goes_on).await;
 }
 
 async fn compact(

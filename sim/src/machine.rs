@@ -1,8 +1,8 @@
 //! One machine of the cluster: its disk, its place in the cluster, and the process that runs on
 //! it, from start to crash.
 
-use crate::disk::medium::{Defect, DiskFault, DiskFaultId, Part};
-use crate::disk::{Loss, Platter};
+use crate::disk::defects::{Defect, DiskFault, DiskFaultId, Part};
+use crate::disk::{DiskImage, Loss};
 use crate::fault::reconfigure::Changes;
 use crate::fault::{Backup, Trap};
 use crate::net::transport::{self, Directory, SimTransport};
@@ -11,7 +11,7 @@ use crate::observer;
 use crate::rng::Rng;
 use crate::scenario::choice::Choice as _;
 use crate::server;
-use crate::store::Vault;
+use crate::store::StoreImage;
 use crate::time;
 use crate::trace;
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId};
@@ -32,7 +32,7 @@ const REVIVE_PAUSE: Duration = Duration::from_millis(200);
 /// A process whose storage failed has stopped after this time.
 const STOP_MAX: Duration = Duration::from_secs(5);
 
-/// What members told when they stopped by themselves, which none should without an excuse.
+/// What members told when they stopped by themselves, which none should unless a fault allows it.
 pub type Failures = Arc<Mutex<Vec<String>>>;
 
 /// Who a machine's member is.
@@ -66,12 +66,12 @@ pub struct Parts {
     pub options: MemberOptions,
     pub net: Net,
     pub directory: Directory,
-    pub platter: Platter,
-    pub vault: Vault,
+    pub disk_image: DiskImage,
+    pub store_image: StoreImage,
     pub failures: Failures,
     pub place: Arc<watch::Sender<Option<Place>>>,
     /// A machine of nobody, for what has to be done from outside.
-    pub hands: NodeHandle,
+    pub outside_node: NodeHandle,
 }
 
 struct State {
@@ -82,7 +82,7 @@ struct State {
     paused: bool,
     /// How many processes there were.
     life: u64,
-    excuse: Excuse,
+    allowed_stop: AllowedStop,
     /// Asks the process to stop.
     stop: watch::Sender<bool>,
     /// Gone for good, with its disk.
@@ -99,12 +99,12 @@ struct State {
 
 /// Why a process may stop by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Excuse {
+enum AllowedStop {
     None,
     /// Its storage fails now and then. It is started again once that is over.
     Failing,
     /// What it has stored is not what it wrote. It need not come back.
-    Ruined,
+    Damaged,
 }
 
 impl Machine {
@@ -116,7 +116,7 @@ impl Machine {
             up: true,
             paused: false,
             life: 0,
-            excuse: Excuse::None,
+            allowed_stop: AllowedStop::None,
             stop: watch::Sender::new(false),
             lost: false,
             known: false,
@@ -131,7 +131,7 @@ impl Machine {
             .init(move || run(process.clone(), shared.clone()))
             .build();
         trace::name_node(node.id(), &name);
-        observer::name_member(node.id(), parts.index, parts.platter.clone());
+        observer::name_member(node.id(), parts.index, parts.disk_image.clone());
         let inner = Inner {
             parts,
             node: node.id(),
@@ -183,7 +183,7 @@ impl Machine {
     /// Whether its disk is gone, or need not hold what was written.
     pub fn is_broken(&self) -> bool {
         let state = self.state();
-        state.lost || state.excuse == Excuse::Ruined
+        state.lost || state.allowed_stop == AllowedStop::Damaged
     }
 
     /// Whether the others know its member: if that comes back with nothing, they can tell.
@@ -266,16 +266,16 @@ impl Machine {
     /// Kills the process when it comes to a point, and starts it again.
     pub fn arm(&self, trap: Trap) {
         let machine = self.clone();
-        let medium = self.inner.parts.platter.medium();
-        medium
+        let defects = self.inner.parts.disk_image.defects();
+        defects
             .traps()
             .arm(trap.point, trap.side, trap.skip, move || {
                 trace::mark("fault.crash-point");
                 let (point, side) = (trap.point.word(), trap.side.word());
                 trace::mark(&format!("fault.crash-point.{point}.{side}"));
                 machine.crash(trap.loss);
-                let hands = machine.inner.parts.hands.clone();
-                hands.spawn(async move {
+                let outside_node = machine.inner.parts.outside_node.clone();
+                outside_node.spawn(async move {
                     time::sleep(trap.down).await;
                     machine.boot();
                 });
@@ -283,80 +283,80 @@ impl Machine {
     }
 
     pub fn disarm(&self) {
-        self.inner.parts.platter.medium().traps().disarm();
+        self.inner.parts.disk_image.defects().traps().disarm();
     }
 
     /// Empties the dead machine's storage.
     pub fn wipe(&self) {
-        self.excuse(Excuse::Ruined);
+        self.allowed_stop(AllowedStop::Damaged);
         observer::robbed(self.index());
-        self.inner.parts.platter.wipe();
-        self.inner.parts.vault.wipe();
+        self.inner.parts.disk_image.wipe();
+        self.inner.parts.store_image.wipe();
     }
 
     /// Takes the end of the dead machine's log, and what would tell of it.
     pub fn lose_note(&self) -> bool {
-        let lost = self.inner.parts.platter.lose_note();
+        let lost = self.inner.parts.disk_image.lose_note();
         if lost {
-            self.excuse(Excuse::Ruined);
+            self.allowed_stop(AllowedStop::Damaged);
         }
         lost
     }
 
     pub fn backup(&self) -> Backup {
         Backup {
-            files: self.inner.parts.platter.backup(),
-            state: self.inner.parts.vault.tables(),
+            files: self.inner.parts.disk_image.backup(),
+            state: self.inner.parts.store_image.tables(),
         }
     }
 
     pub fn restore(&self, backup: &Backup) {
-        self.excuse(Excuse::Ruined);
+        self.allowed_stop(AllowedStop::Damaged);
         observer::robbed(self.index());
-        self.inner.parts.platter.restore(&backup.files);
-        self.inner.parts.vault.restore(&backup.state);
+        self.inner.parts.disk_image.restore(&backup.files);
+        self.inner.parts.store_image.restore(&backup.state);
     }
 
     pub fn begin_defect(&self, fault: DiskFault) -> DiskFaultId {
-        let excuse = match fault.defect {
-            Defect::Slow(_) | Defect::Stall | Defect::ShortReads(_) => Excuse::None,
-            Defect::Fails { .. } | Defect::Full => Excuse::Failing,
-            Defect::LostWrites(_) | Defect::StrayWrites(_) => Excuse::Ruined,
+        let allowed_stop = match fault.defect {
+            Defect::Slow(_) | Defect::Stall | Defect::ShortReads(_) => AllowedStop::None,
+            Defect::Fails { .. } | Defect::Full => AllowedStop::Failing,
+            Defect::LostWrites(_) | Defect::StrayWrites(_) => AllowedStop::Damaged,
         };
-        self.excuse(excuse);
-        if excuse == Excuse::Failing {
+        self.allowed_stop(allowed_stop);
+        if allowed_stop == AllowedStop::Failing {
             let machine = self.clone();
-            let hands = self.inner.parts.hands.clone();
-            hands.spawn(async move { machine.watch_it_stop().await });
+            let outside_node = self.inner.parts.outside_node.clone();
+            outside_node.spawn(async move { machine.watch_it_stop().await });
         }
-        self.inner.parts.platter.medium().begin(fault)
+        self.inner.parts.disk_image.defects().begin(fault)
     }
 
     pub fn end_defect(&self, defect: DiskFaultId) {
-        self.inner.parts.platter.medium().end(defect);
+        self.inner.parts.disk_image.defects().end(defect);
     }
 
     pub fn rot(&self, part: Part, bits: u64) -> u64 {
         let rotten = match part {
-            Part::State => u64::from(self.inner.parts.vault.rot()),
-            Part::Log | Part::Vote => self.inner.parts.platter.rot(part, bits),
+            Part::State => u64::from(self.inner.parts.store_image.rot()),
+            Part::Log | Part::Vote => self.inner.parts.disk_image.rot(part, bits),
         };
         if rotten > 0 {
-            self.excuse(Excuse::Ruined);
+            self.allowed_stop(AllowedStop::Damaged);
         }
         rotten
     }
 
     /// Ends whatever is wrong with the machine, but for what is lost.
     pub fn heal(&self) {
-        self.inner.parts.platter.medium().heal();
+        self.inner.parts.disk_image.defects().heal();
         self.resume();
         self.boot();
     }
 
     /// Sees to it that a process whose storage failed does not go on.
     async fn watch_it_stop(&self) {
-        let medium = self.inner.parts.platter.medium();
+        let defects = self.inner.parts.disk_image.defects();
         let life = self.state().life;
         loop {
             time::sleep(STOP_MAX / 10).await;
@@ -364,22 +364,24 @@ impl Machine {
             if state.life != life || !state.up {
                 return;
             }
-            let late = medium.doomed_at().map(|at| time::now() - at > STOP_MAX);
+            let late = defects
+                .failing_since()
+                .map(|at| time::now() - at > STOP_MAX);
             match late {
                 Some(true) if !state.paused => {
                     drop(state);
                     let why = format!("goes on {STOP_MAX:?} after its storage failed");
                     return self.inner.parts.fail(&why);
                 }
-                None if !medium.is_failing() => return,
+                None if !defects.is_failing() => return,
                 _ => {}
             }
         }
     }
 
-    fn excuse(&self, excuse: Excuse) {
+    fn allowed_stop(&self, allowed_stop: AllowedStop) {
         let mut state = self.state();
-        state.excuse = state.excuse.max(excuse);
+        state.allowed_stop = state.allowed_stop.max(allowed_stop);
     }
 }
 
@@ -397,8 +399,8 @@ fn boot(parts: &Parts, state: &Mutex<State>, node: NodeId) {
         state.departed = false;
         state.life += 1;
         state.stop.send_replace(false);
-        if state.excuse == Excuse::Failing && !parts.platter.medium().is_failing() {
-            state.excuse = Excuse::None;
+        if state.allowed_stop == AllowedStop::Failing && !parts.disk_image.defects().is_failing() {
+            state.allowed_stop = AllowedStop::None;
         }
     }
     trace::mark("member.restarted");
@@ -414,8 +416,8 @@ fn bury(parts: &Parts, state: &Mutex<State>, node: NodeId, loss: Loss) {
     };
     madsim::runtime::Handle::current().kill(node);
     parts.net.process_died(host);
-    parts.platter.crash(loss);
-    parts.vault.crash(loss);
+    parts.disk_image.crash(loss);
+    parts.store_image.crash(loss);
     lock(state).serving = None;
     observer::died(parts.index);
 }
@@ -433,7 +435,10 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         (state.host, state.life)
     };
     let transport = SimTransport::new(parts.net.clone(), host, parts.directory.clone());
-    let (disk, store) = (parts.platter.mount(), Arc::new(parts.vault.mount()));
+    let (disk, store) = (
+        parts.disk_image.mount(),
+        Arc::new(parts.store_image.mount()),
+    );
     let mut options = MemberOptions {
         cluster_id: place.cluster_id,
         member_id: place.id,
@@ -482,7 +487,7 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     };
     match end {
         End::Farewell(Some(Farewell::Forgetful)) => {
-            if lock(&state).excuse != Excuse::Ruined {
+            if lock(&state).allowed_stop != AllowedStop::Damaged {
                 parts.fail("is refused as one that has forgotten, and nothing was taken from it");
             }
             lock(&state).lost = true;
@@ -533,22 +538,22 @@ fn depart(parts: &Parts, state: &Mutex<State>, mark: &'static str) {
 
 /// The process has stopped by itself.
 fn give_up(parts: &Parts, state: &Arc<Mutex<State>>, why: &str) {
-    let excuse = lock(state).excuse;
-    let failed = parts.platter.medium().failed_at().is_some();
-    match excuse {
-        Excuse::Ruined => {
+    let allowed_stop = lock(state).allowed_stop;
+    let failed = parts.disk_image.defects().failed_at().is_some();
+    match allowed_stop {
+        AllowedStop::Damaged => {
             trace::event("member.gave-up", format_args!("{why}"));
             lock(state).lost = true;
             exit(parts, state);
         }
-        Excuse::Failing if failed => {
+        AllowedStop::Failing if failed => {
             trace::event("member.gave-up", format_args!("{why}"));
             exit(parts, state);
             let (life, node) = (lock(state).life, madsim::plugin::node());
             let (parts, state) = (parts.clone(), state.clone());
-            let hands = parts.hands.clone();
-            hands.spawn(async move {
-                while parts.platter.medium().is_failing() {
+            let outside_node = parts.outside_node.clone();
+            outside_node.spawn(async move {
+                while parts.disk_image.defects().is_failing() {
                     time::sleep(REVIVE_PAUSE).await;
                 }
                 time::sleep(REVIVE_PAUSE).await;
@@ -557,7 +562,7 @@ fn give_up(parts: &Parts, state: &Arc<Mutex<State>>, why: &str) {
                 }
             });
         }
-        Excuse::Failing | Excuse::None => parts.fail(why),
+        AllowedStop::Failing | AllowedStop::None => parts.fail(why),
     }
 }
 

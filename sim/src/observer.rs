@@ -3,17 +3,17 @@
 //! Steps of raft (target `detcd::step`) become [`Step`]s for the invariants; all other events of
 //! our code become lines of the run's trace. Nothing in `src` knows of this.
 
+use crate::applied_revisions::AppliedRevisions;
 use crate::check::Check;
 use crate::check::Violation;
 use crate::check::logs::Voters;
 use crate::check::members::{self, Config};
 use crate::check::steps::{Place, Step, Steps, What};
-use crate::disk::Platter;
-use crate::history::{History, Journal, Revisions};
-use crate::insight::Insight;
-use crate::ledger::Ledger;
+use crate::disk::DiskImage;
+use crate::history::{History, HistoryRecorder, Revisions};
 use crate::profile::{self, Part};
-use crate::store::Vault;
+use crate::run_facts::RunFacts;
+use crate::store::StoreImage;
 use crate::store::tables::Tables;
 use crate::time;
 use crate::trace::{self, EngineNode, Value};
@@ -31,14 +31,14 @@ struct Observed {
     members: BTreeMap<EngineNode, usize>,
     /// Members by raft's ids.
     ids: BTreeMap<u64, usize>,
-    platters: BTreeMap<usize, Platter>,
+    disk_images: BTreeMap<usize, DiskImage>,
     /// Files with something written that is not known to be synced.
     unsynced: BTreeSet<(usize, u64)>,
-    vaults: Vec<Vault>,
+    store_images: Vec<StoreImage>,
     steps: Steps,
-    ledger: Ledger,
+    applied_revisions: AppliedRevisions,
     /// What the clients write down.
-    journal: Journal,
+    recorder: HistoryRecorder,
     /// When each member's process started, and when one told that it leads.
     starts: BTreeMap<usize, Vec<Duration>>,
     elections: Vec<Duration>,
@@ -52,17 +52,17 @@ thread_local! {
     static OBSERVED: RefCell<Option<Observed>> = const { RefCell::new(None) };
 }
 
-/// Starts to listen, to the members and to what clients write into the journal.
-pub fn start(checks: &[Check], journal: Journal) {
+/// Starts to listen, to the members and to what clients write into the history.
+pub fn start(checks: &[Check], recorder: HistoryRecorder) {
     let observed = Observed {
         members: BTreeMap::new(),
         ids: BTreeMap::new(),
-        platters: BTreeMap::new(),
+        disk_images: BTreeMap::new(),
         unsynced: BTreeSet::new(),
-        vaults: Vec::new(),
+        store_images: Vec::new(),
         steps: Steps::new(checks),
-        ledger: Ledger::default(),
-        journal,
+        applied_revisions: AppliedRevisions::default(),
+        recorder,
         starts: BTreeMap::new(),
         elections: Vec::new(),
         elected: BTreeMap::new(),
@@ -73,20 +73,20 @@ pub fn start(checks: &[Check], journal: Journal) {
 }
 
 /// Takes the store of the next member, to look into.
-pub fn add_vault(vault: Vault) {
-    with(|observed| observed.vaults.push(vault));
+pub fn add_store_image(store_image: StoreImage) {
+    with(|observed| observed.store_images.push(store_image));
 }
 
 /// What a member's store holds.
 pub fn tables(member: usize) -> Tables {
-    with(|observed| observed.vaults[member].tables())
+    with(|observed| observed.store_images[member].tables())
 }
 
 /// Names the member that runs on a node of the engine, with its disk.
-pub fn name_member(engine_node: EngineNode, member: usize, platter: Platter) {
+pub fn name_member(engine_node: EngineNode, member: usize, disk_image: DiskImage) {
     with(|observed| {
         observed.members.insert(engine_node, member);
-        observed.platters.insert(member, platter);
+        observed.disk_images.insert(member, disk_image);
     });
 }
 
@@ -148,26 +148,26 @@ pub fn violations_so_far() -> Vec<Violation> {
 }
 
 /// When members started and led.
-pub fn insight() -> Insight {
-    with(|observed| Insight {
+pub fn run_facts() -> RunFacts {
+    with(|observed| RunFacts {
         starts: observed.starts.clone(),
         elections: observed.elections.clone(),
-        ..Insight::default()
+        ..RunFacts::default()
     })
 }
 
 /// The changes of every revision up to `last`, as members applied them.
 pub fn revisions(last: i64) -> Revisions {
-    with(|observed| observed.ledger.until(last))
+    with(|observed| observed.applied_revisions.until(last))
 }
 
 /// The history of a run that was cut short, as far as it goes: what clients wrote down, and the
 /// revisions that members applied. Nobody tells what is left of them.
 pub fn history() -> History {
-    let mut history = with(|observed| observed.journal.read());
-    history.insight = Insight {
-        hashes: history.insight.hashes,
-        ..insight()
+    let mut history = with(|observed| observed.recorder.read());
+    history.run_facts = RunFacts {
+        hashes: history.run_facts.hashes,
+        ..run_facts()
     };
     history.revisions = revisions(last_revision());
     history
@@ -175,7 +175,7 @@ pub fn history() -> History {
 
 /// The last revision that any member reached.
 pub fn last_revision() -> i64 {
-    with(|observed| observed.ledger.last())
+    with(|observed| observed.applied_revisions.last())
 }
 
 fn with<T>(act: impl FnOnce(&mut Observed) -> T) -> T {
@@ -240,7 +240,7 @@ impl Observed {
                 let what = What::Membership {
                     index,
                     own: said.text("own").to_owned(),
-                    config: Config::told(term, said.text("voters"), said.text("learners")),
+                    config: Config::parse(term, said.text("voters"), said.text("learners")),
                     removed: members::set(said.text("removed")),
                     places: self
                         .ids
@@ -296,7 +296,7 @@ impl Observed {
         }
     }
 
-    /// A leader whose first entry is applied takes its office up.
+    /// A leader whose first entry is applied begins its term in office.
     fn settled(&mut self, member: usize, term: u64) {
         if self.elected.get(&member) == Some(&term) {
             self.elected.remove(&member);
@@ -307,7 +307,7 @@ impl Observed {
     /// Where on the member's disk stands what it says it has just written.
     fn place(&mut self, member: usize, said: &SaidStep) -> Place {
         let name = said.text("file");
-        let place = self.platters[&member].place(name);
+        let place = self.disk_images[&member].place(name);
         let (file, change) = place.expect("what was just written is in a file");
         self.unsynced.insert((member, file));
         Place { file, change }
@@ -317,7 +317,7 @@ impl Observed {
     fn ask_disks(&mut self, of: impl Fn(usize) -> bool) {
         let unsynced: Vec<(usize, u64)> = self.unsynced.iter().copied().collect();
         for (member, file) in unsynced.into_iter().filter(|(member, _)| of(*member)) {
-            let (change, last) = self.platters[&member].synced(file);
+            let (change, last) = self.disk_images[&member].synced(file);
             if change >= last {
                 self.unsynced.remove(&(member, file));
             }
@@ -336,11 +336,11 @@ impl Observed {
     }
 
     fn published(&mut self, member: usize, index: u64, revision: u64) {
-        let tables = self.vaults[member].tables();
+        let tables = self.store_images[member].tables();
         let hash = tables.replicated_hash();
         self.step(member, What::State { index, hash });
         let revision = i64::try_from(revision).expect("revisions are positive");
-        self.ledger.take(&tables, revision);
+        self.applied_revisions.take(&tables, revision);
         self.step(member, What::Revision { revision });
     }
 }

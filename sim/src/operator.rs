@@ -16,11 +16,11 @@ use tokio::sync::watch;
 
 /// How long an operator tries before the cluster is left as it is.
 const TRY_MAX: Duration = Duration::from_secs(60);
-/// How long one call may take; a member's own patience is a little less.
+/// How long one call may take; a member gives up a little earlier itself.
 const CALL_MAX: Duration = Duration::from_secs(10);
-/// After so many looks without an alarm none is thought to come.
-const QUIET_LOOKS: u32 = 2;
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// After so many answers without an alarm none is expected.
+const QUIET_ANSWERS: u32 = 2;
+const POLL_EVERY: Duration = Duration::from_millis(500);
 const PAUSE_MS: std::ops::RangeInclusive<u64> = 50..=500;
 
 /// An operator at work, with a client of its own.
@@ -45,9 +45,9 @@ struct Added {
 
 impl Added {
     /// `None` if there is no member of this address.
-    fn of(peer_url: &str, told: pb::MemberAddResponse) -> Option<Added> {
-        let cluster_id = ClusterId(told.header?.cluster_id);
-        let members: Vec<Member> = told.members.into_iter().map(Member::from).collect();
+    fn of(peer_url: &str, reported: pb::MemberAddResponse) -> Option<Added> {
+        let cluster_id = ClusterId(reported.header?.cluster_id);
+        let members: Vec<Member> = reported.members.into_iter().map(Member::from).collect();
         let new = members
             .iter()
             .find(|member| member.peer_urls == [peer_url])?;
@@ -125,7 +125,7 @@ impl Operator {
     /// Disarms every alarm, until there is none any more.
     pub async fn disarm(&mut self) {
         let mut quiet = 0;
-        while quiet < QUIET_LOOKS {
+        while quiet < QUIET_ANSWERS {
             let request = pb::AlarmRequest::default();
             let found = self
                 .insist::<pb::AlarmResponse>(Method::Alarm, &request, "no such word")
@@ -145,7 +145,7 @@ impl Operator {
                 self.insist::<pb::AlarmResponse>(Method::Alarm, &disarm, "no such word")
                     .await;
             }
-            time::sleep(LOOK_EVERY).await;
+            time::sleep(POLL_EVERY).await;
         }
     }
 

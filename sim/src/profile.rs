@@ -74,7 +74,7 @@ pub struct Shares {
 
 impl Shares {
     /// Looks which part works now.
-    pub fn look(&mut self) {
+    pub fn sample(&mut self) {
         *self
             .seen
             .entry(WORKING.load(Ordering::Relaxed))

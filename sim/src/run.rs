@@ -1,27 +1,27 @@
 //! One run: faults under load, then healing, then the verdict.
 
-use crate::alone;
 use crate::audit;
 use crate::buggify;
+use crate::catch_up;
 use crate::check::hash_equal::{self, HashKv};
 use crate::check::{Check, Finding, Violation, durable, rows};
+use crate::clients::Clients;
 use crate::cluster::{self, Cluster};
 use crate::conditions;
 use crate::fault::World;
-use crate::history::{History, Journal, Operation, Request, Revisions, Watched};
-use crate::insight::Insight;
+use crate::history::{History, HistoryRecorder, Operation, Request, Revisions, Watched};
 use crate::judge;
 use crate::load::Load;
 use crate::observer;
-use crate::pace;
-use crate::patience::{self, CONVERGE_MAX, OPERATE_MAX, SERVE_MAX};
 use crate::rng::Rng;
+use crate::run_facts::RunFacts;
+use crate::run_thread;
 use crate::scenario::Scenario;
 use crate::scenario::settings::Initial;
 use crate::scenario::units::Times;
-use crate::stage::Clients;
 use crate::time;
 use crate::timeline::Timeline;
+use crate::timeouts::{self, CONVERGE_MAX, OPERATE_MAX, SERVE_MAX};
 use crate::trace::{self, Digest};
 use crate::workload;
 use crate::workload::ops;
@@ -78,22 +78,22 @@ struct Run<'a> {
 
 impl<'a> Run<'a> {
     fn start(plan: &'a Scenario, seed: u64) -> Run<'a> {
-        let journal = Journal::default();
-        observer::start(&plan.checks(), journal.clone());
+        let recorder = HistoryRecorder::default();
+        observer::start(&plan.checks(), recorder.clone());
         let net = cluster::network(plan.cluster(), seed);
         let mut cluster = Cluster::start(plan.cluster(), seed, net.clone());
         conditions::set(plan.cluster(), &mut cluster);
         let buggified = buggify::start(&plan.cluster().buggify, seed);
-        madsim::task::spawn(alone::keep_house());
-        let (hosts, manners) = (cluster.hosts(), plan.head.clients.clone());
+        madsim::task::spawn(run_thread::record_engine_draws());
+        let (hosts, settings) = (cluster.hosts(), plan.head.clients.clone());
         let clients = Clients::new(
             net.clone(),
-            journal.clone(),
+            recorder.clone(),
             seed,
             hosts.clone(),
-            manners.clone(),
+            settings.clone(),
         );
-        cluster.set_load(Load::new(net, hosts, journal, manners, seed));
+        cluster.set_load(Load::new(net, hosts, recorder, settings, seed));
         Run {
             plan,
             clients,
@@ -135,7 +135,7 @@ impl<'a> Run<'a> {
 
     async fn finish(mut self) -> Report {
         let mut audited = None;
-        if self.start_workloads().await && self.endure().await {
+        if self.start_workloads().await && self.run_faults().await {
             buggify::stop();
             self.cluster.heal();
             if self.settle_membership().await && self.recover().await {
@@ -144,12 +144,12 @@ impl<'a> Run<'a> {
         }
         let history = match audited {
             Some(history) => history,
-            None => self.gather().await,
+            None => self.partial_history().await,
         };
         self.violations.extend(observer::violations());
         let judged = judge::judge(self.plan, &history, self.clients_are_done);
         self.violations.extend(judged);
-        let operations = self.clients.journal().read().operations;
+        let operations = self.clients.recorder().read().operations;
         Report {
             violations: self.violations,
             failures: self.cluster.failures(),
@@ -170,7 +170,7 @@ impl<'a> Run<'a> {
     }
 
     /// The faults, under load. False if the run cannot go on.
-    async fn endure(&mut self) -> bool {
+    async fn run_faults(&mut self) -> bool {
         let mut timeline = Timeline::new(&self.plan.faults);
         while let Some(at) = timeline.next() {
             time::sleep(at.saturating_sub(time::now())).await;
@@ -201,13 +201,13 @@ impl<'a> Run<'a> {
     /// Once the last fault is over, whoever lags catches up with the others, though the clients go
     /// on.
     async fn catch_up(&mut self) {
-        let lagging = pace::laggards(&self.cluster).await;
+        let lagging = catch_up::lagging_members(&self.cluster).await;
         if self.cluster.leader().is_none() || !self.wants(Check::Converged) {
             return;
         }
         for member in lagging {
-            let (member, told) = (member + 1, self.told());
-            let what = format!("member {member} lags, long after the last fault: {told}");
+            let (member, statuses) = (member + 1, self.statuses_text());
+            let what = format!("member {member} lags, long after the last fault: {statuses}");
             let found = Violation::new(Check::Converged, what);
             self.violations.push(found);
         }
@@ -226,11 +226,11 @@ impl<'a> Run<'a> {
         }
         let until = time::now() + CONVERGE_MAX;
         let stopped = self.wait(until, |run| {
-            run.cluster.leader().is_some() && run.cluster.lingering().is_empty()
+            run.cluster.leader().is_some() && run.cluster.removed_but_running().is_empty()
         });
         if !stopped.await && self.wants(Check::Members) {
-            let lingering = self.cluster.lingering();
-            for member in lingering {
+            let still_running = self.cluster.removed_but_running();
+            for member in still_running {
                 let what = format!("member {} was removed, and has not stopped", member + 1);
                 self.violations.push(Violation::new(Check::Members, what));
             }
@@ -244,13 +244,13 @@ impl<'a> Run<'a> {
         let converged = healed + CONVERGE_MAX;
         // Whoever still reads its log, on a slow disk, cannot vote.
         let may_elect = self.wait(converged, Run::majority_serves).await;
-        let elected = time::now() + patience::election_max(self.plan.cluster());
+        let elected = time::now() + timeouts::election_max(self.plan.cluster());
         let is_led = may_elect && self.wait(elected, Run::has_leader).await;
         if self.wants(Check::LeaderElected) && !is_led {
             let what = format!(
                 "no leader {:?} after healing: {}",
                 time::now() - healed,
-                self.told()
+                self.statuses_text()
             );
             self.violations
                 .push(Violation::new(Check::LeaderElected, what));
@@ -258,7 +258,7 @@ impl<'a> Run<'a> {
         if !self.wait(converged, Run::agrees).await {
             let what = format!(
                 "members differ {CONVERGE_MAX:?} after healing: {}",
-                self.told()
+                self.statuses_text()
             );
             self.violations.push(Violation::new(Check::Converged, what));
             return false;
@@ -281,9 +281,11 @@ impl<'a> Run<'a> {
 
     /// What the members say that belong to the cluster and serve.
     fn serving(&self) -> Vec<MemberStatus> {
-        let told = self.cluster.statuses();
+        let statuses = self.cluster.statuses();
         let living = self.cluster.living().into_iter();
-        living.filter_map(|member| told[member].clone()).collect()
+        living
+            .filter_map(|member| statuses[member].clone())
+            .collect()
     }
 
     fn majority_serves(&self) -> bool {
@@ -293,11 +295,11 @@ impl<'a> Run<'a> {
     /// One member leads, and all who serve know it.
     fn has_leader(&self) -> bool {
         let statuses = self.serving();
-        let Some(leads) = statuses.iter().find(|told| told.raft.is_leader) else {
+        let Some(leads) = statuses.iter().find(|status| status.raft.is_leader) else {
             return false;
         };
-        let knows = |told: &MemberStatus| {
-            (told.raft.term, told.raft.leader) == (leads.raft.term, leads.raft.leader)
+        let knows = |status: &MemberStatus| {
+            (status.raft.term, status.raft.leader) == (leads.raft.term, leads.raft.leader)
         };
         self.majority_serves() && statuses.iter().all(knows)
     }
@@ -305,17 +307,19 @@ impl<'a> Run<'a> {
     /// All members serve and have applied all there is.
     fn agrees(&self) -> bool {
         let statuses = self.serving();
-        let last = statuses.first().map_or(0, |told| told.raft.last_log_index);
-        let mut raft = statuses.iter().map(|told| &told.raft);
+        let last = statuses
+            .first()
+            .map_or(0, |status| status.raft.last_log_index);
+        let mut raft = statuses.iter().map(|status| &status.raft);
         statuses.len() == self.cluster.living().len()
             && self.has_leader()
             && raft.all(|raft| (raft.last_log_index, raft.applied) == (last, last))
     }
 
     /// What each member says of itself.
-    fn told(&self) -> String {
+    fn statuses_text(&self) -> String {
         let statuses = self.cluster.statuses().into_iter().enumerate();
-        let told = statuses.map(|(index, status)| match status {
+        let reported = statuses.map(|(index, status)| match status {
             None => format!("member {} does not serve", index + 1),
             Some(status) => {
                 let raft = status.raft;
@@ -332,10 +336,10 @@ impl<'a> Run<'a> {
                 )
             }
         });
-        told.collect::<Vec<_>>().join("; ")
+        reported.collect::<Vec<_>>().join("; ")
     }
 
-    /// Has every member serve, and collects what it holds. `None` if one does not tell.
+    /// Has every member serve, and collects what it holds. `None` if one does not answer.
     async fn audit(&mut self) -> Option<History> {
         let members = self.cluster.serving();
         let began = time::now();
@@ -354,37 +358,40 @@ impl<'a> Run<'a> {
         let last = revisions.into_iter().max().unwrap_or(1);
         // What was written to be served has not been applied everywhere yet.
         if !self.wait(time::now() + CONVERGE_MAX, Run::agrees).await {
-            let what = format!("members differ long after healing: {}", self.told());
+            let what = format!(
+                "members differ long after healing: {}",
+                self.statuses_text()
+            );
             self.violations.push(Violation::new(Check::Converged, what));
             return None;
         }
         let compacted = self.compare_hashes(last).await;
         let revisions = observer::revisions(last);
         for member in members {
-            let Some(told) = self.tell_revisions(member, compacted + 1, last).await else {
+            let Some(reported) = self.read_revisions(member, compacted + 1, last).await else {
                 if self.cluster.is_lost(member) {
                     continue;
                 }
-                let what = format!("member {} does not tell its history", member + 1);
+                let what = format!("member {} does not report its history", member + 1);
                 self.violations.push(Violation::new(Check::Serves, what));
                 return None;
             };
             if self.wants(Check::Durable) {
-                let changed = durable::retold(member, &told, &revisions, compacted + 1);
+                let changed = durable::retold(member, &reported, &revisions, compacted + 1);
                 self.violations.extend(changed);
             }
         }
-        let mut insight = observer::insight();
-        insight.starts = self.starts_of_places(&insight.starts);
-        self.compare_keys(&mut insight, last).await;
+        let mut run_facts = observer::run_facts();
+        run_facts.starts = self.starts_of_places(&run_facts.starts);
+        self.compare_keys(&mut run_facts, last).await;
         self.finish_followers(last).await;
-        let mut history = self.clients.journal().read();
-        history.insight = Insight {
+        let mut history = self.clients.recorder().read();
+        history.run_facts = RunFacts {
             calm_since: self.calm_since,
-            hashes: history.insight.hashes,
-            ..insight
+            hashes: history.run_facts.hashes,
+            ..run_facts
         };
-        judge::settings(self.plan, &mut history.insight);
+        judge::settings(self.plan, &mut history.run_facts);
         history
             .watchers
             .iter_mut()
@@ -402,15 +409,15 @@ impl<'a> Run<'a> {
     }
 
     /// What is known of a run that was cut short.
-    async fn gather(&mut self) -> History {
+    async fn partial_history(&mut self) -> History {
         let last = observer::last_revision();
         if self.clients_are_done {
             let followers = future::join_all(self.clients.end_at(last));
-            // Those that find nobody to follow have nothing to tell.
+            // Those that find nobody to follow have nothing to report.
             let _ = madsim::time::timeout(CONVERGE_MAX, followers).await;
         }
         let mut history = observer::history();
-        judge::settings(self.plan, &mut history.insight);
+        judge::settings(self.plan, &mut history.run_facts);
         if observer::last_revision() > last {
             // What came meanwhile they need not have seen.
             (history.watchers, history.informers) = Default::default();
@@ -491,7 +498,7 @@ impl<'a> Run<'a> {
                 Some(hash) => hashes.push(hash),
                 None if self.cluster.is_lost(member) => {}
                 None => {
-                    let what = format!("member {} does not tell its hash", member + 1);
+                    let what = format!("member {} does not report its hash", member + 1);
                     self.violations.push(Violation::new(Check::Serves, what));
                 }
             }
@@ -501,14 +508,14 @@ impl<'a> Run<'a> {
         }
         let compacted = hashes.iter().map(|hash| hash.compact_revision);
         let compacted = compacted.max().unwrap_or(0).max(0);
-        let journal = self.clients.journal();
-        journal.note(|history| history.insight.hashes.extend(hashes));
+        let recorder = self.clients.recorder();
+        recorder.note(|history| history.run_facts.hashes.extend(hashes));
         compacted
     }
 
     /// Has every member compact everything: its rows go, and the same ones stay as elsewhere.
     async fn compact_each(&mut self) {
-        let mut told = Vec::new();
+        let mut reported = Vec::new();
         for member in self.cluster.serving() {
             let (node, mut client) = self.clients.steady_client("audit");
             let place = self.place(member);
@@ -516,52 +523,52 @@ impl<'a> Run<'a> {
             let compacted = node.spawn(work).await;
             let compacted = compacted.expect("an auditor's panic ends the run");
             if !self.cluster.is_lost(member) {
-                told.push((member, compacted));
+                reported.push((member, compacted));
             }
         }
-        self.violations.extend(rows::compacted(&told).await);
+        self.violations.extend(rows::compacted(&reported).await);
     }
 
-    /// Has every member tell all keys at the last revision, and the cluster their leases.
-    async fn compare_keys(&mut self, insight: &mut Insight, last: i64) {
+    /// Asks every member for all keys at the last revision, and the cluster for their leases.
+    async fn compare_keys(&mut self, run_facts: &mut RunFacts, last: i64) {
         for member in self.cluster.serving() {
             let (node, mut client) = self.clients.steady_client("audit");
             client.go_to(self.place(member));
-            let told = node.spawn(async move { audit::keys(&client, last).await });
-            let Some(told) = told.await.expect("an auditor's panic ends the run") else {
+            let reported = node.spawn(async move { audit::keys(&client, last).await });
+            let Some(reported) = reported.await.expect("an auditor's panic ends the run") else {
                 if self.cluster.is_lost(member) {
                     continue;
                 }
-                let what = format!("member {} does not tell its keys", member + 1);
+                let what = format!("member {} does not report its keys", member + 1);
                 self.violations.push(Violation::new(Check::Serves, what));
                 continue;
             };
-            match &insight.keys {
-                Some(first) if *first != told => {
-                    let what = format!("member {} tells of other keys than another", member + 1);
+            match &run_facts.keys {
+                Some(first) if *first != reported => {
+                    let what = format!("member {} has other keys than another", member + 1);
                     let finding = Finding::new(what).member(member).revision(last);
                     self.violations.push(finding.of(Check::HashEqual));
                 }
-                _ => insight.keys = Some(told),
+                _ => run_facts.keys = Some(reported),
             }
         }
-        let keys = insight.keys.iter().flat_map(BTreeMap::values);
+        let keys = run_facts.keys.iter().flat_map(BTreeMap::values);
         let mut leases: BTreeSet<LeaseId> = keys.map(|kv| kv.lease).collect();
         leases.remove(&LeaseId::NONE);
         for id in leases {
             let (node, client) = self.clients.steady_client("audit");
-            let told = node.spawn(async move { audit::lease(&client, id, last).await });
-            let Some(told) = told.await.expect("an auditor's panic ends the run") else {
+            let reported = node.spawn(async move { audit::lease(&client, id, last).await });
+            let Some(reported) = reported.await.expect("an auditor's panic ends the run") else {
                 // Leases end while they are asked for: what was told so far says nothing then.
-                insight.leases.clear();
+                run_facts.leases.clear();
                 return;
             };
-            insight.leases.push(told);
+            run_facts.leases.push(reported);
         }
     }
 
     /// The changes that a member holds, from revision `start` on, by watching.
-    async fn tell_revisions(&mut self, member: usize, start: i64, last: i64) -> Option<Revisions> {
+    async fn read_revisions(&mut self, member: usize, start: i64, last: i64) -> Option<Revisions> {
         let (node, mut client) = self.clients.steady_client("audit");
         let member = self.place(member);
         client.go_to(member);

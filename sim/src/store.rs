@@ -10,7 +10,7 @@ pub mod tables;
 pub use tables::Tables;
 
 use crate::disk::Loss;
-use crate::disk::medium::{Medium, Operation, Part};
+use crate::disk::defects::{DiskDefects, Operation, Part};
 use crate::disk::trap::{Point, Side};
 use crate::rng::Rng;
 use crate::time;
@@ -26,9 +26,9 @@ use tables::{OwnedScan, Undo, slot};
 
 /// The durable side of a simulated store; survives the processes of its machine.
 #[derive(Clone)]
-pub struct Vault {
+pub struct StoreImage {
     state: Arc<Mutex<State>>,
-    medium: Medium,
+    defects: DiskDefects,
 }
 
 struct State {
@@ -42,10 +42,10 @@ struct State {
     rng: Rng,
 }
 
-impl Vault {
-    pub fn new(rng: Rng, persist_ms: RangeInclusive<u64>) -> Vault {
-        Vault {
-            medium: Medium::new(rng.fork("medium")),
+impl StoreImage {
+    pub fn new(rng: Rng, persist_ms: RangeInclusive<u64>) -> StoreImage {
+        StoreImage {
+            defects: DiskDefects::new(rng.fork("medium")),
             state: Arc::new(Mutex::new(State {
                 life: 0,
                 current: Tables::default(),
@@ -57,10 +57,10 @@ impl Vault {
         }
     }
 
-    /// This vault, on the medium of its machine's disk.
-    pub fn on(self, medium: &Medium) -> Vault {
-        let medium = medium.clone();
-        Vault { medium, ..self }
+    /// This store, on the disk of its machine's disk.
+    pub fn on(self, defects: &DiskDefects) -> StoreImage {
+        let defects = defects.clone();
+        StoreImage { defects, ..self }
     }
 
     /// The dead machine's store is empty from now on.
@@ -79,7 +79,7 @@ impl Vault {
 
     /// Some row can be read no more. False if there is none.
     pub fn rot(&self) -> bool {
-        let mut rng = self.medium.draws();
+        let mut rng = self.defects.draws();
         let mut state = self.lock();
         let rotten = state.current.rot(&mut rng);
         let row = state.current.rotten.clone();
@@ -94,7 +94,7 @@ impl Vault {
         let mut state = self.lock();
         state.life += 1;
         SimStore {
-            vault: self.clone(),
+            store_image: self.clone(),
             life: state.life,
         }
     }
@@ -135,19 +135,19 @@ impl Vault {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the vault panics")
+        self.state.lock().expect("no holder of the lock panics")
     }
 }
 
 /// The store of one life of a node.
 pub struct SimStore {
-    vault: Vault,
+    store_image: StoreImage,
     life: u64,
 }
 
 impl SimStore {
     fn state(&self) -> Result<MutexGuard<'_, State>, Fault> {
-        let state = self.vault.lock();
+        let state = self.store_image.lock();
         if state.life == self.life {
             Ok(state)
         } else {
@@ -167,16 +167,19 @@ impl SimStore {
         Ok(())
     }
 
-    /// What the medium takes to write a batch.
+    /// What the disk takes to write a batch.
     async fn take_time(&self, batch: &Batch) {
         let rows = batch.writes.iter();
         let bytes = rows.map(|row| row.key.len() + row.value.as_ref().map_or(0, Bytes::len));
-        self.vault.medium.work(Operation::Grow, bytes.sum()).await;
+        self.store_image
+            .defects
+            .work(Operation::Grow, bytes.sum())
+            .await;
     }
 
     async fn check(&self, operation: Operation) -> Result<(), Fault> {
-        self.vault.medium.wait(Part::State).await;
-        let checked = self.vault.medium.check(Part::State, operation);
+        self.store_image.defects.wait(Part::State).await;
+        let checked = self.store_image.defects.check(Part::State, operation);
         checked.map_err(|error| Fault(error.to_string()))
     }
 
@@ -193,7 +196,7 @@ impl SimStore {
 
     async fn pass(&self, side: Side, points: impl Iterator<Item = Point>) {
         for point in points {
-            self.vault.medium.traps().pass(point, side).await;
+            self.store_image.defects.traps().pass(point, side).await;
         }
     }
 
@@ -255,7 +258,7 @@ impl View for SimStore {
 
 impl Store for SimStore {
     type Snapshot = Tables;
-    type Stage = SimStage;
+    type Stage = SimReplacement;
 
     fn snapshot(&self) -> Result<Tables, Fault> {
         Ok(self.state()?.current.clone())
@@ -302,11 +305,11 @@ impl Store for SimStore {
         Ok(())
     }
 
-    async fn stage(&self) -> Result<SimStage, Fault> {
+    async fn stage(&self) -> Result<SimReplacement, Fault> {
         drop(self.state()?);
-        Ok(SimStage {
+        Ok(SimReplacement {
             store: SimStore {
-                vault: self.vault.clone(),
+                store_image: self.store_image.clone(),
                 life: self.life,
             },
             tables: Tables::default(),
@@ -319,7 +322,7 @@ impl Store for SimStore {
     }
 
     fn size(&self) -> Size {
-        let bytes = self.vault.lock().current.bytes;
+        let bytes = self.store_image.lock().current.bytes;
         Size {
             total_bytes: bytes,
             in_use_bytes: bytes,
@@ -328,12 +331,12 @@ impl Store for SimStore {
 }
 
 /// A whole state under construction.
-pub struct SimStage {
+pub struct SimReplacement {
     store: SimStore,
     tables: Tables,
 }
 
-impl Stage for SimStage {
+impl Stage for SimReplacement {
     async fn write(&mut self, batch: Batch) -> Result<(), Fault> {
         drop(self.store.state()?);
         self.store.take_time(&batch).await;
@@ -360,8 +363,8 @@ mod tests {
     use futures::executor::block_on;
     use std::ops::Bound;
 
-    fn vault() -> Vault {
-        Vault::new(Rng::of(1, "store"), 0..=0)
+    fn store_image() -> StoreImage {
+        StoreImage::new(Rng::of(1, "store"), 0..=0)
     }
 
     fn put(store: &SimStore, key: &'static str, value: &'static str) {
@@ -384,15 +387,15 @@ mod tests {
     fn a_crash_goes_back_to_a_batch_border_since_the_last_persist() {
         let mut seen = std::collections::BTreeSet::new();
         for seed in 0..50 {
-            let vault = Vault::new(Rng::of(seed, "store"), 0..=0);
-            let store = vault.mount();
+            let store_image = StoreImage::new(Rng::of(seed, "store"), 0..=0);
+            let store = store_image.mount();
             put(&store, "a", "1");
             put(&store, "b", "1");
             block_on(store.persist()).expect("the store works");
             put(&store, "c", "1");
             put(&store, "d", "1");
-            vault.crash(Loss::Torn);
-            seen.insert(keys(&vault.mount()));
+            store_image.crash(Loss::Torn);
+            seen.insert(keys(&store_image.mount()));
             assert!(block_on(store.persist()).is_err(), "the process is dead");
         }
         let names = |keys: &[&str]| keys.iter().map(ToString::to_string).collect::<Vec<_>>();
@@ -407,20 +410,20 @@ mod tests {
     #[test]
     fn lost_and_kept_batches_are_as_told() {
         for (loss, expected) in [(Loss::KeepAll, 2), (Loss::LoseUnsynced, 1)] {
-            let vault = vault();
-            let store = vault.mount();
+            let store_image = store_image();
+            let store = store_image.mount();
             put(&store, "a", "1");
             block_on(store.persist()).expect("the store works");
             put(&store, "b", "1");
-            vault.crash(loss);
-            assert_eq!(keys(&vault.mount()).len(), expected, "{loss:?}");
+            store_image.crash(loss);
+            assert_eq!(keys(&store_image.mount()).len(), expected, "{loss:?}");
         }
     }
 
     #[test]
-    fn a_stage_replaces_everything_and_only_when_committed() {
-        let vault = vault();
-        let store = vault.mount();
+    fn a_replacement_shows_only_when_committed() {
+        let store_image = store_image();
+        let store = store_image.mount();
         put(&store, "a", "1");
         let before = store.snapshot().expect("the store works");
         block_on(async {
@@ -430,21 +433,21 @@ mod tests {
             dropped.write(batch.clone()).await.expect("written");
             drop(dropped);
             assert_eq!(keys(&store), ["a"]);
-            let mut stage = store.stage().await.expect("staged");
-            stage.write(batch).await.expect("written");
-            stage.commit().await.expect("committed");
+            let mut replacement = store.stage().await.expect("staged");
+            replacement.write(batch).await.expect("written");
+            replacement.commit().await.expect("committed");
         });
         assert_eq!(
             (keys(&store), keys(&before)),
             (vec!["z".to_owned()], vec!["a".to_owned()])
         );
-        vault.crash(Loss::LoseUnsynced);
-        assert_eq!(keys(&vault.mount()), ["z"]);
+        store_image.crash(Loss::LoseUnsynced);
+        assert_eq!(keys(&store_image.mount()), ["z"]);
     }
 
     #[test]
     fn the_replicated_hash_depends_on_rows_and_not_on_their_history() {
-        let (first, second) = (vault(), vault());
+        let (first, second) = (store_image(), store_image());
         let (one, two) = (first.mount(), second.mount());
         put(&one, "a", "1");
         put(&one, "b", "2");
@@ -471,15 +474,15 @@ mod tests {
 
     #[test]
     fn scans_walk_both_ways_within_their_bounds() {
-        let vault = vault();
-        let store = vault.mount();
+        let store_image = store_image();
+        let store = store_image.mount();
         ["a", "b", "c"]
             .into_iter()
             .for_each(|key| put(&store, key, "1"));
         let scan = |bounds: KeyBounds<'_>, direction| -> Vec<Bytes> {
             let rows = store.scan(Table::Current, bounds, direction);
             let through_store: Vec<Bytes> = rows.map(|row| row.expect("no fault").0).collect();
-            let tables = vault.tables();
+            let tables = store_image.tables();
             let rows = tables.scan(Table::Current, bounds, direction);
             assert_eq!(
                 through_store,

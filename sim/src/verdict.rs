@@ -4,7 +4,7 @@ use crate::check::{Check, Violation};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// How the simulator's process ends; the gravest is the greatest.
+/// How the simulator's process ends; the worst is the greatest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Verdict {
     Pass,
@@ -29,7 +29,7 @@ impl Verdict {
         }
     }
 
-    /// Of violations and stopped members, the gravest.
+    /// Of violations and stopped members, the worst.
     pub fn of(violations: &[Violation], crashed: bool, missing_marks: &[String]) -> Verdict {
         if violations.iter().any(|violation| !violation.is_liveness()) {
             Verdict::Unsafe
@@ -60,7 +60,7 @@ impl fmt::Display for Verdict {
 
 /// What the process of one run tells the one that started it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Told {
+pub struct RunResult {
     pub verdict: Verdict,
     pub hash: u64,
     pub events: u64,
@@ -71,10 +71,10 @@ pub struct Told {
     pub found_by: Vec<String>,
 }
 
-impl Told {
+impl RunResult {
     /// Of a run that did not tell anything itself.
-    pub fn nothing(verdict: Verdict) -> Told {
-        Told {
+    pub fn nothing(verdict: Verdict) -> RunResult {
+        RunResult {
             verdict,
             hash: 0,
             events: 0,

@@ -44,7 +44,7 @@ fn every_command_of_the_guide_does_what_the_guide_says() {
     let guide = std::fs::read_to_string(guide).expect("the guide is there");
     let folder = folder();
     let scenario = folder.join("lost.toml");
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for Block { language, text } in blocks(&guide) {
         match language {
             "toml" if text.starts_with("budget") => {
@@ -61,12 +61,12 @@ fn every_command_of_the_guide_does_what_the_guide_says() {
                 let commands = text
                     .lines()
                     .filter_map(|line| line.strip_prefix("cargo sim "));
-                told.extend(commands.map(|arguments| follow(arguments, &folder)));
+                reported.extend(commands.map(|arguments| follow(arguments, &folder)));
             }
         }
     }
-    let [clean, caught, shrunk, _report, events, _trace, answers] = &told[..] else {
-        panic!("the guide has other commands than it had: {told:#?}");
+    let [clean, caught, shrunk, _report, events, _trace, answers] = &reported[..] else {
+        panic!("the guide has other commands than it had: {reported:#?}");
     };
     assert!(clean.contains(": pass, "), "{clean}");
     assert!(caught.contains("SAFETY VIOLATED") && caught.contains("ack-before-save is caught"));

@@ -7,12 +7,12 @@ fn parts_nest() {
     let mut shares = Shares::default();
     let outer = enter(Part::Network);
     let inner = enter(Part::Trace);
-    shares.look();
+    shares.sample();
     drop(inner);
-    shares.look();
-    shares.look();
+    shares.sample();
+    shares.sample();
     drop(outer);
-    shares.look();
+    shares.sample();
     let found = [Part::Trace, Part::Network, Part::Nodes, Part::Storage].map(|it| shares.of(it));
     assert_eq!(found, [0.25, 0.5, 0.25, 0.0]);
 }

@@ -18,12 +18,12 @@ fn scratch(name: &str) -> PathBuf {
     Path::new(env!("CARGO_TARGET_TMPDIR")).join(name)
 }
 
-/// What the process of a run tells: verdict, hash, number of events and more.
-fn told(file: &str, seed: &str) -> String {
-    let tell = scratch("told.json");
-    let tell = tell.to_str().expect("the path is text");
-    let output = sim(&["one", file, "--seed", seed, "--tell", tell]);
-    std::fs::read_to_string(tell).unwrap_or_else(|_| panic!("{output:?}"))
+/// What the process of a run reports: verdict, hash, number of events and more.
+fn reported(file: &str, seed: &str) -> String {
+    let result = scratch("result.json");
+    let result = result.to_str().expect("the path is text");
+    let output = sim(&["one", file, "--seed", seed, "--result", result]);
+    std::fs::read_to_string(result).unwrap_or_else(|_| panic!("{output:?}"))
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn a_saved_plan_gives_the_same_run_and_the_command_line_agrees() {
         let second = String::from_utf8_lossy(&second.stdout).into_owned();
         let hash = |output: &str| output.trim_end().rsplit(' ').next().map(str::to_owned);
         assert_eq!(hash(&first), hash(&second), "{first}\n{second}");
-        assert_eq!(told(&original, seed), told(plan, seed), "{name}");
+        assert_eq!(reported(&original, seed), reported(plan, seed), "{name}");
     }
 }
 
@@ -198,11 +198,11 @@ fn a_leak_is_found_by_running_twice_and_shown_with_both_sides() {
 #[test]
 fn a_member_that_stops_by_itself_is_a_crash() {
     // A member that finds its log broken says so and stays down.
-    let (file, tell) = (scenario("must-fail/torn-tail.toml"), scratch("torn.json"));
-    let tell = tell.to_str().expect("the path is text");
+    let (file, result) = (scenario("must-fail/torn-tail.toml"), scratch("torn.json"));
+    let result = result.to_str().expect("the path is text");
     let crashes = |seed: u64| {
         let seed = seed.to_string();
-        let run = ["one", &file, "--seed", &seed, "--tell", tell];
+        let run = ["one", &file, "--seed", &seed, "--result", result];
         let output = sim(&[&run[..], &["--mutant", "torn-tail"]].concat());
         output.status.code() == Some(5)
     };

@@ -66,7 +66,7 @@ const RULES: &[Rule] = &[
             // Asks only whether it has seen a state, millions of times.
             "sim/src/check/wing_gong/",
             // Tells of the keys themselves.
-            "sim/src/alone.rs",
+            "sim/src/run_thread.rs",
         ],
         in_tests: None,
         instead: "its order differs from run to run, and so would the trace: use BTreeMap or \
@@ -117,7 +117,7 @@ const RULES: &[Rule] = &[
             // Starts the processes that simulate, and simulates nothing itself.
             "sim/src/series/",
             // The one thread of a run.
-            "sim/src/alone.rs",
+            "sim/src/run_thread.rs",
             // Looks at the simulation from outside, and touches nothing.
             "sim/src/bench/",
             "sim/src/shrink/",

@@ -3,10 +3,10 @@
 mod history;
 mod sampler;
 
-use crate::alone;
 use crate::check::{linearizable, replay, serializable, watch, wing_gong};
 use crate::profile::Part;
 use crate::run;
+use crate::run_thread;
 use crate::scenario::Scenario;
 use detcd_out::println;
 use sampler::Sampler;
@@ -55,7 +55,7 @@ impl Load {
         let plan = self.scenario().resolve(1);
         let sampler = Sampler::start();
         let began = Instant::now();
-        let report = alone::run(|| run::run(&plan, 1));
+        let report = run_thread::run(|| run::run(&plan, 1));
         let took = began.elapsed();
         let shares = sampler.finish();
         let simulated = report.simulated.as_secs_f64();

@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// Between two looks.
+/// Between two samples.
 const EVERY: Duration = Duration::from_millis(1);
 
 /// Looks a thousand times a second, from its start to its end.
@@ -25,7 +25,7 @@ impl Sampler {
                 let mut shares = Shares::default();
                 while !over.load(Ordering::Relaxed) {
                     std::thread::park_timeout(EVERY);
-                    shares.look();
+                    shares.sample();
                 }
                 shares
             }

@@ -79,7 +79,7 @@ impl Invariant for AckAfterSync {
                     let what = format!(
                         "member {member} told a leader that it has all entries up to {index}, but \
                          {}",
-                        entry.told(*lost)
+                        entry.text(*lost)
                     );
                     return Err(Finding::new(what).index(*lost).term(entry.term));
                 }
@@ -146,7 +146,7 @@ impl AckAfterSync {
 }
 
 impl Pending {
-    fn told(&self, index: u64) -> String {
+    fn text(&self, index: u64) -> String {
         let term = self.term;
         match self.place {
             Some(_) => format!("entry {index} of term {term} stands in a file that was not synced"),

@@ -14,14 +14,14 @@
 
 use super::graph::{Edge, Graph, Kind};
 use super::{Check, Violation};
-use crate::evidence::{End, ListAct, ListTxn};
+use crate::client_records::{End, ListAct, ListTxn};
 use crate::history::{History, text};
 use crate::model::State;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many problems are told; the rest mostly follows from them.
-const TOLD_MAX: usize = 5;
+/// How many problems are reported; the rest mostly follows from them.
+const REPORTED_MAX: usize = 5;
 
 pub fn check(history: &History) -> Vec<Violation> {
     if history.list_txns.is_empty() {
@@ -35,8 +35,9 @@ pub fn check(history: &History) -> Vec<Violation> {
     if lists.problems.is_empty() {
         lists.judge_cycles();
     }
-    let told = lists.problems.into_iter().take(TOLD_MAX);
-    told.map(|what| Violation::new(Check::Append, what))
+    let reported = lists.problems.into_iter().take(REPORTED_MAX);
+    reported
+        .map(|what| Violation::new(Check::Append, what))
         .collect()
 }
 

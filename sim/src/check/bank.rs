@@ -3,7 +3,7 @@
 
 use super::group::{self, Group};
 use super::{Check, Violation};
-use crate::evidence::Bank;
+use crate::client_records::Bank;
 use crate::history::{History, text};
 
 pub fn check(history: &History) -> Vec<Violation> {

@@ -9,8 +9,8 @@ use crate::history::{Gap, History, Operation, Outcome, Reply, Request, Watched, 
 use detcd_core::api::{Op, OpReply, TxnReply, TxnRequest};
 use std::time::Duration;
 
-/// How many problems are told; the rest follows from them.
-const TOLD_MAX: usize = 5;
+/// How many problems are reported; the rest follows from them.
+const REPORTED_MAX: usize = 5;
 
 /// So often may a watcher be refused the very revision that it was told to go on with: once by each
 /// member that learns of the compaction while it has yet to send what it holds.
@@ -56,8 +56,10 @@ pub fn check(history: &History) -> Vec<Violation> {
             found.push(Finding::new(what).client(name).time(gap.at));
         }
     }
-    let told = found.into_iter().take(TOLD_MAX);
-    told.map(|finding| finding.of(Check::Compaction)).collect()
+    let reported = found.into_iter().take(REPORTED_MAX);
+    reported
+        .map(|finding| finding.of(Check::Compaction))
+        .collect()
 }
 
 /// A watcher that lags at the compacted revision itself may be refused, because a delete of that

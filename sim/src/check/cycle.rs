@@ -3,7 +3,7 @@
 
 use super::group::{self, Group};
 use super::{Check, Violation};
-use crate::evidence::Ring;
+use crate::client_records::Ring;
 use crate::history::{History, text};
 use std::collections::BTreeSet;
 
@@ -30,20 +30,20 @@ fn is_right(ring: &Ring, links: &Group) -> Result<(), String> {
         .values()
         .map(|value| usize::try_from(parse(value)?).ok())
         .collect();
-    let told = || {
+    let reported = || {
         let links: Vec<String> = links.values().map(|value| text(value)).collect();
         links.join(", ")
     };
-    let next = next.ok_or_else(|| format!("there is no link in one of {}", told()))?;
+    let next = next.ok_or_else(|| format!("there is no link in one of {}", reported()))?;
     let (mut at, mut passed) = (0, BTreeSet::new());
     while passed.insert(at) {
         match next.get(at) {
             Some(next) if *next < ring.nodes => at = *next,
-            _ => return Err(format!("a link leads nowhere: {}", told())),
+            _ => return Err(format!("a link leads nowhere: {}", reported())),
         }
     }
     if at != 0 || passed.len() != ring.nodes {
-        return Err(format!("the keys are not one ring: {}", told()));
+        return Err(format!("the keys are not one ring: {}", reported()));
     }
     Ok(())
 }

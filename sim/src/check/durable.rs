@@ -7,7 +7,7 @@ use bytes::Bytes;
 use detcd_core::api::{KeyValue, Op, OpReply, TxnReply, TxnRequest};
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many keys that differ are told; a lost tail of the log takes many with it.
+/// How many keys that differ are reported; a lost tail of the log takes many with it.
 const DIFFERENCES_MAX: usize = 5;
 
 pub fn check(history: &History) -> Vec<Violation> {
@@ -16,12 +16,12 @@ pub fn check(history: &History) -> Vec<Violation> {
         applied.advance(changes);
     }
     let mut violations = Vec::new();
-    let told = history.insight.keys.as_ref();
-    if let Some(told) = told {
-        violations.extend(differences(&applied, told).take(DIFFERENCES_MAX));
+    let reported = history.run_facts.keys.as_ref();
+    if let Some(reported) = reported {
+        violations.extend(differences(&applied, reported).take(DIFFERENCES_MAX));
     }
-    let last = |key: &Bytes| match told {
-        Some(told) => told.get(key),
+    let last = |key: &Bytes| match reported {
+        Some(reported) => reported.get(key),
         None => applied.keys.get(key),
     };
     for operation in &history.operations {
@@ -46,14 +46,14 @@ pub fn check(history: &History) -> Vec<Violation> {
 /// Where a healed member's history, told from revision `from` on, is not what was applied.
 pub fn retold(
     member: usize,
-    told: &Revisions,
+    reported: &Revisions,
     applied: &Revisions,
     from: i64,
 ) -> Option<Violation> {
     let applied_at = applied.range(from..).map(|(at, _)| at);
-    let revisions: BTreeSet<i64> = told.keys().chain(applied_at).copied().collect();
+    let revisions: BTreeSet<i64> = reported.keys().chain(applied_at).copied().collect();
     let mut revisions = revisions.into_iter();
-    let at = revisions.find(|at| told.get(at) != applied.get(at))?;
+    let at = revisions.find(|at| reported.get(at) != applied.get(at))?;
     let list = |revisions: &Revisions| {
         let changes = revisions.get(&at).into_iter().flatten();
         let changes: Vec<String> = changes.map(ToString::to_string).collect();
@@ -62,7 +62,7 @@ pub fn retold(
     let what = format!(
         "of revision {at} member {} tells [{}], and [{}] was applied",
         member + 1,
-        list(told),
+        list(reported),
         list(applied)
     );
     let finding = Finding::new(what).member(member).revision(at);
@@ -72,18 +72,18 @@ pub fn retold(
 /// Where the healed cluster's keys are not those that its members had applied.
 fn differences<'a>(
     applied: &'a State,
-    told: &'a BTreeMap<Bytes, KeyValue>,
+    reported: &'a BTreeMap<Bytes, KeyValue>,
 ) -> impl Iterator<Item = Violation> + 'a {
-    let keys: BTreeSet<&Bytes> = applied.keys.keys().chain(told.keys()).collect();
+    let keys: BTreeSet<&Bytes> = applied.keys.keys().chain(reported.keys()).collect();
     let different = keys
         .into_iter()
-        .filter(|key| applied.keys.get(*key) != told.get(*key));
+        .filter(|key| applied.keys.get(*key) != reported.get(*key));
     let told_of = |kv: Option<&KeyValue>| match kv {
         Some(kv) => format!("{} at revision {}", text(&kv.value), kv.mod_revision),
         None => "nothing".to_owned(),
     };
     different.map(move |key| {
-        let (was, is) = (applied.keys.get(key), told.get(key));
+        let (was, is) = (applied.keys.get(key), reported.get(key));
         let what = format!(
             "{} was last applied as {}, and in the end the cluster tells of {}",
             text(key),

@@ -23,7 +23,7 @@ pub struct Edge {
     pub to: usize,
 }
 
-/// From so many edges of a knot a cycle is looked for. A knot has a cycle through any of its edges;
+/// From so many edges of a component a cycle is looked for. A component has a cycle through any of its edges;
 /// this bounds how long is looked for a short one, in a history that is wrong anyway.
 const BEGINS_MAX: usize = 2_000;
 
@@ -98,14 +98,17 @@ impl Graph {
         }
     }
 
-    /// A short cycle of each knot of the graph, of the gravest kind that it has: without real time
+    /// A short cycle of each component of the graph, of the worst kind that it has: without real time
     /// if there is one, and with as few kinds of edges as possible.
     pub fn anomalies(&self) -> Vec<Cycle> {
-        let knots = self.knots();
-        knots.iter().map(|knot| self.gravest(knot)).collect()
+        let components = self.components();
+        components
+            .iter()
+            .map(|component| self.worst(component))
+            .collect()
     }
 
-    fn gravest(&self, knot: &BTreeSet<usize>) -> Cycle {
+    fn worst(&self, component: &BTreeSet<usize>) -> Cycle {
         use Kind::{Rt, Rw, Wr, Ww};
         let tries: [(&[Kind], &[Kind]); 8] = [
             (&[Ww], &[Ww]),
@@ -119,14 +122,14 @@ impl Graph {
         ];
         let mut found = tries
             .iter()
-            .filter_map(|(first, rest)| self.cycle(knot, first, rest));
-        found.next().expect("a knot has a cycle")
+            .filter_map(|(first, rest)| self.cycle(component, first, rest));
+        found.next().expect("a component has a cycle")
     }
 
-    /// The shortest cycle within `knot` whose first edge is of one kind and whose others are of
+    /// The shortest cycle within `component` whose first edge is of one kind and whose others are of
     /// others.
-    fn cycle(&self, knot: &BTreeSet<usize>, first: &[Kind], rest: &[Kind]) -> Option<Cycle> {
-        let edges = knot.iter().flat_map(|from| {
+    fn cycle(&self, component: &BTreeSet<usize>, first: &[Kind], rest: &[Kind]) -> Option<Cycle> {
+        let edges = component.iter().flat_map(|from| {
             let edges = self.edges[*from].iter();
             edges.map(|(to, kind)| Edge {
                 from: *from,
@@ -134,10 +137,11 @@ impl Graph {
                 to: *to,
             })
         });
-        let begins = edges.filter(|edge| first.contains(&edge.kind) && knot.contains(&edge.to));
+        let begins =
+            edges.filter(|edge| first.contains(&edge.kind) && component.contains(&edge.to));
         let mut best: Option<Vec<Edge>> = None;
         for edge in begins.take(BEGINS_MAX) {
-            if let Some(back) = self.path(knot, edge.to, edge.from, rest)
+            if let Some(back) = self.path(component, edge.to, edge.from, rest)
                 && best.as_ref().is_none_or(|best| back.len() + 1 < best.len())
             {
                 let is_shortest = back.len() == 1;
@@ -153,7 +157,7 @@ impl Graph {
     /// The shortest way over edges of these kinds.
     fn path(
         &self,
-        knot: &BTreeSet<usize>,
+        component: &BTreeSet<usize>,
         from: usize,
         to: usize,
         kinds: &[Kind],
@@ -174,7 +178,7 @@ impl Graph {
             }
             for (next, kind) in &self.edges[at] {
                 let is_new = *next != from && came[*next].is_none();
-                if is_new && knot.contains(next) && kinds.contains(kind) {
+                if is_new && component.contains(next) && kinds.contains(kind) {
                     came[*next] = Some(Edge {
                         from: at,
                         kind: *kind,
@@ -189,12 +193,12 @@ impl Graph {
 
     /// The strongly connected components of more than one transaction (Tarjan, "Depth-first search
     /// and linear graph algorithms", 1972), without recursion.
-    fn knots(&self) -> Vec<BTreeSet<usize>> {
+    fn components(&self) -> Vec<BTreeSet<usize>> {
         const UNSEEN: usize = usize::MAX;
         let count = self.edges.len();
         let (mut number, mut low) = (vec![UNSEEN; count], vec![UNSEEN; count]);
         let (mut stack, mut is_on_stack) = (Vec::new(), vec![false; count]);
-        let (mut next, mut knots) = (0, Vec::new());
+        let (mut next, mut components) = (0, Vec::new());
         for root in 0..count {
             if number[root] != UNSEEN {
                 continue;
@@ -223,21 +227,21 @@ impl Graph {
                     low[*parent] = low[*parent].min(low[at]);
                 }
                 if low[at] == number[at] {
-                    let mut knot = BTreeSet::new();
+                    let mut component = BTreeSet::new();
                     loop {
                         let member = stack.pop().expect("the root is on the stack");
                         is_on_stack[member] = false;
-                        knot.insert(member);
+                        component.insert(member);
                         if member == at {
                             break;
                         }
                     }
-                    if knot.len() > 1 {
-                        knots.push(knot);
+                    if component.len() > 1 {
+                        components.push(component);
                     }
                 }
             }
         }
-        knots
+        components
     }
 }

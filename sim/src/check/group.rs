@@ -11,8 +11,8 @@ use std::collections::BTreeMap;
 /// The keys of the group and their values.
 pub type Group = BTreeMap<Bytes, Bytes>;
 
-/// How many problems are told; the rest follows from them.
-const TOLD_MAX: usize = 3;
+/// How many problems are reported; the rest follows from them.
+const REPORTED_MAX: usize = 3;
 
 /// Has every sight of the group judged, from its first revision on.
 pub fn judge(
@@ -59,7 +59,7 @@ pub fn judge(
             }
         }
     }
-    findings.truncate(TOLD_MAX);
+    findings.truncate(REPORTED_MAX);
     findings
 }
 

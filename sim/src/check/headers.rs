@@ -5,16 +5,16 @@ use super::{Check, Finding, Violation};
 use crate::history::{Header, History};
 use std::collections::BTreeMap;
 
-/// How many problems are told; the rest follows from them.
-const TOLD_MAX: usize = 5;
+/// How many problems are reported; the rest follows from them.
+const REPORTED_MAX: usize = 5;
 
 pub fn check(history: &History) -> Vec<Violation> {
     let mut found = strangers(history);
     for headers in by_life(history).values() {
         found.extend(wrong(headers));
     }
-    let told = found.into_iter().take(TOLD_MAX);
-    told.map(|finding| finding.of(Check::Headers)).collect()
+    let reported = found.into_iter().take(REPORTED_MAX);
+    reported.map(|finding| finding.of(Check::Headers)).collect()
 }
 
 /// Answers of another cluster, and two members with one id.
@@ -45,7 +45,7 @@ fn strangers(history: &History) -> Vec<Finding> {
 fn by_life(history: &History) -> BTreeMap<(usize, usize), Vec<Header>> {
     let mut lives: BTreeMap<(usize, usize), Vec<Header>> = BTreeMap::new();
     for header in &history.headers {
-        let starts = history.insight.starts.get(&header.member);
+        let starts = history.run_facts.starts.get(&header.member);
         let starts = starts.map_or(&[][..], Vec::as_slice);
         let by = |moment| starts.iter().filter(|at| **at <= moment).count();
         let (before, after) = (by(header.called), by(header.ended));
@@ -102,7 +102,7 @@ mod tests {
     fn is_wrong(answers: &[(usize, u64, u64)], cluster_id: u64) -> bool {
         let mut history = History::default();
         let starts = vec![Duration::ZERO, Duration::from_secs(5)];
-        history.insight.starts.insert(0, starts);
+        history.run_facts.starts.insert(0, starts);
         for (number, (member, member_id, raft_term)) in answers.iter().enumerate() {
             let called = Duration::from_secs(2 * number as u64);
             history.headers.push(Header {

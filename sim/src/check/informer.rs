@@ -2,7 +2,7 @@
 //! the cache is what the store had at that revision, and in the end it is what the store has.
 
 use super::{Check, Finding, Violation};
-use crate::evidence::{Informer, Seen};
+use crate::client_records::{Informer, Seen};
 use crate::history::{History, text};
 use crate::model::State;
 use bytes::Bytes;
@@ -122,13 +122,13 @@ impl<'a> Cache<'a> {
             .filter(|key| stored.get(key).copied() != self.objects.get(*key))
             .min();
         let wrong = wrong.expect("they differ in some key");
-        let told = |kv: Option<&KeyValue>| match kv {
+        let reported = |kv: Option<&KeyValue>| match kv {
             Some(kv) => format!("{}@{}", text(&kv.value), kv.mod_revision),
             None => "nothing".to_owned(),
         };
         let (cached, stored) = (
-            told(self.objects.get(wrong)),
-            told(stored.get(wrong).copied()),
+            reported(self.objects.get(wrong)),
+            reported(stored.get(wrong).copied()),
         );
         let wrong = text(wrong);
         Err((

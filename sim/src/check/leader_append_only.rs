@@ -10,11 +10,11 @@ use std::collections::BTreeMap;
 
 #[derive(Default)]
 pub struct LeaderAppendOnly {
-    members: BTreeMap<usize, Office>,
+    members: BTreeMap<usize, LeaderTerm>,
 }
 
 #[derive(Clone, Copy, Default)]
-struct Office {
+struct LeaderTerm {
     /// The highest term that it saved a vote of.
     voted: u64,
     leads: Option<u64>,
@@ -26,17 +26,17 @@ impl Invariant for LeaderAppendOnly {
     }
 
     fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
-        let office = self.members.entry(step.member).or_default();
+        let leader_term = self.members.entry(step.member).or_default();
         match step.what {
-            What::Started => office.leads = None,
+            What::Started => leader_term.leads = None,
             What::Vote { term, .. } => {
-                office.voted = office.voted.max(term);
-                office.leads = office.leads.filter(|leads| *leads >= term);
+                leader_term.voted = leader_term.voted.max(term);
+                leader_term.leads = leader_term.leads.filter(|leads| *leads >= term);
             }
-            What::Leads { term, .. } if term >= office.voted => office.leads = Some(term),
+            What::Leads { term, .. } if term >= leader_term.voted => leader_term.leads = Some(term),
             _ => {}
         }
-        let Some(leads) = office.leads else {
+        let Some(leads) = leader_term.leads else {
             return Ok(());
         };
         let member = step.member + 1;

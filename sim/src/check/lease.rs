@@ -104,14 +104,14 @@ fn endless(history: &History, life: &LeaseLife, clocks: Clocks) -> Option<String
 /// When its time began anew for the last time before it was seen: renewed, or given by a leader.
 fn last_begun(history: &History, life: &LeaseLife, seen: Duration) -> Duration {
     let renewals = life.keep_alives.iter().filter(|it| it.ttl > 0);
-    let elections = history.insight.elections.iter().filter(|at| **at <= seen);
+    let elections = history.run_facts.elections.iter().filter(|at| **at <= seen);
     let begun = renewals.map(|it| it.ended).chain(elections.copied());
     begun.max().unwrap_or_default()
 }
 
 /// What a lease's time may be: a new leader adds an election timeout.
 fn longest(history: &History, life: &LeaseLife, clocks: Clocks) -> Duration {
-    let election_timeout = history.insight.election_timeout;
+    let election_timeout = history.run_facts.election_timeout;
     let least = ttl_min(Millis(election_timeout.as_millis() as u64));
     let longest = Duration::from_secs(life.ttl.max(least) as u64) + election_timeout;
     longest.div_f64(clocks.slowest.min(1.0))
@@ -119,8 +119,8 @@ fn longest(history: &History, life: &LeaseLife, clocks: Clocks) -> Duration {
 
 /// A key that was seen long after its lease was over.
 fn late(history: &History, life: &LeaseLife, clocks: Clocks, late_max: Duration) -> Option<String> {
-    let insight = &history.insight;
-    let calm_since = insight.calm_since.filter(|_| !life.revoked)?;
+    let run_facts = &history.run_facts;
+    let calm_since = run_facts.calm_since.filter(|_| !life.revoked)?;
     let grant = Request::LeaseGrant {
         id: life.id,
         ttl: life.ttl,
@@ -150,8 +150,8 @@ fn kept_after_revoke(history: &History, life: &LeaseLife) -> Option<String> {
 /// A time that was never granted, one that is longer than the whole, or a shorter one than the
 /// fastest clock can have left of it.
 fn told_wrong(history: &History, life: &LeaseLife, clocks: Clocks) -> Option<String> {
-    let insight = &history.insight;
-    let least = ttl_min(Millis(insight.election_timeout.as_millis() as u64));
+    let run_facts = &history.run_facts;
+    let least = ttl_min(Millis(run_facts.election_timeout.as_millis() as u64));
     let whole = life.ttl.max(least);
     let mut renewals = life.keep_alives.iter();
     if let Some(wrong) = renewals.find(|it| it.ttl > 0 && it.ttl != whole) {
@@ -163,16 +163,16 @@ fn told_wrong(history: &History, life: &LeaseLife, clocks: Clocks) -> Option<Str
     if let Some(missed) = missed(life, whole, clocks) {
         return Some(missed);
     }
-    let extra = insight.election_timeout.as_secs_f64();
-    let longest = |told: &&TimeToLive| {
-        let mut elections = insight.elections.iter();
-        match elections.any(|at| life.granted <= *at && *at <= told.ended) {
-            true => (told.granted as f64 + extra).floor() as i64,
-            false => told.granted,
+    let extra = run_facts.election_timeout.as_secs_f64();
+    let longest = |reply: &&TimeToLive| {
+        let mut elections = run_facts.elections.iter();
+        match elections.any(|at| life.granted <= *at && *at <= reply.ended) {
+            true => (reply.granted as f64 + extra).floor() as i64,
+            false => reply.granted,
         }
     };
-    let mut told = life.told.iter().filter(|told| told.ttl >= 0);
-    let wrong = told.find(|told| told.ttl > longest(told) || told.granted != whole)?;
+    let mut reply = life.ttl_replies.iter().filter(|reply| reply.ttl >= 0);
+    let wrong = reply.find(|reply| reply.ttl > longest(reply) || reply.granted != whole)?;
     let (ttl, granted, asked) = (wrong.ttl, wrong.granted, life.ttl);
     Some(format!(
         "{asked} s were asked for, and it was told at {:?} to have {ttl} s of {granted} s",
@@ -193,9 +193,9 @@ fn missed(life: &LeaseLife, whole: i64, clocks: Clocks) -> Option<String> {
         (whole as f64 - passed).floor() as i64
     };
     let unknown = life.keep_alives.iter().filter(|it| it.ttl <= 0);
-    let told = unknown.map(|it| (it.ended, -1));
-    let mut told = told.chain(life.told.iter().map(|it| (it.ended, it.ttl)));
-    let (at, ttl) = told.find(|(at, ttl)| *ttl < left(*at))?;
+    let reply = unknown.map(|it| (it.ended, -1));
+    let mut reply = reply.chain(life.ttl_replies.iter().map(|it| (it.ended, it.ttl)));
+    let (at, ttl) = reply.find(|(at, ttl)| *ttl < left(*at))?;
     let left = left(at);
     Some(format!(
         "it had {left} s left at {at:?}, and was told to have {ttl}"
@@ -204,25 +204,25 @@ fn missed(life: &LeaseLife, whole: i64, clocks: Clocks) -> Option<String> {
 
 /// Keys and leases that do not agree in the end.
 fn detached(history: &History) -> Vec<Violation> {
-    let insight = &history.insight;
-    let Some(keys) = &insight.keys else {
+    let run_facts = &history.run_facts;
+    let Some(keys) = &run_facts.keys else {
         return Vec::new();
     };
     let mut violations = Vec::new();
     let mut wrong = |what: String| violations.push(Finding::new(what).of(Check::Lease));
-    for told in &insight.leases {
-        let id = told.id.0;
-        let attached = keys.values().filter(|kv| kv.lease == told.id);
+    for reply in &run_facts.leases {
+        let id = reply.id.0;
+        let attached = keys.values().filter(|kv| kv.lease == reply.id);
         for kv in attached {
-            if !told.exists || !told.keys.contains(&kv.key) {
+            if !reply.exists || !reply.keys.contains(&kv.key) {
                 let key = text(&kv.key);
                 wrong(format!(
                     "key {key} is attached to lease {id:x}, which does not know it"
                 ));
             }
         }
-        for key in &told.keys {
-            if keys.get(key).is_none_or(|kv| kv.lease != told.id) {
+        for key in &reply.keys {
+            if keys.get(key).is_none_or(|kv| kv.lease != reply.id) {
                 let key = text(key);
                 wrong(format!(
                     "lease {id:x} says it has the key {key}, which does not know it"
@@ -230,9 +230,9 @@ fn detached(history: &History) -> Vec<Violation> {
             }
         }
     }
-    let asked = |lease: LeaseId| insight.leases.iter().any(|told| told.id == lease);
+    let asked = |lease: LeaseId| run_facts.leases.iter().any(|reply| reply.id == lease);
     for kv in keys.values() {
-        if kv.lease != LeaseId::NONE && !insight.leases.is_empty() && !asked(kv.lease) {
+        if kv.lease != LeaseId::NONE && !run_facts.leases.is_empty() && !asked(kv.lease) {
             let (key, id) = (text(&kv.key), kv.lease.0);
             wrong(format!(
                 "key {key} is attached to lease {id:x}, of which nobody told"
@@ -279,7 +279,7 @@ fn problem(life: &LeaseLife, clocks: Clocks) -> Option<String> {
 mod tests {
     use super::*;
     use crate::history::{KeepAlive, Operation, Outcome, Reply, TimeToLive};
-    use crate::insight::Attached;
+    use crate::run_facts::LeaseKeys;
     use bytes::Bytes;
     use detcd_core::api::KeyValue;
 
@@ -294,7 +294,7 @@ mod tests {
         KeepAlive { called, ended, ttl }
     }
 
-    fn told(ttl: i64, granted: i64) -> TimeToLive {
+    fn ttl_reply(ttl: i64, granted: i64) -> TimeToLive {
         let ended = at(3.0);
         TimeToLive {
             ended,
@@ -312,7 +312,7 @@ mod tests {
             key: Bytes::from_static(b"l/1"),
             granted: at(0.0),
             keep_alives: vec![keep_alive(2.0, 3), keep_alive(6.0, 0)],
-            told: vec![told(2, 3)],
+            ttl_replies: vec![ttl_reply(2, 3)],
             revoked: false,
             seen: vec![at(4.9)],
             gone: Some(at(5.2)),
@@ -362,9 +362,9 @@ mod tests {
             leases: vec![life],
             ..History::default()
         };
-        history.insight.calm_since = Some(at(calm_since));
-        history.insight.elections = vec![at(elected)];
-        history.insight.election_timeout = at(1.0);
+        history.run_facts.calm_since = Some(at(calm_since));
+        history.run_facts.elections = vec![at(elected)];
+        history.run_facts.election_timeout = at(1.0);
         !check(&history, clocks).is_empty()
     }
 
@@ -408,22 +408,22 @@ mod tests {
             lease: LeaseId(7),
             ..KeyValue::default()
         };
-        let told = |exists, keys: &[&Bytes], kvs: &[&KeyValue]| {
+        let reply = |exists, keys: &[&Bytes], kvs: &[&KeyValue]| {
             let mut history = History::default();
             let kvs = kvs.iter().map(|kv| (kv.key.clone(), (*kv).clone()));
-            history.insight.keys = Some(kvs.collect());
-            history.insight.leases.push(Attached {
+            history.run_facts.keys = Some(kvs.collect());
+            history.run_facts.leases.push(LeaseKeys {
                 id: LeaseId(7),
                 exists,
                 keys: keys.iter().map(|key| (*key).clone()).collect(),
             });
             !check(&history, TRUE).is_empty()
         };
-        assert!(!told(true, &[&key], &[&kv]));
-        assert!(!told(false, &[], &[]));
-        assert!(told(false, &[], &[&kv]));
-        assert!(told(true, &[], &[&kv]));
-        assert!(told(true, &[&key], &[]));
+        assert!(!reply(true, &[&key], &[&kv]));
+        assert!(!reply(false, &[], &[]));
+        assert!(reply(false, &[], &[&kv]));
+        assert!(reply(true, &[], &[&kv]));
+        assert!(reply(true, &[&key], &[]));
     }
 
     #[test]
@@ -451,12 +451,27 @@ mod tests {
             life.revoked = true;
         };
         assert!(!is_wrong(revoked, TRUE));
-        assert!(is_wrong(|life| life.told.push(told(4, 3)), TRUE));
-        assert!(is_wrong(|life| life.told.push(told(1, 2)), TRUE));
-        assert!(is_wrong(|life| life.told.push(told(1, 4)), TRUE));
+        assert!(is_wrong(
+            |life| life.ttl_replies.push(ttl_reply(4, 3)),
+            TRUE
+        ));
+        assert!(is_wrong(
+            |life| life.ttl_replies.push(ttl_reply(1, 2)),
+            TRUE
+        ));
+        assert!(is_wrong(
+            |life| life.ttl_replies.push(ttl_reply(1, 4)),
+            TRUE
+        ));
         // At 3, one second after it was kept alive, two are left.
-        assert!(is_wrong(|life| life.told.push(told(1, 3)), TRUE));
-        assert!(is_wrong(|life| life.told.push(told(-1, 0)), TRUE));
+        assert!(is_wrong(
+            |life| life.ttl_replies.push(ttl_reply(1, 3)),
+            TRUE
+        ));
+        assert!(is_wrong(
+            |life| life.ttl_replies.push(ttl_reply(-1, 0)),
+            TRUE
+        ));
         let renewed_for = |ttl| {
             move |life: &mut LeaseLife| {
                 life.keep_alives.insert(0, keep_alive(1.0, ttl));
@@ -486,8 +501,8 @@ mod tests {
                 leases: vec![life],
                 ..History::default()
             };
-            history.insight.election_timeout = at(1.0);
-            history.insight.elections = vec![at(elected)];
+            history.run_facts.election_timeout = at(1.0);
+            history.run_facts.elections = vec![at(elected)];
             !check(&history, TRUE).is_empty()
         };
         // Its time began for the last time when it was kept alive, at 2.1.
@@ -503,13 +518,13 @@ mod tests {
     fn a_new_leader_adds_an_election_timeout_to_the_whole() {
         let is_wrong = |ttl: i64, elected: f64| {
             let mut life = plain();
-            life.told.push(told(ttl, 3));
+            life.ttl_replies.push(ttl_reply(ttl, 3));
             let mut history = History {
                 leases: vec![life],
                 ..History::default()
             };
-            history.insight.election_timeout = at(1.3);
-            history.insight.elections = vec![at(elected)];
+            history.run_facts.election_timeout = at(1.3);
+            history.run_facts.elections = vec![at(elected)];
             !check(&history, TRUE).is_empty()
         };
         assert!(!is_wrong(4, 2.0));

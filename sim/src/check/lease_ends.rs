@@ -116,7 +116,7 @@ fn granted(grant: &Operation) -> Option<(LeaseId, i64)> {
 }
 
 fn wrong_grants(history: &History) -> Vec<Finding> {
-    let election_timeout = history.insight.election_timeout.as_millis() as u64;
+    let election_timeout = history.run_facts.election_timeout.as_millis() as u64;
     let least = ttl_min(Millis(election_timeout));
     let is_wrong = |grant: &&Operation| {
         let (Request::LeaseGrant { id, ttl }, Some(given)) = (&grant.request, granted(grant))
@@ -334,7 +334,7 @@ mod tests {
                 operations: vec![grant(0, id, ttl)],
                 ..History::default()
             };
-            history.insight.election_timeout = Duration::from_secs(1);
+            history.run_facts.election_timeout = Duration::from_secs(1);
             is_wrong(&history, Clocks::TRUE)
         };
         assert!(!answered(ID, 10));

@@ -11,8 +11,8 @@ use super::wing_gong::Searched;
 use super::{Check, Finding, Violation, replay, wing_gong};
 use crate::history::History;
 
-/// How many problems of one kind are told; the rest follows from them.
-const TOLD_MAX: usize = 5;
+/// How many problems of one kind are reported; the rest follows from them.
+const REPORTED_MAX: usize = 5;
 
 pub fn check(history: &History) -> Vec<Violation> {
     judge(replay::check(history), wing_gong::check(history))
@@ -21,8 +21,8 @@ pub fn check(history: &History) -> Vec<Violation> {
 /// What both judges together come to.
 fn judge(replayed: Vec<Finding>, searched: Searched) -> Vec<Violation> {
     let mut violations = disagreements(&replayed, &searched);
-    let replayed = replayed.into_iter().take(TOLD_MAX);
-    let searched = searched.unexplained.into_iter().take(TOLD_MAX);
+    let replayed = replayed.into_iter().take(REPORTED_MAX);
+    let searched = searched.unexplained.into_iter().take(REPORTED_MAX);
     violations.extend(replayed.map(|finding| by("replay", finding)));
     violations.extend(searched.map(|finding| by("search", finding)));
     violations
@@ -63,7 +63,7 @@ fn disagreements(replayed: &[Finding], searched: &Searched) -> Vec<Violation> {
         let about = impossible.about.clone();
         found.push(Finding { what, about });
     }
-    let violations = found.into_iter().take(TOLD_MAX);
+    let violations = found.into_iter().take(REPORTED_MAX);
     violations
         .map(|finding| finding.of(Check::CheckersAgree))
         .collect()

@@ -2,7 +2,7 @@
 //! first, each in its place; each tells rightly how many there are, and whether there are more.
 
 use super::{Check, Finding, Violation};
-use crate::evidence::Listing;
+use crate::client_records::Listing;
 use crate::history::{History, text};
 use crate::model::State;
 use detcd_core::api::KeyValue;
@@ -78,7 +78,7 @@ fn problem(state: &State, listing: &Listing) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::evidence::Page;
+    use crate::client_records::Page;
     use crate::history::Request;
     use crate::workload::ops;
     use bytes::Bytes;

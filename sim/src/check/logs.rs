@@ -1,4 +1,4 @@
-//! What each member's raft log holds, as the steps tell: common ground of the invariants.
+//! What each member's raft log holds, as the steps report: shared by the invariants.
 
 use super::steps::{Step, What};
 use std::collections::{BTreeMap, BTreeSet, VecDeque};

@@ -23,7 +23,7 @@ pub struct Config {
 
 impl Config {
     /// Reads what a member tells: `1,2|2,3` are two sets.
-    pub fn told(term: u64, voters: &str, learners: &str) -> Config {
+    pub fn parse(term: u64, voters: &str, learners: &str) -> Config {
         Config {
             term,
             voters: voters.split('|').map(set).collect(),
@@ -37,8 +37,8 @@ impl Config {
 }
 
 /// `1,2` are two members, and nothing is none.
-pub fn set(told: &str) -> BTreeSet<String> {
-    let ids = told.split(',').filter(|id| !id.is_empty());
+pub fn set(ids: &str) -> BTreeSet<String> {
+    let ids = ids.split(',').filter(|id| !id.is_empty());
     ids.map(str::to_owned).collect()
 }
 
@@ -177,11 +177,11 @@ mod tests {
     use super::*;
     use crate::check::steps::verdicts;
 
-    fn told(member: usize, index: u64, voters: &str, removed: &str) -> (usize, What) {
+    fn config_of(member: usize, index: u64, voters: &str, removed: &str) -> (usize, What) {
         let what = What::Membership {
             index,
             own: (member + 1).to_string(),
-            config: Config::told(1, voters, ""),
+            config: Config::parse(1, voters, ""),
             removed: set(removed),
             places: (1..=9).map(|id| (id.to_string(), id - 1)).collect(),
         };
@@ -207,16 +207,16 @@ mod tests {
             (member, what)
         };
         let history = [
-            told(0, 0, "1,2,3", ""),
-            told(1, 0, "1,2,3", ""),
+            config_of(0, 0, "1,2,3", ""),
+            config_of(1, 0, "1,2,3", ""),
             leads(2, 1),
-            told(2, 0, "1,2,3", ""),
-            told(2, 5, "1,2,3|1,2", ""),
-            told(2, 6, "1,2", "3"),
+            config_of(2, 0, "1,2,3", ""),
+            config_of(2, 5, "1,2,3|1,2", ""),
+            config_of(2, 6, "1,2", "3"),
             // It goes on in the term in which it removed itself.
             leads(2, 1),
-            told(0, 5, "1,2,3|1,2", ""),
-            told(0, 6, "1,2", "3"),
+            config_of(0, 5, "1,2,3|1,2", ""),
+            config_of(0, 6, "1,2", "3"),
             granted(0, 2),
             leads(1, 2),
         ];
@@ -225,16 +225,19 @@ mod tests {
 
     #[test]
     fn members_that_are_swapped_in_one_step_are_seen() {
-        let history = [told(0, 0, "1,2,3", ""), told(0, 4, "3,4,5", "1,2")];
+        let history = [
+            config_of(0, 0, "1,2,3", ""),
+            config_of(0, 4, "3,4,5", "1,2"),
+        ];
         assert_eq!(judge(&history), [true, false]);
     }
 
     #[test]
     fn two_memberships_at_one_place_are_seen() {
         let history = [
-            told(0, 0, "1,2,3", ""),
-            told(0, 4, "1,2,3|1,2", ""),
-            told(1, 4, "1,2,3|1,3", ""),
+            config_of(0, 0, "1,2,3", ""),
+            config_of(0, 4, "1,2,3|1,2", ""),
+            config_of(1, 4, "1,2,3|1,3", ""),
         ];
         assert_eq!(judge(&history), [true, true, false]);
     }
@@ -242,17 +245,17 @@ mod tests {
     #[test]
     fn who_comes_back_is_seen() {
         let history = [
-            told(0, 0, "1,2", ""),
-            told(0, 4, "1,2|1", ""),
-            told(0, 5, "1", "2"),
-            told(0, 6, "1|1,2", "2"),
+            config_of(0, 0, "1,2", ""),
+            config_of(0, 4, "1,2|1", ""),
+            config_of(0, 5, "1", "2"),
+            config_of(0, 6, "1|1,2", "2"),
         ];
         assert_eq!(judge(&history), [true, true, true, false]);
         let forgets = [
-            told(0, 0, "1,2", ""),
-            told(0, 4, "1,2|1", ""),
-            told(0, 5, "1", "2"),
-            told(0, 6, "1", ""),
+            config_of(0, 0, "1,2", ""),
+            config_of(0, 4, "1,2|1", ""),
+            config_of(0, 5, "1", "2"),
+            config_of(0, 6, "1", ""),
         ];
         assert_eq!(judge(&forgets), [true, true, true, false]);
     }
@@ -260,10 +263,10 @@ mod tests {
     #[test]
     fn a_vote_of_a_removed_member_is_seen() {
         let history = [
-            told(2, 0, "1,2,3", ""),
-            told(2, 5, "1,2,3|1,2", ""),
+            config_of(2, 0, "1,2,3", ""),
+            config_of(2, 5, "1,2,3|1,2", ""),
             granted(2, 2),
-            told(2, 6, "1,2", "3"),
+            config_of(2, 6, "1,2", "3"),
             granted(2, 3),
         ];
         assert_eq!(judge(&history), [true, true, true, true, false]);
@@ -272,7 +275,7 @@ mod tests {
             node: 0,
             last_log_index: 7,
         };
-        let history = [told(2, 5, "1,2", "3"), (2, leads)];
+        let history = [config_of(2, 5, "1,2", "3"), (2, leads)];
         assert_eq!(judge(&history), [true, false]);
     }
 
@@ -284,8 +287,8 @@ mod tests {
             hash: 7,
         };
         let joins = |newcomer: Option<(usize, What)>| {
-            let before = [told(0, 0, "1,2", "")];
-            let after = [told(0, 4, "1,2|1,2,3", "")];
+            let before = [config_of(0, 0, "1,2", "")];
+            let after = [config_of(0, 4, "1,2|1,2,3", "")];
             let all: Vec<_> = before.into_iter().chain(newcomer).chain(after).collect();
             judge(&all).pop()
         };

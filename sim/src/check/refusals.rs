@@ -9,8 +9,8 @@ use super::replay::{Replay, leases_of};
 use super::timeline::Timeline;
 use super::{Check, Clocks, Finding, Violation};
 use crate::history::{History, Operation, Request, past_reads};
-use crate::insight::Grounds;
 use crate::model::Refusal;
+use crate::run_facts::RefusalReasons;
 use detcd_core::api::{DeleteRangeRequest, KeyRange, Op, PutRequest, TxnRequest};
 use detcd_core::limits::{APPLY_LAG_MAX, LEASE_TTL_MAX};
 use detcd_wire::etcdserverpb as pb;
@@ -19,8 +19,8 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How many problems are told; the rest follows from them.
-const TOLD_MAX: usize = 5;
+/// How many problems are reported; the rest follows from them.
+const REPORTED_MAX: usize = 5;
 
 /// What an encoded request may have besides what is counted.
 const FRAME_BYTES_MAX: u64 = 512;
@@ -38,8 +38,10 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
         let what = judge.problem(operation, why, &mut timeline)?;
         Some(Finding::new(what).operation(operation))
     });
-    let told = unfounded.take(TOLD_MAX);
-    told.map(|finding| finding.of(Check::Refusals)).collect()
+    let reported = unfounded.take(REPORTED_MAX);
+    reported
+        .map(|finding| finding.of(Check::Refusals))
+        .collect()
 }
 
 struct Judge<'a> {
@@ -114,7 +116,7 @@ impl<'a> Judge<'a> {
         timeline: &mut Timeline<'_>,
     ) -> Option<String> {
         let request = &operation.request;
-        let grounds = &self.history.insight.grounds;
+        let refusal_reasons = &self.history.run_facts.refusal_reasons;
         let text = why.strip_prefix("etcdserver: ").unwrap_or(why);
         let is_founded = match text {
             "key not found" => self.model_says(Refusal::KeyNotFound, operation, timeline),
@@ -133,12 +135,12 @@ impl<'a> Judge<'a> {
                 Request::Txn(txn) => self.is_compacted(txn, operation.ended),
                 _ => false,
             },
-            "mvcc: database space exceeded" => grounds.quota && grows(request),
+            "mvcc: database space exceeded" => refusal_reasons.quota && grows(request),
             "too many requests" => {
                 self.calls.partition_point(|at| *at <= operation.ended) as u64 >= APPLY_LAG_MAX
             }
-            "rpc not supported for learner" => grounds.joins && !request.is_serializable(),
-            _ => by_itself(request, text, grounds, self.history),
+            "rpc not supported for learner" => refusal_reasons.joins && !request.is_serializable(),
+            _ => by_itself(request, text, refusal_reasons, self.history),
         };
         (!is_founded).then(|| "it was refused, and there is no reason to".to_owned())
     }
@@ -190,7 +192,12 @@ fn grows(request: &Request) -> bool {
 }
 
 /// Whether the request itself gives this reason.
-fn by_itself(request: &Request, text: &str, grounds: &Grounds, history: &History) -> bool {
+fn by_itself(
+    request: &Request,
+    text: &str,
+    refusal_reasons: &RefusalReasons,
+    history: &History,
+) -> bool {
     let puts = match request {
         Request::Put(put) => vec![put],
         Request::Txn(txn) => puts(txn),
@@ -209,10 +216,10 @@ fn by_itself(request: &Request, text: &str, grounds: &Grounds, history: &History
             txn.is_some_and(|txn| writes_twice(&txn.success) || writes_twice(&txn.failure))
         }
         "too many operations in txn request" => {
-            txn.is_some_and(|txn| ops_in_depth(txn) > grounds.txn_ops)
+            txn.is_some_and(|txn| ops_in_depth(txn) > refusal_reasons.txn_ops)
         }
         "request is too large" => {
-            let least = *history.insight.request_bytes.start();
+            let least = *history.run_facts.request_bytes.start();
             encoded_bytes(request) + FRAME_BYTES_MAX > least
         }
         "too large lease TTL" => {
@@ -331,7 +338,7 @@ mod tests {
     }
 
     /// A history in which the key was put from second 2 to 3, and then this.
-    fn found(grounds: Grounds, later: Vec<Operation>) -> usize {
+    fn found(refusal_reasons: RefusalReasons, later: Vec<Operation>) -> usize {
         let request = Request::Put(put("1"));
         let step = State::empty().apply(&request);
         let mut history = History::default();
@@ -340,12 +347,12 @@ mod tests {
         let was_put = Outcome::Done { revision: 2, reply };
         history.operations.push(operation(2, request, was_put));
         history.operations.extend(later);
-        history.insight.grounds = grounds;
+        history.run_facts.refusal_reasons = refusal_reasons;
         check(&history, Clocks::TRUE).len()
     }
 
     fn is_wrong(refused: Operation) -> bool {
-        found(Grounds::default(), vec![refused]) > 0
+        found(RefusalReasons::default(), vec![refused]) > 0
     }
 
     #[test]
@@ -383,8 +390,8 @@ mod tests {
             operation(from, Request::Compact(compact), unknown)
         };
         let reads = |at| vec![compaction(4), refused(at, read(1), gone)];
-        assert_eq!(found(Grounds::default(), reads(5)), 0);
-        assert_eq!(found(Grounds::default(), reads(2)), 1);
+        assert_eq!(found(RefusalReasons::default(), reads(5)), 0);
+        assert_eq!(found(RefusalReasons::default(), reads(2)), 1);
     }
 
     #[test]
@@ -407,7 +414,7 @@ mod tests {
             let unknown = Outcome::Unknown(String::new());
             let revoke = operation(6, Request::LeaseRevoke { id }, unknown);
             later.extend(Some(revoke).filter(|_| revoked));
-            found(Grounds::default(), later)
+            found(RefusalReasons::default(), later)
         };
         assert!(!is_wrong(refused(4, leased(), why)));
         assert_eq!(judged(3, false), 0);
@@ -417,7 +424,7 @@ mod tests {
         let exists = "lease already exists";
         let again = || refused(6, Request::LeaseGrant { id, ttl: 5 }, exists);
         assert!(is_wrong(again()));
-        assert_eq!(found(Grounds::default(), vec![grant(), again()]), 0);
+        assert_eq!(found(RefusalReasons::default(), vec![grant(), again()]), 0);
     }
 
     #[test]
@@ -436,9 +443,9 @@ mod tests {
         assert!(is_wrong(refused(4, twice("b"), why)));
         let many = "too many operations in txn request";
         assert!(is_wrong(refused(4, twice("b"), many)));
-        let few = Grounds {
+        let few = RefusalReasons {
             txn_ops: 1,
-            ..Grounds::default()
+            ..RefusalReasons::default()
         };
         assert_eq!(found(few, vec![refused(4, twice("b"), many)]), 0);
         let put = || Request::Put(put("2"));
@@ -452,10 +459,10 @@ mod tests {
         ] {
             assert!(is_wrong(refused(4, put(), why)), "{why}");
         }
-        let full = Grounds {
+        let full = RefusalReasons {
             quota: true,
             joins: true,
-            ..Grounds::default()
+            ..RefusalReasons::default()
         };
         let no_space = refused(4, put(), "mvcc: database space exceeded");
         let learner = refused(4, put(), "rpc not supported for learner");

@@ -3,27 +3,27 @@
 
 use super::{Check, Finding, Violation};
 use crate::observer;
-use crate::patience::CONVERGE_MAX;
 use crate::store::tables::Tables;
 use crate::time;
+use crate::timeouts::CONVERGE_MAX;
 use std::time::Duration;
 
 /// Judges members that were told to compact everything, each with the revision to which it said
 /// it had. Waits for those that were told by others: each removes rows at its own pace.
-pub async fn compacted(told: &[(usize, Option<i64>)]) -> Vec<Violation> {
-    let endless = told.iter().filter(|(_, revision)| revision.is_none());
+pub async fn compacted(reported: &[(usize, Option<i64>)]) -> Vec<Violation> {
+    let endless = reported.iter().filter(|(_, revision)| revision.is_none());
     let endless = endless.map(|(member, _)| {
         let what = format!("the compaction of member {} does not end", member + 1);
         Finding::new(what).member(*member).of(Check::Compaction)
     });
     let mut violations: Vec<Violation> = endless.collect();
-    let last = told.iter().filter_map(|(_, revision)| *revision).max();
+    let last = reported.iter().filter_map(|(_, revision)| *revision).max();
     let Some(last) = last.filter(|_| violations.is_empty()) else {
         return violations;
     };
     let deadline = time::now() + CONVERGE_MAX;
     loop {
-        let stores: Vec<(usize, Tables)> = told
+        let stores: Vec<(usize, Tables)> = reported
             .iter()
             .map(|(member, _)| (*member, observer::tables(*member)))
             .collect();

@@ -11,15 +11,20 @@ use crate::history::{History, Operation};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How many problems of one kind are told; the rest follows from them.
-const TOLD_MAX: usize = 5;
+/// How many problems of one kind are reported; the rest follows from them.
+const REPORTED_MAX: usize = 5;
 
 pub fn check(history: &History) -> Vec<Violation> {
     let is_serializable = |operation: &&Operation| operation.request.is_serializable();
     let reads: Vec<&Operation> = history.operations.iter().filter(is_serializable).collect();
-    let made_up = wrong_answers(history, &reads).into_iter().take(TOLD_MAX);
-    let early = Replay::of(history).early(&reads).into_iter().take(TOLD_MAX);
-    let back = going_back(history).into_iter().take(TOLD_MAX);
+    let made_up = wrong_answers(history, &reads)
+        .into_iter()
+        .take(REPORTED_MAX);
+    let early = Replay::of(history)
+        .early(&reads)
+        .into_iter()
+        .take(REPORTED_MAX);
+    let back = going_back(history).into_iter().take(REPORTED_MAX);
     let found = made_up.chain(early).chain(back);
     found
         .map(|finding| finding.of(Check::Serializable))
@@ -56,6 +61,6 @@ fn going_back(history: &History) -> Vec<Finding> {
 }
 
 fn restarted(history: &History, member: usize, from: Duration, to: Duration) -> bool {
-    let starts = history.insight.starts.get(&member);
+    let starts = history.run_facts.starts.get(&member);
     starts.is_some_and(|starts| starts.iter().any(|at| (from..=to).contains(at)))
 }

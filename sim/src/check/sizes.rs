@@ -13,7 +13,7 @@ const TOO_LARGE: &str = "request is too large";
 pub fn check(history: &History) -> Vec<Violation> {
     let operations = history.operations.iter();
     let findings = operations.filter_map(|operation| {
-        let problem = problem(operation, &history.insight.request_bytes)?;
+        let problem = problem(operation, &history.run_facts.request_bytes)?;
         Some(Finding::new(problem).operation(operation))
     });
     findings.map(|finding| finding.of(Check::Sizes)).collect()

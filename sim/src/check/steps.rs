@@ -109,8 +109,8 @@ pub struct Steps {
     violations: Vec<Violation>,
 }
 
-/// So many violations of each invariant are told; the rest follows from them.
-const TOLD_MAX: usize = 3;
+/// So many violations of each invariant are reported; the rest follows from them.
+const REPORTED_MAX: usize = 3;
 
 impl Steps {
     pub fn new(checks: &[Check]) -> Steps {
@@ -145,7 +145,7 @@ impl Steps {
                 continue;
             };
             *violated += 1;
-            if *violated <= TOLD_MAX {
+            if *violated <= REPORTED_MAX {
                 let finding = finding.member(step.member).time(time::now());
                 self.violations.push(finding.of(invariant.check()));
             }

@@ -7,7 +7,7 @@
 //!   watcher between the first and the last.
 
 use super::{Check, Finding, Violation};
-use crate::evidence::{Connection, Heard};
+use crate::client_records::{Connection, Heard};
 use crate::history::History;
 use std::collections::{BTreeMap, VecDeque};
 

@@ -179,7 +179,7 @@ fn a_serializable_read_may_be_stale_but_not_made_up() {
         operations.extend(reads);
         let mut history = history(&effects, operations);
         let starts = restarted.map(Duration::from_secs).into_iter().collect();
-        history.insight.starts.insert(0, starts);
+        history.run_facts.starts.insert(0, starts);
         assert_eq!(linearizable::check(&history), []);
         !serializable::check(&history).is_empty()
     };
@@ -422,10 +422,12 @@ fn what_an_event_replaced_may_only_be_missing_behind_a_compaction() {
             changes.iter_mut().for_each(|change| change.prev_kv = None);
             changes
         };
-        let told = history.revisions.iter();
-        let told = told.map(|(at, changes)| (*at, strip(changes))).collect();
+        let reported = history.revisions.iter();
+        let reported = reported
+            .map(|(at, changes)| (*at, strip(changes)))
+            .collect();
         let prev_kv = true;
-        let watched = watched(told);
+        let watched = watched(reported);
         history.watchers.push(Watched { prev_kv, ..watched });
         !watch::check(&history).is_empty()
     };
@@ -487,7 +489,7 @@ fn many_unknown_writes_do_not_make_the_search_wide() {
 #[test]
 fn a_final_state_that_nobody_applied_is_found() {
     let operations = || vec![at(0, 1, put("a", "1"), was_put(2))];
-    let told = |value: Option<&'static str>| {
+    let reported = |value: Option<&'static str>| {
         let mut history = history(&[put("a", "1")], operations());
         let kv = value.map(|value| KeyValue {
             key: "a".into(),
@@ -498,27 +500,30 @@ fn a_final_state_that_nobody_applied_is_found() {
             ..KeyValue::default()
         });
         let keys = kv.into_iter().map(|kv| (kv.key.clone(), kv));
-        history.insight.keys = Some(keys.collect());
+        history.run_facts.keys = Some(keys.collect());
         durable::check(&history).len()
     };
-    assert_eq!(told(Some("1")), 0);
+    assert_eq!(reported(Some("1")), 0);
     // The state differs, and an acknowledged write is gone.
-    assert_eq!(told(Some("2")), 2);
-    assert_eq!(told(None), 2);
+    assert_eq!(reported(Some("2")), 2);
+    assert_eq!(reported(None), 2);
 }
 
 #[test]
 fn a_history_that_is_told_otherwise_is_found() {
     let applied = history(&[put("a", "1"), put("b", "2")], Vec::new()).revisions;
-    let told = |effects: &[Request], from| {
-        let mut told = history(effects, Vec::new()).revisions;
-        told.retain(|at, _| *at >= from);
-        durable::retold(0, &told, &applied, from).map(|found| found.about.revisions)
+    let reported = |effects: &[Request], from| {
+        let mut reported = history(effects, Vec::new()).revisions;
+        reported.retain(|at, _| *at >= from);
+        durable::retold(0, &reported, &applied, from).map(|found| found.about.revisions)
     };
     let at = |revision| Some(BTreeSet::from([revision]));
-    assert_eq!(told(&[put("a", "1"), put("b", "2")], 2), None);
-    assert_eq!(told(&[put("a", "0"), put("b", "2")], 3), None);
-    assert_eq!(told(&[put("a", "1"), put("b", "3")], 2), at(3));
-    assert_eq!(told(&[put("a", "1")], 2), at(3));
-    assert_eq!(told(&[put("a", "1"), put("b", "2"), delete("a")], 2), at(4));
+    assert_eq!(reported(&[put("a", "1"), put("b", "2")], 2), None);
+    assert_eq!(reported(&[put("a", "0"), put("b", "2")], 3), None);
+    assert_eq!(reported(&[put("a", "1"), put("b", "3")], 2), at(3));
+    assert_eq!(reported(&[put("a", "1")], 2), at(3));
+    assert_eq!(
+        reported(&[put("a", "1"), put("b", "2"), delete("a")], 2),
+        at(4)
+    );
 }

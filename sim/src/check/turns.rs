@@ -5,7 +5,7 @@
 //! - An observer saw the oldest key, and never an older one after a newer.
 
 use super::{Check, Clocks, Finding, Violation};
-use crate::evidence::{Observer, Turn};
+use crate::client_records::{Observer, Turn};
 use crate::history::{History, text};
 use crate::model::State;
 use bytes::Bytes;
@@ -13,8 +13,8 @@ use detcd_core::api::{KeyRange, KeyValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How many problems are told; the rest mostly follows from them.
-const TOLD_MAX: usize = 5;
+/// How many problems are reported; the rest mostly follows from them.
+const REPORTED_MAX: usize = 5;
 
 pub fn exclusive(history: &History, clocks: Clocks) -> Vec<Violation> {
     if history.turns.is_empty() {
@@ -29,8 +29,9 @@ pub fn exclusive(history: &History, clocks: Clocks) -> Vec<Violation> {
     if !clocks.jumped {
         findings.extend(overlaps(&history.turns, clocks.fastest));
     }
-    let told = findings.into_iter().take(TOLD_MAX);
-    told.map(|finding| finding.of(Check::MutualExclusion))
+    let reported = findings.into_iter().take(REPORTED_MAX);
+    reported
+        .map(|finding| finding.of(Check::MutualExclusion))
         .collect()
 }
 
@@ -69,7 +70,7 @@ fn first<'a>(state: &'a State, queue: &KeyRange) -> Option<&'a KeyValue> {
         .min_by_key(|kv| kv.create_revision)
 }
 
-fn told(first: Option<&KeyValue>) -> String {
+fn reported(first: Option<&KeyValue>) -> String {
     first.map_or("nobody's".to_owned(), |kv| {
         format!(
             "that of {} with token {}",
@@ -90,7 +91,7 @@ fn entered(states: &States, turn: &Turn) -> Option<Finding> {
         entered_at,
         ..
     } = turn;
-    let first = told(first);
+    let first = reported(first);
     let what = format!(
         "client {client} with token {token} took it for its turn at revision {entered_at}, which \
          was {first}"
@@ -116,7 +117,7 @@ fn guarded(history: &History, states: &States) -> Vec<Finding> {
                 .and_then(|state| first(state, queue));
             let token = token(&change.kv.value);
             if token.is_none() || token != first.map(|kv| kv.create_revision) {
-                let (value, first) = (text(&change.kv.value), told(first));
+                let (value, first) = (text(&change.kv.value), reported(first));
                 let what = format!(
                     "`{value}` was written at revision {revision} in a turn that \
                                     was {first}"
@@ -194,7 +195,7 @@ fn seen(states: &States, observer: &Observer) -> Option<Finding> {
         };
         let first = first(state, &observer.queue);
         if first != Some(leader) {
-            let (saw, first) = (told(Some(leader)), told(first));
+            let (saw, first) = (reported(Some(leader)), reported(first));
             let what = format!("{name} saw {saw} at revision {revision}, where {first} was first");
             return Some(Finding::new(what).revision(*revision).client(name));
         }

@@ -10,11 +10,11 @@ use detcd_core::api::{Change, ChangeKind};
 use std::time::Duration;
 
 pub fn check(history: &History) -> Vec<Violation> {
-    let told = |watcher: &Watched| {
+    let reported = |watcher: &Watched| {
         let what = problem(history, watcher)?;
         Some(Finding::new(what).client(&watcher.name).of(Check::Watch))
     };
-    history.watchers.iter().filter_map(told).collect()
+    history.watchers.iter().filter_map(reported).collect()
 }
 
 /// The first thing that is wrong with what a watcher saw.
@@ -43,7 +43,7 @@ fn problem(history: &History, watcher: &Watched) -> Option<String> {
         while let Some(changes) = expected.next_if(|changes| changes[0].kv.mod_revision <= end) {
             wanted.extend(changes);
         }
-        excuse(&mut wanted, events, compacted(history, watcher.came[index]));
+        allowed_stop(&mut wanted, events, compacted(history, watcher.came[index]));
         if wanted != *events {
             let (wanted, events) = (list(&wanted), list(events));
             return Some(format!("{name} got [{events}] where [{wanted}] was due"));
@@ -71,7 +71,7 @@ fn compacted(history: &History, by: Duration) -> i64 {
 }
 
 /// What an event replaced may be compacted, and then is not told.
-fn excuse(wanted: &mut [Change], events: &[Change], prev_kv_from: i64) {
+fn allowed_stop(wanted: &mut [Change], events: &[Change], prev_kv_from: i64) {
     for (wanted, event) in wanted.iter_mut().zip(events) {
         if event.prev_kv.is_none() && event.kv.mod_revision <= prev_kv_from {
             wanted.prev_kv = None;

@@ -2,7 +2,7 @@
 
 use super::{Usage, load};
 use clap::Args;
-use detcd_sim::one;
+use detcd_sim::single_run;
 use detcd_sim::verdict::Verdict;
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ pub struct One {
     seed: u64,
     /// Where to write what came of it.
     #[arg(long)]
-    tell: PathBuf,
+    result: PathBuf,
     /// The planted bug to switch on.
     #[arg(long)]
     mutant: Option<String>,
@@ -33,8 +33,8 @@ pub struct One {
 
 impl One {
     pub fn run(&self) -> Result<Verdict, Usage> {
-        one::tell_of_panics(self.tell.clone());
-        let told = one::run(one::One {
+        single_run::report_panics(self.result.clone());
+        let result = single_run::run(single_run::SingleRun {
             scenario: &load(&self.path)?,
             seed: self.seed,
             mutant: self.mutant.as_deref(),
@@ -44,9 +44,10 @@ impl One {
             report: self.report.as_deref(),
             path: &self.path,
         })?;
-        let json = serde_json::to_vec(&told).expect("it is plain data");
-        let tell = &self.tell;
-        std::fs::write(tell, json).map_err(|error| format!("{}: {error}", tell.display()))?;
-        Ok(told.verdict)
+        let json = serde_json::to_vec(&result).expect("it is plain data");
+        let result_path = &self.result;
+        std::fs::write(result_path, json)
+            .map_err(|error| format!("{}: {error}", result_path.display()))?;
+        Ok(result.verdict)
     }
 }

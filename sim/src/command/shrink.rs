@@ -4,7 +4,7 @@ use super::{Usage, load};
 use clap::Args;
 use detcd_sim::planted::Planting;
 use detcd_sim::scenario::units;
-use detcd_sim::shrink::Wish;
+use detcd_sim::shrink::ShrinkRequest;
 use detcd_sim::verdict::Verdict;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -39,7 +39,7 @@ impl Shrink {
     pub fn run(self) -> Result<Verdict, Usage> {
         let mut scenario = load(&self.scenario)?;
         self.planting.apply(&self.scenario, &mut scenario)?;
-        let wish = Wish {
+        let request = ShrinkRequest {
             scenario,
             name: self.scenario,
             seed: self.seed,
@@ -49,7 +49,7 @@ impl Shrink {
             runs_max: self.runs_max,
             budget: self.budget,
         };
-        wish.fulfil()?;
+        request.run()?;
         Ok(Verdict::Pass)
     }
 }

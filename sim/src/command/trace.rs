@@ -2,24 +2,26 @@
 
 use super::{Usage, load};
 use clap::Args;
-use detcd_sim::look::Look;
+use detcd_sim::print_trace::PrintTrace;
 use detcd_sim::verdict::Verdict;
 
 #[derive(Args)]
 pub struct Trace {
     #[command(flatten)]
-    look: Look,
+    print_trace: PrintTrace,
 }
 
 impl Trace {
     pub fn run(&self) -> Result<Verdict, Usage> {
-        let look = &self.look;
-        if look.is_of_scenario() {
-            let mut scenario = load(&look.path)?;
-            look.planting.apply(&look.path, &mut scenario)?;
-            look.at_scenario(&scenario)?;
+        let print_trace = &self.print_trace;
+        if print_trace.is_of_scenario() {
+            let mut scenario = load(&print_trace.path)?;
+            print_trace
+                .planting
+                .apply(&print_trace.path, &mut scenario)?;
+            print_trace.at_scenario(&scenario)?;
         } else {
-            look.at_file()?;
+            print_trace.at_file()?;
         }
         Ok(Verdict::Pass)
     }

@@ -1,4 +1,4 @@
-//! A file as the process sees it and as the platter holds it.
+//! A file as the process sees it and as the disk holds it.
 
 use super::bytes::SparseBytes;
 use crate::profile;
@@ -14,25 +14,25 @@ pub struct Inode {
     current: SparseBytes,
     durable: SparseBytes,
     /// What separates the two, in order.
-    unsynced: VecDeque<Change>,
+    unsynced: VecDeque<FileChange>,
     /// How many changes were ever synced or given up, so that a sync under way keeps its place.
     synced: u64,
-    /// The changes from here on need not be on the platter, whatever later syncs tell: one before
+    /// The changes from here on need not be on the disk, whatever later syncs report: one before
     /// them was given up, and the process that wrote it lives.
     doubtful_from: Option<u64>,
 }
 
 #[derive(Clone, Debug)]
-enum Change {
+enum FileChange {
     Write { offset: u64, data: Bytes },
     Resize(u64),
 }
 
-impl Change {
+impl FileChange {
     fn apply(&self, bytes: &mut SparseBytes) {
         match self {
-            Change::Write { offset, data } => bytes.write_at(*offset, data),
-            Change::Resize(len) => bytes.resize(*len),
+            FileChange::Write { offset, data } => bytes.write_at(*offset, data),
+            FileChange::Resize(len) => bytes.resize(*len),
         }
     }
 }
@@ -75,7 +75,7 @@ impl Inode {
             }
         }
         for change in &mut self.unsynced {
-            if let Change::Write { offset: at, data } = change
+            if let FileChange::Write { offset: at, data } = change
                 && (*at..*at + data.len() as u64).contains(&offset)
             {
                 let mut bytes = data.to_vec();
@@ -101,7 +101,7 @@ impl Inode {
     }
 
     /// What a failed sync does: the changes before the mark will never be written, and no later
-    /// sync tells. They are neither synced nor waiting to be.
+    /// sync reports. They are neither synced nor waiting to be.
     pub fn give_up(&mut self, mark: u64) {
         let count = mark.saturating_sub(self.synced) as usize;
         if count > 0 {
@@ -121,14 +121,14 @@ impl Inode {
 
     pub fn write_at(&mut self, offset: u64, data: Bytes) {
         let _part = profile::enter(profile::Part::Storage);
-        self.change(Change::Write { offset, data });
+        self.change(FileChange::Write { offset, data });
     }
 
     pub fn resize(&mut self, len: u64) {
-        self.change(Change::Resize(len));
+        self.change(FileChange::Resize(len));
     }
 
-    fn change(&mut self, change: Change) {
+    fn change(&mut self, change: FileChange) {
         change.apply(&mut self.current);
         self.unsynced.push_back(change);
     }
@@ -138,12 +138,12 @@ impl Inode {
         self.synced + self.unsynced.len() as u64
     }
 
-    /// The mark behind the last change up to which all are on the platter.
+    /// The mark behind the last change up to which all are on the disk.
     pub fn synced(&self) -> u64 {
         self.doubtful_from.unwrap_or(self.synced)
     }
 
-    /// Another process opens the file, and reads what is on the platter.
+    /// Another process opens the file, and reads what is on the disk.
     pub fn reopen(&mut self) {
         self.doubtful_from = None;
     }
@@ -164,7 +164,7 @@ impl Inode {
     pub fn draw_part(&self, rng: &mut Rng) -> Kept {
         let changes = rng.range(0..=self.unsynced.len() as u64) as usize;
         let bytes = match self.unsynced.get(changes) {
-            Some(Change::Write { data, .. }) => {
+            Some(FileChange::Write { data, .. }) => {
                 let bytes = rng.range(0..=data.len() as u64) as usize;
                 if rng.chance(0.125) {
                     bytes
@@ -172,7 +172,7 @@ impl Inode {
                     bytes / SECTOR * SECTOR
                 }
             }
-            Some(Change::Resize(_)) | None => 0,
+            Some(FileChange::Resize(_)) | None => 0,
         };
         Kept::First { changes, bytes }
     }
@@ -194,7 +194,7 @@ impl Inode {
         self.sync_through(self.unsynced());
         let mut torn = 0;
         if bytes > 0
-            && let Some(Change::Write { offset, data }) = lost.pop_front()
+            && let Some(FileChange::Write { offset, data }) = lost.pop_front()
         {
             self.durable.write_at(offset, &data[..bytes]);
             torn = 1;

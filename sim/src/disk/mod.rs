@@ -1,12 +1,12 @@
 //! A disk that can be lied about, torn and lost: the simulated side of `detcd_storage::disk`.
 //!
-//! A [`Platter`] belongs to a machine and survives its processes. A process works through a
+//! A [`DiskImage`] belongs to a machine and survives its processes. A process works through a
 //! [`SimDisk`], which is good for one life: killed nodes still run their `Drop` code, so a crash
 //! first turns every handle of that life into an error and only then decides what was lost.
 
 mod bytes;
+pub mod defects;
 mod inode;
-pub mod medium;
 pub mod speed;
 #[cfg(test)]
 mod tests;
@@ -17,9 +17,9 @@ use crate::rng::Rng;
 use crate::time;
 use crate::trace;
 use ::bytes::Bytes;
+use defects::{DiskDefects, MisdirectedWrite, Operation, Part};
 use detcd_storage::disk::{Disk, DiskFile};
 use inode::{Inode, Kept};
-use medium::{Astray, Medium, Operation, Part};
 use std::collections::BTreeMap;
 use std::io::{self, Error, ErrorKind};
 use std::ops::RangeInclusive;
@@ -39,7 +39,7 @@ pub enum Loss {
     KeepAll,
     /// Everything unsynced is gone: the power failed.
     LoseUnsynced,
-    /// A prefix of what was unsynced got to the platter, the last write of it perhaps in part.
+    /// A prefix of what was unsynced got to the disk, the last write of it perhaps in part.
     Torn,
 }
 
@@ -64,9 +64,9 @@ impl Latency {
 
 /// The durable side of a simulated disk.
 #[derive(Clone)]
-pub struct Platter {
+pub struct DiskImage {
     state: Arc<Mutex<State>>,
-    medium: Medium,
+    defects: DiskDefects,
 }
 
 struct State {
@@ -114,10 +114,10 @@ pub struct Lost {
     pub names: usize,
 }
 
-impl Platter {
-    pub fn new(rng: Rng, latency: Latency) -> Platter {
-        Platter {
-            medium: Medium::new(rng.fork("medium")),
+impl DiskImage {
+    pub fn new(rng: Rng, latency: Latency) -> DiskImage {
+        DiskImage {
+            defects: DiskDefects::new(rng.fork("medium")),
             state: Arc::new(Mutex::new(State {
                 life: 0,
                 names: BTreeMap::new(),
@@ -131,19 +131,19 @@ impl Platter {
         }
     }
 
-    /// What is wrong with the storage; the machine's store lies on the same medium.
-    pub fn medium(&self) -> &Medium {
-        &self.medium
+    /// What is wrong with the storage; the machine's store has the same defects.
+    pub fn defects(&self) -> &DiskDefects {
+        &self.defects
     }
 
     /// The disk as the machine's next process sees it.
     pub fn mount(&self) -> SimDisk {
-        self.medium.restart();
+        self.defects.restart();
         let mut state = self.lock();
         state.life += 1;
         state.inodes.values_mut().for_each(Inode::reopen);
         SimDisk {
-            platter: self.clone(),
+            disk_image: self.clone(),
             life: state.life,
         }
     }
@@ -211,7 +211,7 @@ impl Platter {
         state.durable_names = state.names.clone();
     }
 
-    /// Flips so many bits of what the part's files hold, on the platter and in every cache. Gives
+    /// Flips so many bits of what the part's files hold, on the disk and in every cache. Gives
     /// how many: there may be nothing yet.
     pub fn rot(&self, part: Part, bits: u64) -> u64 {
         let mut state = self.lock();
@@ -220,7 +220,7 @@ impl Platter {
         // What is spare is not read before it is written again, and the note stands elsewhere.
         let files = files.filter(|(name, _)| !name.starts_with("spare") && !is_note(name));
         let files: Vec<u64> = files.map(|(_, inode)| *inode).collect();
-        let mut rng = self.medium.draws();
+        let mut rng = self.defects.draws();
         let mut flipped = 0;
         for _ in 0..bits {
             if let Some(file) = files.get(rng.index(files.len().max(1))) {
@@ -251,7 +251,7 @@ impl Platter {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the platter panics")
+        self.state.lock().expect("no holder of the lock panics")
     }
 }
 
@@ -323,13 +323,13 @@ impl State {
 /// The disk of one life of a node.
 #[derive(Clone)]
 pub struct SimDisk {
-    platter: Platter,
+    disk_image: DiskImage,
     life: u64,
 }
 
 impl SimDisk {
     fn state(&self) -> io::Result<MutexGuard<'_, State>> {
-        let state = self.platter.lock();
+        let state = self.disk_image.lock();
         if state.life == self.life {
             Ok(state)
         } else {
@@ -353,9 +353,9 @@ impl Disk for SimDisk {
 
     async fn open(&self, name: &str, create: bool) -> io::Result<SimFile> {
         let part = part_of(name);
-        self.platter.medium.wait(part).await;
+        self.disk_image.defects.wait(part).await;
         if create && !self.state()?.names.contains_key(name) {
-            self.platter.medium.check_room(part, Operation::Grow)?;
+            self.disk_image.defects.check_room(part, Operation::Grow)?;
         }
         let mut state = self.state()?;
         let inode = match state.names.get(name) {
@@ -412,9 +412,9 @@ impl Disk for SimDisk {
     async fn sync_dir(&self) -> io::Result<()> {
         // Only what was done before the sync began is durable when it ends.
         let covered = self.state()?.unsynced_names.len();
-        self.platter.medium.wait(Part::Log).await;
+        self.disk_image.defects.wait(Part::Log).await;
         time::sleep(self.sync_time()?).await;
-        self.platter.medium.check(Part::Log, Operation::Sync)?;
+        self.disk_image.defects.check(Part::Log, Operation::Sync)?;
         let mut state = self.state()?;
         let changes: Vec<NameChange> = state.unsynced_names.drain(..covered).collect();
         changes
@@ -434,13 +434,13 @@ pub struct SimFile {
 }
 
 impl SimFile {
-    fn medium(&self) -> &Medium {
-        &self.disk.platter.medium
+    fn defects(&self) -> &DiskDefects {
+        &self.disk.disk_image.defects
     }
 
     async fn pass(&self, side: Side, point: Point) {
         if !self.is_note {
-            self.medium().traps().pass(point, side).await;
+            self.defects().traps().pass(point, side).await;
         }
     }
 }
@@ -451,11 +451,11 @@ impl DiskFile for SimFile {
     }
 
     async fn read_at(&self, offset: u64, len: usize) -> io::Result<Bytes> {
-        self.medium().wait(self.part).await;
-        self.medium().work(Operation::Read, len).await;
-        self.medium().check(self.part, Operation::Read)?;
+        self.defects().wait(self.part).await;
+        self.defects().work(Operation::Read, len).await;
+        self.defects().check(self.part, Operation::Read)?;
         let bytes = self.disk.state()?.inode(self.inode).read_at(offset, len);
-        let given = self.medium().shorten(self.part, bytes.len());
+        let given = self.defects().shorten(self.part, bytes.len());
         Ok(bytes.slice(..given))
     }
 
@@ -465,19 +465,19 @@ impl DiskFile for SimFile {
             Part::Log | Part::State => Point::Append,
         };
         self.pass(Side::Before, point).await;
-        self.medium().wait(self.part).await;
+        self.defects().wait(self.part).await;
         let end = offset + data.len() as u64;
         let grows = self.disk.state()?.inode(self.inode).len() < end;
         let operation = match grows {
             true => Operation::Grow,
             false => Operation::Write,
         };
-        self.medium().work(operation, data.len()).await;
-        self.medium().check(self.part, operation)?;
+        self.defects().work(operation, data.len()).await;
+        self.defects().check(self.part, operation)?;
         // The note of what was synced stands elsewhere: with it lost as well, nobody could tell.
-        let astray = match self.is_note {
+        let misdirected = match self.is_note {
             true => None,
-            false => self.medium().mislead(self.part),
+            false => self.defects().misdirect(self.part),
         };
         let hash = trace::hash(&data);
         trace::event(
@@ -487,11 +487,11 @@ impl DiskFile for SimFile {
         {
             let mut state = self.disk.state()?;
             let inode = state.inode(self.inode);
-            match astray {
+            match misdirected {
                 None => inode.write_at(offset, data),
                 Some(_) if inode.len() < end => inode.resize(end),
-                Some(Astray::Nowhere) => {}
-                Some(Astray::Elsewhere(draw)) => {
+                Some(MisdirectedWrite::Nowhere) => {}
+                Some(MisdirectedWrite::Elsewhere(draw)) => {
                     let pages = (inode.len() - data.len() as u64) / PAGE + 1;
                     inode.write_at(draw % pages * PAGE, data);
                 }
@@ -508,10 +508,10 @@ impl DiskFile for SimFile {
             self.pass(Side::Before, Point::Sync).await;
         }
         let covered = self.disk.state()?.inode(self.inode).unsynced();
-        self.medium().wait(self.part).await;
-        self.medium().work(Operation::Sync, 0).await;
+        self.defects().wait(self.part).await;
+        self.defects().work(Operation::Sync, 0).await;
         time::sleep(self.disk.sync_time()?).await;
-        if let Err(error) = self.medium().check(self.part, Operation::Sync) {
+        if let Err(error) = self.defects().check(self.part, Operation::Sync) {
             // As Linux does: what could not be written is not tried again, and no later sync
             // tells of it.
             self.disk.state()?.inode(self.inode).give_up(covered);
@@ -538,9 +538,9 @@ impl DiskFile for SimFile {
     }
 
     async fn allocate(&self, len: u64) -> io::Result<()> {
-        self.medium().wait(self.part).await;
+        self.defects().wait(self.part).await;
         if self.disk.state()?.inode(self.inode).len() < len {
-            self.medium().check_room(self.part, Operation::Grow)?;
+            self.defects().check_room(self.part, Operation::Grow)?;
         }
         let mut state = self.disk.state()?;
         let inode = state.inode(self.inode);

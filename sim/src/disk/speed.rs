@@ -1,13 +1,13 @@
 //! How fast a machine's storage is when nothing is wrong with it, beside its syncs.
 
-use super::medium::Operation;
+use super::defects::Operation;
 use crate::rng::Rng;
 use crate::scenario::cluster::Disk;
 use crate::time;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// The manners of a medium: what the operations of disk and store take.
+/// The latencies of a disk: what the operations of disk and store take.
 #[derive(Clone, Debug)]
 pub struct Speed {
     read_ms: RangeInclusive<u64>,
@@ -15,7 +15,7 @@ pub struct Speed {
     jitter_ms: u64,
     throughput: Option<u64>,
     rng: Rng,
-    /// Until when the medium is busy with what was read and written before.
+    /// Until when the disk is busy with what was read and written before.
     busy: Duration,
 }
 
@@ -62,7 +62,7 @@ impl Speed {
         self.queue(bytes) + Duration::from_micros(micros)
     }
 
-    /// How long bytes take through the medium, after those before them.
+    /// How long bytes take through the disk, after those before them.
     fn queue(&mut self, bytes: usize) -> Duration {
         let (Some(throughput), true) = (self.throughput, bytes > 0) else {
             return Duration::ZERO;

@@ -1,8 +1,8 @@
 use super::*;
 use futures::executor::block_on;
 
-fn platter(seed: u64) -> Platter {
-    Platter::new(Rng::of(seed, "disk"), Latency::NONE)
+fn disk_image(seed: u64) -> DiskImage {
+    DiskImage::new(Rng::of(seed, "disk"), Latency::NONE)
 }
 
 async fn write(file: &SimFile, offset: u64, data: &[u8]) {
@@ -29,8 +29,8 @@ fn content(disk: &SimDisk, name: &str) -> Option<Vec<u8>> {
 }
 
 /// A file "a" that is synced with "one", and has "two" written behind it.
-fn half_synced(platter: &Platter) -> SimFile {
-    let disk = platter.mount();
+fn half_synced(disk_image: &DiskImage) -> SimFile {
+    let disk = disk_image.mount();
     block_on(async {
         let file = disk.open("a", true).await.expect("created");
         disk.sync_dir().await.expect("synced");
@@ -47,11 +47,11 @@ fn a_crash_keeps_what_was_synced_and_loses_the_rest_as_told() {
         (Loss::KeepAll, &b"onetwo"[..]),
         (Loss::LoseUnsynced, b"one"),
     ] {
-        let platter = platter(1);
-        half_synced(&platter);
-        platter.crash(loss);
+        let disk_image = disk_image(1);
+        half_synced(&disk_image);
+        disk_image.crash(loss);
         assert_eq!(
-            content(&platter.mount(), "a").as_deref(),
+            content(&disk_image.mount(), "a").as_deref(),
             Some(expected),
             "{loss:?}"
         );
@@ -62,16 +62,16 @@ fn a_crash_keeps_what_was_synced_and_loses_the_rest_as_told() {
 fn a_torn_write_leaves_a_prefix() {
     let mut partial = 0;
     for seed in 0..200 {
-        let platter = platter(seed);
-        let disk = platter.mount();
+        let disk_image = disk_image(seed);
+        let disk = disk_image.mount();
         block_on(async {
             let file = disk.open("a", true).await.expect("created");
             disk.sync_dir().await.expect("synced");
             write(&file, 0, &[1; 2000]).await;
             write(&file, 2000, &[2; 2000]).await;
         });
-        platter.crash(Loss::Torn);
-        let left = content(&platter.mount(), "a").expect("the name was synced");
+        disk_image.crash(Loss::Torn);
+        let left = content(&disk_image.mount(), "a").expect("the name was synced");
         let expected: Vec<u8> = [[1; 2000], [2; 2000]].concat();
         assert_eq!(left, expected[..left.len()]);
         partial += usize::from(!left.len().is_multiple_of(2000));
@@ -81,8 +81,8 @@ fn a_torn_write_leaves_a_prefix() {
 
 #[test]
 fn names_are_durable_only_after_the_folder_is_synced() {
-    let platter = platter(1);
-    let disk = platter.mount();
+    let disk_image = disk_image(1);
+    let disk = disk_image.mount();
     block_on(async {
         disk.open("old", true).await.expect("created");
         disk.sync_dir().await.expect("synced");
@@ -90,27 +90,30 @@ fn names_are_durable_only_after_the_folder_is_synced() {
         disk.open("other", true).await.expect("created");
         assert_eq!(disk.list().await.expect("listed"), ["new", "other"]);
     });
-    let lost = platter.crash(Loss::LoseUnsynced);
+    let lost = disk_image.crash(Loss::LoseUnsynced);
     assert_eq!(lost.names, 2);
-    assert_eq!(block_on(platter.mount().list()).expect("listed"), ["old"]);
+    assert_eq!(
+        block_on(disk_image.mount().list()).expect("listed"),
+        ["old"]
+    );
 }
 
 #[test]
 fn handles_of_a_dead_process_fail() {
-    let platter = platter(1);
-    let disk = platter.mount();
-    let file = half_synced(&platter);
+    let disk_image = disk_image(1);
+    let disk = disk_image.mount();
+    let file = half_synced(&disk_image);
     assert!(
         block_on(disk.list()).is_err(),
         "a later mount ends the life of an earlier one"
     );
-    platter.crash(Loss::KeepAll);
+    disk_image.crash(Loss::KeepAll);
     block_on(async {
         assert!(file.sync_data().await.is_err());
         assert!(file.write_at(0, Bytes::from_static(b"late")).await.is_err());
     });
     assert_eq!(
-        content(&platter.mount(), "a").as_deref(),
+        content(&disk_image.mount(), "a").as_deref(),
         Some(&b"onetwo"[..])
     );
 }
@@ -118,7 +121,7 @@ fn handles_of_a_dead_process_fail() {
 #[test]
 fn a_sync_covers_what_was_written_before_it_began() {
     let mut context = std::task::Context::from_waker(std::task::Waker::noop());
-    let slow = Platter::new(Rng::of(1, "disk"), Latency { sync_ms: 1..=1 });
+    let slow = DiskImage::new(Rng::of(1, "disk"), Latency { sync_ms: 1..=1 });
     let disk = slow.mount();
     let file = block_on(disk.open("b", true)).expect("created");
     block_on(disk.sync_dir()).expect("synced");
@@ -133,27 +136,27 @@ fn a_sync_covers_what_was_written_before_it_began() {
 
 #[test]
 fn what_a_failed_sync_gave_up_is_never_told_as_synced() {
-    let platter = platter(1);
-    let file = half_synced(&platter);
-    let (inode, _) = platter.place("a").expect("it has a name");
-    let (before, _) = platter.synced(inode);
-    let failing = platter.medium().begin(medium::DiskFault {
+    let disk_image = disk_image(1);
+    let file = half_synced(&disk_image);
+    let (inode, _) = disk_image.place("a").expect("it has a name");
+    let (before, _) = disk_image.synced(inode);
+    let failing = disk_image.defects().begin(defects::DiskFault {
         mark: "fault.io-error-sync",
         part: None,
-        defect: medium::Defect::Fails {
+        defect: defects::Defect::Fails {
             operation: Operation::Sync,
             probability: 1.0,
         },
     });
     block_on(file.sync_data()).expect_err("it fails");
-    platter.medium().end(failing);
+    disk_image.defects().end(failing);
     block_on(async {
         file.sync_data().await.expect("the error is told once");
         write(&file, 6, b"three").await;
         file.sync_data().await.expect("synced");
     });
-    assert_eq!(platter.synced(inode).0, before);
-    platter.crash(Loss::KeepAll);
-    let content = content(&platter.mount(), "a");
+    assert_eq!(disk_image.synced(inode).0, before);
+    disk_image.crash(Loss::KeepAll);
+    let content = content(&disk_image.mount(), "a");
     assert_eq!(content.as_deref(), Some(&b"one\0\0\0three"[..]));
 }

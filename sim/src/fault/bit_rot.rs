@@ -1,7 +1,7 @@
 //! Bits that flip in what was stored long ago.
 
 use super::{FaultKind, Length, Ongoing, World};
-use crate::disk::medium::Part;
+use crate::disk::defects::Part;
 use crate::scenario::choice::{OneOf, choices};
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;

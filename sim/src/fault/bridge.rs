@@ -34,12 +34,12 @@ impl FaultKind for Bridge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::target::Target;
 
     #[test]
     fn the_leader_is_a_bridge_between_the_others() {
-        let mut world = Paper::new(Some(1));
+        let mut world = RecordingWorld::new(Some(1));
         let target = Targets::one(Target::Leader);
         Bridge { target }.begin(&mut world);
         assert_eq!(world.cuts(), [(0, 2), (2, 0)]);

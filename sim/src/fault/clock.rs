@@ -74,7 +74,7 @@ impl FaultKind for Clock {
 mod tests {
     use super::*;
     use crate::fault::end;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::target::Target;
 
     #[test]
@@ -86,7 +86,7 @@ mod tests {
             wall_ahead: Time::ms(10),
             wall_behind: Time::ms(70),
         };
-        let mut world = Paper::new(Some(1));
+        let mut world = RecordingWorld::new(Some(1));
         let ongoing = clock.begin(&mut world);
         end(ongoing, &mut world);
         let expected = [

@@ -45,12 +45,12 @@ impl FaultKind for Crash {
 mod tests {
     use super::*;
     use crate::fault::end;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::target::Target;
 
     #[test]
     fn only_who_was_alive_is_started_again() {
-        let mut world = Paper::new(Some(2));
+        let mut world = RecordingWorld::new(Some(2));
         assert!(world.crash(0, Loss::KeepAll));
         let crash = Crash {
             target: Targets::one(Target::All),

@@ -9,7 +9,7 @@ use crate::workload::kv::{Kv, Operation};
 
 /// What the clients of a fault do.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Pressure {
+pub enum ExtraLoad {
     /// They read and write as fast as they are answered. The mark is left once each of them was
     /// answered.
     Burst { kv: Kv, mark: Option<&'static str> },
@@ -19,7 +19,7 @@ pub enum Pressure {
 
 /// Names a fault's clients, for their end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PressureId(pub u64);
+pub struct ExtraLoadId(pub u64);
 
 settings! {
     /// Many more clients come at once, and read and write the keys of kv as fast as they are
@@ -81,18 +81,18 @@ impl Burst {
 impl FaultKind for Burst {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let (kv, mark) = (self.kv(), Some("fault.burst"));
-        Ongoing::Pressing(world.press(Pressure::Burst { kv, mark }))
+        Ongoing::ExtraLoad(world.start_load(ExtraLoad::Burst { kv, mark }))
     }
 }
 
 impl FaultKind for CompactionStorm {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        Ongoing::Pressing(world.press(Pressure::Compactions(self.clone())))
+        Ongoing::ExtraLoad(world.start_load(ExtraLoad::Compactions(self.clone())))
     }
 }
 
 /// Writers without thoughts of their own, for faults that need the log to grow.
-pub(super) fn writers(clients: u64) -> Pressure {
+pub(super) fn writers(clients: u64) -> ExtraLoad {
     let kv = Kv {
         clients: Count::one(clients),
         keys: Count::one(10),
@@ -104,18 +104,18 @@ pub(super) fn writers(clients: u64) -> Pressure {
         odd: Ratio::one(0.0),
         mix: Initial::initial([(Operation::Put, 1)]),
     };
-    Pressure::Burst { kv, mark: None }
+    ExtraLoad::Burst { kv, mark: None }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::fault::end;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
 
     #[test]
     fn whoever_presses_stops_when_the_fault_is_over() {
-        let mut world = Paper::new(Some(0));
+        let mut world = RecordingWorld::new(Some(0));
         let storm = CompactionStorm {
             clients: Count::one(1),
             every: Times(Span::of(1, 1)),

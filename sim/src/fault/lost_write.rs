@@ -2,7 +2,7 @@
 
 use super::storage::{Stored, begin_defects};
 use super::{FaultKind, Ongoing, World};
-use crate::disk::medium::Defect;
+use crate::disk::defects::Defect;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::scenario::units::Ratio;

@@ -4,7 +4,7 @@
 
 use super::{FaultKind, Length, Ongoing, World};
 use crate::disk::Loss;
-use crate::insight::Grounds;
+use crate::run_facts::RefusalReasons;
 use crate::scenario::choice::OneOf;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
@@ -92,8 +92,8 @@ impl FaultKind for Add {
         Length::Instant
     }
 
-    fn widen(&self, grounds: &mut Grounds) {
-        grounds.joins = true;
+    fn add_refusal_reasons(&self, refusal_reasons: &mut RefusalReasons) {
+        refusal_reasons.joins = true;
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
@@ -126,8 +126,8 @@ impl FaultKind for Replace {
         Length::Instant
     }
 
-    fn widen(&self, grounds: &mut Grounds) {
-        grounds.joins = true;
+    fn add_refusal_reasons(&self, refusal_reasons: &mut RefusalReasons) {
+        refusal_reasons.joins = true;
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
@@ -179,12 +179,12 @@ impl FaultKind for MoveLeader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::target::Target;
 
     #[test]
     fn each_target_has_an_operator() {
-        let mut world = Paper::new(Some(2));
+        let mut world = RecordingWorld::new(Some(2));
         let target = Targets::one(Target::Minority);
         Remove { target }.begin(&mut world);
         assert_eq!(world.orders, [Order::Remove { member: 0 }]);
@@ -192,7 +192,7 @@ mod tests {
 
     #[test]
     fn who_is_needed_is_not_replaced() {
-        let mut world = Paper::new(Some(2));
+        let mut world = RecordingWorld::new(Some(2));
         world.spared = Some(2);
         let replace = Replace {
             target: Targets::one(Target::All),
@@ -204,7 +204,7 @@ mod tests {
 
     #[test]
     fn who_is_replaced_is_dead() {
-        let mut world = Paper::new(Some(2));
+        let mut world = RecordingWorld::new(Some(2));
         let replace = Replace {
             target: Targets::one(Target::Leader),
             same_address: OneOf::one(false),

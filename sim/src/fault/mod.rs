@@ -49,14 +49,14 @@ pub use partition::Direction;
 pub use timing::{Fault, Length};
 
 use crate::disk::Loss as DiskLoss;
-use crate::disk::medium::{DiskFault, DiskFaultId, Part};
+use crate::disk::defects::{DiskFault, DiskFaultId, Part};
 use crate::disk::trap::{Point, Side};
-use crate::insight::Grounds;
 use crate::net::link::{Effect, FaultId, LinkFault, Paths};
 use crate::net::{Host, Net};
+use crate::run_facts::RefusalReasons;
 use crate::scenario::settings::{Settings, kinds};
 use crate::scenario::target::Targets;
-use load::{Pressure, PressureId};
+use load::{ExtraLoad, ExtraLoadId};
 use members::Order;
 use reconfigure::Changes;
 use std::fmt;
@@ -133,7 +133,7 @@ pub trait FaultKind: Settings {
     }
 
     /// Makes what it gives servers to refuse requests for part of all that there is.
-    fn widen(&self, _: &mut Grounds) {}
+    fn add_refusal_reasons(&self, _: &mut RefusalReasons) {}
 
     /// Lets it happen; gives what [`end`] must undo.
     fn begin(&self, world: &mut dyn World) -> Ongoing;
@@ -194,9 +194,9 @@ pub trait World {
     /// Whether the member is of a later version when it starts again.
     fn upgrade(&mut self, member: usize, later: bool);
     /// Puts more clients to work.
-    fn press(&mut self, pressure: Pressure) -> PressureId;
+    fn start_load(&mut self, extra_load: ExtraLoad) -> ExtraLoadId;
     /// Lets them end.
-    fn relieve(&mut self, pressure: PressureId);
+    fn stop_load(&mut self, extra_load: ExtraLoadId);
 }
 
 /// See [`World::arm`].
@@ -275,7 +275,7 @@ pub enum Ongoing {
     Upgraded(Vec<usize>),
     /// They are removed, and to be added again once they have left.
     Rejoining(Vec<usize>),
-    Pressing(PressureId),
+    ExtraLoad(ExtraLoadId),
     SnapshotStorm(snapshot_storm::Storm),
     Both(Box<(Ongoing, Ongoing)>),
 }
@@ -292,7 +292,7 @@ pub fn end(ongoing: Ongoing, world: &mut dyn World) {
         Ongoing::Nothing | Ongoing::Rejoining(_) => {}
         Ongoing::Reconfigured { members, alarms } => reconfigure::end(members, alarms, world),
         Ongoing::Upgraded(members) => mixed_versions::change(&members, false, world),
-        Ongoing::Pressing(pressure) => world.relieve(pressure),
+        Ongoing::ExtraLoad(extra_load) => world.stop_load(extra_load),
         Ongoing::SnapshotStorm(storm) => storm.end(world),
         Ongoing::Both(both) => {
             end(both.0, world);
@@ -386,10 +386,10 @@ fn directed_paths_of(
 #[cfg(test)]
 pub(crate) mod testing {
     use super::*;
-    use crate::net::link::{Links, Manners};
+    use crate::net::link::{LinkSettings, Links};
     use crate::rng::Rng;
 
-    pub struct Paper {
+    pub struct RecordingWorld {
         pub net: Net,
         pub leader: Option<usize>,
         pub down: Vec<usize>,
@@ -401,21 +401,21 @@ pub(crate) mod testing {
         pub acts: Vec<String>,
     }
 
-    impl Paper {
+    impl RecordingWorld {
         fn did(&mut self, act: String) -> bool {
             self.acts.push(act);
             true
         }
 
-        pub fn new(leader: Option<usize>) -> Paper {
-            let manners = Manners {
+        pub fn new(leader: Option<usize>) -> RecordingWorld {
+            let link_settings = LinkSettings {
                 latency_ms: 1..=1,
                 loss: 0.0,
                 duplicate: 0.0,
             };
-            let links = Links::new(manners, Rng::of(1, "net/faults"));
+            let links = Links::new(link_settings, Rng::of(1, "net/faults"));
             let net = Net::new(Rng::of(1, "net"), links, |_| {});
-            Paper {
+            RecordingWorld {
                 net,
                 leader,
                 down: Vec::new(),
@@ -437,7 +437,7 @@ pub(crate) mod testing {
         }
     }
 
-    impl World for Paper {
+    impl World for RecordingWorld {
         fn members(&self) -> usize {
             3
         }
@@ -474,11 +474,11 @@ pub(crate) mod testing {
         fn upgrade(&mut self, member: usize, later: bool) {
             self.did(format!("upgrade {member} {later}"));
         }
-        fn press(&mut self, _: Pressure) -> PressureId {
+        fn start_load(&mut self, _: ExtraLoad) -> ExtraLoadId {
             self.did("press".to_owned());
-            PressureId(0)
+            ExtraLoadId(0)
         }
-        fn relieve(&mut self, PressureId(id): PressureId) {
+        fn stop_load(&mut self, ExtraLoadId(id): ExtraLoadId) {
             self.did(format!("relieve {id}"));
         }
         fn stop(&mut self, member: usize) -> bool {
@@ -517,7 +517,7 @@ pub(crate) mod testing {
         }
         fn begin_defect(&mut self, member: usize, fault: DiskFault) -> DiskFaultId {
             self.did(format!("begin {} {member}", fault.mark));
-            crate::disk::medium::Medium::new(Rng::of(1, "medium")).begin(fault)
+            crate::disk::defects::DiskDefects::new(Rng::of(1, "medium")).begin(fault)
         }
         fn end_defect(&mut self, member: usize, _: DiskFaultId) {
             self.did(format!("end {member}"));

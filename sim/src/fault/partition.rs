@@ -56,12 +56,12 @@ impl FaultKind for Partition {
 mod tests {
     use super::*;
     use crate::fault::end;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::target::Target;
 
     fn cuts(direction: Direction) -> Vec<(usize, usize)> {
         let split = Split::of(vec![vec![Target::Leader], vec![Target::Rest]]);
-        let mut world = Paper::new(Some(1));
+        let mut world = RecordingWorld::new(Some(1));
         let ongoing = Partition { split, direction }.begin(&mut world);
         let cuts = world.cuts();
         end(ongoing, &mut world);

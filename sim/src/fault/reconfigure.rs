@@ -3,7 +3,7 @@
 use super::members::Order;
 use super::{FaultKind, Ongoing, World};
 use crate::disk::Loss;
-use crate::insight::Grounds;
+use crate::run_facts::RefusalReasons;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::scenario::units::Count;
@@ -95,10 +95,12 @@ impl FaultKind for Reconfigure {
         Some(self.max_request_bytes?.value())
     }
 
-    fn widen(&self, grounds: &mut Grounds) {
-        grounds.quota |= self.quota_bytes.is_some();
-        let txn_ops = self.max_txn_ops.map_or(grounds.txn_ops, Count::value);
-        grounds.txn_ops = grounds.txn_ops.min(txn_ops);
+    fn add_refusal_reasons(&self, refusal_reasons: &mut RefusalReasons) {
+        refusal_reasons.quota |= self.quota_bytes.is_some();
+        let txn_ops = self
+            .max_txn_ops
+            .map_or(refusal_reasons.txn_ops, Count::value);
+        refusal_reasons.txn_ops = refusal_reasons.txn_ops.min(txn_ops);
     }
 }
 
@@ -124,12 +126,12 @@ pub(super) fn restart(member: usize, world: &mut dyn World) {
 mod tests {
     use super::*;
     use crate::fault;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::target::Target;
 
     #[test]
     fn settings_are_given_back_and_alarms_disarmed() {
-        let mut world = Paper::new(Some(0));
+        let mut world = RecordingWorld::new(Some(0));
         let reconfigure = Reconfigure {
             target: Targets::one(Target::Leader),
             quota_bytes: Some(Count::one(5000)),

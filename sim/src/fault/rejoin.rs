@@ -2,14 +2,14 @@
 
 use super::members::Order;
 use super::{FaultKind, Ongoing, World};
-use crate::insight::Grounds;
+use crate::run_facts::RefusalReasons;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::trace;
 use std::time::Duration;
 
 /// How often it is looked up whether somebody has left.
-const LOOK_EVERY: Duration = Duration::from_millis(200);
+const POLL_EVERY: Duration = Duration::from_millis(200);
 
 settings! {
     /// Members are removed, all at once; when each has left it is added again, with the same
@@ -21,8 +21,8 @@ settings! {
 }
 
 impl FaultKind for Rejoin {
-    fn widen(&self, grounds: &mut Grounds) {
-        grounds.joins = true;
+    fn add_refusal_reasons(&self, refusal_reasons: &mut RefusalReasons) {
+        refusal_reasons.joins = true;
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
@@ -45,6 +45,6 @@ impl FaultKind for Rejoin {
             }
             !left
         });
-        (!members.is_empty()).then_some(LOOK_EVERY)
+        (!members.is_empty()).then_some(POLL_EVERY)
     }
 }

@@ -44,7 +44,7 @@ impl FaultKind for Ring {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
 
     #[test]
     fn of_three_each_hears_one_other() {
@@ -52,7 +52,7 @@ mod tests {
             (Neighbours::Next, [(0, 1), (1, 2), (2, 0)]),
             (Neighbours::Previous, [(0, 2), (1, 0), (2, 1)]),
         ] {
-            let mut world = Paper::new(None);
+            let mut world = RecordingWorld::new(None);
             Ring { hears }.begin(&mut world);
             assert_eq!(world.cuts(), expected);
         }

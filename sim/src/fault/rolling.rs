@@ -55,11 +55,11 @@ impl FaultKind for RollingRestart {
 mod tests {
     use super::*;
     use crate::fault::end;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
 
     #[test]
     fn one_is_down_at_a_time_and_all_were() {
-        let mut world = Paper::new(Some(0));
+        let mut world = RecordingWorld::new(Some(0));
         let rolling = RollingRestart {
             down: Time::ms(1),
             pause: Time::ms(5),
@@ -75,7 +75,7 @@ mod tests {
 
     #[test]
     fn its_end_leaves_nobody_down() {
-        let mut world = Paper::new(Some(0));
+        let mut world = RecordingWorld::new(Some(0));
         let rolling = RollingRestart {
             down: Time::ms(1),
             pause: Time::ms(5),

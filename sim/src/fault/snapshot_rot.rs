@@ -2,7 +2,7 @@
 
 use super::storage::{Stored, begin_defects};
 use super::{FaultKind, Ongoing, World};
-use crate::disk::medium::{Defect, Operation};
+use crate::disk::defects::{Defect, Operation};
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 

@@ -1,6 +1,6 @@
 //! Members that have to be sent the whole state again and again.
 
-use super::load::{self, PressureId};
+use super::load::{self, ExtraLoadId};
 use super::{FaultKind, Ongoing, World};
 use crate::net::Host;
 use crate::net::link::{Effect, FaultId, LinkFault, Paths};
@@ -32,14 +32,14 @@ pub struct Storm {
     members: Vec<usize>,
     next: usize,
     cut: Option<FaultId>,
-    pressing: PressureId,
+    extra_load: ExtraLoadId,
     /// How many snapshots had been installed when it began.
     installed_before: u64,
     /// How many had been when the last one was cut off.
     installed_at_cut: u64,
     /// How long that one has been back.
     back_for: Duration,
-    told: bool,
+    is_recorded: bool,
 }
 
 /// The state must be on its way within this time. Whoever tries to connect to a member that is cut
@@ -55,11 +55,11 @@ impl FaultKind for SnapshotStorm {
             members: self.target.members(world.members(), world.leader()),
             next: 0,
             cut: None,
-            pressing: world.press(load::writers(self.writers.value())),
+            extra_load: world.start_load(load::writers(self.writers.value())),
             installed_before: installed(),
             installed_at_cut: installed(),
             back_for: BACK_MAX,
-            told: false,
+            is_recorded: false,
         })
     }
 
@@ -67,7 +67,7 @@ impl FaultKind for SnapshotStorm {
         let Ongoing::SnapshotStorm(storm) = ongoing else {
             unreachable!("it began as a storm")
         };
-        storm.look();
+        storm.check_reached();
         if let Some(cut) = storm.cut.take() {
             world.net().change_links(|links| links.end(cut));
             storm.back_for = Duration::ZERO;
@@ -92,19 +92,19 @@ impl FaultKind for SnapshotStorm {
 
 impl Storm {
     /// Leaves the mark once snapshots were really installed.
-    fn look(&mut self) {
-        if !self.told && installed() >= self.installed_before + STORM_MIN {
-            self.told = true;
+    fn check_reached(&mut self) {
+        if !self.is_recorded && installed() >= self.installed_before + STORM_MIN {
+            self.is_recorded = true;
             trace::mark("fault.snapshot-storm");
         }
     }
 
     pub(super) fn end(mut self, world: &mut dyn World) {
-        self.look();
+        self.check_reached();
         if let Some(cut) = self.cut {
             world.net().change_links(|links| links.end(cut));
         }
-        world.relieve(self.pressing);
+        world.stop_load(self.extra_load);
     }
 }
 
@@ -126,12 +126,12 @@ fn paths(world: &dyn World, member: usize) -> Vec<(Host, Host)> {
 mod tests {
     use super::*;
     use crate::fault::end;
-    use crate::fault::testing::Paper;
+    use crate::fault::testing::RecordingWorld;
     use crate::scenario::target::Target;
 
     #[test]
     fn they_take_turns_and_nobody_stays_cut_off() {
-        let mut world = Paper::new(Some(0));
+        let mut world = RecordingWorld::new(Some(0));
         let storm = SnapshotStorm {
             target: Targets::one(Target::Minority),
             away: Time::ms(10),

@@ -1,7 +1,7 @@
 //! What the faults of members' storage have in common.
 
 use super::{Ongoing, World};
-use crate::disk::medium::{Defect, DiskFault, Part};
+use crate::disk::defects::{Defect, DiskFault, Part};
 use crate::scenario::choice::choices;
 use crate::scenario::target::Targets;
 

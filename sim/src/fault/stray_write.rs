@@ -2,7 +2,7 @@
 
 use super::storage::{Stored, begin_defects};
 use super::{FaultKind, Ongoing, World};
-use crate::disk::medium::Defect;
+use crate::disk::defects::Defect;
 use crate::scenario::settings::settings;
 use crate::scenario::target::Targets;
 use crate::scenario::units::Ratio;
@@ -15,7 +15,7 @@ settings! {
         target: Targets,
         /// What is concerned.
         part: Stored = Stored::All,
-        /// How likely a write goes astray.
+        /// How likely a write is misdirected.
         probability: Ratio = 0.1,
     }
 }

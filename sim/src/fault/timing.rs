@@ -1,7 +1,7 @@
 //! When a fault begins and ends, and how often.
 
 use super::{Kind, Ongoing, World};
-use crate::insight::Grounds;
+use crate::run_facts::RefusalReasons;
 use crate::scenario::reader::{Problem, Reader, Value};
 use crate::scenario::settings::{Draw, Limits, Setting, Settings, Written, settings, toml};
 use crate::scenario::units::{Count, Time, parse_time, time};
@@ -220,8 +220,8 @@ impl Fault {
     }
 
     /// See [`super::FaultKind::widen`].
-    pub fn widen(&self, grounds: &mut Grounds) {
-        self.kind.inner().widen(grounds);
+    pub fn add_refusal_reasons(&self, refusal_reasons: &mut RefusalReasons) {
+        self.kind.inner().add_refusal_reasons(refusal_reasons);
     }
 
     /// See [`super::FaultKind::begin`].

@@ -18,13 +18,13 @@ impl Net {
             for (stream, _) in &streams {
                 inner.break_stream(*stream, NetError::Reset);
             }
-            told("net.reset", calls.len(), streams.len())
+            recorded("net.reset", calls.len(), streams.len())
         })
     }
 
     /// `host` loses what it knows of its connections, as behind a device that forgot them. Its own
     /// ends fail at once. The other ends learn of it when they send, or when a keepalive or their
-    /// own patience runs out. Gives how many there were.
+    /// own timeout runs out. Gives how many there were.
     pub fn forget(&self, host: Host) -> usize {
         self.with(|inner| {
             let calls = inner.calls_where(|from, to| from == host || to == host);
@@ -40,7 +40,7 @@ impl Net {
                 let end = usize::from(hosts[0] != host);
                 inner.forget_stream(*stream, end);
             }
-            told("net.forgotten", calls.len(), streams.len())
+            recorded("net.forgotten", calls.len(), streams.len())
         })
     }
 
@@ -52,12 +52,12 @@ impl Net {
             for call in &calls {
                 inner.answer(*call, Err(NetError::Reset));
             }
-            told("net.hung_up", calls.len(), 0);
+            recorded("net.hung_up", calls.len(), 0);
         });
     }
 }
 
-fn told(kind: &str, calls: usize, streams: usize) -> usize {
+fn recorded(kind: &str, calls: usize, streams: usize) -> usize {
     trace::event(kind, format_args!("{calls} calls, {streams} streams"));
     calls + streams
 }

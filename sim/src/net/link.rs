@@ -16,10 +16,10 @@ const PACKET_OVERHEAD: u64 = 64;
 /// comes on top is lost, as in any router.
 const QUEUE_MAX: Duration = Duration::from_secs(3);
 
-/// The manners of a network.
+/// The settings of all links of a network.
 #[derive(Clone, Debug)]
 pub struct Links {
-    base: Manners,
+    base: LinkSettings,
     /// Faults, each under a name of its own, so that they can overlap and end one by one.
     faults: BTreeMap<u64, Active>,
     fault_next: u64,
@@ -29,7 +29,7 @@ pub struct Links {
 
 /// How packets fare on a link without faults.
 #[derive(Clone, Debug)]
-pub struct Manners {
+pub struct LinkSettings {
     pub latency_ms: RangeInclusive<u64>,
     /// Probability that a packet is lost.
     pub loss: f64,
@@ -139,7 +139,7 @@ impl fmt::Display for Effect {
 struct Active {
     fault: LinkFault,
     rng: Rng,
-    told: bool,
+    is_recorded: bool,
     /// Until when each direction is busy with what was sent before.
     busy: BTreeMap<(Host, Host), Duration>,
 }
@@ -159,7 +159,7 @@ pub(crate) enum Verdict {
 
 impl Links {
     /// `rng` is for faults alone.
-    pub fn new(base: Manners, rng: Rng) -> Links {
+    pub fn new(base: LinkSettings, rng: Rng) -> Links {
         Links {
             base,
             faults: BTreeMap::new(),
@@ -181,7 +181,7 @@ impl Links {
         let active = Active {
             rng: self.rng.fork(&format!("{}/{id}", fault.mark)),
             fault,
-            told: false,
+            is_recorded: false,
             busy: BTreeMap::new(),
         };
         self.faults.insert(id, active);
@@ -217,7 +217,7 @@ impl Links {
         let mut faults = self.faults.values_mut();
         let found = faults
             .find(|active| wanted(&active.fault.effect) && active.fault.paths.contain(from, to));
-        found.map(Active::tell).is_some()
+        found.map(Active::record_first_effect).is_some()
     }
 
     /// Whether an idempotent request that is sent now arrives twice.
@@ -228,7 +228,7 @@ impl Links {
                 && active.fault.paths.contain(from, to)
                 && active.rng.chance(probability)
             {
-                active.tell();
+                active.record_first_effect();
                 doubled = true;
             }
         }
@@ -287,7 +287,7 @@ impl Links {
                 Effect::Clog | Effect::Duplicate(_) => false,
             };
             if happened {
-                active.tell();
+                active.record_first_effect();
             }
         }
         match lost {
@@ -299,9 +299,9 @@ impl Links {
 
 impl Active {
     /// Marks the first time that the fault did anything.
-    fn tell(&mut self) {
-        if !self.told {
-            self.told = true;
+    fn record_first_effect(&mut self) {
+        if !self.is_recorded {
+            self.is_recorded = true;
             trace::mark(self.fault.mark);
         }
     }

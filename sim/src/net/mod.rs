@@ -175,7 +175,7 @@ impl Net {
         })
     }
 
-    /// Sends a request and waits for its answer, for ever if need be: the caller's patience is
+    /// Sends a request and waits for its answer, for ever if need be: the caller's timeout is
     /// the caller's business. `idempotent` requests may be doubled on the way.
     pub fn call(
         &self,
@@ -313,7 +313,7 @@ impl Inner {
             }
             Verdict::Lost(why) => {
                 let now = time::now();
-                packet.seen().tell("net.lost", (from, to), now, why);
+                packet.seen().record("net.lost", (from, to), now, why);
             }
         }
     }
@@ -350,19 +350,19 @@ impl Inner {
             if self.links.is_clogged(from, to) {
                 due.packet
                     .seen()
-                    .tell("net.held", (from, to), due.sent, "clogged");
+                    .record("net.held", (from, to), due.sent, "clogged");
                 return self.held.push(due);
             }
             if is_datagram && self.links.is_cut(from, to) {
                 due.packet
                     .seen()
-                    .tell("net.lost", (from, to), due.sent, "cut under way");
+                    .record("net.lost", (from, to), due.sent, "cut under way");
                 return;
             }
             if is_datagram {
                 due.packet
                     .seen()
-                    .tell("net.deliver", (from, to), due.sent, "");
+                    .record("net.deliver", (from, to), due.sent, "");
             }
         }
         let Due {

@@ -86,7 +86,7 @@ pub(crate) struct Seen<'a> {
 
 impl Seen<'_> {
     /// `sent` is when it was put on the wire, `why` what stopped it.
-    pub(crate) fn tell(&self, kind: &str, (from, to): (Host, Host), sent: Duration, why: &str) {
+    pub(crate) fn record(&self, kind: &str, (from, to): (Host, Host), sent: Duration, why: &str) {
         let (port, method) = match self.way {
             Some((Port::Peer, kind)) => ("peer", kind),
             Some((Port::Client, kind)) => ("client", kind),

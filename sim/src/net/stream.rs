@@ -17,7 +17,7 @@ const WINDOW: usize = 64;
 const RETRY_MIN: Duration = Duration::from_millis(200);
 const RETRY_MAX: Duration = Duration::from_secs(3);
 /// A message that did not get through for so long breaks the stream (as keepalives would).
-pub(crate) const PATIENCE: Duration = Duration::from_secs(10);
+pub(crate) const STUCK_MAX: Duration = Duration::from_secs(10);
 
 /// One end of a stream. When it and all its senders are dropped, the stream closes, which the
 /// other end sees after everything that was sent before.
@@ -325,7 +325,7 @@ impl Inner {
         let (from, to) = found.path(end);
         found.directions[end].trying = false;
         let stuck_since = found.directions[end].stuck_since;
-        if stuck_since.is_some_and(|since| time::now() >= since + PATIENCE) {
+        if stuck_since.is_some_and(|since| time::now() >= since + STUCK_MAX) {
             record!("net.broken", number = conn, from = from.0, to = to.0);
             self.break_stream(conn, NetError::Reset);
             return;
@@ -337,7 +337,7 @@ impl Inner {
             } else {
                 ("net.deliver", "")
             };
-            head.seen(conn).tell(kind, (from, to), sent, why);
+            head.seen(conn).record(kind, (from, to), sent, why);
         }
         if cut {
             let after = self.back_off(conn, end);
@@ -407,7 +407,7 @@ impl Inner {
         found.directions[1 - end].end_with(Some(NetError::Reset));
         // Its sender goes on in the belief that somebody takes what it sends.
         let packet = Packet::Unanswered { conn };
-        self.schedule(time::now() + PATIENCE, None, packet);
+        self.schedule(time::now() + STUCK_MAX, None, packet);
     }
 
     /// Both ends are told that the stream broke.

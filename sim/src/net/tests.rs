@@ -1,4 +1,4 @@
-use super::link::{Effect, LinkFault, Manners, Paths};
+use super::link::{Effect, LinkFault, LinkSettings, Paths};
 use super::*;
 use std::task::{Context, Poll, Waker};
 
@@ -6,12 +6,12 @@ const A: Host = Host(1);
 const B: Host = Host(2);
 
 fn net(loss: f64, duplicate: f64) -> Net {
-    let manners = Manners {
+    let link_settings = LinkSettings {
         latency_ms: 1..=5,
         loss,
         duplicate,
     };
-    let links = Links::new(manners, Rng::of(1, "net/faults"));
+    let links = Links::new(link_settings, Rng::of(1, "net/faults"));
     Net::new(Rng::of(1, "net"), links, |_| {})
 }
 

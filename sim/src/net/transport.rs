@@ -307,6 +307,6 @@ async fn receive_stream(receiver: Arc<dyn Receiver>, from: u64, kind: u8, mut st
         future::Either::Left((answer, _)) => answer,
         future::Either::Right(((), _)) => unreachable!("the pump never ends"),
     };
-    // If the sender is gone, so is the wish for an answer.
+    // If the sender is gone, so is the request for an answer.
     let _ = stream.send(encode_stream_answer(answer)).await;
 }

@@ -1,12 +1,12 @@
 //! `--report FILE`: one run as one HTML page, which needs nothing but a browser.
 //!
 //! The page is `page.html` with its style, its scripts and the run's data in it. What is drawn
-//! where is the scripts' business; here the chronicle becomes numbers, small enough to mail.
+//! where is the scripts' business; here the record becomes numbers, small enough to mail.
 
 use crate::check::Violation;
-use crate::chronicle::{Chronicle, Message, Position, member_of};
 use crate::explain;
 use crate::history::{Operation, Outcome, Request};
+use crate::run_record::{Message, Position, RunRecord, member_of};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -41,9 +41,9 @@ pub fn page(
     head: &Head<'_>,
     violations: &[Violation],
     operations: &[Operation],
-    chronicle: &Chronicle,
+    run_record: &RunRecord,
 ) -> String {
-    let data = data(head, violations, operations, chronicle).to_string();
+    let data = data(head, violations, operations, run_record).to_string();
     // Within a script element only this could end it.
     let data = data.replace("</", "<\\/");
     let parts = [
@@ -66,12 +66,12 @@ fn data(
     head: &Head<'_>,
     violations: &[Violation],
     operations: &[Operation],
-    chronicle: &Chronicle,
+    run_record: &RunRecord,
 ) -> Value {
     let (shown, thinned) = shown_operations(operations, violations);
-    let messages = chronicle.messages.as_deref().unwrap_or_default();
+    let messages = run_record.messages.as_deref().unwrap_or_default();
     let (packets, packets_thinned) = shown_messages(messages);
-    let notes = chronicle.notes.iter().take(NOTES_MAX).map(|note| {
+    let notes = run_record.notes.iter().take(NOTES_MAX).map(|note| {
         json!([
             micros(note.at),
             note.node,
@@ -80,7 +80,7 @@ fn data(
             cut(&note.text)
         ])
     });
-    let roles = chronicle.roles.iter().map(|role| {
+    let roles = run_record.roles.iter().map(|role| {
         let is = if role.is_leader {
             2
         } else {
@@ -88,7 +88,7 @@ fn data(
         };
         json!([micros(role.at), role.member, role.term, is])
     });
-    let faults = chronicle.faults.values().map(|span| {
+    let faults = run_record.faults.values().map(|span| {
         json!([
             micros(span.from),
             span.to.map(micros),
@@ -97,7 +97,7 @@ fn data(
         ])
     });
     // What holds for the whole run is no event of it.
-    let links = chronicle.links.values();
+    let links = run_record.links.values();
     let links = links.filter(|link| link.name.starts_with("fault."));
     let links = links.map(|link| {
         json!([
@@ -107,7 +107,7 @@ fn data(
             link.paths
         ])
     });
-    let clocks = chronicle.clocks.iter().map(|clock| {
+    let clocks = run_record.clocks.iter().map(|clock| {
         json!([
             micros(clock.at),
             clock.member,
@@ -116,7 +116,7 @@ fn data(
             clock.wall_ms
         ])
     });
-    let positions = chronicle.positions.iter();
+    let positions = run_record.positions.iter();
     let positions: BTreeMap<String, Vec<u64>> = positions
         .map(|(member, positions)| (member.to_string(), flat(positions)))
         .collect();
@@ -130,13 +130,13 @@ fn data(
             "replay": head.replay,
             "hash": format!("{:016x}", head.hash),
             "events": head.events,
-            "end": micros(head.simulated.max(last_told(chronicle))),
+            "end": micros(head.simulated.max(last_told(run_record))),
             "members": head.members,
             "operations": operations.len(),
             "packets": messages.len(),
             "thinned": [thinned, packets_thinned],
         },
-        "labels": chronicle.labels,
+        "labels": run_record.labels,
         "packets": packets,
         "roles": roles.collect::<Vec<Value>>(),
         "positions": positions,
@@ -145,15 +145,15 @@ fn data(
         "clocks": clocks.collect::<Vec<Value>>(),
         "notes": notes.collect::<Vec<Value>>(),
         "operations": shown,
-        "violations": violations.iter().map(|violation| violation_of(violation, operations, chronicle)).collect::<Vec<Value>>(),
+        "violations": violations.iter().map(|violation| violation_of(violation, operations, run_record)).collect::<Vec<Value>>(),
     })
 }
 
 /// When the last thing happened: a run that a panic ended does not tell how long it was.
-fn last_told(chronicle: &Chronicle) -> Duration {
-    let notes = chronicle.notes.last().map(|note| note.at);
-    let roles = chronicle.roles.last().map(|role| role.at);
-    let entries = chronicle.entries.last().map(|entry| entry.at);
+fn last_told(run_record: &RunRecord) -> Duration {
+    let notes = run_record.notes.last().map(|note| note.at);
+    let roles = run_record.roles.last().map(|role| role.at);
+    let entries = run_record.entries.last().map(|entry| entry.at);
     notes.max(roles).max(entries).unwrap_or_default()
 }
 
@@ -268,16 +268,16 @@ fn cut(text: &str) -> String {
     }
 }
 
-fn violation_of(violation: &Violation, operations: &[Operation], chronicle: &Chronicle) -> Value {
+fn violation_of(violation: &Violation, operations: &[Operation], run_record: &RunRecord) -> Value {
     let about = &violation.about;
-    let times = explain::times_of(violation, operations, chronicle);
+    let times = explain::times_of(violation, operations, run_record);
     // More of them mark nothing.
     let marks = times.iter().take(MARKS_MAX).copied().map(micros);
     let clients = about.operations.iter().map(|operation| operation.client);
     json!({
         "check": violation.check.to_string(),
         "what": explain::without_padding(&violation.what),
-        "why": explain::around(violation, &times, chronicle),
+        "why": explain::around(violation, &times, run_record),
         "times": marks.collect::<Vec<u64>>(),
         "members": about.members,
         "clients": clients.collect::<Vec<u32>>(),
@@ -288,11 +288,13 @@ fn violation_of(violation: &Violation, operations: &[Operation], chronicle: &Chr
     })
 }
 
-/// How many members the chronicle tells of: those that joined later are among them.
-pub fn members(chronicle: &Chronicle, at_first: usize) -> usize {
-    let told = chronicle
+/// How many members the run record has: those that joined later are among them.
+pub fn members(run_record: &RunRecord, at_first: usize) -> usize {
+    let reported = run_record
         .notes
         .iter()
         .filter_map(|note| member_of(&note.node));
-    told.max().map_or(at_first, |last| at_first.max(last + 1))
+    reported
+        .max()
+        .map_or(at_first, |last| at_first.max(last + 1))
 }

@@ -23,7 +23,7 @@ pub mod units;
 pub use cluster::Cluster;
 
 use crate::check::{Check, Checks};
-use crate::client::Manners;
+use crate::client::ClientSettings;
 use crate::fault::Fault;
 use crate::workload::Workload;
 use choice::choices;
@@ -55,7 +55,7 @@ settings! {
         /// The cluster under test.
         pub cluster: Cluster,
         /// How clients deal with failures.
-        pub clients: Manners,
+        pub clients: ClientSettings,
         /// What is checked.
         pub check: Checks,
         /// How the run is to end.

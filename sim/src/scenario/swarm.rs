@@ -1,7 +1,7 @@
 //! Swarms: of everything that a file might have, each seed has some.
 //!
 //! A run with every kind of fault at once shows less than many runs with a few kinds each: faults
-//! hide each other. So a file with a `[swarm]` is a stock, and each seed draws how many of its
+//! hide each other. So a file with a `[swarm]` is a pool, and each seed draws how many of its
 //! workloads and faults it takes, and which. A new kind joins the swarm by a `[[fault]]` or
 //! `[[workload]]` in such a file.
 

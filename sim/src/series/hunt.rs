@@ -4,7 +4,7 @@
 
 use super::process::{self, Order};
 use super::{Named, replay};
-use crate::verdict::{Told, Verdict};
+use crate::verdict::{RunResult, Verdict};
 use detcd_core::mutants::Mutant;
 use detcd_out::eprintln;
 use std::collections::VecDeque;
@@ -48,7 +48,7 @@ pub struct Caught {
     pub seed: u64,
     /// The checks that did it, of those that count.
     pub by: Vec<String>,
-    pub told: Told,
+    pub result: RunResult,
 }
 
 /// What is to be tried with these mutants: a trial for each scenario that is written for one, and
@@ -59,7 +59,7 @@ pub fn trials(
     swarm: &[PathBuf],
 ) -> Result<Vec<Trial>, String> {
     let mut trials = Vec::new();
-    let mut alone = Vec::new();
+    let mut missing = Vec::new();
     for mutant in mutants {
         let expects =
             |named: &&Named| named.scenario.expect().mutant.as_deref() == Some(mutant.name());
@@ -73,7 +73,7 @@ pub fn trials(
             });
         }
         if trials.len() == before {
-            alone.push(mutant.name());
+            missing.push(mutant.name());
         }
         trials.extend(swarm.iter().map(|scenario| Trial {
             mutant: *mutant,
@@ -81,9 +81,9 @@ pub fn trials(
             scenario: scenario.clone(),
         }));
     }
-    match alone.is_empty() {
+    match missing.is_empty() {
         true => Ok(trials),
-        false => Err(format!("no scenario is to catch {}", alone.join(", "))),
+        false => Err(format!("no scenario is to catch {}", missing.join(", "))),
     }
 }
 
@@ -135,15 +135,15 @@ impl Hunt {
 impl Trial {
     /// Runs it with this seed; gives the run if that catches it.
     fn run(&self, seed: u64) -> Option<Caught> {
-        let (told, _) = process::run(self.order(seed));
+        let (result, _) = process::run(self.order(seed));
         let counts = |check: &&String| self.by.as_ref().is_none_or(|by| by.contains(check));
-        let by: Vec<String> = told.found_by.iter().filter(counts).cloned().collect();
+        let by: Vec<String> = result.found_by.iter().filter(counts).cloned().collect();
         let is_caught = match self.by {
             _ if by.is_empty() => false,
             Some(_) => true,
             None => self.passes_without(seed),
         };
-        is_caught.then_some(Caught { seed, by, told })
+        is_caught.then_some(Caught { seed, by, result })
     }
 
     fn passes_without(&self, seed: u64) -> bool {
@@ -182,10 +182,10 @@ impl Trial {
 impl Found {
     /// What the run that caught it came to, and the command that shows it.
     pub fn replay(&self) -> Option<String> {
-        let Caught { seed, told, .. } = self.caught.as_ref()?;
+        let Caught { seed, result, .. } = self.caught.as_ref()?;
         let (name, trial) = (self.trial.mutant.name(), &self.trial);
         let command = replay::command(&trial.scenario, *seed, trial.own_mutant(), Some(name));
-        let (verdict, hash) = (told.verdict, told.hash);
+        let (verdict, hash) = (result.verdict, result.hash);
         Some(format!(
             "{name}: {verdict}, hash {hash:016x}\n  replay: {command}"
         ))
@@ -275,9 +275,9 @@ mod tests {
             [(Some("b.toml"), Some(2)), (Some("swarm.toml"), None)]
         );
         let both = [Mutant::TornTail, Mutant::ReadOwnBatch];
-        let alone = trials(&both, &written, &swarm).err();
+        let missing = trials(&both, &written, &swarm).err();
         assert_eq!(
-            alone.as_deref(),
+            missing.as_deref(),
             Some("no scenario is to catch read-own-batch")
         );
     }
@@ -314,9 +314,9 @@ mod tests {
         let caught = Caught {
             seed: 12,
             by: vec!["alive".to_owned()],
-            told: Told {
+            result: RunResult {
                 hash: 0xabc,
-                ..Told::nothing(Verdict::NodeCrash)
+                ..RunResult::nothing(Verdict::NodeCrash)
             },
         };
         let found = [

@@ -1,7 +1,7 @@
 //! One run of a series: what to run, and what is to come of it.
 
 use super::{Named, replay};
-use crate::verdict::{Told, Verdict};
+use crate::verdict::{RunResult, Verdict};
 use std::time::Duration;
 
 /// One run (or two equal ones).
@@ -30,7 +30,7 @@ pub enum Expected {
 #[derive(Clone, Debug)]
 pub struct Done {
     pub job: Job,
-    pub told: Told,
+    pub result: RunResult,
     /// What the process printed, and why two runs differ, if they do.
     pub output: String,
     /// Real time.
@@ -51,11 +51,11 @@ impl Job {
     }
 
     /// Whether this is not what was expected.
-    pub fn is_failed_by(&self, named: &Named, told: &Told) -> bool {
+    pub fn is_failed_by(&self, named: &Named, result: &RunResult) -> bool {
         match self.expected {
-            Expected::Verdict(verdict) => told.verdict != verdict,
-            Expected::Hunt => told.verdict == Verdict::Nondeterministic,
-            Expected::Caught => !told.is_caught_by(&named.scenario.expect().caught_by),
+            Expected::Verdict(verdict) => result.verdict != verdict,
+            Expected::Hunt => result.verdict == Verdict::Nondeterministic,
+            Expected::Caught => !result.is_caught_by(&named.scenario.expect().caught_by),
         }
     }
 
@@ -70,7 +70,7 @@ impl Done {
     /// What came of it, on a line.
     pub fn line(&self, named: &Named) -> String {
         let Done {
-            job, told, took, ..
+            job, result, took, ..
         } = self;
         let planted = match job.mutant {
             Some(_) => " with its planted bug",
@@ -81,20 +81,20 @@ impl Done {
              events, hash {:016x}",
             named.path.display(),
             job.seed,
-            told.verdict,
-            told.simulated_ms as f64 / 1000.0,
+            result.verdict,
+            result.simulated_ms as f64 / 1000.0,
             took.as_secs_f64(),
-            told.operations,
-            told.unknown,
-            told.events,
-            told.hash,
+            result.operations,
+            result.unknown,
+            result.events,
+            result.hash,
         )
     }
 
     /// The lines of the output that say what was wrong.
     pub fn findings(&self) -> String {
         let telling = ["violated ", "stopped by itself: ", "never reached: "];
-        if self.told.verdict == Verdict::Nondeterministic {
+        if self.result.verdict == Verdict::Nondeterministic {
             // How two runs differ takes more than a line.
             return self.output.clone();
         }

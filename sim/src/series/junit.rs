@@ -34,7 +34,7 @@ fn case(named: &Named, done: &Done) -> TestCase {
         let mut status = TestCaseStatus::non_success(NonSuccessKind::Failure);
         let replay = done.job.replay(named);
         status
-            .set_type(done.told.verdict.to_string())
+            .set_type(done.result.verdict.to_string())
             .set_message(done.findings().lines().next().unwrap_or_default())
             .set_description(format!("{}\nreplay: {replay}\n", done.findings()));
         status
@@ -56,7 +56,7 @@ mod tests {
     use super::*;
     use crate::scenario::Scenario;
     use crate::series::Job;
-    use crate::verdict::{Told, Verdict};
+    use crate::verdict::{RunResult, Verdict};
 
     #[test]
     fn a_failure_says_what_was_found_and_how_to_see_it_again() {
@@ -65,7 +65,7 @@ mod tests {
         let named = Named::new("a.toml".into(), scenario);
         let done = |seed, verdict, output: &str| Done {
             job: Job::clean(0, seed),
-            told: Told::nothing(verdict),
+            result: RunResult::nothing(verdict),
             output: output.to_owned(),
             took: Duration::from_millis(250),
             failed: verdict != Verdict::Pass,

@@ -34,7 +34,7 @@ pub struct Named {
     pub path: PathBuf,
     /// What is run.
     pub scenario: Scenario,
-    /// The planted bug that the file names; the command line may have another wish.
+    /// The planted bug that the file names; the command line may name another.
     pub own_mutant: Option<String>,
 }
 
@@ -58,7 +58,7 @@ pub struct Series {
     pub twice: bool,
     /// Another build of the simulator, which makes the second of two runs.
     pub second: Option<PathBuf>,
-    /// See [`crate::one::One::leak`].
+    /// See [`crate::single_run::SingleRun::leak`].
     pub leak: bool,
     /// Processes at a time.
     pub workers: usize,
@@ -95,7 +95,7 @@ pub fn jobs(scenarios: &[Named], seeds: &[u64]) -> Vec<Job> {
 }
 
 impl Series {
-    /// Runs everything and prints what comes of it; gives the gravest verdict.
+    /// Runs everything and prints what comes of it; gives the worst verdict.
     pub fn run(&self) -> Result<Verdict, String> {
         let single = self.jobs.len() == 1;
         let progress = Mutex::new(Progress::new(self.jobs.len(), self.verbose));
@@ -156,7 +156,7 @@ impl Series {
             leak: self.leak,
             ..order(named, job)
         };
-        let (mut told, mut output) = process::run(order);
+        let (mut result, mut output) = process::run(order);
         let took = started.elapsed();
         if self.twice {
             let again = Order {
@@ -165,15 +165,15 @@ impl Series {
                 ..order
             };
             let (second, _) = process::run(again);
-            if second != told {
+            if second != result {
                 let difference = first_difference(order, again);
                 output.push_str(&format!(
-                    "two runs differ: {told:?} and {second:?}\n{difference}\n"
+                    "two runs differ: {result:?} and {second:?}\n{difference}\n"
                 ));
-                told.verdict = Verdict::Nondeterministic;
+                result.verdict = Verdict::Nondeterministic;
             }
         }
-        let failed = job.is_failed_by(named, &told);
+        let failed = job.is_failed_by(named, &result);
         if let (true, Some(folder)) = (failed, &self.reports) {
             let stem = named.path.file_stem().unwrap_or_default().to_string_lossy();
             let page = folder.join(format!("{stem}-seed-{}.html", job.seed));
@@ -187,7 +187,7 @@ impl Series {
         Done {
             failed,
             job: job.clone(),
-            told,
+            result,
             output,
             took,
         }
@@ -222,22 +222,22 @@ fn first_difference(first: Order<'_>, second: Order<'_>) -> String {
     }
     let open = |path: &PathBuf| fs::File::open(path).map(BufReader::new);
     let compare = || difference::first(open(&traces[0])?, open(&traces[1])?);
-    let told = match compare() {
+    let result = match compare() {
         Ok(Some(difference)) => difference.to_string(),
         Ok(None) => "two more runs, with traces, were equal".to_owned(),
         Err(error) => format!("the traces of two more runs cannot be read: {error}"),
     };
     // Leftovers in the temporary folder harm nobody.
     let _ = traces.map(fs::remove_file);
-    told
+    result
 }
 
 /// What a scenario's runs come to. A planted bug must be caught by some seed.
 fn conclude(named: &Named, done: &[&Done]) -> Verdict {
-    let gravest = done
+    let worst = done
         .iter()
         .filter(|done| done.failed)
-        .map(|done| match done.told.verdict {
+        .map(|done| match done.result.verdict {
             // It was to fail, and did not.
             Verdict::Pass => Verdict::Unsafe,
             verdict => verdict,
@@ -249,12 +249,12 @@ fn conclude(named: &Named, done: &[&Done]) -> Verdict {
         .filter(|done| done.job.expected == Expected::Hunt)
         .collect();
     if hunted.is_empty() {
-        return gravest;
+        return worst;
     }
     let expect = named.scenario.expect();
     let mut caught = hunted
         .iter()
-        .filter(|done| done.told.is_caught_by(&expect.caught_by));
+        .filter(|done| done.result.is_caught_by(&expect.caught_by));
     let path = named.path.display();
     let mutant = expect.mutant.as_deref().unwrap_or_default();
     match caught.next() {
@@ -263,11 +263,11 @@ fn conclude(named: &Named, done: &[&Done]) -> Verdict {
                 "{path}: {mutant} is caught; see it: {}",
                 first.job.replay(named)
             );
-            gravest
+            worst
         }
         None => {
             println!("{path}: {mutant} is NOT CAUGHT by {} seeds", hunted.len());
-            gravest.max(Verdict::Unsafe)
+            worst.max(Verdict::Unsafe)
         }
     }
 }

@@ -2,7 +2,7 @@
 //! differ from the first if there is no second run in it.
 
 use crate::check::Check;
-use crate::verdict::{Told, Verdict};
+use crate::verdict::{RunResult, Verdict};
 use std::fs;
 use std::io::{self, Read};
 use std::path::{Path, PathBuf};
@@ -20,7 +20,7 @@ pub struct Order<'a> {
     pub mutant: Option<&'a str>,
     /// Where to write every event.
     pub trace: Option<&'a Path>,
-    /// See [`crate::one::One::leak`].
+    /// See [`crate::single_run::SingleRun::leak`].
     pub leak: bool,
     /// The real time that it may take; beyond, it hangs and is killed.
     pub limit: Duration,
@@ -29,7 +29,7 @@ pub struct Order<'a> {
 }
 
 /// Runs it; gives what it told and what it printed.
-pub fn run(order: Order<'_>) -> (Told, String) {
+pub fn run(order: Order<'_>) -> (RunResult, String) {
     run_writing(order, None)
 }
 
@@ -44,26 +44,26 @@ pub fn scripts(order: Order<'_>, to: &Path) -> Result<(), String> {
 }
 
 fn written(order: Order<'_>, what: &str, path: &Path) -> Result<(), String> {
-    let (told, printed) = run_writing(order, Some((what, path)));
+    let (result, printed) = run_writing(order, Some((what, path)));
     match path.exists() {
         true => Ok(()),
         false => Err(format!(
             "{} is not written by a run that ended with {}:\n{printed}",
             path.display(),
-            told.verdict
+            result.verdict
         )),
     }
 }
 
-fn run_writing(order: Order<'_>, what: Option<(&str, &Path)>) -> (Told, String) {
-    let told_at = scratch("json");
+fn run_writing(order: Order<'_>, what: Option<(&str, &Path)>) -> (RunResult, String) {
+    let result_path = scratch("json");
     let own = || std::env::current_exe().expect("this program has a path");
     let mut command = Command::new(order.program.map_or_else(own, Path::to_owned));
     command.arg("one").arg(order.path);
     command
         .args(["--seed", &order.seed.to_string()])
-        .arg("--tell")
-        .arg(&told_at);
+        .arg("--result")
+        .arg(&result_path);
     if let Some(mutant) = order.mutant {
         command.args(["--mutant", mutant]);
     }
@@ -77,24 +77,24 @@ fn run_writing(order: Order<'_>, what: Option<(&str, &Path)>) -> (Told, String) 
         command.arg(option).arg(path);
     }
     let (printed, killed) = output(command, order.limit).expect("this program starts");
-    let told = fs::read(&told_at).ok();
-    let told = told.and_then(|bytes| serde_json::from_slice(&bytes).ok());
+    let result = fs::read(&result_path).ok();
+    let result = result.and_then(|bytes| serde_json::from_slice(&bytes).ok());
     // The file is missing if the process died; that is told by the verdict.
-    let _ = fs::remove_file(&told_at);
-    match (killed, told) {
+    let _ = fs::remove_file(&result_path);
+    match (killed, result) {
         (true, _) => {
             let limit = order.limit;
             let why = format!("{printed}violated serves: no end within {limit:?} of real time\n");
-            (Told::nothing(Verdict::NotLive), why)
+            (RunResult::nothing(Verdict::NotLive), why)
         }
-        (false, Some(told)) => (told, printed),
+        (false, Some(result)) => (result, printed),
         (false, None) => {
             let found_by = vec![Check::Alive.to_string()];
-            let told = Told {
+            let result = RunResult {
                 found_by,
-                ..Told::nothing(Verdict::NodeCrash)
+                ..RunResult::nothing(Verdict::NodeCrash)
             };
-            (told, printed)
+            (result, printed)
         }
     }
 }

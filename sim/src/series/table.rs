@@ -21,7 +21,7 @@ struct Row {
     simulated: Duration,
     took: Duration,
     operations: usize,
-    gravest: Option<Verdict>,
+    worst: Option<Verdict>,
 }
 
 impl Table {
@@ -50,26 +50,26 @@ impl Table {
 
 impl Row {
     fn add(&mut self, named: &Named, done: &Done) {
-        let Done { job, told, .. } = done;
+        let Done { job, result, .. } = done;
         self.runs += 1;
         self.failed += usize::from(done.failed);
         if job.mutant.is_some() {
             let (caught, of) = self.caught.unwrap_or_default();
-            let by_this = told.is_caught_by(&named.scenario.expect().caught_by);
+            let by_this = result.is_caught_by(&named.scenario.expect().caught_by);
             self.caught = Some((caught + usize::from(by_this), of + 1));
         } else {
             self.passed += usize::from(!done.failed);
-            self.gravest = self.gravest.max(Some(told.verdict));
+            self.worst = self.worst.max(Some(result.verdict));
         }
-        self.simulated += Duration::from_millis(told.simulated_ms);
+        self.simulated += Duration::from_millis(result.simulated_ms);
         self.took += done.took;
-        self.operations += told.operations;
+        self.operations += result.operations;
     }
 
     fn cells(&self) -> [String; 8] {
         let speed = self.simulated.as_secs_f64() / self.took.as_secs_f64().max(1e-3);
         let caught = self.caught.map(|(caught, of)| format!("{caught}/{of}"));
-        let gravest = self.gravest.map(|verdict| verdict.to_string());
+        let worst = self.worst.map(|verdict| verdict.to_string());
         [
             self.name.clone(),
             self.runs.to_string(),
@@ -78,7 +78,7 @@ impl Row {
             caught.unwrap_or_default(),
             self.operations.to_string(),
             format!("{:.0} s ({speed:.0}x)", self.simulated.as_secs_f64()),
-            gravest.unwrap_or_default(),
+            worst.unwrap_or_default(),
         ]
     }
 }
@@ -91,7 +91,7 @@ const TITLES: [&str; 8] = [
     "caught",
     "operations",
     "simulated",
-    "gravest",
+    "worst",
 ];
 
 impl fmt::Display for Table {
@@ -126,7 +126,7 @@ mod tests {
     use super::*;
     use crate::scenario::Scenario;
     use crate::series::Job;
-    use crate::verdict::Told;
+    use crate::verdict::RunResult;
 
     #[test]
     fn a_line_for_each_scenario_and_their_sum() {
@@ -137,10 +137,10 @@ mod tests {
         };
         let done = |scenario, seed, verdict, failed| Done {
             job: Job::clean(scenario, seed),
-            told: Told {
+            result: RunResult {
                 simulated_ms: 20_000,
                 operations: 100,
-                ..Told::nothing(verdict)
+                ..RunResult::nothing(verdict)
             },
             output: String::new(),
             took: Duration::from_millis(500),
@@ -153,7 +153,7 @@ mod tests {
         ];
         let table = Table::of(&[named("a.toml"), named("long-name.toml")], &runs);
         let expected = "\
-scenario        runs  passed  failed  caught  operations   simulated  gravest
+scenario        runs  passed  failed  caught  operations   simulated  worst
 a.toml             2       1       1                 200  40 s (40x)  NOT LIVE
 long-name.toml     1       1       0                 100  20 s (40x)  pass
 all                3       2       1                 300  60 s (40x)  NOT LIVE

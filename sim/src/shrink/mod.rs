@@ -11,7 +11,7 @@
 //! the partition, say, that let everybody see the bug), and of which nothing more can be left out.
 //! So first only what goes on failing about as often is left out, and then the rest.
 //!
-//! The file is written whenever entries went, so that nothing is lost by who has no more patience;
+//! The file is written whenever entries went, so that an interrupted run loses nothing;
 //! and after a while nothing smaller is looked for.
 
 mod document;
@@ -29,7 +29,7 @@ use toml::{Table, Value};
 use tries::{Failure, Tries};
 
 /// What to shrink, and how.
-pub struct Wish {
+pub struct ShrinkRequest {
     pub scenario: Scenario,
     /// The scenario's file, as it was named.
     pub name: PathBuf,
@@ -54,9 +54,9 @@ const SWEEP_RUNS: usize = 32;
 /// The seeds that tell how often a run fails.
 const STEADY_SEEDS: usize = 5;
 
-impl Wish {
+impl ShrinkRequest {
     /// Shrinks, and writes what came out of it.
-    pub fn fulfil(self) -> Result<(), String> {
+    pub fn run(self) -> Result<(), String> {
         let plan = Document::parse(&self.scenario.resolve(self.seed).to_string())?;
         // What the run must have reached is not what is looked for; what it must find is.
         let plan = plan.expecting(expectation(None));
@@ -64,13 +64,13 @@ impl Wish {
         let mut tries = Tries::new(mutant, self.jobs, self.budget);
         let caught_by = self.scenario.expect().caught_by.iter();
         let caught_by: Vec<String> = caught_by.map(ToString::to_string).collect();
-        let told = tries.first(&plan, self.seed)?;
-        let failure = Failure::of(&told, &caught_by).ok_or_else(|| {
+        let result = tries.first(&plan, self.seed)?;
+        let failure = Failure::of(&result, &caught_by).ok_or_else(|| {
             format!(
                 "seed {} of {} does not fail: {}",
                 self.seed,
                 self.name.display(),
-                told.verdict
+                result.verdict
             )
         })?;
         eprintln!("{failure} fails; {} entries", plan.entries());
@@ -83,7 +83,7 @@ impl Wish {
             failure,
             tries,
             least: 1,
-            wish: self,
+            request: self,
         };
         work.save()?;
         work.write_operations_out()?;
@@ -117,7 +117,7 @@ fn expectation(planted: Option<(&str, &Failure)>) -> Table {
 }
 
 struct Shrinking {
-    wish: Wish,
+    request: ShrinkRequest,
     started: Instant,
     before: usize,
     best: Document,
@@ -150,14 +150,14 @@ impl Shrinking {
         let text = format!(
             "# Shrunk from seed {} of {}, {} of {} faults and operations: {} fails with\n\
              #   {}\n{document}",
-            self.wish.seed,
-            self.wish.name.display(),
+            self.request.seed,
+            self.request.name.display(),
             document.entries(),
             self.before,
             self.failure,
             self.replay(),
         );
-        let out = &self.wish.out;
+        let out = &self.request.out;
         fs::write(out, text).map_err(|error| format!("{}: {error}", out.display()))
     }
 
@@ -165,7 +165,7 @@ impl Shrinking {
         // What is written names the bug, if a check can catch it.
         let mutant = self.tries.mutant.as_deref();
         let own = mutant.filter(|_| self.failure != Failure::Crash);
-        replay::command(&self.wish.out, self.seed, own, mutant)
+        replay::command(&self.request.out, self.seed, own, mutant)
     }
 
     fn conclude(&self) {
@@ -175,7 +175,7 @@ impl Shrinking {
         };
         println!(
             "{}: {} entries of {} left, after {} runs in {:.0} s{end}\n  see it: {}",
-            self.wish.out.display(),
+            self.request.out.display(),
             self.best.entries(),
             self.before,
             self.tries.runs(),
@@ -185,7 +185,7 @@ impl Shrinking {
     }
 
     fn is_over(&self) -> bool {
-        self.tries.runs() >= self.wish.runs_max || self.tries.is_over()
+        self.tries.runs() >= self.request.runs_max || self.tries.is_over()
     }
 
     /// Puts scripts in the place of workloads, as far as the failure bears it.
@@ -347,9 +347,9 @@ impl Shrinking {
             _ if self.least > 1 => STEADY_SEEDS - 1,
             Seeds::Several => {
                 let worth = (SWEEP_RUNS / candidates.len().max(1)).max(1);
-                worth.min(self.wish.other_seeds as usize)
+                worth.min(self.request.other_seeds as usize)
             }
-            Seeds::Few => self.wish.other_seeds.min(1) as usize,
+            Seeds::Few => self.request.other_seeds.min(1) as usize,
         };
         let (seeds, least) = (self.seeds(others), self.least);
         let found = self

@@ -3,7 +3,7 @@
 use super::document::Document;
 use super::progress::Progress;
 use crate::series::process::{self, Order};
-use crate::verdict::{Told, Verdict};
+use crate::verdict::{RunResult, Verdict};
 use std::fs;
 use std::path::PathBuf;
 use std::sync::Mutex;
@@ -27,19 +27,19 @@ pub enum Failure {
 
 impl Failure {
     /// What failed in a run; a check of `preferred` if there is one.
-    pub fn of(told: &Told, preferred: &[String]) -> Option<Failure> {
-        let found = || told.found_by.iter();
+    pub fn of(result: &RunResult, preferred: &[String]) -> Option<Failure> {
+        let found = || result.found_by.iter();
         let check = found().find(|check| preferred.contains(check));
         match check.or(found().next()) {
             Some(check) => Some(Failure::Check(check.clone())),
-            None => (told.verdict == Verdict::NodeCrash).then_some(Failure::Crash),
+            None => (result.verdict == Verdict::NodeCrash).then_some(Failure::Crash),
         }
     }
 
-    fn is_in(&self, told: &Told) -> bool {
+    fn is_in(&self, result: &RunResult) -> bool {
         match self {
-            Failure::Check(check) => told.found_by.contains(check),
-            Failure::Crash => told.verdict == Verdict::NodeCrash,
+            Failure::Check(check) => result.found_by.contains(check),
+            Failure::Crash => result.verdict == Verdict::NodeCrash,
         }
     }
 }
@@ -97,11 +97,11 @@ impl Tries {
     }
 
     /// Runs the document that candidates are made from, and sees how long one may take.
-    pub fn first(&mut self, document: &Document, seed: u64) -> Result<Told, String> {
+    pub fn first(&mut self, document: &Document, seed: u64) -> Result<RunResult, String> {
         let started = Instant::now();
-        let told = self.run(document, seed);
+        let result = self.run(document, seed);
         self.limit = CANDIDATE_MAX.min(started.elapsed() * SLOWER_MAX + MOODS);
-        told
+        result
     }
 
     pub fn runs(&self) -> usize {
@@ -118,11 +118,11 @@ impl Tries {
     }
 
     /// Runs one document.
-    pub fn run(&self, document: &Document, seed: u64) -> Result<Told, String> {
+    pub fn run(&self, document: &Document, seed: u64) -> Result<RunResult, String> {
         let file = Written::new(document)?;
         self.counted();
-        let (told, _) = process::run(self.order(&file, seed));
-        Ok(told)
+        let (result, _) = process::run(self.order(&file, seed));
+        Ok(result)
     }
 
     /// What each of the workloads' clients did, as scripts; `None` for one that did nothing.
@@ -178,8 +178,8 @@ impl Tries {
                             break;
                         }
                         if is_open {
-                            let told = self.run(&candidates[*index], *seed);
-                            let failed = told.is_ok_and(|told| failure.is_in(&told));
+                            let result = self.run(&candidates[*index], *seed);
+                            let failed = result.is_ok_and(|result| failure.is_in(&result));
                             ends.lock().expect("no worker panics")[*index].note(*seed, failed);
                         }
                     }
@@ -214,25 +214,25 @@ impl Ends {
 mod tests {
     use super::*;
 
-    fn told(verdict: Verdict, found_by: &[&str]) -> Told {
-        Told {
+    fn result(verdict: Verdict, found_by: &[&str]) -> RunResult {
+        RunResult {
             found_by: found_by.iter().map(ToString::to_string).collect(),
-            ..Told::nothing(verdict)
+            ..RunResult::nothing(verdict)
         }
     }
 
     #[test]
     fn the_same_failure_is_known_again() {
-        let run = told(Verdict::Unsafe, &["durable", "linearizable"]);
+        let run = result(Verdict::Unsafe, &["durable", "linearizable"]);
         let preferred = ["linearizable".to_owned()];
         let failure = Failure::of(&run, &preferred).expect("it failed");
         assert_eq!(failure, Failure::Check("linearizable".to_owned()));
-        assert!(failure.is_in(&told(Verdict::Unsafe, &["linearizable"])));
-        assert!(!failure.is_in(&told(Verdict::Unsafe, &["durable"])));
-        assert!(!failure.is_in(&told(Verdict::NodeCrash, &[])));
-        let crash = Failure::of(&told(Verdict::NodeCrash, &[]), &preferred);
+        assert!(failure.is_in(&result(Verdict::Unsafe, &["linearizable"])));
+        assert!(!failure.is_in(&result(Verdict::Unsafe, &["durable"])));
+        assert!(!failure.is_in(&result(Verdict::NodeCrash, &[])));
+        let crash = Failure::of(&result(Verdict::NodeCrash, &[]), &preferred);
         assert_eq!(crash, Some(Failure::Crash));
-        assert_eq!(Failure::of(&told(Verdict::Pass, &[]), &preferred), None);
-        assert_eq!(Failure::of(&told(Verdict::Usage, &[]), &preferred), None);
+        assert_eq!(Failure::of(&result(Verdict::Pass, &[]), &preferred), None);
+        assert_eq!(Failure::of(&result(Verdict::Usage, &[]), &preferred), None);
     }
 }

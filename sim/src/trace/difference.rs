@@ -90,11 +90,11 @@ mod tests {
             (difference.number, difference.before.len()),
             (7, BEFORE_MAX)
         );
-        let told = difference.to_string();
-        let told: Vec<&str> = told.lines().collect();
-        assert_eq!(told[0], "the first differing event is number 7:");
-        assert_eq!(told[6], "  first      0.000006 m1   raft.role term=7");
-        assert_eq!(told[7], "  second     0.000006 m1   raft.role term=9");
+        let text = difference.to_string();
+        let text: Vec<&str> = text.lines().collect();
+        assert_eq!(text[0], "the first differing event is number 7:");
+        assert_eq!(text[6], "  first      0.000006 m1   raft.role term=7");
+        assert_eq!(text[7], "  second     0.000006 m1   raft.role term=9");
     }
 
     #[test]

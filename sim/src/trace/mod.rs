@@ -375,25 +375,25 @@ mod tests {
 
     #[test]
     fn sinks_get_fields_by_name() {
-        struct Tell(mpsc::Sender<(String, Option<u64>, Option<String>)>);
-        impl Sink for Tell {
+        struct Sent(mpsc::Sender<(String, Option<u64>, Option<String>)>);
+        impl Sink for Sent {
             fn event(&mut self, event: &Event<'_>) {
-                let told = (
+                let reported = (
                     event.kind.to_owned(),
                     event.number("index"),
                     event.text("why"),
                 );
-                self.0.send(told).expect("the test listens");
+                self.0.send(reported).expect("the test listens");
             }
         }
-        let (sender, told) = mpsc::channel();
-        listen(Tell(sender));
+        let (sender, reported) = mpsc::channel();
+        listen(Sent(sender));
         record!("test", index = 7u64, why = %"cut");
         event("other", format_args!("text"));
         assert_eq!(
-            told.recv(),
+            reported.recv(),
             Ok(("test".to_owned(), Some(7), Some("cut".to_owned())))
         );
-        assert_eq!(told.recv(), Ok(("other".to_owned(), None, None)));
+        assert_eq!(reported.recv(), Ok(("other".to_owned(), None, None)));
     }
 }

@@ -1,12 +1,12 @@
 //! Transactions that read lists and append to them. Strict serializability shows in the lists.
 
 use crate::client::Client;
-use crate::evidence::{End, ListAct, ListTxn};
+use crate::client_records::{End, ListAct, ListTxn};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{Stage, Work, job};
+use crate::workload::{ClientStarter, Work, job};
 use crate::{check, time, trace};
 use bytes::Bytes;
 use detcd_core::api::{CompareOp, CompareTarget, KeyValue, Op, TxnRequest};
@@ -35,11 +35,11 @@ settings! {
 }
 
 impl Work for Append {
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for ops in self.ops.shares(self.clients.value()) {
             let (append, name) = (self.clone(), name.to_owned());
             let run = job(async move |client| Appender::new(append, name, client).run(ops).await);
-            stage.start("a", run);
+            clients.start("a", run);
         }
     }
 }

@@ -1,13 +1,13 @@
 //! Clients that move money between accounts. None is made, and none is lost.
 
 use crate::client::Client;
-use crate::evidence::Bank as Evidence;
+use crate::client_records::Bank as BankRecord;
 use crate::history::Request;
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{Job, Stage, Work, job};
+use crate::workload::{ClientStarter, Job, Work, job};
 use crate::{check, time, trace};
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, Op, RangeRequest, TxnRequest};
@@ -38,22 +38,22 @@ impl Work for Bank {
         Some(job(async move |client| bank.open(&name, client).await))
     }
 
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for ops in self.ops.shares(self.clients.value()) {
             let (bank, name) = (self.clone(), name.to_owned());
             let run = job(async move |client: Client| {
                 let rng = client.rng("bank");
-                let mut teller = Teller {
+                let mut bank_client = BankClient {
                     bank,
                     name,
                     client,
                     rng,
                 };
                 for _ in 0..ops {
-                    teller.work().await;
+                    bank_client.work().await;
                 }
             });
-            stage.start("b", run);
+            clients.start("b", run);
         }
     }
 }
@@ -71,23 +71,23 @@ impl Bank {
             ops::put(&account(name, number), value)
         });
         ops::create_once(&mut client, puts.collect(), self.timeout.duration()).await;
-        let evidence = Evidence {
+        let bank = BankRecord {
             range: ops::prefix(&format!("{name}/")),
             accounts: accounts as usize,
             total: accounts * self.balance.value(),
         };
-        client.note(|history| history.banks.push(evidence));
+        client.note(|history| history.banks.push(bank));
     }
 }
 
-struct Teller {
+struct BankClient {
     bank: Bank,
     name: String,
     client: Client,
     rng: Rng,
 }
 
-impl Teller {
+impl BankClient {
     async fn work(&mut self) {
         if self.rng.chance(self.bank.reads.value()) {
             self.count().await;

@@ -6,7 +6,7 @@ use crate::history::{Outcome, Request};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
-use crate::workload::{Stage, Work, job, ops};
+use crate::workload::{ClientStarter, Work, job, ops};
 use crate::{time, trace};
 use bytes::Bytes;
 use detcd_core::api::{CompactRequest, DeleteRangeRequest, RangeRequest};
@@ -38,27 +38,30 @@ settings! {
 }
 
 impl Work for Compaction {
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for ops in self.ops.shares(self.clients.value()) {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = job(async move |client| {
-                let mut historian = Historian::new(settings, name, client);
+                let mut compaction_client = CompactionClient::new(settings, name, client);
                 for _ in 0..ops {
-                    historian.work().await;
+                    compaction_client.work().await;
                 }
             });
-            stage.start("h", run);
+            clients.start("h", run);
         }
         for _ in 0..self.compactors.value() {
             let (settings, name) = (self.clone(), name.to_owned());
-            let run =
-                job(async move |client| Historian::new(settings, name, client).compact().await);
-            stage.start("x", run);
+            let run = job(async move |client| {
+                CompactionClient::new(settings, name, client)
+                    .compact()
+                    .await
+            });
+            clients.start("x", run);
         }
     }
 }
 
-struct Historian {
+struct CompactionClient {
     settings: Compaction,
     name: String,
     client: Client,
@@ -70,9 +73,9 @@ struct Historian {
     compacted: i64,
 }
 
-impl Historian {
-    fn new(settings: Compaction, name: String, client: Client) -> Historian {
-        Historian {
+impl CompactionClient {
+    fn new(settings: Compaction, name: String, client: Client) -> CompactionClient {
+        CompactionClient {
             rng: client.rng("compaction"),
             settings,
             name,

@@ -2,13 +2,13 @@
 //! happens, it stays one ring.
 
 use crate::client::Client;
-use crate::evidence::Ring;
+use crate::client_records::Ring;
 use crate::history::Request;
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{Job, Stage, Work, job};
+use crate::workload::{ClientStarter, Job, Work, job};
 use crate::{check, time, trace};
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, Op, RangeRequest, TxnRequest};
@@ -38,22 +38,22 @@ impl Work for Cycle {
         Some(job(async move |client| cycle.close(&name, client).await))
     }
 
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for ops in self.ops.shares(self.clients.value()) {
             let (cycle, name) = (self.clone(), name.to_owned());
             let run = job(async move |client: Client| {
                 let rng = client.rng("cycle");
-                let mut walker = Walker {
+                let mut cycle_client = CycleClient {
                     cycle,
                     name,
                     client,
                     rng,
                 };
                 for _ in 0..ops {
-                    walker.work().await;
+                    cycle_client.work().await;
                 }
             });
-            stage.start("y", run);
+            clients.start("y", run);
         }
     }
 }
@@ -79,14 +79,14 @@ impl Cycle {
     }
 }
 
-struct Walker {
+struct CycleClient {
     cycle: Cycle,
     name: String,
     client: Client,
     rng: Rng,
 }
 
-impl Walker {
+impl CycleClient {
     async fn work(&mut self) {
         let timeout = self.cycle.timeout.duration();
         if self.rng.chance(self.cycle.reads.value()) {

@@ -2,14 +2,14 @@
 //! follow who leads.
 
 use crate::client::Client;
-use crate::evidence::Observer;
+use crate::client_records::Observer;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Times};
 use crate::trace;
 use crate::workload::feed::wait_for_change;
 use crate::workload::ops::{self, Guarded};
-use crate::workload::session::{Place, Queue, Session, Taker, guarded_by};
-use crate::workload::{Stage, Until, Work, job};
+use crate::workload::session::{Place, Queue, QueueClient, Session, guarded_by};
+use crate::workload::{ClientStarter, Until, Work, job};
 use detcd_core::api::{Op, PutRequest};
 use futures::FutureExt;
 use std::time::Duration;
@@ -18,7 +18,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long an observer watches before it looks for itself.
-const PATIENCE: Duration = Duration::from_secs(2);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(2);
 
 settings! {
     /// Candidates that campaign, proclaim and resign, and observers that follow who leads.
@@ -36,64 +36,79 @@ settings! {
         /// How likely a leader goes away without a word, so that its lease has to end by itself.
         dies: Ratio = 0.2,
         /// How long a candidate waits before it gives up.
-        patience: Times = ("5s", "30s"),
+        turn_timeout: Times = ("5s", "30s"),
         /// What a client waits between two steps.
         pause: Times = ("0ms", "300ms"),
     }
 }
 
 impl Work for Election {
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for _ in 0..self.candidates.value() {
             let (election, queue) = (self.clone(), Queue::new(name));
             let run = job(async move |client: Client| {
-                let taker = Taker::new(queue, client, "election");
-                let mut candidate = Candidate { election, taker };
+                let queue_client = QueueClient::new(queue, client, "election");
+                let mut candidate = Candidate {
+                    election,
+                    queue_client,
+                };
                 for _ in 0..candidate.election.rounds.value() {
                     candidate.campaign().await;
                 }
             });
-            stage.start("e", run);
+            clients.start("e", run);
         }
         for _ in 0..self.observers.value() {
             let queue = Queue::new(name);
             let run = move |client, until| observe(queue, client, until).boxed();
-            stage.follow("o", Box::new(run));
+            clients.follow("o", Box::new(run));
         }
     }
 }
 
 struct Candidate {
     election: Election,
-    taker: Taker,
+    queue_client: QueueClient,
 }
 
 impl Candidate {
     async fn campaign(&mut self) {
-        let Candidate { election, taker } = self;
-        let name = format!("{} candidate", taker.client.name());
-        let entered = taker.wait(&election.ttl_s, &election.patience, name).await;
+        let Candidate {
+            election,
+            queue_client,
+        } = self;
+        let name = format!("{} candidate", queue_client.client.name());
+        let entered = queue_client
+            .wait(&election.ttl_s, &election.turn_timeout, name)
+            .await;
         let Some((session, place)) = entered else {
             return;
         };
         trace::mark("election.won");
-        for number in 0..taker.rng.range(election.proclaims.range()) {
-            let what = format!("{}-{}-{number}", taker.client.name(), place.token);
-            let proclaimed = proclaim(&mut taker.client, &session, &place, &what).await;
-            if !proclaimed || !taker.queue.write(&mut taker.client, &place, &what).await {
+        for number in 0..queue_client.rng.range(election.proclaims.range()) {
+            let what = format!("{}-{}-{number}", queue_client.client.name(), place.token);
+            let proclaimed = proclaim(&mut queue_client.client, &session, &place, &what).await;
+            if !proclaimed
+                || !queue_client
+                    .queue
+                    .write(&mut queue_client.client, &place, &what)
+                    .await
+            {
                 trace::mark("election.lost");
                 break;
             }
-            taker.pause(&election.pause).await;
+            queue_client.pause(&election.pause).await;
         }
-        taker.queue.note(&taker.client, &session, &place);
-        if taker.rng.chance(election.dies.value()) {
+        queue_client
+            .queue
+            .note(&queue_client.client, &session, &place);
+        if queue_client.rng.chance(election.dies.value()) {
             session.abandon();
         } else {
-            taker.leave(&place).await;
-            session.revoke(&mut taker.client).await;
+            queue_client.leave(&place).await;
+            session.revoke(&mut queue_client.client).await;
         }
-        taker.pause(&election.pause).await;
+        queue_client.pause(&election.pause).await;
     }
 }
 
@@ -122,7 +137,7 @@ async fn observe(queue: Queue, mut client: Client, until: Until) {
             if is_over {
                 break;
             }
-            wait_for_change(&mut client, &queue.range(), revision + 1, PATIENCE).await;
+            wait_for_change(&mut client, &queue.range(), revision + 1, WATCH_TIMEOUT).await;
         }
     }
     client.note(|history| history.observers.push(observer));

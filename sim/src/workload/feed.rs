@@ -31,7 +31,7 @@ pub struct Feed {
 }
 
 /// What a watcher is told.
-pub enum Told {
+pub enum WatchMessage {
     /// It watches, and the store is at this revision.
     Created(i64),
     /// The changes of one or more whole revisions, and the header's.
@@ -103,8 +103,8 @@ impl Feed {
     pub async fn follow(
         &mut self,
         client: &Client,
-        patience: Duration,
-        mut note: impl FnMut(Told),
+        timeout: Duration,
+        mut note: impl FnMut(WatchMessage),
     ) -> Ended {
         self.parts.clear();
         let mut stream = client.open(Method::Watch);
@@ -128,7 +128,7 @@ impl Feed {
             }
             let wait = ask_at.saturating_sub(time::now()).min(ASK_EVERY);
             let response = match detcd_rt::timeout(wait, stream.recv()).await {
-                Err(_) if time::now() < silent_since + patience => continue,
+                Err(_) if time::now() < silent_since + timeout => continue,
                 Err(_) => return Ended::Broken("silence".to_owned()),
                 Ok(None) => return Ended::Broken("closed".to_owned()),
                 Ok(Some(Err(error))) => return Ended::Broken(format!("{error:?}")),
@@ -141,11 +141,11 @@ impl Feed {
                     compacted => Ended::Compacted(compacted),
                 };
             }
-            if let Some(told) = self.take(response) {
-                if matches!(told, Told::Progress(_)) && !has_asked {
+            if let Some(message) = self.take(response) {
+                if matches!(message, WatchMessage::Progress(_)) && !has_asked {
                     trace::mark("watch.progress-by-interval");
                 }
-                note(told);
+                note(message);
             }
             if until.is_some_and(|until| self.create.start_revision > until) {
                 return Ended::Complete;
@@ -160,13 +160,13 @@ impl Feed {
     }
 
     /// Puts fragments together, and notes how far it came.
-    fn take(&mut self, response: WatchResponse) -> Option<Told> {
+    fn take(&mut self, response: WatchResponse) -> Option<WatchMessage> {
         let start = &mut self.create.start_revision;
         if response.created {
             if *start == 0 && !detcd_core::mutant!(WatchRevisionZero) {
                 *start = response.revision + 1;
             }
-            return Some(Told::Created(response.revision));
+            return Some(WatchMessage::Created(response.revision));
         }
         self.parts.extend(response.events);
         if response.fragment {
@@ -176,11 +176,11 @@ impl Feed {
         Some(match events.last() {
             Some(last) => {
                 *start = (*start).max(last.kv.mod_revision + 1);
-                Told::Events(response.revision, events)
+                WatchMessage::Events(response.revision, events)
             }
             None => {
                 *start = (*start).max(response.revision + 1);
-                Told::Progress(response.revision)
+                WatchMessage::Progress(response.revision)
             }
         })
     }
@@ -188,25 +188,20 @@ impl Feed {
 
 /// Watches a range from `start` on until it changes. Comes back as well when the connection breaks
 /// or nothing comes for so long: whoever waits looks again.
-pub async fn wait_for_change(
-    client: &mut Client,
-    range: &KeyRange,
-    start: i64,
-    patience: Duration,
-) {
-    wait(client, plain(range.clone(), start), patience).await;
+pub async fn wait_for_change(client: &mut Client, range: &KeyRange, start: i64, timeout: Duration) {
+    wait(client, plain(range.clone(), start), timeout).await;
 }
 
 /// As [`wait_for_change`], for the end of a key.
-pub async fn wait_for_delete(client: &mut Client, key: &Bytes, start: i64, patience: Duration) {
+pub async fn wait_for_delete(client: &mut Client, key: &Bytes, start: i64, timeout: Duration) {
     let create = WatchCreate {
         no_put: true,
         ..plain(ops::one(key), start)
     };
-    wait(client, create, patience).await;
+    wait(client, create, timeout).await;
 }
 
-async fn wait(client: &mut Client, create: WatchCreate, patience: Duration) {
+async fn wait(client: &mut Client, create: WatchCreate, timeout: Duration) {
     let mut stream = client.open(Method::Watch);
     let seen = async {
         send(&stream, WatchRequest::Create(create)).await?;
@@ -218,7 +213,7 @@ async fn wait(client: &mut Client, create: WatchCreate, patience: Duration) {
         }
         Err(NetError::Reset)
     };
-    if let Ok(Err(_)) = detcd_rt::timeout(patience, seen).await {
+    if let Ok(Err(_)) = detcd_rt::timeout(timeout, seen).await {
         client.recover().await;
     }
 }

@@ -3,14 +3,14 @@
 //! on; and history is compacted again and again.
 
 use crate::client::Client;
-use crate::evidence::{Informer, Seen};
+use crate::client_records::{Informer, Seen};
 use crate::history::Request;
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Time, Times};
-use crate::workload::feed::{self, Ended, Feed, Told};
+use crate::workload::feed::{self, Ended, Feed, WatchMessage};
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{Stage, Until, Work, job};
+use crate::workload::{ClientStarter, Until, Work, job};
 use crate::{time, trace};
 use bytes::Bytes;
 use detcd_core::api::{
@@ -41,7 +41,7 @@ settings! {
         /// What a compactor waits between two tries.
         every: Times = ("1s", "3s"),
         /// How long a cache waits on a silent watch.
-        patience: Times = ("1s", "4s"),
+        stream_timeout: Times = ("1s", "4s"),
         /// How long the one who keeps a cache looks elsewhere when its watch breaks.
         away: Times = ("0ms", "3s"),
         /// What a writer waits between two changes.
@@ -52,7 +52,7 @@ settings! {
 }
 
 impl Work for Kubernetes {
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for ops in self.ops.shares(self.writers.value()) {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = job(async move |client: Client| {
@@ -70,17 +70,17 @@ impl Work for Kubernetes {
                     writer.change().await;
                 }
             });
-            stage.start("k", run);
+            clients.start("k", run);
         }
         for _ in 0..self.compactors.value() {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = job(async move |client| settings.compact(&name, client).await);
-            stage.start("z", run);
+            clients.start("z", run);
         }
         for _ in 0..self.informers.value() {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = move |client, until| settings.inform(name, client, until).boxed();
-            stage.follow("i", Box::new(run));
+            clients.follow("i", Box::new(run));
         }
     }
 }
@@ -129,7 +129,7 @@ impl Writer {
             Guarded::Done(revision, _) => self.did(key, change, revision),
             Guarded::Not(Some(reply)) => {
                 trace::mark("kubernetes.conflict");
-                self.look(key, &reply);
+                self.take_stored(key, &reply);
             }
             // It sees what became of it when it tries the next change.
             Guarded::Not(None) | Guarded::Unknown => {}
@@ -153,7 +153,7 @@ impl Writer {
     }
 
     /// Takes what is there instead of what it thought.
-    fn look(&mut self, key: Bytes, reply: &TxnReply) {
+    fn take_stored(&mut self, key: Bytes, reply: &TxnReply) {
         let [OpReply::Range(range)] = &reply.responses[..] else {
             unreachable!("a read is answered as one")
         };
@@ -234,9 +234,9 @@ impl Kubernetes {
             create.fragment = rng.chance(0.5);
             let mut feed = Feed::new(create, until.clone());
             loop {
-                let note = |told| informer.note(told);
+                let note = |message| informer.note(message);
                 match feed
-                    .follow(&client, self.patience.pick(&mut rng), note)
+                    .follow(&client, self.stream_timeout.pick(&mut rng), note)
                     .await
                 {
                     Ended::Complete => break 'list,
@@ -259,11 +259,11 @@ impl Kubernetes {
 }
 
 impl Informer {
-    fn note(&mut self, told: Told) {
-        match told {
-            Told::Created(_) => {}
-            Told::Events(_, changes) => self.seen.push(Seen::Changed(changes)),
-            Told::Progress(revision) => self.seen.push(Seen::Bookmark(revision)),
+    fn note(&mut self, message: WatchMessage) {
+        match message {
+            WatchMessage::Created(_) => {}
+            WatchMessage::Events(_, changes) => self.seen.push(Seen::Changed(changes)),
+            WatchMessage::Progress(revision) => self.seen.push(Seen::Bookmark(revision)),
         }
     }
 }

@@ -7,8 +7,8 @@ use crate::scenario::choice::{Mix, choices};
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::time;
-use crate::workload::odd::odd;
-use crate::workload::{Stage, Work, job};
+use crate::workload::unusual::make_unusual;
+use crate::workload::{ClientStarter, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{
     Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, LeaseId, Op,
@@ -65,20 +65,20 @@ impl Kv {
     }
 
     /// Goes on until it is told that it is enough; asked before each operation.
-    pub async fn press(&self, mut client: Client, goes_on: impl FnMut() -> bool) {
+    pub async fn start_load(&self, mut client: Client, goes_on: impl FnMut() -> bool) {
         self.execute(u64::MAX, &mut client, goes_on).await;
     }
 
     async fn execute(&self, ops: u64, client: &mut Client, mut goes_on: impl FnMut() -> bool) {
         let mut generator = Generator::new(self, client.name().to_owned(), client.rng("kv"));
-        let mut oddities = client.rng("kv/odd");
+        let mut unusual = client.rng("kv/odd");
         for _ in 0..ops {
             if !goes_on() {
                 return;
             }
             let mut request = generator.next();
-            if oddities.chance(self.odd.value()) {
-                request = odd(request, &mut oddities, generator.revision, &generator.all());
+            if unusual.chance(self.odd.value()) {
+                request = make_unusual(request, &mut unusual, generator.revision, &generator.all());
             }
             let done = client.execute(request, self.timeout.duration()).await;
             if let Some((request, revision, reply)) = done {
@@ -91,11 +91,11 @@ impl Kv {
 }
 
 impl Work for Kv {
-    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+    fn start(&self, _name: &str, clients: &mut dyn ClientStarter) {
         for ops in self.ops.shares(self.clients.value()) {
             let kv = self.clone();
             let run = job(async move |client| kv.run(ops, client).await);
-            stage.start("c", run);
+            clients.start("c", run);
         }
     }
 }

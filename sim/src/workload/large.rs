@@ -6,7 +6,7 @@ use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::time;
-use crate::workload::{Stage, Work, job, ops};
+use crate::workload::{ClientStarter, Work, job, ops};
 use bytes::Bytes;
 use detcd_core::api::{DeleteRangeRequest, Op, RangeRequest, TxnRequest};
 
@@ -40,29 +40,29 @@ settings! {
 }
 
 impl Work for Large {
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for ops in self.ops.shares(self.clients.value()) {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = job(async move |client: Client| {
                 let rng = client.rng("large");
-                let mut loader = Loader {
+                let mut large_value_client = LargeValueClient {
                     settings,
                     name,
                     client,
                     rng,
                     written: 0,
                 };
-                loader.fill().await;
+                large_value_client.fill().await;
                 for _ in 0..ops {
-                    loader.work().await;
+                    large_value_client.work().await;
                 }
             });
-            stage.start("v", run);
+            clients.start("v", run);
         }
     }
 }
 
-struct Loader {
+struct LargeValueClient {
     settings: Large,
     name: String,
     client: Client,
@@ -70,7 +70,7 @@ struct Loader {
     written: u64,
 }
 
-impl Loader {
+impl LargeValueClient {
     fn tag(&mut self) -> String {
         self.written += 1;
         format!("{}-{}", self.client.name(), self.written)

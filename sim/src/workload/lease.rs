@@ -8,7 +8,7 @@ use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time};
 use crate::time;
 use crate::trace;
-use crate::workload::{Stage, Work, job};
+use crate::workload::{ClientStarter, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
 use detcd_wire::etcdserverpb as pb;
@@ -43,11 +43,11 @@ settings! {
 
 impl Lease {
     async fn run(&self, client: Client) {
-        let (rng, manners) = (client.rng("lease"), client.rng("lease/manners"));
+        let (rng, rare) = (client.rng("lease"), client.rng("lease/manners"));
         let mut work = Holder {
             client,
             rng,
-            manners,
+            rare,
             late: self.late.value(),
             negative_ids: self.negative_ids.value(),
             timeout: self.timeout.duration(),
@@ -74,10 +74,10 @@ impl Lease {
 }
 
 impl Work for Lease {
-    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+    fn start(&self, _name: &str, clients: &mut dyn ClientStarter) {
         for _ in 0..self.clients.value() {
             let lease = self.clone();
-            stage.start("l", job(async move |client| lease.run(client).await));
+            clients.start("l", job(async move |client| lease.run(client).await));
         }
     }
 }
@@ -86,7 +86,7 @@ struct Holder {
     client: Client,
     rng: Rng,
     /// For what not every scenario has, so that it does not shift the other draws.
-    manners: Rng,
+    rare: Rng,
     timeout: Duration,
     late: f64,
     negative_ids: f64,
@@ -96,7 +96,7 @@ impl Holder {
     /// A lease that was granted, and whether its key is known to be there.
     async fn begin(&mut self, round: u64, ttl: i64) -> Option<(LeaseLife, bool)> {
         let mut id = LeaseId((self.rng.next_u64() >> 1).max(1) as i64);
-        if self.manners.chance(self.negative_ids) {
+        if self.rare.chance(self.negative_ids) {
             id.0 = -id.0;
         }
         let key = Bytes::from(format!("l/{}/{round}", self.client.name()));
@@ -154,7 +154,7 @@ impl Holder {
             .call::<pb::LeaseTimeToLiveResponse>(Method::LeaseTimeToLive, &request, self.timeout)
             .await;
         match answer {
-            Ok(answer) => life.told.push(TimeToLive {
+            Ok(answer) => life.ttl_replies.push(TimeToLive {
                 ended: time::now(),
                 ttl: answer.ttl,
                 granted: answer.granted_ttl,
@@ -177,9 +177,9 @@ impl Holder {
                 self.ask(life).await;
             }
         }
-        if self.manners.chance(self.late) {
+        if self.rare.chance(self.late) {
             let ttl = life.ttl as u64 * 1000;
-            let wait = self.manners.range(ttl - 100..=ttl + 400);
+            let wait = self.rare.range(ttl - 100..=ttl + 400);
             time::sleep(Duration::from_millis(wait)).await;
             self.keep_alive(life).await;
         }

@@ -9,7 +9,7 @@ use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::time;
 use crate::trace;
 use crate::workload::lease::WAIT_MAX;
-use crate::workload::{Stage, Work, job, ops};
+use crate::workload::{ClientStarter, Work, job, ops};
 use bytes::Bytes;
 use detcd_core::api::{LeaseId, PutRequest, RangeRequest};
 use detcd_wire::etcdserverpb as pb;
@@ -35,7 +35,7 @@ settings! {
         kept: Ratio = 0.3,
         /// For how long those are.
         keep_for: Time = "5s",
-        /// What a client waits between two looks at what is left.
+        /// What a client waits between two reads of what is left.
         look_every: Times = ("500ms", "1500ms"),
         /// What a client waits for an answer.
         timeout: Time = "3s",
@@ -43,7 +43,7 @@ settings! {
 }
 
 impl Work for Leases {
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         let alive = Arc::new(AtomicU64::new(0));
         for _ in 0..self.clients.value() {
             let (settings, alive) = (self.clone(), alive.clone());
@@ -62,7 +62,7 @@ impl Work for Leases {
                 holder.keep_some().await;
                 holder.see_all_end().await;
             });
-            stage.start("h", run);
+            clients.start("h", run);
         }
     }
 }
@@ -155,7 +155,7 @@ impl Holder {
             let listed = self.client.execute(Request::Range(list), timeout).await;
             if let Some((_, _, Reply::Range(range))) = listed {
                 let there: BTreeSet<Bytes> = range.kvs.into_iter().map(|kv| kv.key).collect();
-                self.look(called, &there);
+                self.note_present(called, &there);
             }
             time::sleep(self.settings.look_every.pick(&mut self.rng)).await;
         }
@@ -168,7 +168,7 @@ impl Holder {
     }
 
     /// Notes which keys were there when they were asked for.
-    fn look(&mut self, called: Duration, there: &BTreeSet<Bytes>) {
+    fn note_present(&mut self, called: Duration, there: &BTreeSet<Bytes>) {
         let now = time::now();
         for life in self.lives.iter_mut().filter(|life| life.gone.is_none()) {
             match there.contains(&life.key) {

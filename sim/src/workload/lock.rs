@@ -4,8 +4,8 @@
 use crate::client::Client;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Times};
-use crate::workload::session::{Queue, Taker};
-use crate::workload::{Stage, Work, job};
+use crate::workload::session::{Queue, QueueClient};
+use crate::workload::{ClientStarter, Work, job};
 use crate::{time, trace};
 use std::time::Duration;
 
@@ -25,65 +25,73 @@ settings! {
         /// How likely a holder sleeps through its lease, and writes then.
         oversleeps: Ratio = 0.1,
         /// How long a client waits for its turn before it gives up.
-        patience: Times = ("5s", "30s"),
+        turn_timeout: Times = ("5s", "30s"),
         /// What a client waits between two writes, and between two turns.
         pause: Times = ("0ms", "200ms"),
     }
 }
 
 impl Work for Lock {
-    fn start(&self, name: &str, stage: &mut dyn Stage) {
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
         for _ in 0..self.clients.value() {
             let (lock, queue) = (self.clone(), Queue::new(name));
             let run = job(async move |client: Client| {
-                let taker = Taker::new(queue, client, "lock");
-                let mut locker = Locker { lock, taker };
-                for _ in 0..locker.lock.rounds.value() {
-                    locker.round().await;
+                let queue_client = QueueClient::new(queue, client, "lock");
+                let mut lock_client = LockClient { lock, queue_client };
+                for _ in 0..lock_client.lock.rounds.value() {
+                    lock_client.round().await;
                 }
             });
-            stage.start("m", run);
+            clients.start("m", run);
         }
     }
 }
 
-struct Locker {
+struct LockClient {
     lock: Lock,
-    taker: Taker,
+    queue_client: QueueClient,
 }
 
-impl Locker {
+impl LockClient {
     async fn round(&mut self) {
-        let Locker { lock, taker } = self;
-        let name = taker.client.name().to_owned();
-        let entered = taker.wait(&lock.ttl_s, &lock.patience, name).await;
+        let LockClient { lock, queue_client } = self;
+        let name = queue_client.client.name().to_owned();
+        let entered = queue_client
+            .wait(&lock.ttl_s, &lock.turn_timeout, name)
+            .await;
         let Some((session, place)) = entered else {
             trace::mark("lock.given_up");
             return;
         };
         trace::mark("lock.entered");
-        if taker.rng.chance(lock.oversleeps.value()) {
+        if queue_client.rng.chance(lock.oversleeps.value()) {
             session.abandon();
             let past = session.deadline() + Duration::from_secs(1);
             time::sleep(past.saturating_sub(time::now())).await;
         }
-        for number in 0..taker.rng.range(lock.writes.range()) {
-            let what = format!("{}-{}-{number}", taker.client.name(), place.token);
-            if !taker.queue.write(&mut taker.client, &place, &what).await {
+        for number in 0..queue_client.rng.range(lock.writes.range()) {
+            let what = format!("{}-{}-{number}", queue_client.client.name(), place.token);
+            if !queue_client
+                .queue
+                .write(&mut queue_client.client, &place, &what)
+                .await
+            {
                 trace::mark("lock.fenced");
                 break;
             }
-            taker.pause(&lock.pause).await;
+            queue_client.pause(&lock.pause).await;
         }
-        taker.queue.note(&taker.client, &session, &place);
-        if taker.rng.chance(lock.dies.value()) {
+        queue_client
+            .queue
+            .note(&queue_client.client, &session, &place);
+        if queue_client.rng.chance(lock.dies.value()) {
             session.abandon();
-        } else if taker.rng.chance(0.5) {
-            session.revoke(&mut taker.client).await;
+        } else if queue_client.rng.chance(0.5) {
+            session.revoke(&mut queue_client.client).await;
         } else {
-            taker.leave(&place).await;
+            queue_client.leave(&place).await;
             session.abandon();
         }
-        taker.pause(&lock.pause).await;
+        queue_client.pause(&lock.pause).await;
     }
 }

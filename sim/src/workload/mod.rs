@@ -14,12 +14,12 @@ pub mod large;
 pub mod lease;
 pub mod leases;
 pub mod lock;
-pub mod odd;
 pub mod operator;
 pub mod ops;
 pub mod script;
 pub mod session;
 pub mod streams;
+pub mod unusual;
 pub mod watch;
 
 use crate::client::Client;
@@ -37,7 +37,7 @@ pub type Job = BoxFuture<'static, ()>;
 pub type Until = tokio_watch::Receiver<Option<i64>>;
 
 /// Where clients come from.
-pub trait Stage {
+pub trait ClientStarter {
     /// A client on a machine of its own, whose job ends by itself: the run waits for it.
     fn start(&mut self, kind: &str, job: Box<dyn FnOnce(Client) -> Job + Send>);
     /// A client whose job goes on until the rest is over, and ends at the revision that it is told
@@ -56,7 +56,7 @@ pub trait Work: Settings {
     }
 
     /// Starts the clients.
-    fn start(&self, name: &str, stage: &mut dyn Stage);
+    fn start(&self, name: &str, clients: &mut dyn ClientStarter);
 }
 
 kinds! {

@@ -5,7 +5,7 @@ use crate::history::Request;
 use crate::protocol::Method;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Time, Times};
-use crate::workload::{Stage, Until, Work};
+use crate::workload::{ClientStarter, Until, Work};
 use detcd_core::api::CompactRequest;
 use detcd_wire::etcdserverpb as pb;
 use futures::FutureExt;
@@ -15,7 +15,7 @@ use std::time::Duration;
 settings! {
     /// Somebody who answers alarms: compacts everything and disarms them.
     pub struct Operator {
-        /// What passes between two looks.
+        /// The time between two polls.
         every: Times = ("200ms", "2s"),
         /// What the operator waits for an answer.
         timeout: Time = "3s",
@@ -23,10 +23,10 @@ settings! {
 }
 
 impl Work for Operator {
-    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+    fn start(&self, _name: &str, clients: &mut dyn ClientStarter) {
         let operator = self.clone();
         let run = move |client, until| async move { operator.run(client, until).await }.boxed();
-        stage.follow("o", Box::new(run));
+        clients.follow("o", Box::new(run));
     }
 }
 
@@ -38,7 +38,7 @@ impl Operator {
             let pause = self.every.pick(&mut rng);
             let over = async { until.wait_for(Option::is_some).await.is_ok() };
             let is_over = detcd_rt::timeout(pause, over).await.is_ok();
-            match self.look(&mut client).await {
+            match self.clear_alarms(&mut client).await {
                 Ok(()) if is_over => return,
                 Ok(()) => {}
                 Err(_) => client.recover().await,
@@ -46,7 +46,7 @@ impl Operator {
         }
     }
 
-    async fn look(&self, client: &mut Client) -> Result<(), CallError> {
+    async fn clear_alarms(&self, client: &mut Client) -> Result<(), CallError> {
         let found = self.alarm(client, pb::AlarmRequest::default()).await?;
         if found.alarms.is_empty() {
             return Ok(());

@@ -1,7 +1,7 @@
 //! Requests as the workloads put them together.
 
 use crate::client::Client;
-use crate::evidence::{Listing, Page};
+use crate::client_records::{Listing, Page};
 use crate::history::{Outcome, Reply, Request};
 use bytes::Bytes;
 use detcd_core::api::{

@@ -2,7 +2,7 @@
 //! that is kept alive, and a queue is keys on leases, of which the oldest has its turn.
 
 use crate::client::Client;
-use crate::evidence::Turn;
+use crate::client_records::Turn;
 use crate::history::{Reply, Request};
 use crate::protocol::Method;
 use crate::rng::Rng;
@@ -23,7 +23,7 @@ use std::time::Duration;
 const TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How long a waiter watches the key before its own before it looks for itself.
-const PATIENCE: Duration = Duration::from_secs(3);
+const WATCH_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A lease, kept alive by a task of its own until it is lost or closed.
 pub struct Session {
@@ -162,7 +162,7 @@ impl Queue {
         let token = stand_in_line(client, session, &key, value, until).await?;
         while let Some(before) = self.before(client, session, token, until).await? {
             let (revision, before) = before;
-            feed::wait_for_delete(client, &before.key, revision + 1, PATIENCE).await;
+            feed::wait_for_delete(client, &before.key, revision + 1, WATCH_TIMEOUT).await;
         }
         // While it waited the lease may have ended, and the key with it: then it is not the first
         // but not there at all.
@@ -248,34 +248,34 @@ impl Queue {
 }
 
 /// A client that takes turns in a queue.
-pub struct Taker {
+pub struct QueueClient {
     pub queue: Queue,
     pub client: Client,
     pub rng: Rng,
 }
 
-impl Taker {
+impl QueueClient {
     /// `stream` names its draws.
-    pub fn new(queue: Queue, client: Client, stream: &str) -> Taker {
+    pub fn new(queue: Queue, client: Client, stream: &str) -> QueueClient {
         let rng = client.rng(stream);
-        Taker { queue, client, rng }
+        QueueClient { queue, client, rng }
     }
 
     pub async fn pause(&mut self, pause: &Times) {
         time::sleep(pause.pick(&mut self.rng)).await;
     }
 
-    /// Opens a session and waits for its turn. `None` once it has lost its patience; nothing of
+    /// Opens a session and waits for its turn. `None` once the timeout is over; nothing of
     /// it is in the queue then.
     pub async fn wait(
         &mut self,
         ttl_s: &Counts,
-        patience: &Times,
+        timeout: &Times,
         name: String,
     ) -> Option<(Session, Place)> {
         let ttl_s = self.rng.range(ttl_s.range());
         let session = Session::open(&mut self.client, &mut self.rng, ttl_s).await?;
-        let until = time::now() + patience.pick(&mut self.rng);
+        let until = time::now() + timeout.pick(&mut self.rng);
         let name = Bytes::from(name);
         let entered = self
             .queue

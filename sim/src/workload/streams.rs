@@ -2,7 +2,7 @@
 //! that come and go, fragments, and progress on request.
 
 use crate::client::Client;
-use crate::evidence::{Connection, Heard};
+use crate::client_records::{Connection, Heard};
 use crate::history::{Gap, Watched};
 use crate::net::NetError;
 use crate::net::stream::Stream;
@@ -12,8 +12,8 @@ use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Times};
 use crate::time;
 use crate::trace;
-use crate::workload::feed::{self, Told};
-use crate::workload::{Stage, Until, Work, ops};
+use crate::workload::feed::{self, WatchMessage};
+use crate::workload::{ClientStarter, Until, Work, ops};
 use bytes::Bytes;
 use detcd_core::api::{Change, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
 use futures::FutureExt;
@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::time::Duration;
 
 /// How often a client looks up whether the end has come.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
+const POLL_EVERY: Duration = Duration::from_millis(500);
 /// Ids of a client's own choice begin here: far from those that a server chooses.
 const OWN_IDS: i64 = 1_000_000;
 
@@ -45,19 +45,19 @@ settings! {
         taken: Ratio = 0.1,
         /// How long a client waits on a silent stream before it connects elsewhere; drawn for each
         /// connection.
-        patience: Times = ("1s", "5s"),
+        stream_timeout: Times = ("1s", "5s"),
     }
 }
 
 impl Work for Streams {
-    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+    fn start(&self, _name: &str, clients: &mut dyn ClientStarter) {
         for _ in 0..self.streams.value() {
             let settings = self.clone();
             let run = move |client: Client, until| {
                 let follower = Follower::new(settings, client, until);
                 follower.run().boxed()
             };
-            stage.follow("s", Box::new(run));
+            clients.follow("s", Box::new(run));
         }
     }
 }
@@ -151,7 +151,7 @@ impl Follower {
             slot.close();
         }
         let mut stream = self.client.open(Method::Watch);
-        let patience = self.settings.patience.pick(&mut self.rng);
+        let timeout = self.settings.stream_timeout.pick(&mut self.rng);
         let mut silent_since = time::now();
         let mut ask_at = silent_since + self.settings.progress.pick(&mut self.rng);
         let mut change_at = silent_since + self.settings.change.pick(&mut self.rng);
@@ -167,8 +167,8 @@ impl Follower {
                 change_at = time::now() + self.settings.change.pick(&mut self.rng);
             }
             let wait = ask_at.min(change_at).saturating_sub(time::now());
-            match detcd_rt::timeout(wait.min(LOOK_EVERY), stream.recv()).await {
-                Err(_) if time::now() < silent_since + patience => continue,
+            match detcd_rt::timeout(wait.min(POLL_EVERY), stream.recv()).await {
+                Err(_) if time::now() < silent_since + timeout => continue,
                 Err(_) | Ok(None) => return Err(NetError::Reset),
                 Ok(Some(body)) => self.hear(feed::decode(body?)),
             }
@@ -252,7 +252,7 @@ impl Follower {
             }
         } else if response.events.is_empty() && !response.fragment {
             self.heard.push(Heard::Progress { id });
-            let told = |slot: &&mut Slot| match id {
+            let message = |slot: &&mut Slot| match id {
                 -1 => slot.id().is_some(),
                 id => slot.id() == Some(id),
             };
@@ -264,14 +264,14 @@ impl Follower {
             let early = self
                 .slots
                 .iter_mut()
-                .filter(told)
+                .filter(message)
                 .any(|slot| is_early(slot));
             if early {
                 self.heard.push(Heard::EarlyProgress { id });
             }
             self.slots
                 .iter_mut()
-                .filter(told)
+                .filter(message)
                 .for_each(|slot| slot.progress(revision));
         } else {
             let fragment = response.fragment;
@@ -351,7 +351,7 @@ impl Slot {
         if self.create.start_revision == 0 {
             self.create.start_revision = revision + 1;
         }
-        self.seen.note(Told::Created(revision));
+        self.seen.note(WatchMessage::Created(revision));
     }
 
     fn canceled(&mut self, compacted: i64) {
@@ -372,7 +372,7 @@ impl Slot {
 
     fn progress(&mut self, revision: i64) {
         self.create.start_revision = self.create.start_revision.max(revision + 1);
-        self.seen.note(Told::Progress(revision));
+        self.seen.note(WatchMessage::Progress(revision));
     }
 
     /// Puts fragments together, and notes how far it came.
@@ -386,6 +386,7 @@ impl Slot {
             let next = last.kv.mod_revision + 1;
             self.create.start_revision = self.create.start_revision.max(next);
         }
-        self.seen.note(Told::Events(response.revision, events));
+        self.seen
+            .note(WatchMessage::Events(response.revision, events));
     }
 }

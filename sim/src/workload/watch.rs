@@ -6,8 +6,8 @@ use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
 use crate::time;
 use crate::trace;
-use crate::workload::feed::{self, Ended, Feed, Told};
-use crate::workload::{Stage, Until, Work, ops};
+use crate::workload::feed::{self, Ended, Feed, WatchMessage};
+use crate::workload::{ClientStarter, Until, Work, ops};
 use detcd_core::api::WatchCreate;
 use futures::FutureExt;
 use std::time::Duration;
@@ -21,7 +21,7 @@ settings! {
         prefix: String = "k/",
         /// How long a watcher waits on a silent stream before it connects elsewhere; drawn for
         /// each connection.
-        patience: Times = ("1s", "5s"),
+        stream_timeout: Times = ("1s", "5s"),
         /// How likely a watcher begins at the present, whatever revision that is.
         from_now: Ratio = 0.2,
         /// How often it asks how far it is; by default only at the end of the run.
@@ -64,30 +64,30 @@ impl Watch {
         if rng.chance(self.slow.value()) {
             feed.rest(self.rests, client.rng("rest"));
         }
-        follow_on(client, seen, feed, self.patience).await
+        follow_on(client, seen, feed, self.stream_timeout).await
     }
 }
 
 impl Work for Watch {
-    fn start(&self, _name: &str, stage: &mut dyn Stage) {
+    fn start(&self, _name: &str, clients: &mut dyn ClientStarter) {
         for _ in 0..self.watchers.value() {
             let watch = self.clone();
             let run = move |client: Client, until| {
-                let journal = client.journal();
+                let recorder = client.recorder();
                 let seen = async move { watch.run(client, until).await };
-                seen.map(move |seen| journal.note(|history| history.watchers.push(seen)))
+                seen.map(move |seen| recorder.note(|history| history.watchers.push(seen)))
                     .boxed()
             };
-            stage.follow("w", Box::new(run));
+            clients.follow("w", Box::new(run));
         }
     }
 }
 
 /// Watches as `seen` says, over as many connections as it takes. Connects elsewhere when one
 /// breaks or is silent for too long.
-pub async fn follow(client: Client, seen: Watched, patience: Times, until: Until) -> Watched {
+pub async fn follow(client: Client, seen: Watched, timeout: Times, until: Until) -> Watched {
     let feed = Feed::new(wanted(&seen), until);
-    follow_on(client, seen, feed, patience).await
+    follow_on(client, seen, feed, timeout).await
 }
 
 /// The watch that `seen` is to be of.
@@ -104,12 +104,15 @@ async fn follow_on(
     mut client: Client,
     mut seen: Watched,
     mut feed: Feed,
-    patience: Times,
+    timeout: Times,
 ) -> Watched {
     let mut rng = client.rng("patience");
     loop {
-        let patience = patience.pick(&mut rng);
-        match feed.follow(&client, patience, |told| seen.note(told)).await {
+        let timeout = timeout.pick(&mut rng);
+        match feed
+            .follow(&client, timeout, |message| seen.note(message))
+            .await
+        {
             Ended::Complete => return seen,
             Ended::Compacted(compacted) => {
                 trace::mark("watch.compacted");
@@ -131,16 +134,18 @@ async fn follow_on(
 }
 
 impl Watched {
-    pub(super) fn note(&mut self, told: Told) {
-        match told {
+    pub(super) fn note(&mut self, message: WatchMessage) {
+        match message {
             // Who did not say from where watches from the next revision on.
-            Told::Created(revision) if self.start == 0 => self.start = revision + 1,
-            Told::Created(_) => {}
-            Told::Events(revision, events) => {
+            WatchMessage::Created(revision) if self.start == 0 => self.start = revision + 1,
+            WatchMessage::Created(_) => {}
+            WatchMessage::Events(revision, events) => {
                 self.responses.push((revision, events));
                 self.came.push(time::now());
             }
-            Told::Progress(revision) => self.progress.push((self.responses.len(), revision)),
+            WatchMessage::Progress(revision) => {
+                self.progress.push((self.responses.len(), revision))
+            }
         }
     }
 }

@@ -35,7 +35,7 @@ pub struct Searched {
     pub unexplained: Vec<Finding>,
     /// Keys that were given up.
     pub too_wide: Vec<Finding>,
-    /// Answers that no order allows, as a look at each by itself tells.
+    /// Answers that no order allows, seen for each by itself.
     pub impossible: Vec<Finding>,
     /// Those of them on keys of which the search found an order all the same.
     pub overlooked: Vec<Finding>,

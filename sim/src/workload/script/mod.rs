@@ -19,7 +19,7 @@ use crate::scenario::reader::{Problem, Value};
 use crate::scenario::settings::{Limits, Setting, Written, settings};
 use crate::scenario::units::Time;
 use crate::time;
-use crate::workload::{Stage, Work, job, ops};
+use crate::workload::{ClientStarter, Work, job, ops};
 use bytes::Bytes;
 use detcd_core::api::CompactRequest;
 use std::collections::{BTreeMap, BTreeSet};
@@ -82,8 +82,9 @@ impl Script {
 
 /// The newest revision that was told to anybody before this operation.
 fn newest(operations: &[&Operation], before: &Operation) -> Option<i64> {
-    let told = operations.iter().filter(|one| one.ended <= before.called);
-    told.filter_map(|one| one.done())
+    let reported = operations.iter().filter(|one| one.ended <= before.called);
+    reported
+        .filter_map(|one| one.done())
         .map(|(revision, _)| revision)
         .max()
 }
@@ -123,10 +124,10 @@ impl Script {
 }
 
 impl Work for Script {
-    fn start(&self, _name: &str, stage: &mut dyn Stage) {
-        let clients: BTreeSet<u32> = self.ops.0.iter().map(|line| line.client).collect();
+    fn start(&self, _name: &str, clients: &mut dyn ClientStarter) {
+        let numbers: BTreeSet<u32> = self.ops.0.iter().map(|line| line.client).collect();
         let timeout = self.timeout.duration();
-        for client in clients {
+        for client in numbers {
             let lines = self.ops.0.iter().filter(|line| line.client == client);
             let lines: Vec<Line> = lines.cloned().collect();
             let run = job(async move |mut client: Client| {
@@ -138,7 +139,7 @@ impl Work for Script {
                     }
                 }
             });
-            stage.start("c", run);
+            clients.start("c", run);
         }
     }
 }

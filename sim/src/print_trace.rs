@@ -1,8 +1,8 @@
 //! `cargo sim trace`: the events of a run, for a person who looks for the reason of something.
 
-use crate::alone;
 use crate::planted::{self, Planting};
 use crate::run;
+use crate::run_thread;
 use crate::scenario::{Scenario, units};
 use crate::trace::lines::{Line, Printer, Wanted};
 use crate::trace::{self, Sink as _};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 #[derive(Args)]
-pub struct Look {
+pub struct PrintTrace {
     /// A scenario, or a file that `run --trace` wrote.
     pub path: PathBuf,
     #[arg(long, default_value_t = 1)]
@@ -34,7 +34,7 @@ pub struct Look {
     pub planting: Planting,
 }
 
-impl Look {
+impl PrintTrace {
     pub fn is_of_scenario(&self) -> bool {
         self.path.extension().is_some_and(|end| end == "toml")
     }
@@ -50,7 +50,7 @@ impl Look {
 
     /// Runs the scenario in this process, and prints its events.
     pub fn at_scenario(&self, scenario: &Scenario) -> Result<(), String> {
-        alone::run(|| self.at_run(scenario))
+        run_thread::run(|| self.at_run(scenario))
     }
 
     fn at_run(&self, scenario: &Scenario) -> Result<(), String> {

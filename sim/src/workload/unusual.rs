@@ -10,7 +10,7 @@ use detcd_core::api::{
 
 /// The same request, but odd. `newest` is the newest revision that the client knows of, and `all`
 /// the range of all keys that it works on.
-pub fn odd(request: Request, rng: &mut Rng, newest: i64, all: &KeyRange) -> Request {
+pub fn make_unusual(request: Request, rng: &mut Rng, newest: i64, all: &KeyRange) -> Request {
     match request {
         Request::Range(mut range) => {
             if rng.chance(0.3) {
@@ -80,7 +80,7 @@ fn transaction(txn: &mut TxnRequest, rng: &mut Rng, newest: i64, all: &KeyRange)
         txn.compare.push(of_range(rng, newest, all));
     }
     if rng.chance(0.3) {
-        look_back(txn);
+        compare_with_the_past(txn);
     }
 }
 
@@ -109,7 +109,7 @@ fn of_range(rng: &mut Rng, newest: i64, all: &KeyRange) -> Compare {
 
 /// Asks within whether a key is there that the transaction puts: what it wrote itself it does not
 /// see.
-fn look_back(txn: &mut TxnRequest) {
+fn compare_with_the_past(txn: &mut TxnRequest) {
     let put = txn.success.iter().find_map(|op| match op {
         Op::Put(put) => Some(put.key.clone()),
         _ => None,
@@ -117,7 +117,7 @@ fn look_back(txn: &mut TxnRequest) {
     let Some(key) = put else { return };
     let range = KeyRange::One(key);
     let read = || vec![Op::Range(RangeRequest::of(range.clone()))];
-    let look = TxnRequest {
+    let comparison = TxnRequest {
         compare: vec![Compare {
             range: range.clone(),
             op: CompareOp::Equal,
@@ -126,5 +126,5 @@ fn look_back(txn: &mut TxnRequest) {
         success: read(),
         failure: Vec::new(),
     };
-    txn.success.push(Op::Txn(look));
+    txn.success.push(Op::Txn(comparison));
 }

@@ -1,4 +1,4 @@
-//! What the scenarios of this repository make use of: every kind stands in the swarm's stock, and
+//! What the scenarios of this repository make use of: every kind stands in the swarm's swarm, and
 //! every kind of fault has a scenario of its own that proves that it happened.
 
 use detcd_sim::fault::Kind;
@@ -41,10 +41,10 @@ fn scenarios(name: &str) -> BTreeMap<String, Scenario> {
 }
 
 #[test]
-fn every_kind_is_in_the_swarms_stock() {
-    let stock = scenarios("swarm");
-    let faults = stock.values().flat_map(|scenario| &scenario.faults);
-    let workloads = stock.values().flat_map(|scenario| &scenario.workloads);
+fn every_kind_is_used_by_the_swarm() {
+    let swarm = scenarios("swarm");
+    let faults = swarm.values().flat_map(|scenario| &scenario.faults);
+    let workloads = swarm.values().flat_map(|scenario| &scenario.workloads);
     let mut used: BTreeSet<&str> = faults.map(|fault| fault.kind.name()).collect();
     used.extend(workloads.map(Workload::name));
     for kind in Kind::NAMES.iter().chain(Workload::NAMES) {

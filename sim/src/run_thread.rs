@@ -32,7 +32,7 @@ pub fn hash_keys() -> u64 {
 
 /// Puts the engine's draws into the trace, and has the engine forget ended tasks, of which it
 /// otherwise keeps a piece each.
-pub async fn keep_house() {
+pub async fn record_engine_draws() {
     trace::event("keys", format_args!("{:x}", hash_keys()));
     for round in 0u64.. {
         time::sleep(Duration::from_millis(100)).await;

@@ -9,7 +9,7 @@ use crate::check::logs::Voters;
 use std::collections::BTreeSet;
 
 /// The cluster as it would be after a loss.
-pub struct Outlook<'a> {
+pub struct ClusterAfterLoss<'a> {
     /// The configurations that may count now.
     pub configs: &'a [Voters],
     /// Members whose disks are gone, or cannot be relied on.
@@ -18,9 +18,9 @@ pub struct Outlook<'a> {
     pub leaving: &'a BTreeSet<usize>,
 }
 
-impl Outlook<'_> {
+impl ClusterAfterLoss<'_> {
     /// Whether a majority of each configuration is whole, whatever becomes of those who leave.
-    pub fn is_good(&self) -> bool {
+    pub fn has_majority(&self) -> bool {
         self.configs.iter().flatten().all(|voters| {
             // The removals of those who are whole may be done before those of the broken ones.
             let stay: Vec<&usize> = voters
@@ -37,37 +37,37 @@ impl Outlook<'_> {
 mod tests {
     use super::*;
 
-    fn is_good(configs: &[&[usize]], broken: &[usize], leaving: &[usize]) -> bool {
+    fn has_majority(configs: &[&[usize]], broken: &[usize], leaving: &[usize]) -> bool {
         let group = |members: &[usize]| BTreeSet::from_iter(members.iter().copied());
         let configs: Vec<Voters> = configs.iter().map(|one| vec![group(one)]).collect();
-        let outlook = Outlook {
+        let after_loss = ClusterAfterLoss {
             configs: &configs,
             broken: group(broken),
             leaving: &group(leaving),
         };
-        outlook.is_good()
+        after_loss.has_majority()
     }
 
     #[test]
     fn the_only_voter_is_spared() {
-        assert!(!is_good(&[&[0]], &[0], &[]));
-        assert!(!is_good(&[&[0, 1]], &[1], &[]));
-        assert!(is_good(&[&[0, 1, 2]], &[1], &[]));
-        assert!(!is_good(&[&[0, 1, 2]], &[1, 2], &[]));
-        assert!(is_good(&[&[0, 1, 2, 3, 4]], &[1, 2], &[]));
+        assert!(!has_majority(&[&[0]], &[0], &[]));
+        assert!(!has_majority(&[&[0, 1]], &[1], &[]));
+        assert!(has_majority(&[&[0, 1, 2]], &[1], &[]));
+        assert!(!has_majority(&[&[0, 1, 2]], &[1, 2], &[]));
+        assert!(has_majority(&[&[0, 1, 2, 3, 4]], &[1, 2], &[]));
     }
 
     #[test]
     fn a_removal_under_way_counts() {
-        assert!(!is_good(&[&[0, 1, 2]], &[1], &[0]));
-        assert!(is_good(&[&[0, 1, 2]], &[1], &[1]));
-        assert!(is_good(&[&[0, 1, 2, 3]], &[1], &[0]));
-        assert!(!is_good(&[&[0, 1, 2, 3]], &[1], &[0, 2]));
+        assert!(!has_majority(&[&[0, 1, 2]], &[1], &[0]));
+        assert!(has_majority(&[&[0, 1, 2]], &[1], &[1]));
+        assert!(has_majority(&[&[0, 1, 2, 3]], &[1], &[0]));
+        assert!(!has_majority(&[&[0, 1, 2, 3]], &[1], &[0, 2]));
     }
 
     #[test]
     fn every_configuration_that_may_count_has_its_majority() {
-        assert!(!is_good(&[&[0, 1], &[0, 1, 2]], &[1], &[]));
-        assert!(is_good(&[&[0, 2, 3], &[0, 1, 2]], &[1], &[]));
+        assert!(!has_majority(&[&[0, 1], &[0, 1, 2]], &[1], &[]));
+        assert!(has_majority(&[&[0, 2, 3], &[0, 1, 2]], &[1], &[]));
     }
 }

@@ -8,11 +8,11 @@ use detcd_core::query::{self, At};
 use detcd_core::view::View;
 
 #[derive(Debug, Default)]
-pub struct Ledger {
+pub struct AppliedRevisions {
     revisions: Revisions,
 }
 
-impl Ledger {
+impl AppliedRevisions {
     /// A member's store, as `view` shows it, has reached `revision`. Of rows that are found rotten
     /// nothing is taken: another member tells of them, and this one will find them, too.
     pub fn take(&mut self, view: &dyn View, revision: i64) {

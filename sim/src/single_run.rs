@@ -1,8 +1,6 @@
 //! The process of one run.
 
-use crate::alone;
 use crate::check::{Check, Violation};
-use crate::chronicle::{Chronicle, Chronicler};
 use crate::explain;
 use crate::history::{History, Operation};
 use crate::judge;
@@ -10,11 +8,13 @@ use crate::observer;
 use crate::planted;
 use crate::report::{self, Head};
 use crate::run::{self, Report};
+use crate::run_record::{RunRecord, RunRecorder};
+use crate::run_thread;
 use crate::scenario::Scenario;
 use crate::series::replay;
 use crate::trace;
 use crate::trace::lines::JsonLines;
-use crate::verdict::{Told, Verdict};
+use crate::verdict::{RunResult, Verdict};
 use crate::workload::Workload;
 use crate::workload::script::Script;
 use detcd_out::{eprintln, print, println};
@@ -26,7 +26,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// What to run, and where to tell of it.
-pub struct One<'a> {
+pub struct SingleRun<'a> {
     pub scenario: &'a Scenario,
     pub seed: u64,
     pub mutant: Option<&'a str>,
@@ -47,72 +47,74 @@ pub struct One<'a> {
 /// A run has a thread of its own: the standard library seeds a thread's hash maps once, and the
 /// engine can make that a function of the seed only where nobody was before it. Whatever reads the
 /// scenario may have used a map by then.
-pub fn run(one: One<'_>) -> Result<Told, String> {
-    alone::run(|| run_here(one))
+pub fn run(single_run: SingleRun<'_>) -> Result<RunResult, String> {
+    run_thread::run(|| run_here(single_run))
 }
 
-fn run_here(one: One<'_>) -> Result<Told, String> {
-    if let Some(name) = one.mutant {
+fn run_here(single_run: SingleRun<'_>) -> Result<RunResult, String> {
+    if let Some(name) = single_run.mutant {
         planted::named(name)?.choose();
     }
-    if let Some(path) = one.trace {
+    if let Some(path) = single_run.trace {
         let lines = JsonLines::create(path);
         trace::listen(lines.map_err(|error| format!("{}: {error}", path.display()))?);
     }
-    let chronicle = Chronicle::new(one.report.is_some());
-    trace::listen(Chronicler(chronicle.clone()));
-    let plan = one.scenario.resolve(one.seed);
-    let leaked = if one.leak {
+    let run_record = RunRecord::new(single_run.report.is_some());
+    trace::listen(RunRecorder(run_record.clone()));
+    let plan = single_run.scenario.resolve(single_run.seed);
+    let leaked = if single_run.leak {
         u64::from(std::process::id())
     } else {
         0
     };
-    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| run::run(&plan, one.seed ^ leaked)));
+    let ran = std::panic::catch_unwind(AssertUnwindSafe(|| {
+        run::run(&plan, single_run.seed ^ leaked)
+    }));
     trace::finish().map_err(|error| format!("the trace of the run: {error}"))?;
-    if let (Some(path), Ok(report)) = (one.scripts, &ran) {
+    if let (Some(path), Ok(report)) = (single_run.scripts, &ran) {
         let json = serde_json::to_vec(&scripts(report)).expect("they are texts");
         std::fs::write(path, json).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    let chronicle = &*chronicle.borrow();
-    let (told, violations, operations) = match ran {
+    let run_record = &*run_record.borrow();
+    let (result, violations, operations) = match ran {
         Ok(report) => (
-            tell(&plan, &report, chronicle),
+            result_of(&plan, &report, run_record),
             report.violations,
             report.operations,
         ),
         Err(panic) => {
             let mut history = observer::history();
-            judge::settings(&plan, &mut history.insight);
+            judge::settings(&plan, &mut history.run_facts);
             let mut violations = observer::violations();
             violations.extend(judge::judge(&plan, &history, false));
-            let told = crashed(&violations, &history, chronicle);
+            let result = crashed(&violations, &history, run_record);
             violations.push(broken(&*panic));
-            (told, violations, history.operations)
+            (result, violations, history.operations)
         }
     };
-    if let Some(path) = one.report {
-        let own = one.scenario.expect().mutant.as_deref();
+    if let Some(path) = single_run.report {
+        let own = single_run.scenario.expect().mutant.as_deref();
         let head = Head {
-            scenario: &one.path.display().to_string(),
-            seed: one.seed,
-            mutant: one.mutant,
-            verdict: told.verdict.to_string(),
-            replay: replay::command(one.path, one.seed, own, one.mutant),
+            scenario: &single_run.path.display().to_string(),
+            seed: single_run.seed,
+            mutant: single_run.mutant,
+            verdict: result.verdict.to_string(),
+            replay: replay::command(single_run.path, single_run.seed, own, single_run.mutant),
             plan: plan.to_string(),
-            hash: told.hash,
-            events: told.events,
-            simulated: Duration::from_millis(told.simulated_ms),
-            members: report::members(chronicle, plan.cluster().size()),
+            hash: result.hash,
+            events: result.events,
+            simulated: Duration::from_millis(result.simulated_ms),
+            members: report::members(run_record, plan.cluster().size()),
         };
-        let page = report::page(&head, &violations, &operations, chronicle);
+        let page = report::page(&head, &violations, &operations, run_record);
         std::fs::write(path, page).map_err(|error| format!("{}: {error}", path.display()))?;
     }
-    Ok(told)
+    Ok(result)
 }
 
 /// Has a panic tell at once what was found until then. It may well end the process before anything
 /// else is told: destructors find locks that it has poisoned, and panic in turn.
-pub fn tell_of_panics(tell: PathBuf) {
+pub fn report_panics(result_path: PathBuf) {
     let usual = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |panic| {
         usual(panic);
@@ -122,7 +124,7 @@ pub fn tell_of_panics(tell: PathBuf) {
         }
         let json = serde_json::to_vec(&of_panic(&violations)).expect("it is plain data");
         // Who reads it takes a missing file for a run that died without a word.
-        let _ = std::fs::write(&tell, json);
+        let _ = std::fs::write(&result_path, json);
     }));
 }
 
@@ -137,7 +139,7 @@ fn broken(panic: &(dyn Any + Send)) -> Violation {
     Violation::new(Check::Alive, what)
 }
 
-fn tell(plan: &Scenario, report: &Report, chronicle: &Chronicle) -> Told {
+fn result_of(plan: &Scenario, report: &Report, run_record: &RunRecord) -> RunResult {
     let reached = |mark: &&String| report.counts.contains_key(*mark);
     let missing: Vec<String> = plan
         .expect()
@@ -148,7 +150,7 @@ fn tell(plan: &Scenario, report: &Report, chronicle: &Chronicle) -> Told {
         .collect();
     print!(
         "{}",
-        explain::explain(&report.violations, &report.operations, chronicle)
+        explain::explain(&report.violations, &report.operations, run_record)
     );
     for failure in &report.failures {
         println!("stopped by itself: {failure}");
@@ -171,7 +173,7 @@ fn tell(plan: &Scenario, report: &Report, chronicle: &Chronicle) -> Told {
     if !report.failures.is_empty() {
         found_by.insert(Check::Alive.to_string());
     }
-    Told {
+    RunResult {
         verdict,
         hash: report.digest.hash,
         events: report.digest.events,
@@ -213,13 +215,13 @@ fn finders(violations: &[Violation]) -> BTreeSet<String> {
 }
 
 /// A panic of a node's code ended the run; the message is printed by then.
-fn crashed(violations: &[Violation], history: &History, chronicle: &Chronicle) -> Told {
+fn crashed(violations: &[Violation], history: &History, run_record: &RunRecord) -> RunResult {
     let digest = trace::digest();
     print!(
         "{}",
-        explain::explain(violations, &history.operations, chronicle)
+        explain::explain(violations, &history.operations, run_record)
     );
-    Told {
+    RunResult {
         hash: digest.hash,
         events: digest.events,
         operations: history.operations.len(),
@@ -229,12 +231,12 @@ fn crashed(violations: &[Violation], history: &History, chronicle: &Chronicle) -
 }
 
 /// What a run comes to that a panic ended.
-fn of_panic(violations: &[Violation]) -> Told {
+fn of_panic(violations: &[Violation]) -> RunResult {
     let mut found_by = finders(violations);
     found_by.insert(Check::Alive.to_string());
-    Told {
+    RunResult {
         found_by: found_by.into_iter().collect(),
-        ..Told::nothing(Verdict::of(violations, true, &[]))
+        ..RunResult::nothing(Verdict::of(violations, true, &[]))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What is kept of a run for telling of it: the events that matter to a person, and with a report
 //! the messages, too.
 //!
-//! A chronicle is a sink of the trace. It holds what is rare (faults, roles, restarts) as it is,
+//! A run record is a sink of the trace. It holds what is rare (faults, roles, restarts) as it is,
 //! and what is frequent (positions in the log, messages) in a few numbers each.
 
 use crate::protocol::Method;
@@ -62,7 +62,7 @@ pub struct Message {
     /// Hosts.
     pub from: u32,
     pub to: u32,
-    /// Of [`Chronicle::labels`].
+    /// Of [`RunRecord::labels`].
     pub label: usize,
     pub lost: bool,
 }
@@ -102,7 +102,7 @@ pub struct Clock {
 }
 
 #[derive(Debug, Default)]
-pub struct Chronicle {
+pub struct RunRecord {
     pub notes: Vec<Note>,
     pub roles: Vec<Role>,
     pub positions: BTreeMap<usize, Vec<Position>>,
@@ -120,24 +120,24 @@ pub struct Chronicle {
     calls: BTreeMap<u64, usize>,
 }
 
-/// A chronicle that is being written.
-pub type Shared = Rc<RefCell<Chronicle>>;
+/// A run record that is being written.
+pub type Shared = Rc<RefCell<RunRecord>>;
 
-/// What the trace tells to a chronicle.
-pub struct Chronicler(pub Shared);
+/// What the trace tells to a run record.
+pub struct RunRecorder(pub Shared);
 
-impl Sink for Chronicler {
+impl Sink for RunRecorder {
     fn event(&mut self, event: &Event<'_>) {
         self.0.borrow_mut().take(event);
     }
 }
 
-impl Chronicle {
+impl RunRecord {
     pub fn new(with_messages: bool) -> Shared {
         let messages = with_messages.then(Vec::new);
-        Rc::new(RefCell::new(Chronicle {
+        Rc::new(RefCell::new(RunRecord {
             messages,
-            ..Chronicle::default()
+            ..RunRecord::default()
         }))
     }
 
@@ -365,14 +365,14 @@ mod tests {
     use super::*;
     use crate::trace::Value;
 
-    fn told(
-        chronicle: &mut Chronicle,
+    fn take_event(
+        run_record: &mut RunRecord,
         at: u64,
         node: &str,
         kind: &str,
         fields: &[(&'static str, Value<'_>)],
     ) {
-        chronicle.take(&Event {
+        run_record.take(&Event {
             at: Duration::from_millis(at),
             node,
             kind,
@@ -382,25 +382,25 @@ mod tests {
 
     #[test]
     fn what_is_frequent_is_kept_in_numbers() {
-        let mut chronicle = Chronicle::default();
+        let mut run_record = RunRecord::default();
         let index = |index| [("index", Value::Number(index)), ("term", Value::Number(1))];
-        told(&mut chronicle, 1, "m2", "raft.appended", &index(5));
-        told(&mut chronicle, 1, "m2", "raft.appended", &index(6));
-        told(&mut chronicle, 2, "m2", "raft.committed", &index(6));
-        told(&mut chronicle, 3, "m2", "raft.truncated", &index(4));
-        let positions: Vec<(u64, u64)> = chronicle.positions[&1]
+        take_event(&mut run_record, 1, "m2", "raft.appended", &index(5));
+        take_event(&mut run_record, 1, "m2", "raft.appended", &index(6));
+        take_event(&mut run_record, 2, "m2", "raft.committed", &index(6));
+        take_event(&mut run_record, 3, "m2", "raft.truncated", &index(4));
+        let positions: Vec<(u64, u64)> = run_record.positions[&1]
             .iter()
             .map(|position| (position.last, position.committed))
             .collect();
         assert_eq!(positions, [(6, 0), (6, 6), (4, 6)]);
-        assert_eq!((chronicle.entries.len(), chronicle.notes.len()), (2, 1));
+        assert_eq!((run_record.entries.len(), run_record.notes.len()), (2, 1));
     }
 
     #[test]
     fn answers_are_named_after_their_requests_and_faults_have_an_end() {
-        let mut chronicle = Chronicle {
+        let mut run_record = RunRecord {
             messages: Some(Vec::new()),
-            ..Chronicle::default()
+            ..RunRecord::default()
         };
         let packet = |what| {
             let numbers = [
@@ -414,28 +414,28 @@ mod tests {
             fields.extend(numbers.map(|(name, number)| (name, Value::Number(number))));
             fields
         };
-        told(&mut chronicle, 1, "net", "net.deliver", &packet("request"));
-        told(&mut chronicle, 2, "net", "net.lost", &packet("answer"));
-        assert_eq!(chronicle.labels, ["Put", "answer to Put"]);
-        let messages = chronicle.messages.as_ref().expect("they are wanted");
+        take_event(&mut run_record, 1, "net", "net.deliver", &packet("request"));
+        take_event(&mut run_record, 2, "net", "net.lost", &packet("answer"));
+        assert_eq!(run_record.labels, ["Put", "answer to Put"]);
+        let messages = run_record.messages.as_ref().expect("they are wanted");
         assert!(!messages[0].lost && messages[1].lost);
         let fault = [("fault", Value::Number(3)), ("name", Value::Text("loss"))];
-        told(&mut chronicle, 5, "sim", "begins", &fault);
-        told(&mut chronicle, 9, "sim", "ends", &fault);
-        assert_eq!(chronicle.faults[&3].to, Some(Duration::from_millis(9)));
+        take_event(&mut run_record, 5, "sim", "begins", &fault);
+        take_event(&mut run_record, 9, "sim", "ends", &fault);
+        assert_eq!(run_record.faults[&3].to, Some(Duration::from_millis(9)));
     }
 
     #[test]
     fn links_and_clocks_are_kept_as_they_were() {
-        let mut chronicle = Chronicle::default();
+        let mut run_record = RunRecord::default();
         let link = [
             ("link", Value::Number(2)),
             ("effect", Value::Text("cut")),
             ("paths", Value::Text("1>2")),
         ];
-        told(&mut chronicle, 5, "sim", "link.begins", &link);
-        told(&mut chronicle, 8, "sim", "link.ends", &link[..1]);
-        let span = &chronicle.links[&2];
+        take_event(&mut run_record, 5, "sim", "link.begins", &link);
+        take_event(&mut run_record, 8, "sim", "link.ends", &link[..1]);
+        let span = &run_record.links[&2];
         assert_eq!((span.effect.as_str(), span.paths.as_str()), ("cut", "1>2"));
         assert_eq!(span.to, Some(Duration::from_millis(8)));
         let clock = [
@@ -444,11 +444,11 @@ mod tests {
             ("rate_ppm", Value::Number(1_000_000)),
             ("gained_us", Value::Signed(-7)),
         ];
-        told(&mut chronicle, 9, "sim", "clock.change", &clock);
-        let [clock] = chronicle.clocks[..] else {
+        take_event(&mut run_record, 9, "sim", "clock.change", &clock);
+        let [clock] = run_record.clocks[..] else {
             panic!("one change, one reading");
         };
         assert_eq!((clock.member, clock.gained_us), (1, -7));
-        assert_eq!(chronicle.notes[0].text, "Heal");
+        assert_eq!(run_record.notes[0].text, "Heal");
     }
 }

@@ -1,20 +1,20 @@
 //! The clients of a run: each on a machine of its own, all writing into one history.
 
-use crate::client::{Client, Hosts, Manners};
-use crate::history::Journal;
+use crate::client::{Client, ClientSettings, Hosts};
+use crate::history::HistoryRecorder;
 use crate::net::{Host, Net};
 use crate::trace;
-use crate::workload::{Job, Stage, Until};
+use crate::workload::{ClientStarter, Job, Until};
 use madsim::runtime::NodeHandle;
 use madsim::task::JoinHandle;
 use tokio::sync::watch as tokio_watch;
 
 pub struct Clients {
     net: Net,
-    journal: Journal,
+    recorder: HistoryRecorder,
     seed: u64,
     members: Hosts,
-    manners: Manners,
+    settings: ClientSettings,
     count: u32,
     /// Clients with a job that ends by itself.
     working: Vec<JoinHandle<()>>,
@@ -24,13 +24,19 @@ pub struct Clients {
 }
 
 impl Clients {
-    pub fn new(net: Net, journal: Journal, seed: u64, members: Hosts, manners: Manners) -> Clients {
+    pub fn new(
+        net: Net,
+        recorder: HistoryRecorder,
+        seed: u64,
+        members: Hosts,
+        settings: ClientSettings,
+    ) -> Clients {
         Clients {
             net,
-            journal,
+            recorder,
             seed,
             members,
-            manners,
+            settings,
             count: 0,
             working: Vec::new(),
             following: Vec::new(),
@@ -43,15 +49,15 @@ impl Clients {
         self.count
     }
 
-    pub fn journal(&self) -> &Journal {
-        &self.journal
+    pub fn recorder(&self) -> &HistoryRecorder {
+        &self.recorder
     }
 
     /// A new client on a machine of its own.
     pub fn client(&mut self, kind: &str) -> (NodeHandle, Client) {
-        let manners = self.manners.clone();
+        let settings = self.settings.clone();
         let (node, client) = self.steady_client(kind);
-        (node, client.with_manners(manners))
+        (node, client.with_settings(settings))
     }
 
     /// A new client that asks one member and no other.
@@ -62,8 +68,8 @@ impl Clients {
         let node = engine.create_node().name(&name).build();
         trace::name_node(node.id(), &name);
         let identity = (Host(1000 + number), number, name);
-        let (net, journal) = (self.net.clone(), self.journal.clone());
-        let client = Client::new(net, journal, identity, self.members.clone(), self.seed);
+        let (net, recorder) = (self.net.clone(), self.recorder.clone());
+        let client = Client::new(net, recorder, identity, self.members.clone(), self.seed);
         (node, client)
     }
 
@@ -79,7 +85,7 @@ impl Clients {
     }
 }
 
-impl Stage for Clients {
+impl ClientStarter for Clients {
     fn start(&mut self, kind: &str, job: Box<dyn FnOnce(Client) -> Job + Send>) {
         let (node, client) = self.client(kind);
         self.working.push(node.spawn(job(client)));

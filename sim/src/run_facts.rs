@@ -1,4 +1,4 @@
-//! What the run itself sees, beside its clients: further evidence for the history checks.
+//! What the run itself sees, beside its clients: facts for the history checks.
 
 use crate::check::hash_equal::HashKv;
 use bytes::Bytes;
@@ -9,7 +9,7 @@ use std::ops::RangeInclusive;
 use std::time::Duration;
 
 #[derive(Clone, Debug)]
-pub struct Insight {
+pub struct RunFacts {
     /// When each member's process started, every time.
     pub starts: BTreeMap<usize, Vec<Duration>>,
     /// When a member told that it leads, and when it had applied its term's first entry: from then
@@ -22,26 +22,26 @@ pub struct Insight {
     /// one that takes most.
     pub request_bytes: RangeInclusive<u64>,
     /// What servers may refuse requests for that are in order.
-    pub grounds: Grounds,
+    pub refusal_reasons: RefusalReasons,
     /// Hashes of the key space, asked for during the run and at its end.
     pub hashes: Vec<HashKv>,
     /// All keys, as the healed cluster tells of them. `None` if nobody was asked.
     pub keys: Option<BTreeMap<Bytes, KeyValue>>,
     /// Leases, as the healed cluster tells of them at the revision of `keys`.
-    pub leases: Vec<Attached>,
+    pub leases: Vec<LeaseKeys>,
 }
 
-impl Default for Insight {
+impl Default for RunFacts {
     /// Nothing was seen, of members as they come.
-    fn default() -> Insight {
+    fn default() -> RunFacts {
         let bytes = REQUEST_BYTES_MAX as u64;
-        Insight {
+        RunFacts {
             starts: BTreeMap::new(),
             elections: Vec::new(),
             calm_since: None,
             election_timeout: Duration::ZERO,
             request_bytes: bytes..=bytes,
-            grounds: Grounds::default(),
+            refusal_reasons: RefusalReasons::default(),
             hashes: Vec::new(),
             keys: None,
             leases: Vec::new(),
@@ -51,7 +51,7 @@ impl Default for Insight {
 
 /// What the settings and the faults of a run give servers to refuse requests for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grounds {
+pub struct RefusalReasons {
     /// The store has a limit, somewhere and at some time.
     pub quota: bool,
     /// The most operations that a transaction may have, at the member that takes the fewest.
@@ -60,10 +60,10 @@ pub struct Grounds {
     pub joins: bool,
 }
 
-impl Default for Grounds {
+impl Default for RefusalReasons {
     /// Those of members as they come, who stay among themselves.
-    fn default() -> Grounds {
-        Grounds {
+    fn default() -> RefusalReasons {
+        RefusalReasons {
             quota: false,
             txn_ops: TXN_OPS_MAX as u64,
             joins: false,
@@ -73,7 +73,7 @@ impl Default for Grounds {
 
 /// A lease and the keys that the cluster says are attached to it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attached {
+pub struct LeaseKeys {
     pub id: LeaseId,
     /// The cluster knows it.
     pub exists: bool,

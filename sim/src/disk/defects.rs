@@ -1,6 +1,6 @@
 //! What is wrong with a machine's storage at the moment: errors, slowness, lies.
 //!
-//! One [`Medium`] lies under a machine's disk and its store, and both ask it before and after what
+//! One [`DiskDefects`] lies under a machine's disk and its store, and both ask it before and after what
 //! they do. A fault concerns one [`Part`] or all of them.
 
 use super::speed::Speed;
@@ -68,7 +68,7 @@ impl Defect {
     }
 }
 
-/// A defect of a medium.
+/// A defect of a disk.
 #[derive(Clone, Debug)]
 pub struct DiskFault {
     /// The mark that tells of its first effect.
@@ -83,14 +83,14 @@ pub struct DiskFault {
 pub struct DiskFaultId(u64);
 
 /// Where a write goes that does not go where it should.
-pub(crate) enum Astray {
+pub(crate) enum MisdirectedWrite {
     Nowhere,
     /// A draw that says where.
     Elsewhere(u64),
 }
 
 #[derive(Clone)]
-pub struct Medium {
+pub struct DiskDefects {
     state: Arc<Mutex<State>>,
     speed: Arc<Mutex<Speed>>,
     traps: Arc<Traps>,
@@ -104,26 +104,26 @@ struct State {
     /// When an operation of the process's life first failed.
     failed_at: Option<Duration>,
     /// When one first failed that the process cannot do without.
-    doomed_at: Option<Duration>,
+    failing_since: Option<Duration>,
 }
 
 struct Active {
     fault: DiskFault,
     rng: Rng,
-    told: bool,
+    is_recorded: bool,
 }
 
-impl Medium {
+impl DiskDefects {
     /// `rng` is for faults alone.
-    pub fn new(rng: Rng) -> Medium {
-        Medium {
+    pub fn new(rng: Rng) -> DiskDefects {
+        DiskDefects {
             speed: Arc::new(Mutex::new(Speed::instant(rng.fork("speed")))),
             state: Arc::new(Mutex::new(State {
                 faults: BTreeMap::new(),
                 fault_next: 0,
                 rng,
                 failed_at: None,
-                doomed_at: None,
+                failing_since: None,
             })),
             traps: Arc::default(),
         }
@@ -155,8 +155,15 @@ impl Medium {
         let id = state.fault_next;
         state.fault_next += 1;
         let rng = state.rng.fork(&format!("{}/{id}", fault.mark));
-        let told = false;
-        state.faults.insert(id, Active { fault, rng, told });
+        let is_recorded = false;
+        state.faults.insert(
+            id,
+            Active {
+                fault,
+                rng,
+                is_recorded,
+            },
+        );
         DiskFaultId(id)
     }
 
@@ -172,7 +179,7 @@ impl Medium {
     /// A new process begins: what failed, failed others.
     pub fn restart(&self) {
         let mut state = self.lock();
-        (state.failed_at, state.doomed_at) = (None, None);
+        (state.failed_at, state.failing_since) = (None, None);
     }
 
     /// When an operation of the present process first failed.
@@ -181,8 +188,8 @@ impl Medium {
     }
 
     /// When an operation of the present process first failed that it cannot do without.
-    pub fn doomed_at(&self) -> Option<Duration> {
-        self.lock().doomed_at
+    pub fn failing_since(&self) -> Option<Duration> {
+        self.lock().failing_since
     }
 
     /// Whether a process that starts now may meet errors.
@@ -192,14 +199,14 @@ impl Medium {
         defects.any(|defect| matches!(defect, Defect::Fails { .. } | Defect::Full))
     }
 
-    /// A stream of draws for what happens to the medium once.
+    /// A stream of draws for what happens to the disk once.
     pub(crate) fn draws(&self) -> Rng {
         let mut state = self.lock();
         state.fault_next += 1;
         state.rng.fork(&format!("once/{}", state.fault_next))
     }
 
-    /// Waits for as long as the medium takes.
+    /// Waits for as long as the disk takes.
     pub(crate) async fn wait(&self, part: Part) {
         let mut late = None;
         loop {
@@ -228,11 +235,11 @@ impl Medium {
     /// Whether the operation fails, and with what.
     pub(crate) fn check(&self, part: Part, operation: Operation) -> io::Result<()> {
         self.check_room(part, operation).inspect_err(|_| {
-            self.lock().doomed_at.get_or_insert_with(time::now);
+            self.lock().failing_since.get_or_insert_with(time::now);
         })
     }
 
-    /// As [`Medium::check`], for what may be done in advance: a process that finds no room for a
+    /// As [`DiskDefects::check`], for what may be done in advance: a process that finds no room for a
     /// file to come goes on with those it has.
     pub(crate) fn check_room(&self, part: Part, operation: Operation) -> io::Result<()> {
         let mut error = None;
@@ -280,20 +287,20 @@ impl Medium {
     }
 
     /// Whether a write goes elsewhere.
-    pub(crate) fn mislead(&self, part: Part) -> Option<Astray> {
-        let mut astray = None;
+    pub(crate) fn misdirect(&self, part: Part) -> Option<MisdirectedWrite> {
+        let mut misdirected = None;
         self.each(part, |defect, rng| match defect {
             Defect::LostWrites(probability) if rng.chance(*probability) => {
-                astray = Some(Astray::Nowhere);
+                misdirected = Some(MisdirectedWrite::Nowhere);
                 true
             }
             Defect::StrayWrites(probability) if rng.chance(*probability) => {
-                astray = Some(Astray::Elsewhere(rng.next_u64()));
+                misdirected = Some(MisdirectedWrite::Elsewhere(rng.next_u64()));
                 true
             }
             _ => false,
         });
-        astray
+        misdirected
     }
 
     /// Lets each defect of the part say whether it did something.
@@ -301,15 +308,15 @@ impl Medium {
         let mut state = self.lock();
         for active in state.faults.values_mut() {
             let concerns = active.fault.part.is_none_or(|its| its == part);
-            if concerns && act(&active.fault.defect, &mut active.rng) && !active.told {
-                active.told = true;
+            if concerns && act(&active.fault.defect, &mut active.rng) && !active.is_recorded {
+                active.is_recorded = true;
                 trace::mark(active.fault.mark);
             }
         }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no holder of the medium panics")
+        self.state.lock().expect("no holder of the lock panics")
     }
 }
 
