@@ -90,3 +90,17 @@ pub enum Error {
     #[error("RangeStream does not support revision filters")]
     RangeStreamRevisionFilter,
 }
+
+impl Error {
+    /// Whether a write that failed so may still take effect at any later time.
+    pub fn leaves_outcome_unknown(&self) -> bool {
+        matches!(
+            self,
+            Error::Timeout
+                | Error::TimeoutLeaderLost
+                | Error::TimeoutConnectionLost
+                | Error::TimeoutApply
+                | Error::Stopped
+        )
+    }
+}

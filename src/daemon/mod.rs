@@ -136,7 +136,7 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
         peer_connections_max: descriptors.peer_connections,
         ..ServerOptions::of(&config)
     };
-    let version = options.cluster_version();
+    let version = options.service().cluster_version();
     let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
     let space = detcd_rt::spawn(space::watch(config.data_dir.clone(), handle.clone()));
     let published = detcd_rt::spawn(advertise::advertise(handle.clone(), config, version));

@@ -6,119 +6,16 @@
 mod member;
 mod process;
 
-use super::ServerOptions;
 use crate::gather::Traffic;
 use ::http::HeaderMap;
 use detcd_core::api::MemberId;
 use detcd_driver::Handle;
+use detcd_service::{METHODS, Method, Service, Streaming};
 use prometheus::{
     Counter, Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
 use tonic::{Code, Status};
-
-/// How a method is called.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Shape {
-    Unary,
-    ServerStream,
-    BidiStream,
-}
-
-impl Shape {
-    fn label(self) -> &'static str {
-        match self {
-            Shape::Unary => "unary",
-            Shape::ServerStream => "server_stream",
-            Shape::BidiStream => "bidi_stream",
-        }
-    }
-}
-
-/// A gRPC method.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Method {
-    pub path: &'static str,
-    pub shape: Shape,
-}
-
-impl Method {
-    /// Whether its messages may go on coming after the head of the reply.
-    pub fn streams(&self) -> bool {
-        !matches!(self.shape, Shape::Unary)
-    }
-
-    /// Whether a call sends any number of messages.
-    pub fn takes_stream(&self) -> bool {
-        matches!(self.shape, Shape::BidiStream)
-    }
-
-    /// Service and method.
-    pub fn names(&self) -> (&'static str, &'static str) {
-        self.path[1..]
-            .split_once('/')
-            .expect("a path has a service and a method")
-    }
-}
-
-const fn unary(path: &'static str) -> Method {
-    Method {
-        path,
-        shape: Shape::Unary,
-    }
-}
-
-const fn server_stream(path: &'static str) -> Method {
-    Method {
-        path,
-        shape: Shape::ServerStream,
-    }
-}
-
-const fn bidi_stream(path: &'static str) -> Method {
-    Method {
-        path,
-        shape: Shape::BidiStream,
-    }
-}
-
-/// Every method of the client port, the busiest first: [`method`] looks from the front.
-pub(crate) const METHODS: &[Method] = &[
-    unary("/etcdserverpb.KV/Put"),
-    unary("/etcdserverpb.KV/Range"),
-    unary("/etcdserverpb.KV/Txn"),
-    unary("/etcdserverpb.KV/DeleteRange"),
-    bidi_stream("/etcdserverpb.Watch/Watch"),
-    bidi_stream("/etcdserverpb.Lease/LeaseKeepAlive"),
-    unary("/etcdserverpb.Lease/LeaseGrant"),
-    unary("/etcdserverpb.Lease/LeaseRevoke"),
-    unary("/etcdserverpb.Lease/LeaseTimeToLive"),
-    unary("/etcdserverpb.Lease/LeaseLeases"),
-    unary("/etcdserverpb.KV/Compact"),
-    server_stream("/etcdserverpb.KV/RangeStream"),
-    unary("/etcdserverpb.Cluster/MemberList"),
-    unary("/etcdserverpb.Cluster/MemberAdd"),
-    unary("/etcdserverpb.Cluster/MemberRemove"),
-    unary("/etcdserverpb.Cluster/MemberUpdate"),
-    unary("/etcdserverpb.Cluster/MemberPromote"),
-    unary("/etcdserverpb.Maintenance/Status"),
-    unary("/etcdserverpb.Maintenance/Alarm"),
-    unary("/etcdserverpb.Maintenance/HashKV"),
-    unary("/etcdserverpb.Maintenance/Hash"),
-    unary("/etcdserverpb.Maintenance/Defragment"),
-    unary("/etcdserverpb.Maintenance/MoveLeader"),
-    unary("/etcdserverpb.Maintenance/Downgrade"),
-    server_stream("/etcdserverpb.Maintenance/Snapshot"),
-    unary("/grpc.health.v1.Health/Check"),
-    server_stream("/grpc.health.v1.Health/Watch"),
-    bidi_stream("/grpc.reflection.v1.ServerReflection/ServerReflectionInfo"),
-    bidi_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"),
-];
-
-/// The index of the method with this path.
-pub(crate) fn method(path: &str) -> Option<usize> {
-    METHODS.iter().position(|method| method.path == path)
-}
 
 /// Client versions that are counted by name; a client may claim anything.
 const CLIENT_VERSIONS: &[&str] = &["3.3", "3.4", "3.5", "3.6", "3.7", "3.8"];
@@ -128,6 +25,7 @@ const CLIENT_VERSION: &str = "client-api-version";
 /// All counters of one member's servers.
 pub(crate) struct Metrics {
     handle: Handle,
+    service: Service,
     registry: Registry,
     methods: Vec<Counters>,
     handled: IntCounterVec,
@@ -137,8 +35,6 @@ pub(crate) struct Metrics {
     traffic: Traffic,
     state: State,
     pub leader_changes: IntCounter,
-    pub proposals_failed: IntCounter,
-    pub watch_streams: IntGauge,
     pub health_success: IntCounter,
     pub health_failures: IntCounter,
     checks: IntCounterVec,
@@ -168,7 +64,7 @@ struct State {
 }
 
 impl Metrics {
-    pub fn new(handle: &Handle, options: &ServerOptions) -> Metrics {
+    pub fn new(handle: &Handle, service: &Service, extensive: bool) -> Metrics {
         let registry = Registry::new();
         let make = Make {
             registry: &registry,
@@ -189,8 +85,7 @@ impl Metrics {
         let methods = METHODS
             .iter()
             .map(|method| {
-                let (service, name) = method.names();
-                let labels = [method.shape.label(), service, name];
+                let labels = labels_of(method);
                 Counters {
                     started: started.with_label_values(&labels),
                     ok: handled.with_label_values(&[labels[0], labels[1], labels[2], "OK"]),
@@ -204,12 +99,13 @@ impl Metrics {
             "Requests by the version that the client claims.",
             &["type", "client_api_version"],
         );
-        make.facts(handle, options);
+        make.facts(handle, service);
         Metrics {
             handle: handle.clone(),
+            service: service.clone(),
             methods,
             handled,
-            latency: options.extensive_metrics.then(|| make.latency()),
+            latency: extensive.then(|| make.latency()),
             clients_unknown: ["unary", "stream"]
                 .map(|kind| clients.with_label_values(&[kind, "unknown"])),
             clients,
@@ -227,14 +123,6 @@ impl Metrics {
             leader_changes: make.counter(
                 "etcd_server_leader_changes_seen_total",
                 "Changes of the leader seen.",
-            ),
-            proposals_failed: make.counter(
-                "etcd_server_proposals_failed_total",
-                "Writes whose outcome is unknown.",
-            ),
-            watch_streams: make.gauge(
-                "etcd_debugging_mvcc_watch_stream_total",
-                "Open watch streams.",
             ),
             health_success: make.counter("etcd_server_health_success", "Health checks passed."),
             health_failures: make.counter("etcd_server_health_failures", "Health checks failed."),
@@ -267,8 +155,8 @@ impl Metrics {
     }
 
     /// Counts a request by the version that its client claims.
-    pub fn count_client(&self, method: Option<usize>, headers: &HeaderMap) -> Result<(), Status> {
-        let stream = method.is_some_and(|index| METHODS[index].shape != Shape::Unary);
+    pub fn count_client(&self, method: Option<&Method>, headers: &HeaderMap) -> Result<(), Status> {
+        let stream = method.is_some_and(Method::streams);
         let Some(version) = headers.get(CLIENT_VERSION) else {
             self.clients_unknown[usize::from(stream)].inc();
             return Ok(());
@@ -282,10 +170,10 @@ impl Metrics {
         Ok(())
     }
 
-    pub fn started(&self, method: usize) {
-        let counters = &self.methods[method];
+    pub fn started(&self, method: &Method) {
+        let counters = &self.methods[method.index()];
         counters.started.inc();
-        if METHODS[method].shape == Shape::Unary {
+        if method.streaming == Streaming::Unary {
             counters.received.inc();
         }
     }
@@ -296,13 +184,12 @@ impl Metrics {
     }
 
     /// A call has ended.
-    pub fn handled(&self, method: usize, code: Code, started: Option<detcd_rt::Instant>) {
-        let (service, name) = METHODS[method].names();
-        let kind = METHODS[method].shape.label();
+    pub fn handled(&self, method: &Method, code: Code, started: Option<detcd_rt::Instant>) {
+        let [kind, service, name] = labels_of(method);
         if code == Code::Ok {
-            let counters = &self.methods[method];
+            let counters = &self.methods[method.index()];
             counters.ok.inc();
-            if METHODS[method].shape == Shape::Unary {
+            if method.streaming == Streaming::Unary {
                 counters.sent.inc();
             }
         } else {
@@ -318,20 +205,23 @@ impl Metrics {
         }
     }
 
-    /// Counts messages of a stream.
-    pub fn stream_messages(&self, path: &str, received: u64, sent: u64) {
-        if let Some(index) = method(path) {
-            self.methods[index].received.inc_by(received);
-            self.methods[index].sent.inc_by(sent);
-        }
+    /// A message of a stream has come.
+    pub fn received(&self, method: &Method) {
+        self.methods[method.index()].received.inc();
+    }
+
+    /// A message of a stream goes out.
+    pub fn sent(&self, method: &Method) {
+        self.methods[method.index()].sent.inc();
     }
 
     /// The page.
     pub fn page(&self) -> Vec<u8> {
-        self.look();
+        self.read_state();
         let mut families = self.registry.gather();
         let local = self.handle.header(0).member_id;
-        families.extend(member::families(local, self.handle.stats()));
+        let (stats, counts) = (self.handle.stats(), self.service.counts());
+        families.extend(member::families(local, stats, counts));
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut page = Vec::new();
         // Families have names and metrics of their own type, so the encoder can write them.
@@ -341,7 +231,7 @@ impl Metrics {
         page
     }
 
-    fn look(&self) {
+    fn read_state(&self) {
         let status = self.handle.status();
         let published = self.handle.published();
         let state = &self.state;
@@ -359,6 +249,11 @@ impl Metrics {
         state.compact_revision.set(published.compact_revision);
         state.process.look();
     }
+}
+
+/// The labels of go-grpc-prometheus.
+fn labels_of(method: &Method) -> [&'static str; 3] {
+    [method.streaming.label(), method.service, method.name]
 }
 
 /// Counts changes of the leader as long as the member lives.
@@ -418,7 +313,8 @@ impl Make<'_> {
     }
 
     /// What never changes while the member runs.
-    fn facts(&self, handle: &Handle, options: &ServerOptions) {
+    fn facts(&self, handle: &Handle, service: &Service) {
+        let options = service.options();
         let id = handle.header(0).member_id;
         self.fact(
             "etcd_server_id",

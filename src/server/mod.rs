@@ -1,16 +1,16 @@
 //! What a member shows to the world: one port for clients (gRPC and HTTP together) and one for
 //! other members, both in front of the driver's [`Handle`].
 //!
-//! [`listen`] owns sockets and connections, [`door`] tells gRPC from HTTP, [`grpc`] has
-//! a file for each service, [`http2`] mends requests that the HTTP/2 library would reset, [`receive`]
-//! collects messages, [`http`] has the paths for people and probes, [`peer`] the port of the
-//! other members. Nothing here knows of raft or of storage.
+//! [`listen`] owns sockets and connections, [`client_port`] tells gRPC from HTTP, [`grpc`] frames
+//! the messages of [`detcd_service`], [`http2`] mends requests that the HTTP/2 library would reset,
+//! [`receive`] collects messages, [`http`] has the paths for people and probes, [`peer`] the port of
+//! the other members. Nothing here knows of raft or of storage.
 
 mod bind;
+mod call_count;
+mod client_port;
 mod connection_limit;
-mod counted;
 mod deadline;
-mod door;
 mod grpc;
 mod http;
 mod http2;
@@ -25,6 +25,7 @@ pub use listen::{Listener, Listening};
 use crate::config::Config;
 use detcd_driver::Handle;
 use detcd_peer::Receiver;
+use detcd_service::{Service, ServiceOptions};
 use metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
@@ -65,19 +66,20 @@ impl ServerOptions {
         }
     }
 
-    /// The version of the cluster: etcd names the minor version and no patch.
-    pub fn cluster_version(&self) -> String {
-        let minor = self
-            .etcd_version
-            .rsplit_once('.')
-            .map_or("0.0", |(minor, _)| minor);
-        format!("{minor}.0")
+    /// What of it the service needs.
+    pub fn service(&self) -> ServiceOptions {
+        ServiceOptions {
+            etcd_version: self.etcd_version.clone(),
+            quota_backend_bytes: self.quota_backend_bytes,
+            election_timeout: self.election_timeout,
+        }
     }
 }
 
-/// What the services of one member share.
+/// What the ports of one member share.
 pub(crate) struct Context {
     pub handle: Handle,
+    pub service: Service,
     pub options: ServerOptions,
     pub metrics: Metrics,
 }
@@ -97,17 +99,19 @@ impl Servers {
         clients: Vec<Listener>,
         peers: Vec<Listener>,
     ) -> Servers {
-        let metrics = Metrics::new(&handle, &options);
+        let service = Service::new(handle.clone(), options.service());
+        let metrics = Metrics::new(&handle, &service, options.extensive_metrics);
         metrics::follow_leader(&handle, &metrics);
         let context = Arc::new(Context {
             handle,
+            service,
             options,
             metrics,
         });
         let tuning = listen::Tuning::of_clients(&context.options);
         let peer_tuning = listen::Tuning::of_peers(&context.options);
-        let door = door::Door::new(context.clone());
-        let peer_door = peer::PeerDoor::new(context.clone(), receiver);
+        let client_port = client_port::ClientPort::new(context.clone());
+        let peer_port = peer::PeerPort::new(context.clone(), receiver);
         let traffic = context.metrics.client_traffic();
         let limit = |whose, max| connection_limit::ConnectionLimit::new(whose, max);
         let of_clients = limit("clients", context.options.client_connections_max);
@@ -117,14 +121,14 @@ impl Servers {
                 .into_iter()
                 .map(|listener| {
                     let (limit, traffic) = (of_clients.clone(), Some(traffic.clone()));
-                    listener.serve(door.clone(), tuning.clone(), limit, traffic)
+                    listener.serve(client_port.clone(), tuning.clone(), limit, traffic)
                 })
                 .collect(),
             peers: peers
                 .into_iter()
                 .map(|listener| {
                     let limit = of_peers.clone();
-                    listener.serve(peer_door.clone(), peer_tuning.clone(), limit, None)
+                    listener.serve(peer_port.clone(), peer_tuning.clone(), limit, None)
                 })
                 .collect(),
         }

@@ -17,20 +17,20 @@ use tower::Service as _;
 
 /// The service of the peer port. Cheap to clone.
 #[derive(Clone)]
-pub(crate) struct PeerDoor {
+pub(crate) struct PeerPort {
     context: Arc<Context>,
     calls: PeerService,
 }
 
-impl PeerDoor {
-    pub fn new(context: Arc<Context>, receiver: Arc<dyn Receiver>) -> PeerDoor {
+impl PeerPort {
+    pub fn new(context: Arc<Context>, receiver: Arc<dyn Receiver>) -> PeerPort {
         let header = context.handle.header(0);
         let calls = PeerService::new(header.member_id.0, header.cluster_id.0, receiver);
-        PeerDoor { context, calls }
+        PeerPort { context, calls }
     }
 }
 
-impl hyper::service::Service<Request<Incoming>> for PeerDoor {
+impl hyper::service::Service<Request<Incoming>> for PeerPort {
     type Response = Reply;
     type Error = Infallible;
     type Future = BoxFuture<'static, Result<Reply, Infallible>>;

@@ -17,6 +17,7 @@ pub enum Code {
     FailedPrecondition = 9,
     OutOfRange = 11,
     Unimplemented = 12,
+    Internal = 13,
     Unavailable = 14,
     DataLoss = 15,
     Unauthenticated = 16,

@@ -25,14 +25,14 @@ struct Case {
 }
 
 /// A message on its way to a method, encoded.
-struct Call {
+pub struct Call {
     path: &'static str,
     body: Raw,
 }
 
 /// Bytes that pass as any message.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct Raw(Vec<u8>);
+pub struct Raw(Vec<u8>);
 
 impl Message for Raw {
     fn encode_raw(&self, out: &mut impl bytes::BufMut) {
@@ -58,7 +58,7 @@ impl Message for Raw {
     }
 }
 
-fn call(path: &'static str, message: impl Message) -> Call {
+pub fn call(path: &'static str, message: impl Message) -> Call {
     Call {
         path,
         body: Raw(message.encode_to_vec()),
@@ -187,7 +187,7 @@ async fn prepare(channel: &Channel) {
         .unwrap();
 }
 
-async fn send(channel: &Channel, call: &Call) -> Status {
+pub async fn send(channel: &Channel, call: &Call) -> Status {
     let mut client = tonic::client::Grpc::new(channel.clone());
     client.ready().await.expect("a connection");
     let path = PathAndQuery::from_static(call.path);

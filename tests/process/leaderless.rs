@@ -1,10 +1,14 @@
 //! What is left of a cluster that has lost its quorum knows that it has no leader, and says so.
 
 use crate::cluster::{Cluster, Node, PATIENCE, eventually, put_eventually};
+use crate::errors::{self, Call, call};
 use crate::members::{FAST, ctl, leader};
+use detcd_service::method::WithoutLeader;
+use detcd_service::{METHODS, Method, Rpc};
 use detcd_wire::etcdserverpb as pb;
 use pb::watch_client::WatchClient;
 use pb::watch_request::RequestUnion;
+use std::time::Duration;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
 
@@ -98,6 +102,92 @@ async fn a_leader_that_is_left_alone_says_so() {
     let cluster = Cluster::started(3, FAST).await;
     let lead = leader(&cluster, &[0, 1, 2]).await;
     outlives(cluster, lead).await;
+}
+
+/// A call of the method that etcd does not refuse for what it asks; `serializable` if it can be.
+fn call_of(method: &Method, serializable: bool) -> Call {
+    let range = pb::RangeRequest {
+        key: "a".into(),
+        serializable,
+        ..Default::default()
+    };
+    let put = pb::PutRequest {
+        key: "a".into(),
+        ..Default::default()
+    };
+    let peer_urls = vec!["http://127.0.0.1:9".to_owned()];
+    let path = method.path;
+    match method.rpc {
+        Rpc::Put => call(path, put),
+        Rpc::Range => call(path, range),
+        Rpc::Txn => {
+            let asked = pb::request_op::Request::RequestRange(range);
+            let request = Some(asked);
+            let success = vec![pb::RequestOp { request }];
+            let txn = pb::TxnRequest {
+                success,
+                ..Default::default()
+            };
+            call(path, txn)
+        }
+        Rpc::DeleteRange => {
+            let delete = pb::DeleteRangeRequest {
+                key: "a".into(),
+                ..Default::default()
+            };
+            call(path, delete)
+        }
+        Rpc::LeaseGrant => call(path, pb::LeaseGrantRequest { ttl: 60, id: 7 }),
+        Rpc::MemberList => {
+            let linearizable = !serializable;
+            call(path, pb::MemberListRequest { linearizable })
+        }
+        Rpc::MemberAdd => {
+            let is_learner = true;
+            let request = pb::MemberAddRequest {
+                peer_urls,
+                is_learner,
+            };
+            call(path, request)
+        }
+        Rpc::MemberUpdate => call(path, pb::MemberUpdateRequest { id: 7, peer_urls }),
+        // All fields at their defaults make sense to the others.
+        _ => call(path, pb::StatusRequest {}),
+    }
+}
+
+/// Whether the member answers within a second, and not with an error.
+async fn serves(node: &Node, method: &Method, serializable: bool) -> bool {
+    let (call, channel) = (call_of(method, serializable), node.channel());
+    let answered = errors::send(&channel, &call);
+    let answered = tokio::time::timeout(Duration::from_secs(1), answered).await;
+    // What is not supported yet is answered by whoever is asked.
+    let is_answer = |code| matches!(code, Code::Ok | Code::Unimplemented);
+    answered.is_ok_and(|status| is_answer(status.code()))
+}
+
+#[tokio::test]
+async fn the_table_of_methods_is_right_about_members_without_a_leader() {
+    let mut cluster = Cluster::started(3, FAST).await;
+    put_eventually(&cluster.nodes[0], "a", "1").await;
+    [1, 2].iter().for_each(|i| cluster.nodes[*i].kill());
+    let node = &cluster.nodes[0];
+    gauge_becomes(node, "etcd_server_has_leader", "0").await;
+    // A downgrade is not supported yet, whoever leads.
+    let is_asked = |method: &&Method| !method.streams() && method.rpc != Rpc::Downgrade;
+    let unary = METHODS.iter().filter(is_asked);
+    let served = unary.map(|method| async move {
+        let served = tokio::join!(serves(node, method, true), serves(node, method, false));
+        let expected = match method.without_leader {
+            WithoutLeader::Serves => (true, true),
+            WithoutLeader::ServesSerializable => (true, false),
+            WithoutLeader::Fails => (false, false),
+        };
+        (method.path, served, expected)
+    });
+    for (path, served, expected) in futures::future::join_all(served).await {
+        assert_eq!(served, expected, "{path}: serializable, linearizable");
+    }
 }
 
 /// It waited for a read index that nobody confirmed, as long as a request may take.

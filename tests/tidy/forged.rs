@@ -197,6 +197,32 @@ fn imports() {
         "1: detcd_driver::Handle",
     );
     assert_quiet("src/server/x.rs", "use detcd_driver::Handle;");
+    assert_quiet("src/service/x.rs", "use detcd_driver::Handle;");
+    assert_fires(
+        "src/service/x.rs",
+        "use detcd_raft::RaftStatus;",
+        "1: detcd_raft::RaftStatus",
+    );
+    assert_fires(
+        "src/service/x.rs",
+        "use detcd_storage::store;",
+        "1: detcd_storage::store",
+    );
+    assert_fires(
+        "src/service/x.rs",
+        "fn f() -> tonic::Status {}",
+        "1: tonic::Status",
+    );
+    assert_fires(
+        "src/service/x.rs",
+        "use hyper::body::Incoming;",
+        "1: hyper::body::Incoming",
+    );
+    assert_fires(
+        "src/driver/x.rs",
+        "use detcd_service::Service;",
+        "1: detcd_service::Service",
+    );
     assert_fires(
         "src/bin/detcd.rs",
         "use detcd_sim::plan;",
@@ -205,8 +231,8 @@ fn imports() {
     assert_fires("src/raft/x.rs", "detcd_ci::x()", "1: detcd_ci::x");
     assert_fires(
         "src/ctl/x.rs",
-        "use crate::server::Door;",
-        "1: crate::server::Door",
+        "use crate::server::Servers;",
+        "1: crate::server::Servers",
     );
     assert_fires(
         "src/config/x.rs",
@@ -320,6 +346,14 @@ fn manifest_rules() {
     );
     let across = format!("{MANIFEST} detcd-raft = '1'");
     assert_manifest(storage, &across, &["may not depend on detcd-raft"]);
+    let service = format!("{MANIFEST} detcd-driver = '1'");
+    assert_manifest("src/service/Cargo.toml", &service, &[]);
+    let below = format!("{MANIFEST} detcd-raft = '1'");
+    assert_manifest(
+        "src/service/Cargo.toml",
+        &below,
+        &["may not depend on detcd-raft"],
+    );
     let hidden = format!("{MANIFEST} [target.'cfg(madsim)'.dependencies]\nmadsim = '1'");
     assert_manifest(storage, &hidden, &["madsim has one room"]);
     assert_manifest("src/rt/Cargo.toml", &hidden, &[]);

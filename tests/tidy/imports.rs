@@ -61,6 +61,7 @@ const DOORS: &[Door] = &[
         name: "detcd_driver",
         open_to: &[
             "src/driver/",
+            "src/service/",
             "src/server/",
             "src/bin/",
             "src/lib.rs",
@@ -69,6 +70,11 @@ const DOORS: &[Door] = &[
             "tests/",
         ],
         instead: "only what stands above the driver may import it: move the shared part down",
+    },
+    Door {
+        name: "detcd_service",
+        open_to: &["src/service/", "src/server/", "sim/", "tests/"],
+        instead: "only what carries etcd's API to clients may import it: move the shared part down",
     },
     Door {
         name: "detcd_sim",
@@ -97,6 +103,9 @@ const DOORS: &[Door] = &[
 /// What src/config may name besides itself: it turns words into one value, and knows nobody.
 const CONFIG_MAY: &[&str] = &["detcd_core", "detcd_config"];
 
+/// What src/service may not name: it is the same for every transport.
+const TRANSPORTS: &[&str] = &["tonic", "hyper", "h2", "http", "http_body", "axum", "tower"];
+
 pub fn violations(source: &Source) -> Vec<Violation> {
     let mut found = Vec::new();
     for (line, path) in source.paths() {
@@ -105,7 +114,8 @@ pub fn violations(source: &Source) -> Vec<Violation> {
             .find(|door| is_below(&path, door.name))
             .filter(|door| !source.is_in(door.open_to))
             .map(|door| door.instead)
-            .or_else(|| config(source, &path));
+            .or_else(|| config(source, &path))
+            .or_else(|| service(source, &path));
         if let Some(instead) = instead {
             let instead = format!("{path}: {instead}");
             found.push(Violation {
@@ -125,6 +135,12 @@ fn config(source: &Source, path: &str) -> Option<&'static str> {
         || first == "crate" && !is_below(path, "crate::config");
     (source.is_in(&["src/config/"]) && stranger)
         .then_some("config knows clap, serde and the core's types only: give it values")
+}
+
+fn service(source: &Source, path: &str) -> Option<&'static str> {
+    let first = path.split("::").next().expect("a path has segments");
+    (source.is_in(&["src/service/"]) && TRANSPORTS.contains(&first))
+        .then_some("the service knows no transport: translate in the framing, src/server")
 }
 
 fn is_below(path: &str, prefix: &str) -> bool {

@@ -55,6 +55,10 @@ const ROOMS: &[Room] = &[
         ],
     },
     Room {
+        manifest: "src/service/Cargo.toml",
+        ours: &["detcd-core", "detcd-rt", "detcd-wire", "detcd-driver"],
+    },
+    Room {
         manifest: "Cargo.toml",
         ours: &[
             "detcd-core",
@@ -64,6 +68,7 @@ const ROOMS: &[Room] = &[
             "detcd-storage",
             "detcd-peer",
             "detcd-driver",
+            "detcd-service",
         ],
     },
     Room {
@@ -78,6 +83,7 @@ const ROOMS: &[Room] = &[
             "detcd-peer",
             "detcd-raft",
             "detcd-driver",
+            "detcd-service",
         ],
     },
     Room {

@@ -38,6 +38,7 @@ const MEMBER: &[&str] = &[
     "src/peer/",
     "src/raft/",
     "src/driver/",
+    "src/service/",
 ];
 const SIMULATED: &[&str] = &[
     "src/core/",
@@ -46,6 +47,7 @@ const SIMULATED: &[&str] = &[
     "src/peer/",
     "src/raft/",
     "src/driver/",
+    "src/service/",
     "src/server/",
     "src/config/",
     "sim/",
@@ -134,6 +136,7 @@ const RULES: &[Rule] = &[
             "src/peer/",
             "src/raft/",
             "src/driver/",
+            "src/service/",
         ],
         but: &["src/wire/build.rs", "src/peer/tonic/"],
         in_tests: Some(false),
@@ -170,6 +173,7 @@ const RULES: &[Rule] = &[
             "src/peer/",
             "src/raft/",
             "src/driver/",
+            "src/service/",
             "src/server/",
             "src/config/",
         ],

@@ -1,36 +1,28 @@
-//! The gRPC services, a file each, and what they share.
+//! gRPC's framing of the service, and gRPC's own services (health, reflection).
 
-mod cluster;
-mod kv;
-mod lease;
-mod maintenance;
-mod watch;
+mod framing;
+mod words;
+
+pub(crate) use words::reword;
 
 use super::Context;
 use super::listen::Reply;
 use super::receive::{Expected, Unfinished, WholeMessages};
 use ::http::{HeaderMap, Request};
-use detcd_core::error::Error;
+use bytes::Bytes;
 use detcd_core::limits::REQUEST_OVERHEAD_BYTES;
-use detcd_driver::Header;
-use detcd_wire::etcdserverpb as pb;
-use detcd_wire::header::Headed;
+use detcd_service::{Caller, Credentials, Method, Rpc, Streaming};
+use framing::{FramedCall, MessageCodec};
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::Duration;
+use tonic::Status;
 use tonic::codec::CompressionEncoding;
-use tonic::{Code, Response, Status};
+use tonic::server::Grpc;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
-use tower::Service;
-
-use pb::cluster_server::ClusterServer;
-use pb::kv_server::KvServer;
-use pb::lease_server::LeaseServer;
-use pb::maintenance_server::MaintenanceServer;
-use pb::watch_server::WatchServer;
+use tower::Service as _;
 
 /// What calls may have received of messages that are not whole, together.
 const UNFINISHED_BYTES_MAX: usize = 512 * 1024 * 1024;
@@ -40,44 +32,24 @@ const ENCODING: &str = "grpc-encoding";
 /// What its client can read.
 const ACCEPT_ENCODING: &str = "grpc-accept-encoding";
 
-/// Every service of the client port.
+/// Everything that the client port serves over gRPC.
 #[derive(Clone)]
-pub(crate) struct Services {
+pub(crate) struct GrpcServer {
     context: Arc<Context>,
-    kv: KvServer<kv::Kv>,
-    watch: WatchServer<watch::Watching>,
-    lease: LeaseServer<lease::Leases>,
-    cluster: ClusterServer<cluster::Members>,
-    maintenance: MaintenanceServer<maintenance::Upkeep>,
     health: HealthServer<HealthService>,
     reflection: tonic::service::Routes,
     message_bytes_max: usize,
     unfinished: Unfinished,
 }
 
-impl Services {
-    pub fn new(context: &Arc<Context>) -> Services {
-        let bytes_max = context.options.max_request_bytes + REQUEST_OVERHEAD_BYTES;
+impl GrpcServer {
+    pub fn new(context: &Arc<Context>) -> GrpcServer {
         let health = HealthService::from_health_reporter(HealthReporter::new());
-        // Requests may be compressed. Answers are if their requests were (see `answer_alike`).
-        macro_rules! service {
-            ($server:ident, $service:expr) => {
-                $server::new($service)
-                    .max_decoding_message_size(bytes_max)
-                    .accept_compressed(CompressionEncoding::Gzip)
-                    .send_compressed(CompressionEncoding::Gzip)
-            };
-        }
-        Services {
+        GrpcServer {
             context: context.clone(),
-            kv: service!(KvServer, kv::Kv::new(context.clone())),
-            watch: service!(WatchServer, watch::Watching::new(context.clone())),
-            lease: service!(LeaseServer, lease::Leases::new(context.clone())),
-            cluster: service!(ClusterServer, cluster::Members::new(context.clone())),
-            maintenance: service!(MaintenanceServer, maintenance::Upkeep::new(context.clone())),
             health: HealthServer::new(health),
             reflection: reflection(),
-            message_bytes_max: bytes_max,
+            message_bytes_max: context.options.max_request_bytes + REQUEST_OVERHEAD_BYTES,
             unfinished: Unfinished::up_to(UNFINISHED_BYTES_MAX),
         }
     }
@@ -85,38 +57,80 @@ impl Services {
     /// Answers one request.
     pub fn call(
         &self,
+        method: Option<&'static Method>,
         mut request: Request<Incoming>,
     ) -> BoxFuture<'static, Result<Reply, Infallible>> {
-        answer_alike(request.headers_mut());
-        let path = path(&request);
-        let name = path.strip_prefix('/').unwrap_or(path);
-        let Some((service, name)) = name.rsplit_once('/') else {
-            let words = format!("malformed method name: {path:?}");
-            return refuse(Status::unimplemented(words));
+        let Some(method) = method else {
+            return refuse(words::of_unknown(path(&request)));
         };
-        let Some(known) = super::metrics::method(path) else {
-            return refuse(unknown(service, name));
-        };
-        if !serves_learner(service, name) && self.context.handle.is_learner() {
-            return refuse(fail(&Error::LearnerUnsupported));
-        }
-        let method = &super::metrics::METHODS[known];
-        let expected = match method.takes_stream() {
-            true => Expected::Any,
-            false => Expected::One,
+        compress_alike(request.headers_mut());
+        let caller = caller(request.headers());
+        let expected = match method.streaming {
+            Streaming::Unary | Streaming::Server => Expected::One,
+            Streaming::Bidi => Expected::Any,
         };
         let request = request.map(|body| {
             WholeMessages::new(body, expected, self.message_bytes_max, &self.unfinished)
         });
-        match method.names().0 {
-            "etcdserverpb.KV" => self.kv.clone().call(request),
-            "etcdserverpb.Watch" => self.watch.clone().call(request),
-            "etcdserverpb.Lease" => self.lease.clone().call(request),
-            "etcdserverpb.Cluster" => self.cluster.clone().call(request),
-            "etcdserverpb.Maintenance" => self.maintenance.clone().call(request),
-            "grpc.health.v1.Health" => self.health.clone().call(request),
+        if !is_grpcs_own(method) {
+            return self.frame(method, caller, request);
+        }
+        if let Err(error) = self.context.service.check(method, &caller) {
+            return refuse(words::of_call(error.into()));
+        }
+        match method.rpc {
+            Rpc::HealthCheck | Rpc::HealthWatch => self.health.clone().call(request),
             _ => Box::pin(self.reflection.clone().call(request)),
         }
+    }
+
+    /// Has the service answer.
+    fn frame(
+        &self,
+        method: &'static Method,
+        caller: Caller,
+        request: Request<WholeMessages<Incoming>>,
+    ) -> BoxFuture<'static, Result<Reply, Infallible>> {
+        // Responses are compressed if their requests were (see `compress_alike`).
+        let mut grpc = Grpc::new(MessageCodec)
+            .max_decoding_message_size(self.message_bytes_max)
+            .accept_compressed(CompressionEncoding::Gzip)
+            .send_compressed(CompressionEncoding::Gzip);
+        let call = FramedCall {
+            context: self.context.clone(),
+            method,
+            caller,
+        };
+        match method.streaming {
+            Streaming::Unary => Box::pin(async move { Ok(grpc.unary(call, request).await) }),
+            Streaming::Server => {
+                Box::pin(async move { Ok(grpc.server_streaming(call, request).await) })
+            }
+            Streaming::Bidi => Box::pin(async move { Ok(grpc.streaming(call, request).await) }),
+        }
+    }
+}
+
+/// Whether gRPC's framing answers the method itself.
+fn is_grpcs_own(method: &Method) -> bool {
+    matches!(
+        method.rpc,
+        Rpc::HealthCheck | Rpc::HealthWatch | Rpc::Reflection | Rpc::ReflectionAlpha
+    )
+}
+
+/// Who asks, by the request's metadata.
+fn caller(headers: &HeaderMap) -> Caller {
+    // The gateway's clients send the second.
+    let token = headers
+        .get("token")
+        .or_else(|| headers.get("authorization"));
+    let credentials = token.map_or(Credentials::None, |token| {
+        Credentials::Token(Bytes::copy_from_slice(token.as_bytes()))
+    });
+    Caller {
+        credentials,
+        requires_leader: headers.get("hasleader").is_some_and(|it| it == "true"),
     }
 }
 
@@ -146,19 +160,9 @@ fn refuse(status: Status) -> BoxFuture<'static, Result<Reply, Infallible>> {
     Box::pin(std::future::ready(Ok(status.into_http())))
 }
 
-/// Whether a learner answers the method, as etcd's do; of ranges only what is serializable, and
-/// reflection, which etcd does not have.
-fn serves_learner(service: &str, method: &str) -> bool {
-    match service {
-        "etcdserverpb.KV" => method == "Range",
-        "etcdserverpb.Maintenance" => matches!(method, "Status" | "Snapshot"),
-        _ => service.starts_with("grpc.reflection."),
-    }
-}
-
-/// A client that compresses is answered alike, if it can read that; one that only could read it is
-/// spared the time that compression takes, as grpc-go's servers do.
-fn answer_alike(headers: &mut HeaderMap) {
+/// A client that compresses gets compressed responses, if it can read them; one that only could
+/// read them is spared the time that compression takes, as grpc-go's servers do.
+fn compress_alike(headers: &mut HeaderMap) {
     let compresses = headers
         .get(ENCODING)
         .is_some_and(|encoding| encoding != "identity");
@@ -167,158 +171,50 @@ fn answer_alike(headers: &mut HeaderMap) {
     }
 }
 
-/// What grpc-go says of a method that is not there.
-fn unknown(service: &str, method: &str) -> Status {
-    let known = super::metrics::METHODS
-        .iter()
-        .any(|known| known.path[1..].split('/').next() == Some(service));
-    Status::unimplemented(match known {
-        true => format!("unknown method {method} for service {service}"),
-        false => format!("unknown service {service}"),
-    })
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use detcd_service::METHODS;
+    use prost::Message as _;
+    use prost_types::FileDescriptorSet;
+    use std::collections::BTreeSet;
 
-/// A client that sends `hasleader` wants no answer from a member without a leader.
-pub(crate) fn check_leader(context: &Context, headers: &HeaderMap) -> Result<(), Status> {
-    match wants_leader(headers) && context.handle.leader().borrow().is_none() {
-        true => Err(fail(&Error::NoLeader)),
-        false => Ok(()),
+    #[test]
+    fn the_table_has_grpcs_own_methods() {
+        let described = [
+            tonic_health::pb::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1::FILE_DESCRIPTOR_SET,
+            tonic_reflection::pb::v1alpha::FILE_DESCRIPTOR_SET,
+        ];
+        let mut paths = BTreeSet::new();
+        for set in described {
+            let set = FileDescriptorSet::decode(set).expect("descriptors");
+            for file in &set.file {
+                for service in &file.service {
+                    for method in &service.method {
+                        let (package, service) = (file.package(), service.name());
+                        paths.insert(format!("/{package}.{service}/{}", method.name()));
+                    }
+                }
+            }
+        }
+        let table = METHODS.iter().filter(|method| is_grpcs_own(method));
+        let table: BTreeSet<String> = table.map(|method| method.path.to_owned()).collect();
+        assert_eq!(table, paths);
     }
-}
 
-fn wants_leader(headers: &HeaderMap) -> bool {
-    headers
-        .get("hasleader")
-        .is_some_and(|value| value == "true")
-}
-
-/// Ends once the member has been without a leader for so long that a stream which wants one is to
-/// be ended. Never ends for a stream that does not.
-async fn leader_lost(context: &Context, wanted: bool) {
-    if !wanted {
-        return std::future::pending().await;
-    }
-    let patience: Duration = context.options.election_timeout * 3;
-    let mut leader = context.handle.leader();
-    loop {
-        // The sender goes with the member, and then every stream ends anyway.
-        if leader.wait_for(Option::is_none).await.is_err() {
-            return;
-        }
-        if detcd_rt::timeout(patience, leader.wait_for(Option::is_some))
-            .await
-            .is_err()
-        {
-            return;
-        }
-    }
-}
-
-/// `error` as the client is told.
-fn fail(error: &Error) -> Status {
-    detcd_wire::status::grpc(error)
-}
-
-/// `reply` with its header, on its way out.
-fn ok<R: Headed>(header: Header, reply: impl Into<R>) -> Result<Response<R>, Status> {
-    Ok(Response::new(reply.into().with_header(pb_header(header))))
-}
-
-fn pb_header(header: Header) -> pb::ResponseHeader {
-    detcd_wire::header::header(
-        header.cluster_id,
-        header.member_id,
-        header.revision,
-        header.raft_term,
-    )
-}
-
-/// What a later version will offer is refused in plain words.
-fn unsupported<T>(what: &str) -> Result<T, Status> {
-    Err(Status::unimplemented(format!(
-        "etcdserver: {what} is not supported by this version of detcd"
-    )))
-}
-
-/// tonic's words for a message that cannot be taken, as grpc-go's code and words; `None` for what
-/// is not about the transport.
-pub(crate) fn transport_words(code: Code, text: &str) -> Option<(Code, String)> {
-    match code {
-        Code::OutOfRange => {
-            let sizes = text.strip_prefix("Error, decoded message length too large: found ")?;
-            let (found, limit) = sizes.split_once(" bytes, the limit is: ")?;
-            let limit = limit.strip_suffix(" bytes")?;
-            let words = format!("grpc: received message larger than max ({found} vs. {limit})");
-            Some((Code::ResourceExhausted, words))
-        }
-        Code::ResourceExhausted => {
-            let limit = text.strip_prefix("Error decompressing: size limit, of ")?;
-            let (limit, _) = limit.split_once(" bytes")?;
-            // How large it is once it is whole, nobody has found out.
-            let words =
-                format!("grpc: received message larger than max (more than {limit} vs. {limit})");
-            Some((Code::ResourceExhausted, words))
-        }
-        Code::Unimplemented => {
-            let encoding = text.strip_prefix("Content is compressed with `")?;
-            let (encoding, _) = encoding.split_once('`')?;
-            let words =
-                format!("grpc: Decompressor is not installed for grpc-encoding {encoding:?}");
-            Some((Code::Unimplemented, words))
-        }
-        Code::Internal if text.starts_with("Error decompressing: ") => {
-            let why = text.trim_start_matches("Error decompressing: ");
-            let why = why.trim_end_matches(", while sending request");
-            Some((
-                Code::Internal,
-                format!("grpc: failed to decompress the received message {why}"),
-            ))
-        }
-        Code::Internal if text.starts_with("failed to decode Protobuf message") => {
-            let (_, why) = text.split_once(": ").unwrap_or(("", text));
-            let why = without_path(why);
-            Some((
-                Code::Internal,
-                format!("grpc: error unmarshalling request: {why}"),
-            ))
-        }
-        Code::Internal
-            if text.contains("compression flag") && text.contains("no grpc-encoding") =>
-        {
-            let words = "grpc: compressed flag set with identity or empty encoding";
-            Some((Code::Internal, words.to_owned()))
-        }
-        _ => None,
-    }
-}
-
-/// What is wrong with a message; of the fields around it, which repeat where messages lie in one
-/// another, only the outermost.
-fn without_path(why: &str) -> String {
-    let (Some((field, _)), Some((path, problem))) = (why.split_once(": "), why.rsplit_once(": "))
-    else {
-        return why.to_owned();
-    };
-    match (problem, path == field) {
-        ("recursion limit reached", _) => {
-            format!("{field}: messages lie too deep in one another: nest fewer transactions")
-        }
-        (_, true) => why.to_owned(),
-        (_, false) => format!("{field}: {problem}"),
-    }
-}
-
-/// As [`transport_words`], for an error in the middle of a stream, where grpc-go has other words
-/// for bytes that are no message.
-fn stream_error(status: Status) -> Status {
-    match transport_words(status.code(), status.message()) {
-        Some((code, words)) => Status::new(
-            code,
-            words.replace(
-                "grpc: error unmarshalling request:",
-                "grpc: failed to unmarshal the received message:",
-            ),
-        ),
-        None => status,
+    #[test]
+    fn metadata_tells_who_asks() {
+        let mut headers = HeaderMap::new();
+        assert_eq!(caller(&headers), Caller::default());
+        headers.insert("hasleader", "true".parse().unwrap());
+        headers.insert("authorization", "a".parse().unwrap());
+        let by = |token: &'static str| Caller {
+            credentials: Credentials::Token(Bytes::from_static(token.as_bytes())),
+            requires_leader: true,
+        };
+        assert_eq!(caller(&headers), by("a"));
+        headers.insert("token", "t".parse().unwrap());
+        assert_eq!(caller(&headers), by("t"));
     }
 }

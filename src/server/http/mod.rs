@@ -18,13 +18,13 @@ pub(super) const JSON: &str = "application/json";
 const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// The paths of the client port.
-pub(crate) struct Pages {
+pub(crate) struct HttpPaths {
     context: Arc<Context>,
 }
 
-impl Pages {
-    pub fn new(context: Arc<Context>) -> Pages {
-        Pages { context }
+impl HttpPaths {
+    pub fn new(context: Arc<Context>) -> HttpPaths {
+        HttpPaths { context }
     }
 
     pub fn answer(
@@ -74,9 +74,10 @@ struct Version<'a> {
 
 /// Clients read etcd's versions; what really runs stands beside them.
 pub(super) fn version(context: &Context) -> Reply {
-    let cluster = context.options.cluster_version();
+    let options = context.service.options();
+    let cluster = options.cluster_version();
     json(&Version {
-        etcdserver: &context.options.etcd_version,
+        etcdserver: &options.etcd_version,
         etcdcluster: cluster.clone(),
         storage: cluster,
         detcd: env!("CARGO_PKG_VERSION"),
@@ -207,7 +208,7 @@ mod tests {
 
     #[test]
     fn browsers_of_allowed_origins_may_call() {
-        let answer = |allowed: &[&str], origin: Option<&'static str>| {
+        let allow_origin = |allowed: &[&str], origin: Option<&'static str>| {
             let allowed: Vec<String> = allowed.iter().map(|origin| origin.to_string()).collect();
             let mut headers = HeaderMap::new();
             allow_browsers(
@@ -219,11 +220,11 @@ mod tests {
                 .get(header::ACCESS_CONTROL_ALLOW_ORIGIN)
                 .map(|value| value.to_str().unwrap().to_owned())
         };
-        assert_eq!(answer(&["*"], None).as_deref(), Some("*"));
+        assert_eq!(allow_origin(&["*"], None).as_deref(), Some("*"));
         assert_eq!(
-            answer(&["http://a"], Some("http://a")).as_deref(),
+            allow_origin(&["http://a"], Some("http://a")).as_deref(),
             Some("http://a")
         );
-        assert_eq!(answer(&["http://a"], Some("http://b")), None);
+        assert_eq!(allow_origin(&["http://a"], Some("http://b")), None);
     }
 }

@@ -1,13 +1,15 @@
-//! What the member counts of itself ([`Stats`]), as families of the page under etcd's names.
+//! What the member counts of itself ([`Stats`], [`Counts`]), as families of the page under etcd's names.
 
 use detcd_core::api::MemberId;
 use detcd_driver::stats::{Histogram, Reading, Snapshots, Stats};
+use detcd_service::Counts;
 use prometheus::proto::{self, LabelPair, Metric, MetricFamily, MetricType};
 
 /// The families, in no order. Those with a label for the other member are absent where there is
 /// none.
-pub(super) fn families(local: MemberId, stats: &Stats) -> Vec<MetricFamily> {
+pub(super) fn families(local: MemberId, stats: &Stats, counts: &Counts) -> Vec<MetricFamily> {
     let mut page = Page::default();
+    services(&mut page, counts);
     storage(&mut page, stats);
     requests(&mut page, stats);
     watches_and_leases(&mut page, stats);
@@ -15,6 +17,19 @@ pub(super) fn families(local: MemberId, stats: &Stats) -> Vec<MetricFamily> {
     peers(&mut page, local, stats);
     snapshots(&mut page, stats);
     page.families
+}
+
+fn services(page: &mut Page, counts: &Counts) {
+    page.counter(
+        "etcd_server_proposals_failed_total",
+        "Writes whose outcome is unknown.",
+        counts.proposals_failed.get(),
+    );
+    page.gauge(
+        "etcd_debugging_mvcc_watch_stream_total",
+        "Open watch streams.",
+        counts.watch_streams.get(),
+    );
 }
 
 fn storage(page: &mut Page, stats: &Stats) {

@@ -4,6 +4,7 @@
 use super::Context;
 use super::listen::Reply;
 use bytes::Bytes;
+use detcd_service::Method;
 use http_body::{Body, Frame, SizeHint};
 use std::pin::Pin;
 use std::sync::Arc;
@@ -11,17 +12,17 @@ use std::task::{self, Poll, ready};
 use tonic::{Code, Status};
 
 /// A call that has started. Dropped before its end, it was given up by its client.
-pub(super) struct Counted {
+pub(super) struct CallCount {
     context: Arc<Context>,
-    method: usize,
+    method: &'static Method,
     started: Option<detcd_rt::Instant>,
     code: Code,
 }
 
-impl Counted {
-    pub fn start(context: Arc<Context>, method: usize) -> Counted {
+impl CallCount {
+    pub fn start(context: Arc<Context>, method: &'static Method) -> CallCount {
         context.metrics.started(method);
-        Counted {
+        CallCount {
             method,
             started: context.metrics.stopwatch(),
             context,
@@ -39,13 +40,13 @@ impl Counted {
         reply.map(|body| {
             tonic::body::Body::new(Followed {
                 body,
-                counted: Some(self),
+                count: Some(self),
             })
         })
     }
 }
 
-impl Drop for Counted {
+impl Drop for CallCount {
     fn drop(&mut self) {
         self.context
             .metrics
@@ -57,13 +58,13 @@ impl Drop for Counted {
 struct Followed {
     body: tonic::body::Body,
     /// `None` once the call has ended.
-    counted: Option<Counted>,
+    count: Option<CallCount>,
 }
 
 impl Followed {
     fn end(&mut self, code: Code) {
-        if let Some(counted) = self.counted.take() {
-            counted.end(code);
+        if let Some(count) = self.count.take() {
+            count.end(code);
         }
     }
 }
@@ -93,7 +94,7 @@ impl Body for Followed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.counted.is_none() && self.body.is_end_stream()
+        self.count.is_none() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {

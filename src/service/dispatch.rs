@@ -1,0 +1,190 @@
+//! From a method and encoded messages to the function that answers, and back.
+
+use crate::method::{Effect, Method, Rpc};
+use crate::{Call, CallError, Caller, Reply, Service};
+use bytes::Bytes;
+use detcd_core::error::Error;
+use futures::future::{self, BoxFuture, FutureExt as _};
+use futures::stream::{self, BoxStream, Stream, StreamExt as _};
+use prost::Message;
+
+/// The encoded messages of a client's stream. An error of the transport ends it.
+pub type Messages = BoxStream<'static, Result<Bytes, CallError>>;
+
+/// What a stream answers. Nothing comes after an error.
+pub type Replies = BoxStream<'static, Result<Reply, CallError>>;
+
+/// So many election timeouts without a leader end a stream that requires one.
+const ELECTIONS_WITHOUT_LEADER: u32 = 3;
+
+type Unary = BoxFuture<'static, Result<Reply, CallError>>;
+
+impl Service {
+    /// Answers a call of one message and one reply.
+    pub fn unary(&self, method: &'static Method, caller: Caller, message: Bytes) -> Unary {
+        let call = match self.admit(method, caller) {
+            Ok(call) => call,
+            Err(error) => return fail(error),
+        };
+        match method.rpc {
+            Rpc::Put => answer(call, message, Call::put, Reply::Put),
+            Rpc::Range => answer(call, message, Call::range, Reply::Range),
+            Rpc::Txn => answer(call, message, Call::txn, Reply::Txn),
+            Rpc::DeleteRange => answer(call, message, Call::delete_range, Reply::DeleteRange),
+            Rpc::Compact => answer(call, message, Call::compact, Reply::Compact),
+            Rpc::LeaseGrant => answer(call, message, Call::lease_grant, Reply::LeaseGrant),
+            Rpc::LeaseRevoke => answer(call, message, Call::lease_revoke, Reply::LeaseRevoke),
+            Rpc::LeaseTimeToLive => {
+                answer(call, message, Call::time_to_live, Reply::LeaseTimeToLive)
+            }
+            Rpc::LeaseLeases => answer(call, message, Call::leases, Reply::LeaseLeases),
+            Rpc::MemberList => answer(call, message, Call::member_list, Reply::MemberList),
+            Rpc::MemberAdd => answer(call, message, Call::member_add, Reply::MemberAdd),
+            Rpc::MemberRemove => answer(call, message, Call::member_remove, Reply::MemberRemove),
+            Rpc::MemberUpdate => answer(call, message, Call::member_update, Reply::MemberUpdate),
+            Rpc::MemberPromote => answer(call, message, Call::member_promote, Reply::MemberPromote),
+            Rpc::Status => answer(call, message, Call::status, Reply::Status),
+            Rpc::Alarm => answer(call, message, Call::alarm, Reply::Alarm),
+            Rpc::HashKv => answer(call, message, Call::hash_kv, Reply::HashKv),
+            Rpc::MoveLeader => answer(call, message, Call::move_leader, Reply::MoveLeader),
+            _ => fail(CallError::Unsupported(method)),
+        }
+    }
+
+    /// Answers a call of one message and any number of replies.
+    pub fn server_stream(
+        &self,
+        method: &'static Method,
+        caller: Caller,
+        message: Bytes,
+    ) -> BoxFuture<'static, Result<Replies, CallError>> {
+        let call = match self.admit(method, caller) {
+            Ok(call) => call,
+            Err(error) => return fail(error),
+        };
+        match method.rpc {
+            Rpc::RangeStream => async move {
+                let request = Message::decode(message)?;
+                let lost = call.leader_lost();
+                let replies = call.range_stream(request).await?;
+                Ok(until(lost, replies.map(|it| it.map(Reply::RangeStream))))
+            }
+            .boxed(),
+            _ => fail(CallError::Unsupported(method)),
+        }
+    }
+
+    /// Answers a call in which both sides send any number of messages at any time.
+    pub fn bidi_stream(
+        &self,
+        method: &'static Method,
+        caller: Caller,
+        messages: Messages,
+    ) -> BoxFuture<'static, Result<Replies, CallError>> {
+        let call = match self.admit(method, caller) {
+            Ok(call) => call,
+            Err(error) => return fail(error),
+        };
+        match method.rpc {
+            Rpc::Watch => async move {
+                let lost = call.leader_lost();
+                let replies = call.watch(decoded(messages)).await?;
+                Ok(until(lost, replies.map(|it| it.map(Reply::Watch))))
+            }
+            .boxed(),
+            Rpc::LeaseKeepAlive => {
+                let lost = call.leader_lost();
+                let replies = call.lease_keep_alive(decoded(messages));
+                let replies = until(lost, replies.map(|it| it.map(Reply::LeaseKeepAlive)));
+                future::ready(Ok(replies)).boxed()
+            }
+            _ => fail(CallError::Unsupported(method)),
+        }
+    }
+}
+
+impl Call {
+    /// Ends once the member has been without a leader for too long; `None` if the client does not
+    /// mind.
+    fn leader_lost(&self) -> Option<BoxFuture<'static, ()>> {
+        if !self.caller.requires_leader {
+            return None;
+        }
+        let timeout = self.service.options().election_timeout * ELECTIONS_WITHOUT_LEADER;
+        let mut leader = self.handle().leader();
+        let lost = async move {
+            // The sender goes with the member, and then every stream ends anyway.
+            while leader.wait_for(Option::is_none).await.is_ok() {
+                let found = leader.wait_for(Option::is_some);
+                if detcd_rt::timeout(timeout, found).await.is_err() {
+                    return;
+                }
+            }
+        };
+        Some(lost.boxed())
+    }
+}
+
+/// Decodes the message and has `handler` answer it.
+fn answer<M, R, F>(
+    call: Call,
+    message: Bytes,
+    handler: impl FnOnce(Call, M) -> F,
+    reply: impl FnOnce(R) -> Reply + Send + 'static,
+) -> Unary
+where
+    M: Message + Default,
+    F: Future<Output = Result<R, Error>> + Send + 'static,
+{
+    let message = match M::decode(message) {
+        Ok(message) => message,
+        Err(error) => return fail(error),
+    };
+    let changes = call.method.effect == Effect::Changes;
+    let service = changes.then(|| call.service.clone());
+    let answered = handler(call, message);
+    Box::pin(async move {
+        let answered = answered.await;
+        if let (Some(service), Err(error)) = (service, &answered)
+            && error.leaves_outcome_unknown()
+        {
+            service.counts().proposals_failed.add(1);
+        }
+        answered.map(reply).map_err(CallError::Request)
+    })
+}
+
+fn fail<T: Send + 'static>(
+    error: impl Into<CallError>,
+) -> BoxFuture<'static, Result<T, CallError>> {
+    future::ready(Err(error.into())).boxed()
+}
+
+fn decoded<M: Message + Default>(
+    messages: Messages,
+) -> impl Stream<Item = Result<M, CallError>> + Send + Unpin {
+    messages.map(|message| Ok(M::decode(message?)?))
+}
+
+/// The replies, up to the first error or to the loss of the leader.
+fn until(
+    lost: Option<BoxFuture<'static, ()>>,
+    replies: impl Stream<Item = Result<Reply, CallError>> + Send + 'static,
+) -> Replies {
+    let replies = replies.boxed();
+    let Some(lost) = lost else {
+        return replies;
+    };
+    let open = Some((lost, replies));
+    stream::unfold(open, |open| async {
+        let (mut lost, mut replies) = open?;
+        let reply = tokio::select! {
+            biased;
+            () = &mut lost => Err(Error::NoLeader.into()),
+            reply = replies.next() => reply?,
+        };
+        let open = reply.is_ok().then_some((lost, replies));
+        Some((reply, open))
+    })
+    .boxed()
+}

@@ -1,0 +1,101 @@
+//! Why a call fails, and how clients of every protocol are told.
+
+use crate::method::Method;
+use detcd_core::error::Error;
+use detcd_wire::status::{Code, status};
+use std::borrow::Cow;
+
+/// Why a call or a stream has no further reply.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CallError {
+    /// What etcd answers.
+    Request(Error),
+    /// The client's bytes are no message of the method, and why.
+    Malformed(String),
+    /// etcd has the method, this version of detcd does not.
+    Unsupported(&'static Method),
+    /// The transport could not read the client's stream to its end: what it says is what the client
+    /// is told.
+    Transport(Failure),
+}
+
+/// An error as a client is told it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// gRPC's code, which the other protocols translate.
+    pub code: i32,
+    pub text: Cow<'static, str>,
+}
+
+impl CallError {
+    pub fn failure(&self) -> Failure {
+        let (code, text) = match self {
+            CallError::Request(error) => {
+                let (code, text) = status(error);
+                (code, text.into())
+            }
+            CallError::Malformed(why) => {
+                (Code::Internal, format!("malformed message: {why}").into())
+            }
+            CallError::Unsupported(method) => {
+                let name = method.name;
+                let text = format!("etcdserver: {name} is not supported by this version of detcd");
+                (Code::Unimplemented, text.into())
+            }
+            CallError::Transport(failure) => return failure.clone(),
+        };
+        Failure {
+            code: code as i32,
+            text,
+        }
+    }
+}
+
+impl From<Error> for CallError {
+    fn from(error: Error) -> CallError {
+        CallError::Request(error)
+    }
+}
+
+impl From<prost::DecodeError> for CallError {
+    fn from(error: prost::DecodeError) -> CallError {
+        let text = error.to_string();
+        let (_, why) = text.split_once(": ").unwrap_or(("", &text));
+        CallError::Malformed(without_path(why))
+    }
+}
+
+/// What is wrong with a message; of the fields around it, which repeat where messages lie in one
+/// another, only the outermost.
+fn without_path(why: &str) -> String {
+    let (Some((field, _)), Some((path, problem))) = (why.split_once(": "), why.rsplit_once(": "))
+    else {
+        return why.to_owned();
+    };
+    match (problem, path == field) {
+        ("recursion limit reached", _) => {
+            format!("{field}: messages lie too deep in one another: nest fewer transactions")
+        }
+        (_, true) => why.to_owned(),
+        (_, false) => format!("{field}: {problem}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_nested_fields_the_outermost_is_named() {
+        assert_eq!(without_path("no field"), "no field");
+        assert_eq!(without_path("Put.key: too short"), "Put.key: too short");
+        assert_eq!(
+            without_path("Txn.success: Op.put: Put.key: too short"),
+            "Txn.success: too short"
+        );
+        assert_eq!(
+            without_path("Txn.success: Op.txn: recursion limit reached"),
+            "Txn.success: messages lie too deep in one another: nest fewer transactions"
+        );
+    }
+}

@@ -1,0 +1,74 @@
+//! What operators ask a member about itself.
+
+use crate::{Call, response_header};
+use detcd_core::api::MemberId;
+use detcd_core::error::Error;
+use detcd_wire::alarm::alarm_text;
+use detcd_wire::etcdserverpb as pb;
+use detcd_wire::status::status;
+
+impl Call {
+    pub(crate) async fn status(self, _: pb::StatusRequest) -> Result<pb::StatusResponse, Error> {
+        let (handle, options) = (self.handle(), self.service.options());
+        let member = handle.status();
+        // A leader that has lost its quorum is none.
+        let leader = *handle.leader().borrow();
+        let mut errors = Vec::new();
+        if leader.is_none() {
+            errors.push(status(&Error::NoLeader).1.to_owned());
+        }
+        for alarm in handle.alarms_known()? {
+            errors.push(alarm_text(&alarm.into()));
+        }
+        let quota = options.quota_backend_bytes.unwrap_or(0);
+        Ok(pb::StatusResponse {
+            header: response_header(handle.header_now()),
+            version: options.etcd_version.clone(),
+            db_size: member.db_size,
+            leader: leader.unwrap_or_default().0,
+            raft_index: member.raft.committed,
+            raft_term: member.raft.term,
+            raft_applied_index: handle.published().applied,
+            errors,
+            db_size_in_use: member.db_size_in_use,
+            is_learner: member.raft.is_learner,
+            storage_version: options.cluster_version(),
+            db_size_quota: i64::try_from(quota).unwrap_or(i64::MAX),
+            downgrade_info: Some(pb::DowngradeInfo::default()),
+        })
+    }
+
+    pub(crate) async fn alarm(self, request: pb::AlarmRequest) -> Result<pb::AlarmResponse, Error> {
+        let (header, alarms) = self.handle().alarm(request.try_into()?).await?;
+        Ok(pb::AlarmResponse {
+            header: response_header(header),
+            alarms: alarms.into_iter().map(Into::into).collect(),
+        })
+    }
+
+    pub(crate) async fn hash_kv(
+        self,
+        request: pb::HashKvRequest,
+    ) -> Result<pb::HashKvResponse, Error> {
+        let (header, hash) = self.handle().hash_kv(request.revision).await?;
+        Ok(pb::HashKvResponse {
+            header: response_header(header),
+            hash: hash.hash,
+            compact_revision: hash.compact_revision,
+            hash_revision: hash.hash_revision,
+        })
+    }
+
+    pub(crate) async fn move_leader(
+        self,
+        request: pb::MoveLeaderRequest,
+    ) -> Result<pb::MoveLeaderResponse, Error> {
+        let header = self
+            .handle()
+            .move_leader(MemberId(request.target_id))
+            .await?;
+        Ok(pb::MoveLeaderResponse {
+            header: response_header(header),
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! What etcd's v3 API does, free of any transport.
+//!
+//! Every method is a function of (who asks, message) to a reply or a typed error. A transport looks
+//! the method up in the one table ([`method`]), reads the [`Caller`] from what came with the call,
+//! and hands the encoded message to [`Service::unary`], [`Service::server_stream`] or
+//! [`Service::bidi_stream`], by how the method streams. It encodes the [`Reply`] and translates the
+//! [`CallError`], and decides nothing.
+//!
+//! Behind that there is a file for each of etcd's services (`kv`, `watch`, `lease`, `cluster`,
+//! `maintenance`): which fields a reply carries, which error a request gets, and what a member does
+//! without a leader stand there. They ask the driver's [`Handle`] and know of nothing below it.
+
+mod caller;
+mod cluster;
+mod dispatch;
+mod error;
+mod kv;
+mod lease;
+mod maintenance;
+pub mod method;
+mod reply;
+mod watch;
+
+pub use caller::{Caller, Credentials};
+pub use dispatch::{Messages, Replies};
+pub use error::{CallError, Failure};
+pub use method::{METHODS, Method, Rpc, Streaming};
+pub use reply::Reply;
+
+use detcd_core::error::Error;
+use detcd_driver::stats::{Counter, Gauge};
+use detcd_driver::{Handle, Header};
+use detcd_wire::etcdserverpb as pb;
+use method::OnLearner;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What a member says of itself, and its timing.
+#[derive(Clone, Debug)]
+pub struct ServiceOptions {
+    /// The version of etcd that clients are told.
+    pub etcd_version: String,
+    pub quota_backend_bytes: Option<u64>,
+    pub election_timeout: Duration,
+}
+
+impl ServiceOptions {
+    /// The version of the cluster: etcd names the minor version and no patch.
+    pub fn cluster_version(&self) -> String {
+        let minor = self
+            .etcd_version
+            .rsplit_once('.')
+            .map_or("0.0", |(minor, _)| minor);
+        format!("{minor}.0")
+    }
+}
+
+/// What the services count, for the metrics page.
+#[derive(Default)]
+pub struct Counts {
+    /// Writes whose outcome is unknown.
+    pub proposals_failed: Counter,
+    /// Open watch streams.
+    pub watch_streams: Gauge,
+}
+
+/// etcd's API on one member. Cheap to clone.
+#[derive(Clone)]
+pub struct Service {
+    inner: Arc<Inner>,
+}
+
+struct Inner {
+    handle: Handle,
+    options: ServiceOptions,
+    counts: Counts,
+}
+
+impl Service {
+    pub fn new(handle: Handle, options: ServiceOptions) -> Service {
+        let counts = Counts::default();
+        let inner = Arc::new(Inner {
+            handle,
+            options,
+            counts,
+        });
+        Service { inner }
+    }
+
+    pub fn options(&self) -> &ServiceOptions {
+        &self.inner.options
+    }
+
+    pub fn counts(&self) -> &Counts {
+        &self.inner.counts
+    }
+
+    /// Decides whether this member takes a call at all, in etcd's order.
+    pub fn check(&self, method: &Method, caller: &Caller) -> Result<(), Error> {
+        let handle = &self.inner.handle;
+        if method.on_learner == OnLearner::Refuses && handle.is_learner() {
+            return Err(Error::LearnerUnsupported);
+        }
+        if caller.requires_leader && handle.leader().borrow().is_none() {
+            return Err(Error::NoLeader);
+        }
+        Ok(())
+    }
+
+    fn admit(&self, method: &'static Method, caller: Caller) -> Result<Call, Error> {
+        self.check(method, &caller)?;
+        Ok(Call {
+            service: self.clone(),
+            method,
+            caller,
+        })
+    }
+}
+
+/// One admitted call: the member that is asked, what it is asked, and by whom.
+struct Call {
+    service: Service,
+    method: &'static Method,
+    caller: Caller,
+}
+
+impl Call {
+    fn handle(&self) -> &Handle {
+        &self.service.inner.handle
+    }
+}
+
+/// A header as it is encoded.
+fn response_header(header: Header) -> Option<pb::ResponseHeader> {
+    Some(detcd_wire::header::header(
+        header.cluster_id,
+        header.member_id,
+        header.revision,
+        header.raft_term,
+    ))
+}
