@@ -23,7 +23,7 @@ use crate::scenario::units::Count;
 use crate::store::StoreImage;
 use crate::{record, time, trace};
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId, Millis};
-use detcd_core::member::{cluster_id, member_id};
+use detcd_core::membership::id::{cluster_id, member_id};
 use detcd_core::validate::Limits;
 use detcd_driver::{MemberOptions, MemberStatus};
 use detcd_peer::frame::PROTOCOL_VERSION;

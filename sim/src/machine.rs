@@ -15,7 +15,7 @@ use crate::store::StoreImage;
 use crate::time;
 use crate::trace;
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId};
-use detcd_driver::{Farewell, Handle, Member, MemberOptions, StartError};
+use detcd_driver::{Handle, Member, MemberOptions, ShutdownReason, StartError};
 use detcd_storage::log::LogOptions;
 use futures::future;
 use madsim::runtime::NodeHandle;
@@ -473,11 +473,11 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         state.stop.subscribe()
     };
     trace::event("member.serves", format_args!(""));
-    let (mut fatal, mut farewell) = (handle.fatal(), handle.farewell());
+    let (mut fatal, mut shutdown) = (handle.fatal(), handle.shutdown_reason());
     let end = tokio::select! {
         biased;
-        farewell = farewell.wait_for(Option::is_some) => {
-            End::Farewell(farewell.ok().and_then(|farewell| *farewell))
+        reason = shutdown.wait_for(Option::is_some) => {
+            End::ShutDown(reason.ok().and_then(|reason| *reason))
         }
         _ = asked.wait_for(|asked| *asked) => End::Asked,
         fatal = fatal.wait_for(Option::is_some) => End::Failed(match fatal {
@@ -486,14 +486,14 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         }),
     };
     match end {
-        End::Farewell(Some(Farewell::Forgetful)) => {
+        End::ShutDown(Some(ShutdownReason::DiskLost)) => {
             if lock(&state).allowed_stop != AllowedStop::Damaged {
                 parts.fail("is refused as one that has forgotten, and nothing was taken from it");
             }
             lock(&state).lost = true;
             depart(&parts, &state, "member.forgetful");
         }
-        End::Farewell(_) => depart(&parts, &state, "member.departed"),
+        End::ShutDown(_) => depart(&parts, &state, "member.departed"),
         End::Failed(reason) => give_up(&parts, &state, &format!("halted: {reason}")),
         End::Asked => match member.stop().await {
             Ok(()) => {
@@ -524,7 +524,7 @@ async fn publish(handle: Handle, index: usize, state: Arc<Mutex<State>>) {
 
 /// How a process comes to its end by itself.
 enum End {
-    Farewell(Option<Farewell>),
+    ShutDown(Option<ShutdownReason>),
     Asked,
     Failed(String),
 }

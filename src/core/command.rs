@@ -24,11 +24,13 @@ pub enum Command {
     LeaseRevoke {
         id: LeaseId,
     },
-    /// A member tells its name and client URLs once it serves.
+    /// A member tells its name and client URLs once it takes part, and the number of its raft log
+    /// (`None`: written by a build that published none).
     MemberPublish {
         id: MemberId,
         name: String,
         client_urls: Vec<String>,
+        log: Option<u64>,
     },
     /// Raises an alarm; one that is raised already stays so.
     AlarmRaise(Alarm),

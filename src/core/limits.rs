@@ -65,6 +65,14 @@ pub const VOTER_LAG_MAX: u64 = 500;
 /// How long a member that was removed lives on once it knows: so long can it tell the others what
 /// is committed.
 pub const REMOVED_LINGER: Millis = Millis(1_000);
+/// The pause before a member that has yet to be admitted greets another one again.
+pub const GREETING_PAUSE: Millis = Millis(50);
+/// How long another member may take to answer a greeting.
+pub const GREETING_TIMEOUT: Millis = Millis(1_000);
+/// How often a member that has yet to be admitted tells the operator who does not answer.
+pub const GREETING_WARNING: Millis = Millis(5_000);
+/// The pause before a member tries again to publish itself.
+pub const PUBLISH_PAUSE: Millis = Millis(100);
 
 const _: () = assert!(CATCH_UP_BYTES_MAX > REQUEST_BYTES_MAX);
 const _: () = assert!(PENDING_WRITES_MAX > APPLY_LAG_MAX as usize);

@@ -4,7 +4,8 @@ use crate::alarm::{self, Alarms};
 use crate::api::{Alarm, CompactRequest, LeaseId, Member, MemberId, Outcome, PutRequest, Reply};
 use crate::codec::{
     ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_command, decode_member, encode_lease,
-    encode_member, encode_meta, lease_key, member_key, removed_key,
+    encode_member, encode_member_log, encode_meta, lease_key, member_key, member_log_key,
+    removed_key,
 };
 use crate::command::{Command, Proposal};
 use crate::error::Error;
@@ -14,7 +15,7 @@ use crate::kv::txn;
 use crate::kv::write::Writer;
 use crate::limits::LEASE_TTL_MAX;
 use crate::overlay::Overlay;
-use crate::query::{At, QueryError, members};
+use crate::query::{At, QueryError, member_log, members};
 use crate::view::{Fault, Table, View};
 use alloc::format;
 use alloc::string::String;
@@ -90,6 +91,9 @@ impl Machine {
         {
             overlay.delete(Table::Member, Bytes::copy_from_slice(&member_key(gone.id)));
             overlay.put(Table::Meta, removed_key(gone.id), Bytes::new());
+            if member_log(overlay, gone.id)?.is_some() {
+                overlay.delete(Table::Meta, member_log_key(gone.id));
+            }
         }
         for member in members {
             let mut member = member.clone();
@@ -135,7 +139,8 @@ impl Machine {
                 id,
                 name,
                 client_urls,
-            } => self.publish(id, name, client_urls, overlay),
+                log,
+            } => self.publish((id, log), name, client_urls, overlay),
             Command::AlarmRaise(alarm) => self.raise(alarm, overlay),
             Command::AlarmDisarm(alarm) => self.disarm(alarm, overlay),
         }
@@ -227,7 +232,7 @@ impl Machine {
 
     fn publish(
         &mut self,
-        id: MemberId,
+        (id, log): (MemberId, Option<u64>),
         name: String,
         client_urls: Vec<String>,
         overlay: &mut Overlay<'_>,
@@ -242,6 +247,12 @@ impl Machine {
             ..decode_member(&key, &row)?
         };
         put_member(overlay, &member);
+        // The first one stays: the disk of a member id is never another one.
+        if let Some(log) = log
+            && member_log(overlay, id)?.is_none()
+        {
+            overlay.put(Table::Meta, member_log_key(id), encode_member_log(log));
+        }
         Ok(self.applied(Ok(Reply::Done)))
     }
 

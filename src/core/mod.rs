@@ -35,7 +35,6 @@ pub mod kv;
 pub mod lease;
 pub mod limits;
 pub mod machine;
-pub mod member;
 pub mod membership;
 pub mod mutants;
 pub mod node;

@@ -113,6 +113,7 @@ mod tests {
             id: FROM,
             name: String::from("n"),
             client_urls: vec![],
+            log: Some(7),
         };
         let id = LeaseId(-1);
         let commands = [
@@ -136,6 +137,7 @@ mod tests {
             id: other,
             name: String::new(),
             client_urls: vec![],
+            log: None,
         };
         assert_eq!(proposed(FROM, &publish), Err(Refusal::Publishes(other)));
     }

@@ -3,7 +3,7 @@
 use crate::api::{LeaseId, Member, MemberId, RangeReply, RangeRequest, TxnReply, TxnRequest};
 use crate::codec::{
     META_MVCC, REMOVED_END, REMOVED_PREFIX, decode_lease, decode_lease_key, decode_member,
-    decode_meta, decode_removed_key, decode_revision, lease_key,
+    decode_member_log, decode_meta, decode_removed_key, decode_revision, lease_key, member_log_key,
 };
 use crate::error::Error;
 use crate::event::{CaughtUp, CompactedAt};
@@ -160,6 +160,14 @@ pub fn removed(view: &dyn View) -> Result<BTreeSet<MemberId>, Fault> {
     )
     .map(|row| decode_removed_key(&row?.0))
     .collect()
+}
+
+/// The number of a member's raft log, once the member has published it.
+pub fn member_log(view: &dyn View, id: MemberId) -> Result<Option<u64>, Fault> {
+    view.get(Table::Meta, &member_log_key(id))?
+        .as_ref()
+        .map(decode_member_log)
+        .transpose()
 }
 
 /// The members, by id.

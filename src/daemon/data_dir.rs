@@ -3,6 +3,9 @@
 
 use super::identity::{FILE, Identity, IdentityError};
 use detcd_core::api::{ClusterId, MemberId};
+use detcd_core::membership::identity::{
+    DataDirFault, FoundDataDir, MemberOf, StoredIdentity, check_data_dir, is_copy_usable,
+};
 use detcd_storage::disk::{DataDirLock, LockError, RealDisk};
 use detcd_storage::log::{Log, LogOwner};
 use detcd_storage::{RESTORE, advice};
@@ -148,32 +151,51 @@ pub(super) async fn identity(
 ) -> Result<Option<Identity>, DataDirError> {
     let path = data_dir.to_owned();
     let log = folder.join(LOG);
+    let own = Identity::read(folder);
     // The copy is never believed alone: what is wrong with it does not matter.
     let copy = Identity::read(&log).ok().flatten();
-    let restore = async |copy: Option<Identity>| {
-        let owner = owner(&log).await;
-        restore(folder, copy.as_ref(), owner)
+    let copy = copy.map(|copy| copy.member());
+    let found = FoundDataDir {
+        identity: match &own {
+            Ok(Some(own)) => StoredIdentity::Of {
+                member: own.member(),
+                has_started: own.started,
+            },
+            Ok(None) => StoredIdentity::Missing,
+            Err(_) => StoredIdentity::Unreadable,
+        },
+        copy,
+        has_log: has_log(&log),
+        has_state: !is_empty(&folder.join(STORE)),
     };
-    match Identity::read(folder) {
-        Ok(Some(own)) if copy.as_ref().is_none_or(|copy| copy.is_same_member(&own)) => {
-            check_memory(data_dir, folder, &own)?;
-            Ok(Some(own))
-        }
-        Ok(Some(own)) => Err(DataDirError::MixedUp {
+    let lost = |part| DataDirError::Lost {
+        path: path.clone(),
+        part,
+    };
+    let fault = match (check_data_dir(&found), own) {
+        (Ok(_), own) => return own.map_err(|problem| unreadable(problem, RESTORE.to_owned())),
+        (Err(fault), own) => (fault, own),
+    };
+    Err(match fault {
+        (DataDirFault::LogLost, _) => lost("raft log"),
+        (DataDirFault::StateLost, _) => lost("applied state"),
+        (DataDirFault::MixedUp, Ok(Some(own))) => DataDirError::MixedUp {
             path,
             own: own.member_id,
             cluster: own.cluster_id,
-        }),
-        Ok(None) if has_log(&log) || !is_empty(&folder.join(STORE)) || copy.is_some() => {
-            let restore = restore(copy).await;
-            Err(DataDirError::Nobodys { path, restore })
+        },
+        (_, own) => {
+            let restore = restore(folder, copy, owner(&log).await);
+            match own {
+                Err(problem) => unreadable(problem, restore),
+                Ok(_) => DataDirError::Nobodys { path, restore },
+            }
         }
-        Ok(None) => Ok(None),
-        Err(problem) => Err(DataDirError::Identity {
-            restore: restore(copy).await,
-            problem,
-        }),
-    }
+    })
+}
+
+fn unreadable(problem: IdentityError, restore: String) -> DataDirError {
+    DataDirError::Identity { problem, restore }
 }
 
 /// A store that a first start began and did not end holds nothing, and may be unusable.
@@ -186,28 +208,13 @@ pub(super) fn clear_unfinished(folder: &Path, identity: &Identity) -> Result<(),
     removed.map_err(|source| DataDirError::Unusable { path, source })
 }
 
-/// A member that has started before must find what it has promised and applied.
-fn check_memory(data_dir: &Path, folder: &Path, identity: &Identity) -> Result<(), DataDirError> {
-    let path = data_dir.to_owned();
-    if identity.started && !has_log(&folder.join(LOG)) {
-        let part = "raft log";
-        return Err(DataDirError::Lost { path, part });
-    }
-    if identity.started && is_empty(&folder.join(STORE)) {
-        let part = "applied state";
-        return Err(DataDirError::Lost { path, part });
-    }
-    Ok(())
-}
-
 /// How the identity comes back, as far as what is left says.
-fn restore(folder: &Path, copy: Option<&Identity>, owner: Option<LogOwner>) -> String {
-    let is_owner = |copy: &&Identity| {
-        owner.is_none_or(|owner| {
-            (owner.cluster_id, owner.member_id) == (copy.cluster_id.0, copy.member_id.0)
-        })
-    };
-    match (copy.filter(is_owner), owner) {
+fn restore(folder: &Path, copy: Option<MemberOf>, owner: Option<LogOwner>) -> String {
+    let owner_of = owner.map(|owner| MemberOf {
+        cluster_id: ClusterId(owner.cluster_id),
+        member_id: MemberId(owner.member_id),
+    });
+    match (copy.filter(|copy| is_copy_usable(*copy, owner_of)), owner) {
         (Some(_), _) => format!(
             "there is a copy of it: cp {} {}",
             folder.join(LOG).join(FILE).display(),

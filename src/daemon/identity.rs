@@ -2,6 +2,7 @@
 //! stands here, whatever the flags say about the cluster.
 
 use detcd_core::api::{ClusterId, Member, MemberId};
+use detcd_core::membership::identity::MemberOf;
 use detcd_storage::advice;
 use serde::{Deserialize, Serialize};
 use std::fs::{self, File};
@@ -91,9 +92,12 @@ impl Identity {
             .map_err(failed)
     }
 
-    /// Whether both are of one member.
-    pub fn is_same_member(&self, other: &Identity) -> bool {
-        (self.cluster_id, self.member_id) == (other.cluster_id, other.member_id)
+    /// Whose identity it is.
+    pub fn member(&self) -> MemberOf {
+        MemberOf {
+            cluster_id: self.cluster_id,
+            member_id: self.member_id,
+        }
     }
 }
 

@@ -1,19 +1,20 @@
-//! A member that was added to a running cluster finds its place there: it asks the members of
-//! `--initial-cluster` who belongs to the cluster, and must be one of them.
+//! A member that was added to a running cluster asks the others who belongs to it. What it makes of
+//! the answers is decided in [`detcd_core::membership::join`].
 
-use super::names::{Resolver, is_same};
-use crate::config::url::{self, Url};
+use super::names;
+use crate::config::url::Url;
 use crate::config::{Bootstrap, Config};
 use detcd_core::api::{ClusterId, Member, MemberId};
+use detcd_core::membership::join::{Effect, Event, Join, JoinError, Joined, ToldCluster};
 use futures::StreamExt as _;
+use futures::future::{BoxFuture, FutureExt as _};
+use futures::stream::FuturesUnordered;
 use http::{Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
-use std::collections::BTreeMap;
 use std::pin::Pin;
 use std::time::Duration;
-use thiserror::Error;
 use tokio::net::TcpStream;
 
 /// How long one member may take to answer.
@@ -21,142 +22,37 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 /// A list of members is small; more is no list.
 const BYTES_MAX: usize = 1024 * 1024;
 
-/// Why a member cannot join, in etcd's words.
-#[derive(Debug, Error)]
-pub enum JoinError {
-    #[error(
-        "cannot fetch cluster info from peer urls: could not retrieve cluster information from \
-         the given URLs"
-    )]
-    NobodyAnswers,
-    #[error("error validating peerURLs {cluster}: member count is unequal")]
-    Count { cluster: String },
-    #[error(
-        "error validating peerURLs {cluster}: PeerURLs: no match found for existing member \
-         ({id}, [{urls}]), last resolver error ({why})"
-    )]
-    NoMatch {
-        cluster: String,
-        id: MemberId,
-        urls: String,
-        why: String,
-    },
-}
-
-/// A running cluster, as one of its members tells it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Found {
-    pub cluster_id: ClusterId,
-    pub members: Vec<Member>,
-}
-
-/// Asks the other members of `--initial-cluster` one after the other, until one tells of a cluster
-/// that this member was added to. A member that lags may not know of that yet. If there is no better
-/// answer, the first one tells what is wrong with the flags.
-pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<(Found, MemberId), JoinError> {
-    let others = bootstrap
-        .members
-        .iter()
-        .filter(|(name, _)| **name != config.name);
-    let mut objection = None;
-    let mut resolver = Resolver::new();
-    for url in others.flat_map(|(_, urls)| urls) {
-        match detcd_rt::timeout(ANSWER_MAX, ask(url)).await {
-            Ok(Ok(found)) => match own_id(config, bootstrap, &found, &mut resolver).await {
-                Ok(id) => return Ok((found, id)),
-                Err(error) => {
-                    tracing::warn!(address = %url, %error, "a cluster response that does not fit");
-                    objection.get_or_insert(error);
+/// The cluster that this member was added to.
+pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<Joined, JoinError> {
+    let mut join = Join::new(config.name.clone(), bootstrap.members.clone());
+    let deadline = names::deadline();
+    let mut under_way: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
+    loop {
+        while let Some(effect) = join.poll() {
+            match effect {
+                Effect::Ask(url) => under_way.push(answer(url).boxed()),
+                Effect::Resolve(url) => under_way.push(
+                    async move {
+                        let address = names::resolve(&url, deadline).await;
+                        Event::Resolved { url, address }
+                    }
+                    .boxed(),
+                ),
+                Effect::Warn { url, problem } => {
+                    tracing::warn!(address = %url, problem, "failed to get cluster response");
                 }
-            },
-            Ok(Err(problem)) => {
-                tracing::warn!(address = %url, problem, "failed to get cluster response");
+                Effect::Done(outcome) => return outcome,
             }
-            Err(_) => tracing::warn!(address = %url, "no cluster response in time"),
         }
+        let event = under_way.next().await;
+        join.handle(event.expect("it goes on until it is done"));
     }
-    Err(objection.unwrap_or(JoinError::NobodyAnswers))
 }
 
-/// This member's id in the cluster that was found. Its flags must name the same members, by the
-/// same URLs or by URLs that resolve to the same addresses.
-async fn own_id(
-    config: &Config,
-    bootstrap: &Bootstrap,
-    found: &Found,
-    resolver: &mut Resolver,
-) -> Result<MemberId, JoinError> {
-    if found.members.len() != bootstrap.members.len() {
-        return Err(JoinError::Count {
-            cluster: render(found),
-        });
-    }
-    let mut ids = BTreeMap::new();
-    for member in &found.members {
-        let named = name_of(member, bootstrap, &ids, resolver).await;
-        let name = named.map_err(|why| JoinError::NoMatch {
-            cluster: render(found),
-            id: member.id,
-            urls: member.peer_urls.join(" "),
-            why,
-        })?;
-        ids.insert(name, member.id);
-    }
-    // As many members here as there, each of theirs named here, none twice: all are named.
-    let own = ids.get(&config.name).copied();
-    Ok(own.expect("a bootstrap has the local name, and every name was matched"))
-}
-
-/// The name that the flags give a member of the cluster, other than those `taken`; or how its URLs
-/// differ from the last ones.
-async fn name_of(
-    member: &Member,
-    bootstrap: &Bootstrap,
-    taken: &BTreeMap<String, MemberId>,
-    resolver: &mut Resolver,
-) -> Result<String, String> {
-    let urls = url::parse_all(&member.peer_urls).map_err(text)?;
-    let named = || {
-        bootstrap
-            .members
-            .iter()
-            .filter(|(name, _)| !taken.contains_key(*name))
-    };
-    if let Some((name, _)) = named().find(|(_, own)| is_same(&urls, own)) {
-        return Ok(name.clone());
-    }
-    let mut why = String::new();
-    for (name, own) in named() {
-        match resolver.check_same(&urls, own).await {
-            Ok(()) => return Ok(name.clone()),
-            Err(difference) => why = difference,
-        }
-    }
-    Err(why)
-}
-
-/// A cluster as etcd prints it in these errors.
-fn render(found: &Found) -> String {
-    let members: Vec<String> = found
-        .members
-        .iter()
-        .map(|member| {
-            format!(
-                "&{{ID:{} RaftAttributes:{{PeerURLs:[{}] IsLearner:{}}} Attributes:{{Name:{} \
-                 ClientURLs:[{}]}}}}",
-                member.id,
-                member.peer_urls.join(" "),
-                member.is_learner,
-                member.name,
-                member.client_urls.join(" ")
-            )
-        })
-        .collect();
-    format!(
-        "{{ClusterID:{} Members:[{}] RemovedMemberIDs:[]}}",
-        found.cluster_id,
-        members.join(" ")
-    )
+async fn answer(url: Url) -> Event {
+    let asked = detcd_rt::timeout(ANSWER_MAX, ask(&url)).await;
+    let answer = asked.unwrap_or_else(|_| Err("no cluster response in time".to_owned()));
+    Event::Answered { url, answer }
 }
 
 /// A member on the page `/members`.
@@ -173,7 +69,7 @@ struct Row {
     is_learner: bool,
 }
 
-async fn ask(url: &Url) -> Result<Found, String> {
+async fn ask(url: &Url) -> Result<ToldCluster, String> {
     let socket = TcpStream::connect(&url.address).await.map_err(text)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
         .await
@@ -202,7 +98,7 @@ async fn ask(url: &Url) -> Result<Found, String> {
         client_urls: row.client_urls,
         is_learner: row.is_learner,
     });
-    Ok(Found {
+    Ok(ToldCluster {
         cluster_id: ClusterId(cluster_id),
         members: members.collect(),
     })
@@ -245,62 +141,8 @@ mod tests {
         }
     }
 
-    fn member(id: u64, url: &str) -> Member {
-        Member {
-            id: MemberId(id),
-            peer_urls: vec![url.to_owned()],
-            ..Member::default()
-        }
-    }
-
-    fn found(members: &[Member]) -> Found {
-        Found {
-            cluster_id: ClusterId(0xc),
-            members: members.to_vec(),
-        }
-    }
-
-    async fn id_in(cluster: &str, members: &[Member]) -> Result<MemberId, String> {
-        let config = config(cluster);
-        let bootstrap = config.bootstrap().unwrap();
-        let mut resolver = Resolver::new();
-        own_id(&config, &bootstrap, &found(members), &mut resolver)
-            .await
-            .map_err(|error| error.to_string())
-    }
-
-    #[tokio::test]
-    async fn the_id_is_the_one_that_the_cluster_gave() {
-        let members = [member(0xa, "http://a:1"), member(0xb, "http://b:1")];
-        let id = id_in("n1=http://a:1,n2=http://b:1", &members).await;
-        assert_eq!(id, Ok(MemberId(0xb)));
-    }
-
-    #[tokio::test]
-    async fn the_flags_must_name_the_members_that_there_are() {
-        let urls = ["http://127.0.0.1:1", "http://127.0.0.1:3"];
-        let members = [member(0xa, urls[0]), member(0xb, urls[1])];
-        let cluster = "n1=http://127.0.0.1:1,n2=http://127.0.0.1:2";
-        let few = id_in(cluster, &members[..1]).await.unwrap_err();
-        assert_eq!(
-            few,
-            "error validating peerURLs {ClusterID:c Members:[&{ID:a \
-             RaftAttributes:{PeerURLs:[http://127.0.0.1:1] IsLearner:false} Attributes:{Name: \
-             ClientURLs:[]}}] RemovedMemberIDs:[]}: member count is unequal"
-        );
-        let other = id_in(cluster, &members).await.unwrap_err();
-        assert!(
-            other.ends_with(
-                "PeerURLs: no match found for existing member (b, [http://127.0.0.1:3]), last \
-                 resolver error (\"http://127.0.0.1:3\"(resolved from \"http://127.0.0.1:3\") != \
-                 \"http://127.0.0.1:2\"(resolved from \"http://127.0.0.1:2\"))"
-            ),
-            "{other}"
-        );
-    }
-
     /// Answers one request with `rows`, the page `/members`.
-    async fn answer(listener: TcpListener, rows: String) {
+    async fn answer_with(listener: TcpListener, rows: String) {
         let (mut socket, _) = listener.accept().await.unwrap();
         // The request is small, and comes in one piece.
         assert!(socket.read(&mut [0; 1024]).await.unwrap() > 0);
@@ -311,22 +153,26 @@ mod tests {
         socket.write_all(reply.as_bytes()).await.unwrap();
     }
 
-    /// What is found if one after the other answers with `first` and `second`, where `A` stands for
-    /// their own URLs.
-    async fn find_by(first: &str, second: &str) -> Result<(Found, MemberId), JoinError> {
+    /// What is found if these members answer so, where `A` stands for their own URLs; `None` accepts
+    /// a connection and says nothing.
+    async fn find_by(answers: [Option<&str>; 2]) -> Result<Joined, JoinError> {
         let one = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let other = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let mut urls = [&one, &other].map(|it| format!("http://{}", it.local_addr().unwrap()));
-        urls.sort();
+        let urls = [&one, &other].map(|it| format!("http://{}", it.local_addr().unwrap()));
         let own = format!("\"{}\",\"{}\"", urls[0], urls[1]);
         let config = config(&format!("n1={},n1={},n2=http://b:1", urls[0], urls[1]));
-        let is_first = |it: &TcpListener| urls[0].ends_with(&it.local_addr().unwrap().to_string());
-        let (one, other) = match is_first(&one) {
-            true => (one, other),
-            false => (other, one),
-        };
-        detcd_rt::spawn(answer(one, first.replace('A', &own)));
-        detcd_rt::spawn(answer(other, second.replace('A', &own)));
+        for (listener, rows) in [one, other].into_iter().zip(answers) {
+            let rows = rows.map(|rows| rows.replace('A', &own));
+            detcd_rt::spawn(async move {
+                match rows {
+                    Some(rows) => answer_with(listener, rows).await,
+                    None => {
+                        let _silent = listener.accept().await.unwrap();
+                        std::future::pending().await
+                    }
+                }
+            });
+        }
         find(&config, &config.bootstrap().unwrap()).await
     }
 
@@ -336,13 +182,25 @@ mod tests {
     #[tokio::test]
     async fn a_member_that_does_not_know_of_this_one_yet_is_passed_over() {
         for lags in ["[]", LAGS] {
-            let (found, id) = find_by(lags, KNOWS).await.unwrap();
-            assert_eq!((found.members.len(), id), (2, MemberId(11)));
+            let joined = find_by([Some(lags), Some(KNOWS)]).await.unwrap();
+            assert_eq!(joined.cluster.members.len(), 2);
+            assert_eq!(joined.member_id, MemberId(11));
         }
-        let objection = find_by(LAGS, "[]").await.unwrap_err().to_string();
+        let objection = find_by([Some(LAGS), Some(LAGS)]).await.unwrap_err();
+        let objection = objection.to_string();
         assert!(
             objection.contains("ID:a") && objection.ends_with("member count is unequal"),
             "{objection}"
         );
+    }
+
+    /// Members were asked one after the other, with three seconds for each.
+    #[tokio::test]
+    async fn a_silent_member_delays_nobody() {
+        for answers in [[None, Some(KNOWS)], [Some(KNOWS), None]] {
+            let found = detcd_rt::timeout(ANSWER_MAX / 2, find_by(answers)).await;
+            let joined = found.expect("the other one is not waited for").unwrap();
+            assert_eq!(joined.member_id, MemberId(11));
+        }
     }
 }

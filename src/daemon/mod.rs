@@ -13,15 +13,16 @@ mod notify;
 mod space;
 
 use crate::config::url::Url;
-use crate::config::{BootstrapError, ClusterState, Config, Notice};
+use crate::config::{Bootstrap, BootstrapError, ClusterState, Config, Notice};
 use crate::server::{BindError, Listener, ServerOptions, Servers};
 use data_dir::DataDirError;
-use detcd_core::api::{ClusterId, Member as Peer, MemberId, Millis};
+use detcd_core::api::{ClusterId, MemberId, Millis};
 use detcd_core::limits::SNAPSHOT_CHUNK_BYTES;
-use detcd_core::member::{cluster_id, member_id};
+use detcd_core::membership::identity::{self as membership, FlagsMismatch, Founding, check_flags};
+use detcd_core::membership::join::{JoinError, Joined};
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
-use detcd_driver::{Farewell, Handle, Member, MemberOptions};
+use detcd_driver::{Handle, Member, MemberOptions, ShutdownReason};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
 use detcd_storage::advice;
@@ -29,7 +30,6 @@ use detcd_storage::disk::{DataDirLock, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use identity::{Identity, IdentityError};
-use join::JoinError;
 use limits::{Descriptors, TooFewDescriptors};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -95,7 +95,7 @@ pub enum DaemonError {
          is lost, and it must not vote again; remove it from the cluster (detcdctl member remove \
          {0}), add it anew (detcdctl member add), and start it with --initial-cluster-state=existing"
     )]
-    Forgetful(MemberId),
+    DiskLost(MemberId),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("the member halted: {0}")]
@@ -209,13 +209,15 @@ fn tell_addresses(config: &Config, id: MemberId, peers: &[Listener], clients: &[
 /// Waits for a signal or for the member to halt.
 async fn until_the_end(handle: &Handle, mut signals: Signals) -> Result<(), DaemonError> {
     let mut fatal = handle.fatal();
-    let mut farewell = handle.farewell();
+    let mut shutdown = handle.shutdown_reason();
     tokio::select! {
         biased;
-        farewell = farewell.wait_for(Option::is_some) => match farewell.ok().and_then(|why| *why) {
-            Some(Farewell::Forgetful) => Err(DaemonError::Forgetful(handle.header(0).member_id)),
+        reason = shutdown.wait_for(Option::is_some) => match reason.ok().and_then(|why| *why) {
+            Some(ShutdownReason::DiskLost) => {
+                Err(DaemonError::DiskLost(handle.header(0).member_id))
+            }
             // It has said so, and ends as it should.
-            Some(Farewell::Removed) | None => Ok(()),
+            Some(ShutdownReason::Removed { .. }) | None => Ok(()),
         },
         reason = fatal.wait_for(Option::is_some) => {
             let reason = reason.ok().and_then(|reason| reason.clone());
@@ -344,9 +346,7 @@ async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonErro
     Ok(stored)
 }
 
-/// Flags that changed since the first start are no news: members come and go, and move, while the
-/// flags of a service stay as they are, and etcd goes by its data-dir as well. But two members, or
-/// members of two clusters, must never be mixed up.
+/// Two members, or members of two clusters, must never be mixed up.
 fn check_owner(config: &Config, stored: &Identity) -> Result<(), DaemonError> {
     if !config.initial_cluster_given || stored.joined {
         return Ok(());
@@ -355,60 +355,40 @@ fn check_owner(config: &Config, stored: &Identity) -> Result<(), DaemonError> {
         // Whatever is wrong with it, nothing is started by it.
         return Ok(());
     };
-    let id_of = |urls: &[String]| member_id(urls, &bootstrap.token, None);
-    let owner = bootstrap
-        .members
-        .iter()
-        .find(|(_, urls)| id_of(&strings(urls)) == stored.member_id);
-    if let Some((owner, _)) = owner
-        && *owner != config.name
-    {
-        return Err(DaemonError::OtherMember {
+    let Bootstrap { members, token } = &bootstrap;
+    let checked = check_flags(
+        stored.member(),
+        &stored.members,
+        &config.name,
+        members,
+        token,
+    );
+    checked.map_err(|mismatch| match mismatch {
+        FlagsMismatch::OtherMember { owner } => DaemonError::OtherMember {
             path: config.data_dir.clone(),
             stored: stored.member_id,
             cluster: stored.cluster_id,
-            owner: owner.clone(),
+            owner,
             name: config.name.clone(),
-        });
-    }
-    let founders: Vec<MemberId> = stored
-        .members
-        .iter()
-        .map(|member| id_of(&member.peer_urls))
-        .collect();
-    if cluster_id(&founders) != stored.cluster_id {
-        return Err(DaemonError::OtherCluster {
+        },
+        FlagsMismatch::OtherCluster => DaemonError::OtherCluster {
             path: config.data_dir.clone(),
             stored: stored.member_id,
             cluster: stored.cluster_id,
-            token: bootstrap.token,
-        });
-    }
-    Ok(())
+            token: bootstrap.token.clone(),
+        },
+    })
 }
 
 /// The identity of a member of a new cluster.
 async fn found(config: &Config) -> Result<Identity, DaemonError> {
     let bootstrap = config.bootstrap()?;
     names::check_advertised(config, &bootstrap).await?;
-    let members: Vec<Peer> = bootstrap
-        .members
-        .iter()
-        .map(|(name, urls)| {
-            let peer_urls = strings(urls);
-            Peer {
-                id: member_id(&peer_urls, &bootstrap.token, None),
-                name: name.clone(),
-                peer_urls,
-                ..Peer::default()
-            }
-        })
-        .collect();
-    let ids: Vec<_> = members.iter().map(|member| member.id).collect();
-    let own = members.iter().find(|member| member.name == config.name);
+    let founding = membership::found(&config.name, &bootstrap.members, &bootstrap.token);
+    let Founding { own, members } = founding.expect("a bootstrap has the local name");
     Ok(Identity {
-        cluster_id: cluster_id(&ids),
-        member_id: own.expect("a bootstrap has the local name").id,
+        cluster_id: own.cluster_id,
+        member_id: own.member_id,
         name: config.name.clone(),
         started: false,
         members,
@@ -419,13 +399,13 @@ async fn found(config: &Config) -> Result<Identity, DaemonError> {
 /// The identity of a member that was added to a running cluster, as that cluster tells it.
 async fn join(config: &Config) -> Result<Identity, DaemonError> {
     let bootstrap = config.bootstrap()?;
-    let (found, member_id) = join::find(config, &bootstrap).await?;
+    let Joined { cluster, member_id } = join::find(config, &bootstrap).await?;
     Ok(Identity {
-        cluster_id: found.cluster_id,
+        cluster_id: cluster.cluster_id,
         member_id,
         name: config.name.clone(),
         started: false,
-        members: found.members,
+        members: cluster.members,
         joined: true,
     })
 }

@@ -1,6 +1,5 @@
 //! The door through which every protocol serves: requests and replies in core's types.
 
-use crate::belonging::Farewell;
 use crate::inbox::{Answer, Input, Requests};
 use crate::run::Shared;
 use crate::stats::Stats;
@@ -9,6 +8,7 @@ use detcd_core::api::*;
 use detcd_core::command::Command;
 use detcd_core::error::Error;
 use detcd_core::event::{Asker, Event, Seq};
+use detcd_core::membership::admission::ShutdownReason;
 use detcd_core::query::{self, At, HashKv, QueryError};
 use detcd_core::{codec, lease, quota, validate};
 use detcd_raft::{Published, RaftStatus};
@@ -243,23 +243,6 @@ impl Handle {
             .map(|_| ())
     }
 
-    /// Tells the cluster this member's name and client URLs.
-    pub async fn publish(&self, name: String, client_urls: Vec<String>) -> Result<(), Error> {
-        // A member that is known by its URLs and comes without a log is refused as one that has lost
-        // its disk: so a new one has a log first.
-        if self.shared.engine.published().applied == 0 {
-            self.confirm_read().await?;
-        }
-        let id = self.shared.member_id;
-        self.propose(Command::MemberPublish {
-            id,
-            name,
-            client_urls,
-        })
-        .await
-        .map(|_| ())
-    }
-
     /// Answers the alarms that were asked for, raised or disarmed.
     pub async fn alarm(&self, request: AlarmRequest) -> Result<(Header, Vec<Alarm>), Error> {
         match request {
@@ -314,9 +297,9 @@ impl Handle {
         self.shared.fatal.subscribe()
     }
 
-    /// Why this member goes for good, once it does: the process is to end.
-    pub fn farewell(&self) -> tokio::sync::watch::Receiver<Option<Farewell>> {
-        self.shared.farewell.subscribe()
+    /// Why this member stops for good, once it does: the process is to end.
+    pub fn shutdown_reason(&self) -> tokio::sync::watch::Receiver<Option<ShutdownReason>> {
+        self.shared.shutdown_reason.subscribe()
     }
 
     /// What this member has applied and published.
@@ -354,7 +337,7 @@ impl Handle {
         self.propose(command).await
     }
 
-    async fn propose(&self, command: Command) -> Result<(Header, Reply), Error> {
+    pub(crate) async fn propose(&self, command: Command) -> Result<(Header, Reply), Error> {
         let command = codec::encode_command(&command);
         validate::command_size(&command, &self.shared.limits)?;
         let outcome = self

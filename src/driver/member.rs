@@ -1,6 +1,6 @@
 //! A member, assembled from its seams.
 
-use crate::belonging::{self, Acquaintances, SensingTransport, UNCONFIRMED};
+use crate::admission::{AdmissionTask, Found, RemovalListener, UNCONFIRMED};
 use crate::compactor::Compactor;
 use crate::engine::StoredEngine;
 use crate::handle::Handle;
@@ -13,6 +13,7 @@ use crate::stats::Stats;
 use detcd_core::api;
 use detcd_core::api::{ClusterId, MemberId, Millis};
 use detcd_core::limits::REQUEST_TIMEOUT_BASE;
+use detcd_core::membership::admission::AdmissionConfig;
 use detcd_core::node::{Node, NodeConfig};
 use detcd_core::query;
 use detcd_core::validate::Limits;
@@ -22,11 +23,12 @@ use detcd_raft::{RaftNode, RaftOptions, Roster};
 use detcd_storage::disk::Disk;
 use detcd_storage::log::{Log, LogOptions, LogOwner};
 use detcd_storage::store::Store;
+use futures::{FutureExt as _, TryFutureExt as _};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// What a member is told at its start.
 #[derive(Clone, Debug)]
@@ -90,8 +92,9 @@ impl Member {
         let disk = MeteredDisk::new(disk, stats.clone());
         let store = Arc::new(MeteredStore::new(store, stats.clone()));
         let transport = Arc::new(MeteredTransport::new(transport, stats.clone()));
-        let (transport, told_removed) = SensingTransport::new(transport);
-        let transport: Arc<dyn Transport> = Arc::new(transport);
+        let (admission, admission_inputs) = mpsc::unbounded_channel();
+        let transport: Arc<dyn Transport> =
+            Arc::new(RemovalListener::new(transport, admission.clone()));
         for member in options
             .members
             .iter()
@@ -135,11 +138,9 @@ impl Member {
             cluster_id: options.cluster_id,
             member_id: options.member_id,
             founders: options.members.clone(),
-            log: recovered.salt,
-            acquaintances: Acquaintances::default(),
+            admission,
             limits: options.limits,
             election_timeout: options.election_timeout,
-            started_with: recovered.state.last.map_or(0, |last| last.index),
             call_timeout: Duration::from_millis(request_timeout(&options).0),
             next_seq: AtomicU64::new(detcd_rt::random_u64() >> 1),
             engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),
@@ -152,11 +153,10 @@ impl Member {
             fatal: watch::Sender::new(None),
             takes_part: watch::Sender::new(false),
             removed: watch::Sender::new(false),
-            farewell: watch::Sender::new(None),
+            shutdown_reason: watch::Sender::new(None),
             strict_reconfig: options.strict_reconfig,
         });
         watch_engine(&shared);
-        detcd_rt::spawn(belonging::await_removal(shared.clone(), told_removed));
         let node = Node::new(
             NodeConfig {
                 id: options.member_id,
@@ -175,7 +175,6 @@ impl Member {
         let compactor = Compactor::start(store, shared.clone(), published.compact_revision);
         let run = Run::new(shared.clone(), node, completions.clone(), compactor);
         let (stop, stopped) = watch::channel(false);
-        let mut stops = stopped.clone();
         detcd_rt::spawn(async move {
             run.run(inbox).await;
             let _ = stop.send(true);
@@ -191,17 +190,19 @@ impl Member {
             stats,
         ));
         raft.run();
-        take_part(&shared, &raft, options).await?;
-        let greets = belonging::greet_when_alone(shared.clone());
-        detcd_rt::spawn(async move {
-            tokio::select! {
-                biased;
-                _ = stops.wait_for(|stops| *stops) => {}
-                () = greets => {}
-            }
-        });
+        let handle = Handle { shared, requests };
+        let started_with = recovered.state.last.map_or(0, |last| last.index);
+        let mut admission = AdmissionTask::new(
+            handle.clone(),
+            admission_config(&options, recovered.salt, raft.is_initialized().await?),
+            started_with,
+            found(raft, options.members),
+        );
+        admission.begin();
+        // The others can answer only once this member answers them: nobody waits for it here.
+        detcd_rt::spawn(admission.run(admission_inputs, stopped.clone()));
         Ok(Member {
-            handle: Handle { shared, requests },
+            handle,
             completions,
             receiver,
             stopped,
@@ -266,34 +267,22 @@ fn forget_strangers(transport: &dyn Transport, options: &MemberOptions, roster: 
     }
 }
 
-/// Lets the member take part: at once if it has before, else when the others have let it in.
-async fn take_part<S: Store>(
-    shared: &Arc<Shared>,
-    raft: &RaftNode<S>,
-    options: MemberOptions,
-) -> Result<(), StartError> {
-    let (shared, raft) = (shared.clone(), raft.clone());
-    if raft.is_initialized().await? {
-        shared.takes_part.send_replace(true);
-        return Ok(());
-    }
+fn admission_config(options: &MemberOptions, log: u64, is_admitted: bool) -> AdmissionConfig {
     let ids = options.members.iter().map(|member| member.id);
-    let others: Vec<MemberId> = ids.filter(|id| *id != options.member_id).collect();
-    let enter = async move {
-        if let Err(farewell) = belonging::introduce(&shared, &others).await {
-            return shared.part(farewell);
-        }
-        shared.takes_part.send_replace(true);
-        if options.joins {
-            return;
-        }
-        if let Err(error) = raft.initialize(&options.members).await {
-            shared.halt(&error.to_string());
-        }
-    };
-    // The others can answer only once this member answers them: nobody waits for it here.
-    detcd_rt::spawn(enter);
-    Ok(())
+    AdmissionConfig {
+        log,
+        others: ids.filter(|id| *id != options.member_id).collect(),
+        joins: options.joins,
+        is_admitted,
+        election_timeout: options.election_timeout,
+    }
+}
+
+fn found<S: Store>(raft: RaftNode<S>, members: Vec<api::Member>) -> Found {
+    Box::new(move || {
+        let founded = async move { raft.initialize(&members).await };
+        founded.map_err(|error| error.to_string()).boxed()
+    })
 }
 
 /// A fatal error of the engine halts the member.

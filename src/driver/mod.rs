@@ -9,7 +9,7 @@
 //! [`Member::start`] assembles a member from its seams (disk, store, transport) and gives the
 //! [`Handle`] through which every protocol serves.
 
-mod belonging;
+mod admission;
 mod compactor;
 mod engine;
 mod handle;
@@ -23,7 +23,7 @@ mod run;
 pub mod stats;
 mod watch;
 
-pub use belonging::Farewell;
+pub use detcd_core::membership::admission::ShutdownReason;
 pub use handle::{Handle, Header, MemberStatus, RangeStream};
 pub use member::{Member, MemberOptions, StartError};
 pub use watch::{Watch, WatchSender};

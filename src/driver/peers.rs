@@ -3,7 +3,7 @@
 
 use crate::inbox::{Input, Requests};
 use crate::run::Shared;
-use crate::{belonging, reconfig};
+use crate::{admission, reconfig};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::api::{LeaseId, LeaseInfo, Member, MemberId};
 use detcd_core::command::Proposal;
@@ -43,7 +43,10 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
             return ready(Err(refusal)).boxed();
         }
         match kind {
-            Kind::Hello => ready(belonging::answer_hello(&shared, from, &body)).boxed(),
+            Kind::Greeting => {
+                async move { admission::answer_greeting(&shared, MemberId(from), &body).await }
+                    .boxed()
+            }
             Kind::Members => {
                 let change = reconfig::read_change(body);
                 let change = change.map_err(|problem| self.refuse(from, kind, &problem));
@@ -109,12 +112,12 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
 impl<R> PeerReceiver<R> {
     /// Whether `from` may ask for this at all; the text refuses it.
     fn admit(&self, from: u64, kind: Kind) -> Result<(), String> {
-        belonging::admit(&self.shared, from, kind)?;
+        admission::admit(&self.shared, from, kind)?;
         if from == self.shared.member_id.0 {
             return Err(self.refuse(from, kind, &"it comes in this member's own name"));
         }
         // Raft's own messages may come from members that were added by entries not seen here.
-        match belonging::is_raft(kind) || self.is_member(MemberId(from)) {
+        match admission::is_raft(kind) || self.is_member(MemberId(from)) {
             true => Ok(()),
             false => Err(self.refuse(from, kind, &"the sender is no member of this cluster")),
         }
@@ -320,6 +323,7 @@ fn header(body: &mut Bytes, rest: usize) -> Option<&mut Bytes> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use detcd_core::membership::admission::Greeting;
 
     fn proposal(seq: u64, command: &'static [u8]) -> Proposal {
         Proposal {
@@ -367,7 +371,7 @@ mod tests {
                 // These are not what was encoded: nothing but their end is certain.
                 let _ = reconfig::read_change(changed.clone());
                 let _ = LeaseQuestion::decode(changed.clone());
-                let _ = belonging::decode_greeting(&changed);
+                let _ = Greeting::decode(&changed);
             }
         }
     }

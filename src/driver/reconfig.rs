@@ -7,7 +7,7 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::api::{Member, MemberId};
 use detcd_core::codec;
 use detcd_core::error::Error;
-use detcd_core::member::member_id;
+use detcd_core::membership::id::member_id;
 use detcd_core::membership::{self, MembershipChange};
 use detcd_peer::{Kind, TransportError};
 use detcd_raft::ChangeError;

@@ -1,6 +1,6 @@
 //! The loop: input -> event -> node -> effect -> IO.
 
-use crate::belonging::{Acquaintances, Farewell};
+use crate::admission;
 use crate::compactor::Compactor;
 use crate::engine::Engine;
 use crate::inbox::{Answer, Completions, Inbox, Input};
@@ -17,6 +17,7 @@ use detcd_core::command::{Command, Proposal};
 use detcd_core::effect::Effect;
 use detcd_core::error::Error;
 use detcd_core::event::{Applied, Event, Seq};
+use detcd_core::membership::admission::ShutdownReason;
 use detcd_core::node::Node;
 use detcd_core::query::{self, At};
 use detcd_core::validate::Limits;
@@ -42,13 +43,10 @@ pub(crate) struct Shared {
     /// The members that this one was told of when it started; it knows better once it has applied
     /// its first entry.
     pub founders: Vec<Member>,
-    /// The number that was drawn for this member's log.
-    pub log: u64,
-    pub acquaintances: Acquaintances,
+    /// Where news of this member's admission goes.
+    pub admission: admission::Inputs,
     pub limits: Limits,
     pub election_timeout: Millis,
-    /// The last entry that was in the log when this member started; zero if it had none.
-    pub started_with: u64,
     /// How long a call to another member may take.
     pub call_timeout: Duration,
     pub next_seq: AtomicU64,
@@ -62,12 +60,12 @@ pub(crate) struct Shared {
     /// The compaction revision up to which rows are removed here.
     pub compacted: watch::Sender<i64>,
     pub fatal: watch::Sender<Option<String>>,
-    /// Whether this member was let in, so that it may vote and take entries.
+    /// Whether this member was admitted, so that it may vote and take entries.
     pub takes_part: watch::Sender<bool>,
     /// Set once this member has applied its own removal.
     pub removed: watch::Sender<bool>,
-    /// Why this member goes for good, once it does.
-    pub farewell: watch::Sender<Option<Farewell>>,
+    /// Why this member stops for good, once it does.
+    pub shutdown_reason: watch::Sender<Option<ShutdownReason>>,
     /// Whether changes of the membership that would cost the quorum are refused.
     pub strict_reconfig: bool,
 }
@@ -86,11 +84,11 @@ impl Shared {
         alarm::is_raised(&*self.engine.published().view, self.no_space())
     }
 
-    /// Says that this member goes for good. The first reason stands.
-    pub fn part(&self, farewell: Farewell) {
-        self.farewell.send_if_modified(|known| {
+    /// Says that this member stops for good. The first reason stands.
+    pub fn shut_down(&self, reason: ShutdownReason) {
+        self.shutdown_reason.send_if_modified(|known| {
             let is_news = known.is_none();
-            *known = known.or(Some(farewell));
+            *known = known.or(Some(reason));
             is_news
         });
     }

@@ -11,7 +11,7 @@ use crate::Kind;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 /// The version of frames and of what they carry. Both sides must speak the same.
-pub const PROTOCOL_VERSION: u32 = 3;
+pub const PROTOCOL_VERSION: u32 = 4;
 
 /// Whether a member that speaks `own` takes messages of one that speaks `theirs`; `Err` says why it
 /// refuses them.

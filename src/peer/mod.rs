@@ -30,7 +30,7 @@ pub enum Kind {
     /// A change of the membership, asked of the leader.
     Members = 9,
     /// A member that starts asks whether it is known.
-    Hello = 10,
+    Greeting = 10,
     /// A follower asks its leader what it has acknowledged.
     Acknowledged = 11,
 }
@@ -47,7 +47,7 @@ impl Kind {
         Kind::ReadIndex,
         Kind::Lease,
         Kind::Members,
-        Kind::Hello,
+        Kind::Greeting,
         Kind::Acknowledged,
     ];
 

@@ -213,7 +213,7 @@ async fn forged_frames_are_refused_and_every_member_lives() {
         Kind::ReadIndex,
         Kind::Lease,
         Kind::Members,
-        Kind::Hello,
+        Kind::Greeting,
     ] {
         as_stranger.refused(leader, kind, proposal(77, put)).await;
     }
@@ -426,7 +426,7 @@ async fn no_frame_ends_a_member_or_costs_the_quorum() {
         (Kind::Members, add(0, "x y z")),
         (Kind::ReadIndex, Bytes::new()),
         (Kind::Lease, Bytes::from_static(b"\x01\0\0\0\0\0\0\0\0\x01")),
-        (Kind::Hello, Bytes::from_static(b"\x02\0\0\0\0\0\0\0\0")),
+        (Kind::Greeting, Bytes::from_static(b"\x02\0\0\0\0\0\0\0\0")),
     ];
     let mut random = Random(seed);
     let mut under_way = futures::stream::FuturesUnordered::new();

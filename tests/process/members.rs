@@ -343,3 +343,20 @@ async fn a_learner_that_runs_is_told_when_it_was_removed() {
         "{log}"
     );
 }
+
+/// It was refused until those that it had greeted were restarted, though without a majority it could
+/// not have promised anything.
+#[tokio::test]
+async fn a_founder_that_is_wiped_before_there_is_a_cluster_comes_back() {
+    let mut cluster = Cluster::new(5, FAST);
+    cluster.start(0);
+    cluster.start(1);
+    cluster.nodes[1]
+        .wait_for_log("waits for more of the others to let it in")
+        .await;
+    cluster.nodes[1].kill();
+    fs::remove_dir_all(&cluster.nodes[1].data_dir).unwrap();
+    cluster.start(1);
+    cluster.start(2);
+    put_eventually(&cluster.nodes[1], "a", "1").await;
+}

@@ -24,7 +24,7 @@ fn is_idempotent(kind: Kind) -> bool {
         | Kind::Vote
         | Kind::PreVote
         | Kind::ReadIndex
-        | Kind::Hello
+        | Kind::Greeting
         | Kind::Acknowledged => true,
         Kind::TransferLeader | Kind::Snapshot | Kind::Propose | Kind::Lease | Kind::Members => {
             false

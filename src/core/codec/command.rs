@@ -28,6 +28,8 @@ mod tag {
     pub const RANGE: u8 = 8;
     pub const ALARM_RAISE: u8 = 10;
     pub const ALARM_DISARM: u8 = 11;
+    /// As `MEMBER_PUBLISH`, with the number of the raft log.
+    pub const MEMBER_PUBLISH_LOG: u8 = 12;
 }
 
 /// A proposal as a log entry's payload.
@@ -85,13 +87,20 @@ pub fn encode_command(command: &Command) -> Bytes {
             id,
             name,
             client_urls,
+            log,
         } => {
-            out.push(tag::MEMBER_PUBLISH);
+            out.push(match log {
+                Some(_) => tag::MEMBER_PUBLISH_LOG,
+                None => tag::MEMBER_PUBLISH,
+            });
             put_varint(&mut out, id.0);
             put_bytes(&mut out, name.as_bytes());
             put_varint(&mut out, client_urls.len() as u64);
             for url in client_urls {
                 put_bytes(&mut out, url.as_bytes());
+            }
+            if let Some(log) = log {
+                put_varint(&mut out, *log);
             }
         }
         Command::AlarmRaise(alarm) => encode_alarm(&mut out, tag::ALARM_RAISE, *alarm),
@@ -134,6 +143,13 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
             id: MemberId(reader.varint()?),
             name: reader.string()?,
             client_urls: reader.strings()?,
+            log: None,
+        },
+        tag::MEMBER_PUBLISH_LOG => Command::MemberPublish {
+            id: MemberId(reader.varint()?),
+            name: reader.string()?,
+            client_urls: reader.strings()?,
+            log: Some(reader.varint()?),
         },
         tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(&mut reader)?),
         tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(&mut reader)?),

@@ -1,9 +1,10 @@
 //! Rows that another member sent: each must be readable before it replaces a row of this member.
 
 use super::rows::{
-    META_COMPACTED, META_MVCC, REMOVED_PREFIX, decode_alarm, decode_compacted, decode_current,
-    decode_event, decode_is_tombstone, decode_lease, decode_lease_key, decode_lease_keys_key,
-    decode_member, decode_meta, decode_removed_key, decode_revision, split_version_key,
+    MEMBER_LOG_PREFIX, META_COMPACTED, META_MVCC, REMOVED_PREFIX, decode_alarm, decode_compacted,
+    decode_current, decode_event, decode_is_tombstone, decode_lease, decode_lease_key,
+    decode_lease_keys_key, decode_member, decode_member_log, decode_member_log_key, decode_meta,
+    decode_removed_key, decode_revision, split_version_key,
 };
 use crate::view::{Fault, Table};
 use alloc::format;
@@ -20,6 +21,10 @@ pub fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), Fault> 
         Table::Meta if key.as_ref() == META_MVCC => decode_meta(value).map(drop),
         Table::Meta if key.as_ref() == META_COMPACTED => decode_compacted(value).map(drop),
         Table::Meta if key.starts_with(REMOVED_PREFIX) => decode_removed_key(key).map(drop),
+        Table::Meta if key.starts_with(MEMBER_LOG_PREFIX) => {
+            decode_member_log_key(key)?;
+            decode_member_log(value).map(drop)
+        }
         Table::Meta => Ok(()),
         Table::Current => decode_current(key.clone(), value).map(drop),
         Table::Events => decode_event(decode_revision(key)?, value).map(drop),

@@ -17,6 +17,7 @@
 //! LeaseKeys id:8 key                   -> (empty)
 //! Member    id:8                       -> 01 name peer-urls client-urls learner
 //! Alarm     member:8 kind:1            -> 01
+//! Meta      "log/" id:8                -> 01 number              (of a member's raft log)
 //! Meta      "mvcc"                     -> 01 revision compacted
 //! Meta      "compacted"                -> 01 compacted            (rows are gone up to here)
 //! ```
@@ -350,6 +351,39 @@ pub fn decode_removed_key(key: &[u8]) -> Result<MemberId, Fault> {
     let id = id.and_then(|id| id.try_into().ok());
     let id = id.ok_or_else(|| Fault(format!("not a removed member's key: {key:02x?}")))?;
     Ok(MemberId(u64::from_be_bytes(id)))
+}
+
+/// The key in `Meta` of the number of a member's raft log.
+pub fn member_log_key(id: MemberId) -> Bytes {
+    let mut out = Vec::with_capacity(MEMBER_LOG_PREFIX.len() + 8);
+    out.extend_from_slice(MEMBER_LOG_PREFIX);
+    out.extend_from_slice(&member_key(id));
+    Bytes::from(out)
+}
+
+/// Where the rows of the members' log numbers begin.
+pub const MEMBER_LOG_PREFIX: &[u8] = b"log/";
+
+/// Whose log number stands under this key.
+pub fn decode_member_log_key(key: &[u8]) -> Result<MemberId, Fault> {
+    let id = key.strip_prefix(MEMBER_LOG_PREFIX);
+    let id = id.and_then(|id| id.try_into().ok());
+    let id = id.ok_or_else(|| Fault(format!("not the key of a member's log: {key:02x?}")))?;
+    Ok(MemberId(u64::from_be_bytes(id)))
+}
+
+pub fn encode_member_log(log: u64) -> Bytes {
+    let mut out = Vec::with_capacity(11);
+    out.push(TAG_ROW);
+    put_varint(&mut out, log);
+    Bytes::from(out)
+}
+
+pub fn decode_member_log(row: &Bytes) -> Result<u64, Fault> {
+    let mut reader = row_reader("number of a member's log", row)?;
+    let log = reader.varint()?;
+    reader.end()?;
+    Ok(log)
 }
 
 pub fn encode_member(member: &Member) -> Bytes {

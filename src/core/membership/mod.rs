@@ -4,7 +4,12 @@
 //! it proposes one. What clients are shown is the list of members: a member that was added as a
 //! voter is shown as one from the start, though raft lets it vote only once it has caught up.
 
+pub mod admission;
 mod change;
+pub mod id;
+pub mod identity;
+pub mod join;
+pub mod peer_urls;
 mod rules;
 
 pub use change::{MembershipChange, check_forwarded, peer_urls};

@@ -99,7 +99,7 @@ impl<S: Store> Receiving<S> {
             | Kind::ReadIndex
             | Kind::Lease
             | Kind::Members
-            | Kind::Hello => Err(format!("{kind:?} is not a call to raft")),
+            | Kind::Greeting => Err(format!("{kind:?} is not a call to raft")),
         }
     }
 }

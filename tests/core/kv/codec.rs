@@ -135,11 +135,20 @@ fn commands_have_these_bytes() {
             Op::Txn(TxnRequest::default()),
         ],
     };
-    let publish = Command::MemberPublish {
+    let publish = |log| Command::MemberPublish {
         id: MemberId(5),
         name: "n".into(),
         client_urls: vec!["u".into()],
+        log,
     };
+    let key = member_log_key(MemberId(5));
+    assert_eq!(hex(&key), "6c6f672f0000000000000005");
+    assert_eq!(decode_member_log_key(&key), Ok(MemberId(5)));
+    assert_eq!(hex(&encode_member_log(300)), "01ac02");
+    assert_eq!(
+        decode_member_log(&encode_member_log(u64::MAX)),
+        Ok(u64::MAX)
+    );
     let alarm = Alarm {
         member: MemberId(5),
         kind: AlarmKind::NoSpace,
@@ -174,7 +183,8 @@ fn commands_have_these_bytes() {
             Command::LeaseRevoke { id: LeaseId(-1) },
             "0106ffffffffffffffffff01",
         ),
-        (publish, "010705016e010175"),
+        (publish(None), "010705016e010175"),
+        (publish(Some(300)), "010c05016e010175ac02"),
         (Command::AlarmRaise(alarm), "010a0501"),
         (Command::AlarmDisarm(alarm), "010b0501"),
     ];

@@ -217,13 +217,16 @@ fn alarm() -> impl Strategy<Value = Command> {
 
 pub fn command() -> impl Strategy<Value = Command> {
     let some_lease = || lease().prop_filter("zero is no lease", |lease| *lease != LeaseId::NONE);
-    let publish = ("[a-z]{0,3}", prop::collection::vec("[a-z]{0,3}", 0..3)).prop_map(
-        |(name, client_urls)| Command::MemberPublish {
-            id: MemberId(7),
-            name,
-            client_urls,
-        },
-    );
+    let client_urls = prop::collection::vec("[a-z]{0,3}", 0..3);
+    let publish =
+        ("[a-z]{0,3}", client_urls, any::<Option<u64>>()).prop_map(|(name, client_urls, log)| {
+            Command::MemberPublish {
+                id: MemberId(7),
+                name,
+                client_urls,
+                log,
+            }
+        });
     prop_oneof![
         8 => put().prop_map(Command::Put),
         4 => delete_range().prop_map(Command::DeleteRange),

@@ -30,12 +30,37 @@ fn set(store: &mut Store, members: &[Member]) {
 }
 
 fn publish(id: u64, name: &str) -> Command {
+    publish_log(id, name, None)
+}
+
+fn publish_log(id: u64, name: &str, log: Option<u64>) -> Command {
     let client_urls = vec![format!("http://client{id}")];
     Command::MemberPublish {
         id: MemberId(id),
         name: name.into(),
         client_urls,
+        log,
     }
+}
+
+#[test]
+fn the_first_log_number_of_a_member_stays_until_it_is_removed() {
+    let mut store = Store::new();
+    let log = |store: &Store| query::member_log(&store.tables, MemberId(2)).unwrap();
+    set(&mut store, &[member(1), member(2)]);
+    store.apply(publish(2, "two"));
+    assert_eq!(log(&store), None, "builds before published none");
+    store.apply(publish_log(2, "two", Some(70)));
+    assert_eq!(log(&store), Some(70));
+    store.apply(publish_log(2, "zwei", Some(71)));
+    assert_eq!(log(&store), Some(70));
+    store.apply(publish(2, "two"));
+    assert_eq!(log(&store), Some(70));
+    set(&mut store, &[member(1)]);
+    assert_eq!(log(&store), None);
+    let late = store.apply(publish_log(2, "two", Some(70)));
+    assert_eq!(late.outcome.result, Err(Error::MemberNotFound));
+    assert_eq!(log(&store), None);
 }
 
 #[test]
