@@ -439,7 +439,7 @@ fn gate(sink: Sink, started: watch::Receiver<bool>) -> Sink {
 
 /// A follower waits for the lease, which is the longest election timeout, and then for its own
 /// election timeout, drawn between the shortest and the longest. Three quarters of etcd's
-/// election timeout for the longest and half of that for the shortest give 1.1 to 1.5 of it until
+/// election timeout for the longest and a third of that for the shortest give 1 to 1.5 of it until
 /// somebody stands; etcd takes 1 to 2 of it.
 fn config(options: &RaftOptions) -> Result<Config, StartError> {
     let longest = options.election_ms * 3 / 4;
@@ -449,7 +449,8 @@ fn config(options: &RaftOptions) -> Result<Config, StartError> {
         // the pace instead.
         enable_heartbeat: false,
         heartbeat_interval: heartbeat::patience_ms(options),
-        election_timeout_min: longest / 2,
+        // The engine wants it longer than a heartbeat's answer may take.
+        election_timeout_min: longest / 3 + 1,
         election_timeout_max: longest,
         max_payload_entries: 4096,
         snapshot_policy: SnapshotPolicy::LogsSinceLast(options.snapshot_count),
