@@ -23,7 +23,8 @@ use crate::scenario::units::Count;
 use crate::store::StoreImage;
 use crate::{record, time, trace};
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId, Millis};
-use detcd_core::membership::id::{cluster_id, member_id};
+use detcd_core::membership::identity::{Founding, found};
+use detcd_core::url::Url;
 use detcd_core::validate::Limits;
 use detcd_driver::{MemberOptions, MemberStatus};
 use detcd_peer::frame::PROTOCOL_VERSION;
@@ -31,7 +32,7 @@ use detcd_rt::clock;
 use detcd_storage::log::LogOptions;
 use madsim::runtime::NodeHandle;
 use madsim::task::JoinHandle;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -42,6 +43,8 @@ const PAGE: u64 = 4096;
 /// Operators' machines, and addresses beyond the founders', are numbered from here.
 const OPERATORS: u32 = 5000;
 const ADDRESSES: u32 = 500;
+/// The founders' `--initial-cluster-token`.
+const TOKEN: &str = "sim";
 
 pub struct Cluster {
     plan: Plan,
@@ -105,8 +108,12 @@ impl Cluster {
     /// The machines of the founders; their stores are the observer's to look into.
     pub fn start(plan: &Plan, seed: u64, net: Net) -> Cluster {
         let size = plan.size();
-        let members: Vec<MemberInfo> = (1..=size).map(member).collect();
-        let ids: Vec<MemberId> = members.iter().map(|member| member.id).collect();
+        let named: BTreeMap<String, Vec<Url>> = (1..=size).map(founder).collect();
+        let founding = named
+            .keys()
+            .next()
+            .and_then(|name| found(name, &named, TOKEN));
+        let Founding { own, members } = founding.expect("every plan has members");
         let outside_node = madsim::runtime::Handle::current()
             .create_node()
             .name("hands")
@@ -131,7 +138,7 @@ impl Cluster {
             let url = member.peer_urls[0].clone();
             cluster.directory.add(&url, host, member.id.0);
             let place = Place {
-                cluster_id: cluster_id(&ids),
+                cluster_id: own.cluster_id,
                 id: member.id,
                 members: members.clone(),
                 joins: false,
@@ -358,15 +365,10 @@ impl Cluster {
     }
 }
 
-fn member(number: usize) -> MemberInfo {
-    let peer_urls = vec![format!("http://m{number}:2380")];
-    MemberInfo {
-        id: member_id(&peer_urls, "sim", None),
-        name: format!("m{number}"),
-        peer_urls,
-        client_urls: vec![format!("http://m{number}:2379")],
-        is_learner: false,
-    }
+/// A founder as the flags of every founder name it.
+fn founder(number: usize) -> (String, Vec<Url>) {
+    let url = Url::parse(&format!("http://m{number}:2380"));
+    (format!("m{number}"), vec![url.expect("it is one")])
 }
 
 /// What a member is started with, but for its place.
@@ -510,7 +512,7 @@ impl World for Cluster {
     }
 
     fn has_departed(&self, member: usize) -> bool {
-        // One that was refused because it has forgotten is still a member.
+        // One that was refused because it lost its disk is still a member.
         let machine = &self.machines[member];
         machine.has_departed() && !machine.is_lost()
     }

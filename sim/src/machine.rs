@@ -89,7 +89,7 @@ struct State {
     lost: bool,
     /// Its member has told the cluster its name.
     known: bool,
-    /// Its member has said farewell.
+    /// Its member has stopped for good.
     departed: bool,
     /// What is otherwise than the cluster's settings.
     changes: Changes,
@@ -488,10 +488,10 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     match end {
         End::ShutDown(Some(ShutdownReason::DiskLost)) => {
             if lock(&state).allowed_stop != AllowedStop::Damaged {
-                parts.fail("is refused as one that has forgotten, and nothing was taken from it");
+                parts.fail("is refused as one that lost its disk, and nothing was taken from it");
             }
             lock(&state).lost = true;
-            depart(&parts, &state, "member.forgetful");
+            depart(&parts, &state, "member.disk-lost");
         }
         End::ShutDown(_) => depart(&parts, &state, "member.departed"),
         End::Failed(reason) => give_up(&parts, &state, &format!("halted: {reason}")),
@@ -529,7 +529,7 @@ enum End {
     Failed(String),
 }
 
-/// Ends a process that has said farewell.
+/// Ends a process whose member has stopped for good.
 fn depart(parts: &Parts, state: &Mutex<State>, mark: &'static str) {
     trace::mark(mark);
     lock(state).departed = true;
