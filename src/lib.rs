@@ -1,7 +1,6 @@
 //! detcd: an etcd whose every node can run in a deterministic simulator. This crate is the server
 //! around it: flags, protocols and programs.
 
-pub mod bench;
 pub mod config;
 pub mod ctl;
 pub mod daemon;

@@ -1,6 +1,5 @@
 //! `detcd`: serves as a member of a cluster.
 
-use detcd::bench;
 use detcd::config::{self, Config, Notice, Request, UsageError, VersionInfo};
 use detcd::daemon;
 use detcd_out::{eprintln, print};
@@ -17,6 +16,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 fn main() -> ExitCode {
     disable_huge_pages();
     let args: Vec<String> = std::env::args().skip(1).collect();
+    #[cfg(feature = "bench")]
     if args.first().is_some_and(|arg| arg == "bench") {
         return measure();
     }
@@ -63,7 +63,10 @@ const VERSION: VersionInfo = VersionInfo {
 };
 
 /// `detcd bench`: a client, and no member of anything.
+#[cfg(feature = "bench")]
 fn measure() -> ExitCode {
+    use detcd_bench as bench;
+
     let args = bench::BenchArgs::parse_from_program("detcd bench");
     let runtime = match tokio::runtime::Runtime::new() {
         Ok(runtime) => runtime,

@@ -82,6 +82,11 @@ const DOORS: &[Door] = &[
         instead: "nothing imports the simulator: what both need moves into the library",
     },
     Door {
+        name: "detcd_bench",
+        open_to: &["src/bench/", "src/bin/detcd.rs"],
+        instead: "the server does without the load generator: only the command `detcd bench` runs it",
+    },
+    Door {
         name: "detcd_ci",
         open_to: &["ci/"],
         instead: "nothing imports the gates",

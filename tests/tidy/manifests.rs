@@ -69,7 +69,12 @@ const ROOMS: &[Room] = &[
             "detcd-peer",
             "detcd-driver",
             "detcd-service",
+            "detcd-bench",
         ],
+    },
+    Room {
+        manifest: "src/bench/Cargo.toml",
+        ours: &["detcd-out", "detcd-rt", "detcd-wire"],
     },
     Room {
         manifest: "sim/Cargo.toml",
