@@ -28,6 +28,7 @@ pub mod codec;
 pub mod command;
 mod display;
 pub mod effect;
+pub mod encoding;
 pub mod error;
 pub mod event;
 pub mod hash;

@@ -16,6 +16,7 @@ mod handle;
 mod inbox;
 mod member;
 mod meter;
+mod peer_bodies;
 mod peers;
 mod quota;
 mod reconfig;

@@ -1,14 +1,18 @@
 //! What members ask of each other besides raft itself: proposals for the leader, its read index,
-//! its leases. Encodings are little-endian, led by a version byte, and private to this file.
+//! its leases.
 
 use crate::inbox::{Input, Requests};
+pub(crate) use crate::peer_bodies::{
+    LeaseQuestion, decode_index, decode_lease_answer, decode_refused, encode_proposals,
+};
+use crate::peer_bodies::{decode_proposals, encode_index, encode_lease_answer, encode_refused};
 use crate::run::Shared;
 use crate::{admission, reconfig};
-use bytes::{Buf, BufMut, Bytes, BytesMut};
-use detcd_core::api::{LeaseId, LeaseInfo, Member, MemberId};
+use bytes::Bytes;
+use detcd_core::api::{LeaseInfo, Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::error::Error;
-use detcd_core::event::{Asker, Event, Seq};
+use detcd_core::event::{Asker, Event};
 use detcd_core::proposal;
 use detcd_peer::{Kind, Receiver};
 use detcd_rt::buggify::{Place, linger};
@@ -19,8 +23,6 @@ use futures::stream::BoxStream;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
-
-const VERSION: u8 = 1;
 
 /// Serves other members.
 pub(crate) struct PeerReceiver<R> {
@@ -147,7 +149,7 @@ impl<R> PeerReceiver<R> {
 
 /// The proposals of member `from`, each of which can be applied.
 fn read_proposals(from: MemberId, body: Bytes) -> Result<Vec<Proposal>, String> {
-    let proposals = decode_proposals(body).ok_or("malformed proposals")?;
+    let proposals = decode_proposals(&body).map_err(|error| error.to_string())?;
     for proposal in &proposals {
         proposal::check(from, proposal).map_err(|refusal| refusal.to_string())?;
     }
@@ -155,7 +157,7 @@ fn read_proposals(from: MemberId, body: Bytes) -> Result<Vec<Proposal>, String> 
 }
 
 async fn ask_lease(shared: &Shared, requests: Requests, body: Bytes) -> Result<LeaseInfo, Error> {
-    let question = LeaseQuestion::decode(body).ok_or(Error::Malformed("lease question"))?;
+    let question = LeaseQuestion::decode(&body).map_err(|_| Error::Malformed("lease question"))?;
     let ticket = shared.next_seq.fetch_add(1, Ordering::Relaxed);
     let (asker, lease) = (Asker::Peer(ticket), question.lease);
     let event = match question.keep_alive {
@@ -172,157 +174,10 @@ async fn ask_lease(shared: &Shared, requests: Requests, body: Bytes) -> Result<L
     answered.await.map_err(|_| Error::Stopped)?
 }
 
-pub(crate) fn encode_proposals(proposals: &[Proposal]) -> Bytes {
-    let size: usize = proposals
-        .iter()
-        .map(|proposal| 20 + proposal.command.len())
-        .sum();
-    let mut out = BytesMut::with_capacity(5 + size);
-    out.put_u8(VERSION);
-    out.put_u32_le(proposals.len() as u32);
-    for proposal in proposals {
-        out.put_u64_le(proposal.origin.0);
-        out.put_u64_le(proposal.seq);
-        out.put_u32_le(proposal.command.len() as u32);
-        out.put_slice(&proposal.command);
-    }
-    out.freeze()
-}
-
-fn decode_proposals(mut body: Bytes) -> Option<Vec<Proposal>> {
-    let count = header(&mut body, 4)?.get_u32_le();
-    let mut proposals = Vec::new();
-    for _ in 0..count {
-        if body.len() < 20 {
-            return None;
-        }
-        let origin = MemberId(body.get_u64_le());
-        let seq = body.get_u64_le();
-        let len = body.get_u32_le() as usize;
-        if body.len() < len {
-            return None;
-        }
-        proposals.push(Proposal {
-            origin,
-            seq,
-            command: body.split_to(len),
-        });
-    }
-    body.is_empty().then_some(proposals)
-}
-
-fn encode_refused(refused: &[Seq]) -> Bytes {
-    let mut out = BytesMut::with_capacity(5 + 8 * refused.len());
-    out.put_u8(VERSION);
-    out.put_u32_le(refused.len() as u32);
-    for seq in refused {
-        out.put_u64_le(seq.0);
-    }
-    out.freeze()
-}
-
-pub(crate) fn decode_refused(body: &Bytes) -> Option<Vec<Seq>> {
-    let mut body = body.clone();
-    let count = header(&mut body, 4)?.get_u32_le() as usize;
-    (body.len() == count * 8).then(|| (0..count).map(|_| Seq(body.get_u64_le())).collect())
-}
-
-fn encode_index(index: u64) -> Bytes {
-    let mut out = BytesMut::with_capacity(9);
-    out.put_u8(VERSION);
-    out.put_u64_le(index);
-    out.freeze()
-}
-
-pub(crate) fn decode_index(body: &Bytes) -> Option<u64> {
-    let mut body = body.clone();
-    let index = header(&mut body, 8)?.get_u64_le();
-    body.is_empty().then_some(index)
-}
-
-/// A keepalive or a time-to-live, asked of the leader.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct LeaseQuestion {
-    pub lease: LeaseId,
-    pub keep_alive: bool,
-}
-
-impl LeaseQuestion {
-    pub fn encode(self) -> Bytes {
-        let mut out = BytesMut::with_capacity(10);
-        out.put_u8(VERSION);
-        out.put_i64_le(self.lease.0);
-        out.put_u8(u8::from(self.keep_alive));
-        out.freeze()
-    }
-
-    fn decode(mut body: Bytes) -> Option<LeaseQuestion> {
-        let body = header(&mut body, 9)?;
-        let lease = LeaseId(body.get_i64_le());
-        let keep_alive = match body.get_u8() {
-            0 => false,
-            1 => true,
-            _ => return None,
-        };
-        body.is_empty()
-            .then_some(LeaseQuestion { lease, keep_alive })
-    }
-}
-
-/// The leader's answers carry few errors; any other becomes an unknown outcome.
-fn encode_lease_answer(answer: &Result<LeaseInfo, Error>) -> Bytes {
-    let mut out = BytesMut::with_capacity(26);
-    out.put_u8(VERSION);
-    match answer {
-        Ok(info) => {
-            out.put_u8(0);
-            out.put_i64_le(info.id.0);
-            out.put_i64_le(info.ttl);
-            out.put_i64_le(info.granted_ttl);
-        }
-        Err(error) => out.put_u8(match error {
-            Error::LeaseNotFound => 1,
-            Error::NotLeader => 2,
-            Error::NoLeader => 3,
-            Error::LeaderChanged => 4,
-            _ => 5,
-        }),
-    }
-    out.freeze()
-}
-
-pub(crate) fn decode_lease_answer(body: &Bytes) -> Result<LeaseInfo, Error> {
-    let mut body = body.clone();
-    let Some(body) = header(&mut body, 1) else {
-        return Err(Error::Timeout);
-    };
-    match (body.get_u8(), body.len()) {
-        (0, 24) => Ok(LeaseInfo {
-            id: LeaseId(body.get_i64_le()),
-            ttl: body.get_i64_le(),
-            granted_ttl: body.get_i64_le(),
-            keys: Vec::new(),
-        }),
-        (1, 0) => Err(Error::LeaseNotFound),
-        (2, 0) => Err(Error::NotLeader),
-        (3, 0) => Err(Error::NoLeader),
-        (4, 0) => Err(Error::LeaderChanged),
-        _ => Err(Error::Timeout),
-    }
-}
-
-/// Skips the version byte; `None` if it is not ours or fewer than `rest` bytes follow.
-fn header(body: &mut Bytes, rest: usize) -> Option<&mut Bytes> {
-    if body.len() < 1 + rest || body[0] != VERSION {
-        return None;
-    }
-    body.advance(1);
-    Some(body)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::peer_bodies::encode_proposals;
     use detcd_core::membership::admission::Greeting;
 
     fn proposal(seq: u64, command: &'static [u8]) -> Proposal {
@@ -330,20 +185,6 @@ mod tests {
             origin: MemberId(7),
             seq,
             command: Bytes::from_static(command),
-        }
-    }
-
-    #[test]
-    fn proposals_round_trip_and_every_cut_is_refused() {
-        let proposals = vec![
-            proposal(1, b"one"),
-            proposal(u64::MAX, b""),
-            proposal(3, b"three"),
-        ];
-        let bytes = encode_proposals(&proposals);
-        assert_eq!(decode_proposals(bytes.clone()), Some(proposals));
-        for len in 0..bytes.len() {
-            assert_eq!(decode_proposals(bytes.slice(..len)), None, "cut at {len}");
         }
     }
 
@@ -370,51 +211,9 @@ mod tests {
                 }
                 // These are not what was encoded: nothing but their end is certain.
                 let _ = reconfig::read_change(changed.clone());
-                let _ = LeaseQuestion::decode(changed.clone());
+                let _ = LeaseQuestion::decode(&changed);
                 let _ = Greeting::decode(&changed);
             }
         }
-    }
-
-    #[test]
-    fn lease_answers_round_trip() {
-        let info = LeaseInfo {
-            id: LeaseId(-5),
-            ttl: 3,
-            granted_ttl: 60,
-            keys: Vec::new(),
-        };
-        let known = [
-            Error::LeaseNotFound,
-            Error::NotLeader,
-            Error::NoLeader,
-            Error::LeaderChanged,
-        ];
-        assert_eq!(
-            decode_lease_answer(&encode_lease_answer(&Ok(info.clone()))),
-            Ok(info)
-        );
-        for error in known {
-            let bytes = encode_lease_answer(&Err(error.clone()));
-            assert_eq!(decode_lease_answer(&bytes), Err(error));
-        }
-        let other = encode_lease_answer(&Err(Error::Stopped));
-        assert_eq!(decode_lease_answer(&other), Err(Error::Timeout));
-    }
-
-    #[test]
-    fn refusals_indexes_and_questions_round_trip() {
-        let refused = vec![Seq(4), Seq(9)];
-        assert_eq!(decode_refused(&encode_refused(&refused)), Some(refused));
-        assert_eq!(decode_index(&encode_index(77)), Some(77));
-        let question = LeaseQuestion {
-            lease: LeaseId(8),
-            keep_alive: true,
-        };
-        assert_eq!(LeaseQuestion::decode(question.encode()), Some(question));
-        assert_eq!(
-            LeaseQuestion::decode(Bytes::from_static(b"\x01garbage")),
-            None
-        );
     }
 }

@@ -381,9 +381,9 @@ impl Run {
         let body = peers::encode_proposals(&proposals);
         self.call(to, Kind::Propose, body, move |result| match result {
             Ok(body) => match peers::decode_refused(&body) {
-                Some(refused) if refused.is_empty() => None,
-                Some(refused) => Some(Event::NotProposed { seqs: refused }),
-                None => Some(Event::ProposalsLost { seqs }),
+                Ok(refused) if refused.is_empty() => None,
+                Ok(refused) => Some(Event::NotProposed { seqs: refused }),
+                Err(_) => Some(Event::ProposalsLost { seqs }),
             },
             Err(TransportError::Unreachable(..) | TransportError::Refused(..)) => {
                 Some(Event::NotProposed { seqs })
@@ -416,7 +416,7 @@ impl Run {
             bytes::Bytes::new(),
             move |result| {
                 count_slow(&stats, begun);
-                let index = result.ok().and_then(|body| peers::decode_index(&body));
+                let index = result.ok().and_then(|body| peers::decode_index(&body).ok());
                 Some(match index {
                     Some(index) => Event::ReadConfirmed { round, index },
                     None => Event::ReadFailed { round },

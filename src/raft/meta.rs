@@ -1,11 +1,11 @@
 //! The rows that raft keeps in the applied state: which entry was applied last, and the
 //! membership. They are written in the same batch as the rows of the entries that they speak of.
 
-use crate::bytes_codec::{DecodeError, Reader};
 use crate::message::{put_log_id, read_log_id};
 use crate::payload::{put_membership, read_membership};
 use crate::types::{LogId, SnapshotMeta, StoredMembership};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use detcd_core::encoding::{DecodeError, Reader, Writer};
 use detcd_core::view::{Fault, Table, View};
 
 const APPLIED: &[u8] = b"raft/applied";
@@ -67,31 +67,33 @@ impl RaftRows {
 }
 
 pub(crate) fn applied_row(applied: &LogId) -> (Bytes, Bytes) {
-    let mut out = BytesMut::with_capacity(18);
-    out.put_u8(VERSION);
+    let mut out = Writer::with_capacity(18);
+    out.u8(VERSION);
     put_log_id(&mut out, Some(applied));
-    (Bytes::from_static(APPLIED), out.freeze())
+    (Bytes::from_static(APPLIED), out.finish())
 }
 
 pub(crate) fn membership_row(membership: &StoredMembership) -> (Bytes, Bytes) {
-    let mut out = BytesMut::new();
-    out.put_u8(VERSION);
+    let mut out = Writer::default();
+    out.u8(VERSION);
     put_stored_membership(&mut out, membership);
-    (Bytes::from_static(MEMBERSHIP), out.freeze())
+    (Bytes::from_static(MEMBERSHIP), out.finish())
 }
 
-pub(crate) fn put_stored_membership(out: &mut BytesMut, membership: &StoredMembership) {
+pub(crate) fn put_stored_membership(out: &mut Writer, membership: &StoredMembership) {
     put_log_id(out, membership.log_id().as_ref());
     put_membership(out, membership.membership());
 }
 
-pub(crate) fn read_stored_membership(reader: &mut Reader) -> Result<StoredMembership, DecodeError> {
+pub(crate) fn read_stored_membership(
+    reader: &mut Reader<'_>,
+) -> Result<StoredMembership, DecodeError> {
     let log_id = read_log_id(reader)?;
     Ok(StoredMembership::new(log_id, read_membership(reader)?))
 }
 
 fn decode_applied(row: Bytes) -> Result<Option<LogId>, DecodeError> {
-    let mut reader = Reader::new("row of the applied index", row);
+    let mut reader = Reader::new("row of the applied index", &row);
     reader.version(VERSION)?;
     let applied = read_log_id(&mut reader)?;
     reader.end()?;
@@ -99,7 +101,7 @@ fn decode_applied(row: Bytes) -> Result<Option<LogId>, DecodeError> {
 }
 
 fn decode_membership(row: Bytes) -> Result<StoredMembership, DecodeError> {
-    let mut reader = Reader::new("row of the membership", row);
+    let mut reader = Reader::new("row of the membership", &row);
     reader.version(VERSION)?;
     let membership = read_stored_membership(&mut reader)?;
     reader.end()?;

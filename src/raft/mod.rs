@@ -14,7 +14,6 @@
 //! ours, versioned, and tested against golden bytes.
 
 mod acknowledged;
-mod bytes_codec;
 mod contact;
 mod heartbeat;
 mod keys;

@@ -1,7 +1,6 @@
 //! openraft's messages to other members, over the peer transport.
 
 use crate::acknowledged::Acknowledged;
-use crate::bytes_codec::DecodeError;
 use crate::machine::SnapshotData;
 use crate::message;
 use crate::snapshot;
@@ -9,6 +8,7 @@ use crate::transfers::Transfers;
 use crate::types::{Peer, Types, Vote};
 use crate::validate::{Refusal, answer};
 use bytes::Bytes;
+use detcd_core::encoding::DecodeError;
 use detcd_peer::{Kind, Transport, TransportError};
 use detcd_rt::buggify::{Place, linger};
 use detcd_rt::{Instant, RepeatedLines};

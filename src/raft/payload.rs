@@ -1,11 +1,11 @@
 //! What stands in a log entry: the payload bytes, the same in the log files, on the wire and in
 //! memory. The first byte names kind and format; its values are never reused.
 
-use crate::bytes_codec::{DecodeError, Reader, put_bytes, put_count, put_flag};
 use crate::types::{Command, Entry, Membership, Payload, Peer, log_id};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use detcd_core::codec;
 use detcd_core::command::Proposal;
+use detcd_core::encoding::{DecodeError, Reader, Writer};
 use detcd_core::view::Fault;
 use openraft::EntryPayload;
 use std::collections::{BTreeMap, BTreeSet};
@@ -31,16 +31,16 @@ pub(crate) fn encode(payload: &Payload) -> Bytes {
         EntryPayload::Blank => Bytes::from_static(&[TAG_BLANK]),
         EntryPayload::Normal(command) => command.0.clone(),
         EntryPayload::Membership(membership) => {
-            let mut out = BytesMut::new();
-            out.put_u8(TAG_MEMBERSHIP);
+            let mut out = Writer::default();
+            out.u8(TAG_MEMBERSHIP);
             put_membership(&mut out, membership);
-            out.freeze()
+            out.finish()
         }
     }
 }
 
 pub(crate) fn decode(bytes: Bytes) -> Result<Payload, DecodeError> {
-    let mut reader = Reader::new("log entry", bytes.clone());
+    let mut reader = Reader::new("log entry", &bytes);
     match reader.u8()? {
         TAG_BLANK => {
             reader.end()?;
@@ -70,42 +70,42 @@ pub(crate) fn decode_entry(term: u64, index: u64, bytes: Bytes) -> Result<Entry,
 /// the format of the days before there were any.
 const WITH_LEARNERS: u32 = 1 << 31;
 
-pub(crate) fn put_membership(out: &mut BytesMut, membership: &Membership) {
+pub(crate) fn put_membership(out: &mut Writer, membership: &Membership) {
     let mut configs = &membership.get_joint_config()[..];
     if detcd_core::mutant!(ConfigSwap) {
         configs = &configs[configs.len().saturating_sub(1)..];
     }
     let with_learners = membership.nodes().any(|(_, peer)| peer.learner);
     let count = u32::try_from(configs.len()).expect("a membership has one or two configs");
-    out.put_u32(if with_learners {
+    out.u32_be(if with_learners {
         count | WITH_LEARNERS
     } else {
         count
     });
     for config in configs {
-        put_count(out, config.len());
+        out.count_be(config.len());
         for id in config {
-            out.put_u64(*id);
+            out.u64_be(*id);
         }
     }
     let nodes: Vec<(&u64, &Peer)> = membership.nodes().collect();
-    put_count(out, nodes.len());
+    out.count_be(nodes.len());
     for (id, peer) in nodes {
-        out.put_u64(*id);
-        put_bytes(out, peer.name.as_bytes());
-        put_count(out, peer.peer_urls.len());
+        out.u64_be(*id);
+        out.bytes_be(peer.name.as_bytes());
+        out.count_be(peer.peer_urls.len());
         for url in &peer.peer_urls {
-            put_bytes(out, url.as_bytes());
+            out.bytes_be(url.as_bytes());
         }
         if with_learners {
-            put_flag(out, peer.learner);
+            out.flag(peer.learner);
         }
     }
 }
 
-pub(crate) fn read_membership(reader: &mut Reader) -> Result<Membership, DecodeError> {
+pub(crate) fn read_membership(reader: &mut Reader<'_>) -> Result<Membership, DecodeError> {
     let mut configs = Vec::new();
-    let first = reader.u32()?;
+    let first = reader.u32_be()?;
     let with_learners = first & WITH_LEARNERS != 0;
     let count = first & !WITH_LEARNERS;
     if count > 2 {
@@ -113,18 +113,18 @@ pub(crate) fn read_membership(reader: &mut Reader) -> Result<Membership, DecodeE
     }
     for _ in 0..count {
         let mut config = BTreeSet::new();
-        for _ in 0..reader.count(8)? {
-            config.insert(reader.u64()?);
+        for _ in 0..reader.count_be(8)? {
+            config.insert(reader.u64_be()?);
         }
         configs.push(config);
     }
     let mut nodes = BTreeMap::new();
-    for _ in 0..reader.count(16)? {
-        let id = reader.u64()?;
-        let name = reader.string()?;
+    for _ in 0..reader.count_be(16)? {
+        let id = reader.u64_be()?;
+        let name = reader.string_be()?;
         let mut peer_urls = Vec::new();
-        for _ in 0..reader.count(4)? {
-            peer_urls.push(reader.string()?);
+        for _ in 0..reader.count_be(4)? {
+            peer_urls.push(reader.string_be()?);
         }
         let learner = with_learners && reader.flag()?;
         let peer = Peer {

@@ -7,11 +7,11 @@
 //!
 //! A chunk is `version, kind, CRC-32C of the body, body`.
 
-use crate::bytes_codec::{DecodeError, Reader, put_bytes};
 use crate::message::{put_log_id, put_vote, read_log_id, read_vote};
 use crate::meta::{put_stored_membership, read_stored_membership};
 use crate::types::{SnapshotMeta, Vote};
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
+use detcd_core::encoding::{DecodeError, Reader, Writer};
 use detcd_core::view::{Batch, Direction, Fault, Table, View};
 use detcd_rt::buggify::{Place, linger, rarely};
 use futures::stream::{self, BoxStream, StreamExt};
@@ -113,8 +113,8 @@ impl<V: View> Walk<V> {
                 Some(key) => Bound::Excluded(key.as_ref()),
                 None => Bound::Unbounded,
             };
-            let mut body = BytesMut::with_capacity(chunk_bytes + chunk_bytes / 8);
-            body.put_u8(*table as u8);
+            let mut body = Writer::with_capacity(chunk_bytes + chunk_bytes / 8);
+            body.u8(*table as u8);
             let mut rows = 0;
             let mut last = None;
             for row in self
@@ -122,8 +122,8 @@ impl<V: View> Walk<V> {
                 .scan(*table, (after, Bound::Unbounded), Direction::Forward)
             {
                 let (key, value) = row?;
-                put_bytes(&mut body, &key);
-                put_bytes(&mut body, &value);
+                body.bytes_be(&key);
+                body.bytes_be(&value);
                 rows += 1;
                 last = Some(key);
                 if body.len() >= chunk_bytes {
@@ -132,8 +132,8 @@ impl<V: View> Walk<V> {
             }
             if let Some(last) = last {
                 self.after = Some(last);
-                self.totals.add(rows, &body);
-                return Ok(Some(seal(KIND_ROWS, &body)));
+                self.totals.add(rows, body.as_slice());
+                return Ok(Some(seal(KIND_ROWS, body.as_slice())));
             }
             self.table += 1;
             self.after = None;
@@ -142,38 +142,38 @@ impl<V: View> Walk<V> {
             return Ok(None);
         }
         self.ended = true;
-        let mut body = BytesMut::with_capacity(12);
-        body.put_u64(self.totals.rows);
-        body.put_u32(self.totals.checksum);
-        Ok(Some(seal(KIND_END, &body)))
+        let mut body = Writer::with_capacity(12);
+        body.u64_be(self.totals.rows);
+        body.u32_be(self.totals.checksum);
+        Ok(Some(seal(KIND_END, body.as_slice())))
     }
 }
 
 fn encode_header(header: &Header) -> Bytes {
-    let mut body = BytesMut::new();
+    let mut body = Writer::default();
     put_vote(&mut body, &header.vote);
     put_log_id(&mut body, header.meta.last_log_id.as_ref());
     put_stored_membership(&mut body, &header.meta.last_membership);
-    seal(KIND_HEADER, &body)
+    seal(KIND_HEADER, body.as_slice())
 }
 
 fn seal(kind: u8, body: &[u8]) -> Bytes {
-    let mut chunk = BytesMut::with_capacity(CHUNK_HEAD + body.len());
-    chunk.put_u8(VERSION);
-    chunk.put_u8(kind);
-    chunk.put_u32(crc32c::crc32c(body));
-    chunk.put_slice(body);
-    chunk.freeze()
+    let mut chunk = Writer::with_capacity(CHUNK_HEAD + body.len());
+    chunk.u8(VERSION);
+    chunk.u8(kind);
+    chunk.u32_be(crc32c::crc32c(body));
+    chunk.slice(body);
+    chunk.finish()
 }
 
 /// Takes a chunk apart and adds it to the receiver's totals.
 pub(crate) fn decode(chunk: Bytes, totals: &mut Totals) -> Result<Chunk, DecodeError> {
-    let mut reader = Reader::new("snapshot chunk", chunk);
+    let mut reader = Reader::new("snapshot chunk", &chunk);
     reader.version(VERSION)?;
     let kind = reader.u8()?;
-    let checksum = reader.u32()?;
+    let checksum = reader.u32_be()?;
     let body = reader.rest();
-    let mut reader = Reader::new("snapshot chunk", body.clone());
+    let mut reader = Reader::new("snapshot chunk", &body);
     if crc32c::crc32c(&body) != checksum {
         return Err(reader.error("the checksum does not match"));
     }
@@ -197,8 +197,8 @@ pub(crate) fn decode(chunk: Bytes, totals: &mut Totals) -> Result<Chunk, DecodeE
                 Table::from_tag(tag).ok_or_else(|| reader.error(format!("no table {tag}")))?;
             let mut batch = Batch::default();
             while !reader.is_empty() {
-                let key = reader.bytes()?;
-                let value = reader.bytes()?;
+                let key = reader.bytes_be()?;
+                let value = reader.bytes_be()?;
                 batch.put(table, key, value);
             }
             totals.add(batch.writes.len() as u64, &body);
@@ -206,8 +206,8 @@ pub(crate) fn decode(chunk: Bytes, totals: &mut Totals) -> Result<Chunk, DecodeE
         }
         KIND_END => {
             let end = Totals {
-                rows: reader.u64()?,
-                checksum: reader.u32()?,
+                rows: reader.u64_be()?,
+                checksum: reader.u32_be()?,
             };
             reader.end()?;
             Ok(Chunk::End(end))

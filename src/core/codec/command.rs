@@ -1,11 +1,12 @@
 //! The bytes of commands and proposals.
 
-use super::{Reader, alarm_kind, put_bytes, put_i64, put_varint};
+use super::alarm_kind;
 use crate::api::{
     Alarm, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange,
     LeaseId, MemberId, Op, PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
 };
 use crate::command::{Command, Proposal};
+use crate::encoding::{Reader, Writer};
 use crate::limits::TXN_DEPTH_MAX;
 use crate::view::Fault;
 use alloc::vec::Vec;
@@ -34,22 +35,20 @@ mod tag {
 
 /// A proposal as a log entry's payload.
 pub fn encode_proposal(proposal: &Proposal) -> Bytes {
-    let mut out = Vec::with_capacity(17 + proposal.command.len());
-    out.push(PROPOSAL_FORMAT);
-    out.extend_from_slice(&proposal.origin.0.to_be_bytes());
-    out.extend_from_slice(&proposal.seq.to_be_bytes());
-    out.extend_from_slice(&proposal.command);
-    Bytes::from(out)
+    let mut out = Writer::with_capacity(17 + proposal.command.len());
+    out.u8(PROPOSAL_FORMAT);
+    out.u64_be(proposal.origin.0);
+    out.u64_be(proposal.seq);
+    out.slice(&proposal.command);
+    out.finish()
 }
 
 /// Reads a log entry's payload; the command is a slice of it.
 pub fn decode_proposal(payload: &Bytes) -> Result<Proposal, Fault> {
     let mut reader = Reader::new("proposal", payload);
-    if reader.byte()? != PROPOSAL_FORMAT {
-        return Err(reader.fault("unknown format"));
-    }
-    let origin = MemberId(be_u64(&mut reader)?);
-    let seq = be_u64(&mut reader)?;
+    reader.version(PROPOSAL_FORMAT)?;
+    let origin = MemberId(reader.u64_be()?);
+    let seq = reader.u64_be()?;
     Ok(Proposal {
         origin,
         seq,
@@ -57,31 +56,26 @@ pub fn decode_proposal(payload: &Bytes) -> Result<Proposal, Fault> {
     })
 }
 
-fn be_u64(reader: &mut Reader<'_>) -> Result<u64, Fault> {
-    let bytes = reader.take(8)?;
-    Ok(bytes.iter().fold(0, |n, byte| n << 8 | u64::from(*byte)))
-}
-
 pub fn encode_command(command: &Command) -> Bytes {
-    let mut out = Vec::with_capacity(size_hint(command));
-    out.push(COMMAND_FORMAT);
+    let mut out = Writer::with_capacity(size_hint(command));
+    out.u8(COMMAND_FORMAT);
     match command {
         Command::Put(put) => encode_put(&mut out, put),
         Command::DeleteRange(delete) => encode_delete(&mut out, delete),
         Command::Txn(txn) => encode_txn(&mut out, txn),
         Command::Compact(compact) => {
-            out.push(tag::COMPACT);
-            put_i64(&mut out, compact.revision);
-            out.push(u8::from(compact.physical));
+            out.u8(tag::COMPACT);
+            out.i64(compact.revision);
+            out.flag(compact.physical);
         }
         Command::LeaseGrant { id, ttl } => {
-            out.push(tag::LEASE_GRANT);
-            put_i64(&mut out, id.0);
-            put_i64(&mut out, *ttl);
+            out.u8(tag::LEASE_GRANT);
+            out.i64(id.0);
+            out.i64(*ttl);
         }
         Command::LeaseRevoke { id } => {
-            out.push(tag::LEASE_REVOKE);
-            put_i64(&mut out, id.0);
+            out.u8(tag::LEASE_REVOKE);
+            out.i64(id.0);
         }
         Command::MemberPublish {
             id,
@@ -89,24 +83,21 @@ pub fn encode_command(command: &Command) -> Bytes {
             client_urls,
             log,
         } => {
-            out.push(match log {
+            out.u8(match log {
                 Some(_) => tag::MEMBER_PUBLISH_LOG,
                 None => tag::MEMBER_PUBLISH,
             });
-            put_varint(&mut out, id.0);
-            put_bytes(&mut out, name.as_bytes());
-            put_varint(&mut out, client_urls.len() as u64);
-            for url in client_urls {
-                put_bytes(&mut out, url.as_bytes());
-            }
+            out.varint(id.0);
+            out.bytes(name.as_bytes());
+            out.strings(client_urls);
             if let Some(log) = log {
-                put_varint(&mut out, *log);
+                out.varint(*log);
             }
         }
         Command::AlarmRaise(alarm) => encode_alarm(&mut out, tag::ALARM_RAISE, *alarm),
         Command::AlarmDisarm(alarm) => encode_alarm(&mut out, tag::ALARM_DISARM, *alarm),
     }
-    Bytes::from(out)
+    out.finish()
 }
 
 // Enough for a put to the byte, so that the common command is one allocation of the right size.
@@ -121,10 +112,8 @@ fn size_hint(command: &Command) -> usize {
 /// Reads a command; its keys and values are slices of `bytes`.
 pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
     let mut reader = Reader::new("command", bytes);
-    if reader.byte()? != COMMAND_FORMAT {
-        return Err(reader.fault("unknown format"));
-    }
-    let command = match reader.byte()? {
+    reader.version(COMMAND_FORMAT)?;
+    let command = match reader.u8()? {
         tag::PUT => Command::Put(decode_put(&mut reader)?),
         tag::DELETE_RANGE => Command::DeleteRange(decode_delete(&mut reader)?),
         tag::TXN => Command::Txn(decode_txn(&mut reader, 1)?),
@@ -153,22 +142,22 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
         },
         tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(&mut reader)?),
         tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(&mut reader)?),
-        _ => return Err(reader.fault("unknown command")),
+        _ => return Err(reader.error("unknown command").into()),
     };
     reader.end()?;
     Ok(command)
 }
 
-fn encode_alarm(out: &mut Vec<u8>, tag: u8, alarm: Alarm) {
-    out.push(tag);
-    put_varint(out, alarm.member.0);
-    out.push(alarm.kind as u8);
+fn encode_alarm(out: &mut Writer, tag: u8, alarm: Alarm) {
+    out.u8(tag);
+    out.varint(alarm.member.0);
+    out.u8(alarm.kind as u8);
 }
 
 fn decode_alarm(reader: &mut Reader<'_>) -> Result<Alarm, Fault> {
     Ok(Alarm {
         member: MemberId(reader.varint()?),
-        kind: alarm_kind(reader.byte()?).ok_or_else(|| reader.fault("unknown alarm"))?,
+        kind: alarm_kind(reader.u8()?).ok_or_else(|| reader.error("unknown alarm"))?,
     })
 }
 
@@ -180,36 +169,36 @@ fn flags(bits: &[bool]) -> u8 {
 
 /// The lowest `N` bits of a byte that must have no others.
 fn decode_flags<const N: usize>(reader: &mut Reader<'_>) -> Result<[bool; N], Fault> {
-    let byte = reader.byte()?;
+    let byte = reader.u8()?;
     if byte >> N != 0 {
-        return Err(reader.fault("unknown flags"));
+        return Err(reader.error("unknown flags").into());
     }
     Ok(core::array::from_fn(|at| byte >> at & 1 == 1))
 }
 
-fn encode_key_range(out: &mut Vec<u8>, range: &KeyRange) {
+fn encode_key_range(out: &mut Writer, range: &KeyRange) {
     match range {
         KeyRange::One(key) => {
-            out.push(0);
-            put_bytes(out, key);
+            out.u8(0);
+            out.bytes(key);
         }
         KeyRange::Span {
             start,
             end: Some(end),
         } => {
-            out.push(1);
-            put_bytes(out, start);
-            put_bytes(out, end);
+            out.u8(1);
+            out.bytes(start);
+            out.bytes(end);
         }
         KeyRange::Span { start, end: None } => {
-            out.push(2);
-            put_bytes(out, start);
+            out.u8(2);
+            out.bytes(start);
         }
     }
 }
 
 fn decode_key_range(reader: &mut Reader<'_>) -> Result<KeyRange, Fault> {
-    Ok(match reader.byte()? {
+    Ok(match reader.u8()? {
         0 => KeyRange::One(reader.bytes()?),
         1 => KeyRange::Span {
             start: reader.bytes()?,
@@ -219,16 +208,16 @@ fn decode_key_range(reader: &mut Reader<'_>) -> Result<KeyRange, Fault> {
             start: reader.bytes()?,
             end: None,
         },
-        _ => return Err(reader.fault("unknown kind of range")),
+        _ => return Err(reader.error("unknown kind of range").into()),
     })
 }
 
-fn encode_put(out: &mut Vec<u8>, put: &PutRequest) {
-    out.push(tag::PUT);
-    out.push(flags(&[put.prev_kv, put.ignore_value, put.ignore_lease]));
-    put_i64(out, put.lease.0);
-    put_bytes(out, &put.key);
-    put_bytes(out, &put.value);
+fn encode_put(out: &mut Writer, put: &PutRequest) {
+    out.u8(tag::PUT);
+    out.u8(flags(&[put.prev_kv, put.ignore_value, put.ignore_lease]));
+    out.i64(put.lease.0);
+    out.bytes(&put.key);
+    out.bytes(&put.value);
 }
 
 fn decode_put(reader: &mut Reader<'_>) -> Result<PutRequest, Fault> {
@@ -246,9 +235,9 @@ fn decode_put(reader: &mut Reader<'_>) -> Result<PutRequest, Fault> {
     })
 }
 
-fn encode_delete(out: &mut Vec<u8>, delete: &DeleteRangeRequest) {
-    out.push(tag::DELETE_RANGE);
-    out.push(flags(&[delete.prev_kv]));
+fn encode_delete(out: &mut Writer, delete: &DeleteRangeRequest) {
+    out.u8(tag::DELETE_RANGE);
+    out.u8(flags(&[delete.prev_kv]));
     encode_key_range(out, &delete.range);
 }
 
@@ -260,20 +249,20 @@ fn decode_delete(reader: &mut Reader<'_>) -> Result<DeleteRangeRequest, Fault> {
     })
 }
 
-fn encode_range(out: &mut Vec<u8>, range: &RangeRequest) {
-    out.push(tag::RANGE);
-    out.push(flags(&[
+fn encode_range(out: &mut Writer, range: &RangeRequest) {
+    out.u8(tag::RANGE);
+    out.u8(flags(&[
         range.serializable,
         range.keys_only,
         range.count_only,
     ]));
     encode_key_range(out, &range.range);
-    out.push(match range.sort_order {
+    out.u8(match range.sort_order {
         SortOrder::None => 0,
         SortOrder::Ascend => 1,
         SortOrder::Descend => 2,
     });
-    out.push(match range.sort_target {
+    out.u8(match range.sort_target {
         SortTarget::Key => 0,
         SortTarget::Version => 1,
         SortTarget::Create => 2,
@@ -288,26 +277,26 @@ fn encode_range(out: &mut Vec<u8>, range: &RangeRequest) {
         range.min_create_revision,
         range.max_create_revision,
     ] {
-        put_i64(out, n);
+        out.i64(n);
     }
 }
 
 fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, Fault> {
     let [serializable, keys_only, count_only] = decode_flags(reader)?;
     let range = decode_key_range(reader)?;
-    let sort_order = match reader.byte()? {
+    let sort_order = match reader.u8()? {
         0 => SortOrder::None,
         1 => SortOrder::Ascend,
         2 => SortOrder::Descend,
-        _ => return Err(reader.fault("unknown sort order")),
+        _ => return Err(reader.error("unknown sort order").into()),
     };
-    let sort_target = match reader.byte()? {
+    let sort_target = match reader.u8()? {
         0 => SortTarget::Key,
         1 => SortTarget::Version,
         2 => SortTarget::Create,
         3 => SortTarget::Mod,
         4 => SortTarget::Value,
-        _ => return Err(reader.fault("unknown sort target")),
+        _ => return Err(reader.error("unknown sort target").into()),
     };
     Ok(RangeRequest {
         range,
@@ -325,14 +314,14 @@ fn decode_range(reader: &mut Reader<'_>) -> Result<RangeRequest, Fault> {
     })
 }
 
-fn encode_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
-    out.push(tag::TXN);
-    put_varint(out, txn.compare.len() as u64);
+fn encode_txn(out: &mut Writer, txn: &TxnRequest) {
+    out.u8(tag::TXN);
+    out.count(txn.compare.len());
     for compare in &txn.compare {
         encode_compare(out, compare);
     }
     for ops in [&txn.success, &txn.failure] {
-        put_varint(out, ops.len() as u64);
+        out.count(ops.len());
         for op in ops {
             match op {
                 Op::Range(range) => encode_range(out, range),
@@ -346,7 +335,7 @@ fn encode_txn(out: &mut Vec<u8>, txn: &TxnRequest) {
 
 fn decode_txn(reader: &mut Reader<'_>, depth: usize) -> Result<TxnRequest, Fault> {
     if depth > TXN_DEPTH_MAX {
-        return Err(reader.fault("transactions nested too deep"));
+        return Err(reader.error("transactions nested too deep").into());
     }
     let compare = (0..reader.count()?)
         .map(|_| decode_compare(reader))
@@ -363,19 +352,19 @@ fn decode_txn(reader: &mut Reader<'_>, depth: usize) -> Result<TxnRequest, Fault
 fn decode_ops(reader: &mut Reader<'_>, depth: usize) -> Result<Vec<Op>, Fault> {
     (0..reader.count()?)
         .map(|_| {
-            Ok(match reader.byte()? {
+            Ok(match reader.u8()? {
                 tag::RANGE => Op::Range(decode_range(reader)?),
                 tag::PUT => Op::Put(decode_put(reader)?),
                 tag::DELETE_RANGE => Op::DeleteRange(decode_delete(reader)?),
                 tag::TXN => Op::Txn(decode_txn(reader, depth + 1)?),
-                _ => return Err(reader.fault("unknown operation")),
+                _ => return Err(reader.error("unknown operation").into()),
             })
         })
         .collect()
 }
 
-fn encode_compare(out: &mut Vec<u8>, compare: &Compare) {
-    out.push(match compare.op {
+fn encode_compare(out: &mut Writer, compare: &Compare) {
+    out.u8(match compare.op {
         CompareOp::Equal => 0,
         CompareOp::Greater => 1,
         CompareOp::Less => 2,
@@ -388,30 +377,30 @@ fn encode_compare(out: &mut Vec<u8>, compare: &Compare) {
         CompareTarget::Mod(n) => (2, *n),
         CompareTarget::Lease(lease) => (4, lease.0),
         CompareTarget::Value(value) => {
-            out.push(3);
-            return put_bytes(out, value);
+            out.u8(3);
+            return out.bytes(value);
         }
     };
-    out.push(tag);
-    put_i64(out, number);
+    out.u8(tag);
+    out.i64(number);
 }
 
 fn decode_compare(reader: &mut Reader<'_>) -> Result<Compare, Fault> {
-    let op = match reader.byte()? {
+    let op = match reader.u8()? {
         0 => CompareOp::Equal,
         1 => CompareOp::Greater,
         2 => CompareOp::Less,
         3 => CompareOp::NotEqual,
-        _ => return Err(reader.fault("unknown comparison")),
+        _ => return Err(reader.error("unknown comparison").into()),
     };
     let range = decode_key_range(reader)?;
-    let target = match reader.byte()? {
+    let target = match reader.u8()? {
         0 => CompareTarget::Version(reader.i64()?),
         1 => CompareTarget::Create(reader.i64()?),
         2 => CompareTarget::Mod(reader.i64()?),
         3 => CompareTarget::Value(reader.bytes()?),
         4 => CompareTarget::Lease(LeaseId(reader.i64()?)),
-        _ => return Err(reader.fault("unknown target of a comparison")),
+        _ => return Err(reader.error("unknown target of a comparison").into()),
     };
     Ok(Compare { range, op, target })
 }

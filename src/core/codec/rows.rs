@@ -22,8 +22,8 @@
 //! Meta      "compacted"                -> 01 compacted            (rows are gone up to here)
 //! ```
 
-use super::{Reader, put_bytes, put_i64, put_varint, varint_len};
 use crate::api::{Alarm, AlarmKind, KeyValue, LeaseId, Member, MemberId, Revision};
+use crate::encoding::{Reader, Writer, varint_len};
 use crate::view::Fault;
 use alloc::format;
 use alloc::vec::Vec;
@@ -103,20 +103,20 @@ impl PutRows {
         let key_end = value_end + key.len();
         let end = key_end + REVISION_LEN;
 
-        let mut out = Vec::with_capacity(end);
-        out.push(TAG_ROW);
+        let mut out = Writer::with_capacity(end);
+        out.u8(TAG_ROW);
         for n in numbers {
-            put_i64(&mut out, n);
+            out.i64(n);
         }
-        put_bytes(&mut out, value);
-        out.extend_from_slice(key);
-        out.extend_from_slice(&revision_key(Revision {
+        out.bytes(value);
+        out.slice(key);
+        out.slice(&revision_key(Revision {
             main: kv.mod_revision,
             sub,
         }));
         assert_eq!(out.len(), end, "the rows of a put are laid out to the byte");
 
-        let all = Bytes::from(out);
+        let all = out.finish();
         PutRows {
             current: all.slice(..value_end),
             event: all.slice(..key_end),
@@ -162,9 +162,7 @@ impl TombstoneRows {
 /// Reads a row of `Current`.
 pub fn decode_current(key: Bytes, row: &Bytes) -> Result<Version, Fault> {
     let mut reader = Reader::new("row of the latest version of a key", row);
-    if reader.byte()? != TAG_ROW {
-        return Err(reader.fault("unknown format"));
-    }
+    reader.version(TAG_ROW)?;
     let version = decode_version(&mut reader, key)?;
     reader.end()?;
     Ok(version)
@@ -173,7 +171,7 @@ pub fn decode_current(key: Bytes, row: &Bytes) -> Result<Version, Fault> {
 /// Reads a row of `Events`, which must be the one of `revision`.
 pub fn decode_event(revision: Revision, row: &Bytes) -> Result<EventRow, Fault> {
     let mut reader = Reader::new("row of a change", row);
-    match reader.byte()? {
+    match reader.u8()? {
         TAG_ROW => {
             let mut version = decode_version(&mut reader, Bytes::new())?;
             version.kv.key = reader.rest();
@@ -186,7 +184,7 @@ pub fn decode_event(revision: Revision, row: &Bytes) -> Result<EventRow, Fault> 
             Ok(EventRow::Put(version))
         }
         TAG_TOMBSTONE => Ok(EventRow::Tombstone { key: reader.rest() }),
-        _ => Err(reader.fault("unknown format")),
+        _ => Err(reader.error("unknown format").into()),
     }
 }
 
@@ -199,7 +197,7 @@ fn decode_version(reader: &mut Reader<'_>, key: Bytes) -> Result<Version, Fault>
     let value = reader.bytes()?;
     let sound = 0 < create_revision && create_revision <= mod_revision && version > 0 && sub >= 0;
     if !sound {
-        return Err(reader.fault("revisions that cannot be"));
+        return Err(reader.error("revisions that cannot be").into());
     }
     let kv = KeyValue {
         key,
@@ -315,10 +313,10 @@ pub fn decode_lease_keys_key(row_key: &Bytes) -> Result<Bytes, Fault> {
 }
 
 pub fn encode_lease(ttl: i64) -> Bytes {
-    let mut out = Vec::with_capacity(1 + varint_len(ttl as u64));
-    out.push(TAG_ROW);
-    put_i64(&mut out, ttl);
-    Bytes::from(out)
+    let mut out = Writer::with_capacity(1 + varint_len(ttl as u64));
+    out.u8(TAG_ROW);
+    out.i64(ttl);
+    out.finish()
 }
 
 /// The granted time-to-live in seconds.
@@ -387,17 +385,14 @@ pub fn decode_member_log(row: &Bytes) -> Result<u64, Fault> {
 }
 
 pub fn encode_member(member: &Member) -> Bytes {
-    let mut out = Vec::new();
-    out.push(TAG_ROW);
-    put_bytes(&mut out, member.name.as_bytes());
+    let mut out = Writer::default();
+    out.u8(TAG_ROW);
+    out.bytes(member.name.as_bytes());
     for urls in [&member.peer_urls, &member.client_urls] {
-        put_varint(&mut out, urls.len() as u64);
-        for url in urls {
-            put_bytes(&mut out, url.as_bytes());
-        }
+        out.strings(urls);
     }
-    out.push(u8::from(member.is_learner));
-    Bytes::from(out)
+    out.flag(member.is_learner);
+    out.finish()
 }
 
 pub fn decode_member(key: &[u8], row: &Bytes) -> Result<Member, Fault> {
@@ -454,11 +449,11 @@ pub struct MvccMeta {
 }
 
 pub fn encode_meta(meta: MvccMeta) -> Bytes {
-    let mut out = Vec::with_capacity(16);
-    out.push(TAG_ROW);
-    put_i64(&mut out, meta.revision);
-    put_i64(&mut out, meta.compact_revision);
-    Bytes::from(out)
+    let mut out = Writer::with_capacity(16);
+    out.u8(TAG_ROW);
+    out.i64(meta.revision);
+    out.i64(meta.compact_revision);
+    out.finish()
 }
 
 pub fn decode_meta(row: &Bytes) -> Result<MvccMeta, Fault> {
@@ -469,16 +464,16 @@ pub fn decode_meta(row: &Bytes) -> Result<MvccMeta, Fault> {
     };
     reader.end()?;
     if meta.revision < 1 || meta.compact_revision < -1 || meta.compact_revision > meta.revision {
-        return Err(reader.fault("revisions that cannot be"));
+        return Err(reader.error("revisions that cannot be").into());
     }
     Ok(meta)
 }
 
 pub fn encode_compacted(revision: i64) -> Bytes {
-    let mut out = Vec::with_capacity(8);
-    out.push(TAG_ROW);
-    put_i64(&mut out, revision);
-    Bytes::from(out)
+    let mut out = Writer::with_capacity(8);
+    out.u8(TAG_ROW);
+    out.i64(revision);
+    out.finish()
 }
 
 pub fn decode_compacted(row: &Bytes) -> Result<i64, Fault> {
@@ -490,8 +485,6 @@ pub fn decode_compacted(row: &Bytes) -> Result<i64, Fault> {
 
 fn row_reader<'a>(what: &'static str, row: &'a Bytes) -> Result<Reader<'a>, Fault> {
     let mut reader = Reader::new(what, row);
-    match reader.byte()? {
-        TAG_ROW => Ok(reader),
-        _ => Err(reader.fault("unknown format")),
-    }
+    reader.version(TAG_ROW)?;
+    Ok(reader)
 }

@@ -3,10 +3,10 @@
 
 use super::Receiving;
 use super::append::Accepted;
-use crate::bytes_codec::DecodeError;
 use crate::types::Vote;
 use crate::validate::{self, Known, Refusal};
 use detcd_core::api::MemberId;
+use detcd_core::encoding::DecodeError;
 use detcd_rt::Instant;
 use detcd_storage::store::Store;
 use openraft::async_runtime::WatchReceiver;

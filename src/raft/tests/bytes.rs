@@ -1,13 +1,13 @@
 //! The formats: golden bytes, which must never change, and round trips of anything.
 
-use crate::bytes_codec::Reader;
 use crate::types::{
     Command, Entry, Membership, Payload, Peer, StoredMembership, Types, Vote, log_id,
 };
 use crate::{is_heartbeat, message, meta, payload};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use detcd_core::api::MemberId;
 use detcd_core::command::Proposal;
+use detcd_core::encoding::{Reader, Writer};
 use detcd_peer::Kind;
 use openraft::EntryPayload;
 use openraft::raft::{
@@ -324,9 +324,10 @@ proptest! {
         membership in any_membership(),
     ) {
         let stored = StoredMembership::new(log_id, membership);
-        let mut out = BytesMut::new();
+        let mut out = Writer::default();
         meta::put_stored_membership(&mut out, &stored);
-        let mut reader = Reader::new("membership", out.freeze());
+        let bytes = out.finish();
+        let mut reader = Reader::new("membership", &bytes);
         prop_assert_eq!(meta::read_stored_membership(&mut reader).unwrap(), stored);
         reader.end().unwrap();
     }

@@ -140,6 +140,6 @@ fn an_entry_that_cannot_be_read_halts_the_member_and_is_named() {
         .unwrap_err();
     assert_eq!(
         fault.to_string(),
-        "log entry 42: cannot decode a command of 3 bytes: unknown format at byte 1"
+        "log entry 42: cannot decode a command of 3 bytes: format 9 instead of 1 at byte 1"
     );
 }

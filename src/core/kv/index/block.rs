@@ -8,7 +8,7 @@
 //! its neighbours.
 
 use super::STEM_BYTES_MAX;
-use crate::codec::put_varint;
+use crate::encoding::put_varint;
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::cmp::Ordering;
