@@ -14,6 +14,7 @@
 
 use super::Position;
 use bytes::{BufMut, Bytes, BytesMut};
+use detcd_core::encoding::{u32_le_at, u64_le_at};
 use std::fmt;
 
 pub(super) const VERSION: u32 = 1;
@@ -97,13 +98,13 @@ impl SegmentHeader {
         if bytes[0..8] != SEGMENT_MAGIC {
             return Err(Bad::Broken("the segment header's magic is wrong"));
         }
-        if SegmentHeader::crc(bytes) != u32_at(bytes, 12) {
+        if SegmentHeader::crc(bytes) != u32_le_at(bytes, 12) {
             return Err(Bad::Broken("the segment header's checksum is wrong"));
         }
-        match u32_at(bytes, 8) {
+        match u32_le_at(bytes, 8) {
             VERSION => Ok(SegmentHeader {
-                segment: u64_at(bytes, 16),
-                salt: u64_at(bytes, 24),
+                segment: u64_le_at(bytes, 16),
+                salt: u64_le_at(bytes, 24),
             }),
             version => Err(Bad::Version(version)),
         }
@@ -163,25 +164,25 @@ impl FrameHeader {
         if bytes.len() < FRAME_HEADER_BYTES {
             return Err(Bad::Broken("a frame header is cut short"));
         }
-        if u32_at(bytes, 0) != FRAME_MAGIC {
+        if u32_le_at(bytes, 0) != FRAME_MAGIC {
             return Err(Bad::Broken("a frame header's magic is wrong"));
         }
-        if u32_at(bytes, 4) != seal.crc(&bytes[8..FRAME_HEADER_BYTES]) {
+        if u32_le_at(bytes, 4) != seal.crc(&bytes[8..FRAME_HEADER_BYTES]) {
             return Err(Bad::Broken("a frame header's checksum is wrong"));
         }
-        let flags = u32_at(bytes, 28);
+        let flags = u32_le_at(bytes, 28);
         let position = |at, flag| {
             let position = Position {
-                term: u64_at(bytes, at),
-                index: u64_at(bytes, at + 8),
+                term: u64_le_at(bytes, at),
+                index: u64_le_at(bytes, at + 8),
             };
             (flags & flag != 0).then_some(position)
         };
         Ok(FrameHeader {
-            sequence: u64_at(bytes, 8),
-            body_bytes: u32_at(bytes, 16),
-            records: u32_at(bytes, 20),
-            body_crc: u32_at(bytes, 24),
+            sequence: u64_le_at(bytes, 8),
+            body_bytes: u32_le_at(bytes, 16),
+            records: u32_le_at(bytes, 20),
+            body_crc: u32_le_at(bytes, 24),
             committed: position(32, FLAG_COMMITTED),
             purged: position(48, FLAG_PURGED),
         })
@@ -327,19 +328,19 @@ pub(super) fn decode_record(bytes: Bytes, seal: Seal) -> Result<(Record, usize),
     if bytes.len() < RECORD_HEADER_BYTES {
         return Err(Bad::Broken("a record is cut short"));
     }
-    let payload_bytes = u32_at(&bytes, 4) as usize;
+    let payload_bytes = u32_le_at(&bytes, 4) as usize;
     let length = RECORD_HEADER_BYTES + payload_bytes;
     if bytes.len() < length {
         return Err(Bad::Broken("a record is cut short"));
     }
-    if u32_at(&bytes, 0) != seal.crc(&bytes[4..length]) {
+    if u32_le_at(&bytes, 0) != seal.crc(&bytes[4..length]) {
         return Err(Bad::Broken("a record's checksum is wrong"));
     }
     let position = Position {
-        term: u64_at(&bytes, 12),
-        index: u64_at(&bytes, 20),
+        term: u64_le_at(&bytes, 12),
+        index: u64_le_at(&bytes, 20),
     };
-    let record = match u32_at(&bytes, 8) {
+    let record = match u32_le_at(&bytes, 8) {
         KIND_ENTRY => Record::Entry {
             position,
             payload: bytes.slice(RECORD_HEADER_BYTES..length),
@@ -350,14 +351,6 @@ pub(super) fn decode_record(bytes: Bytes, seal: Seal) -> Result<(Record, usize),
         _ => return Err(Bad::Broken("a record is of no known kind")),
     };
     Ok((record, length))
-}
-
-pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
-    u32::from_le_bytes(bytes[at..at + 4].try_into().expect("four bytes"))
-}
-
-pub(super) fn u64_at(bytes: &[u8], at: usize) -> u64 {
-    u64::from_le_bytes(bytes[at..at + 8].try_into().expect("eight bytes"))
 }
 
 #[cfg(test)]

@@ -12,9 +12,10 @@
 //! Two copies, so that one bad bit does not take a slot back to an earlier note.
 
 use super::LogError;
-use super::format::{PAGE, u32_at, u64_at};
+use super::format::PAGE;
 use crate::disk::{Disk, DiskFile, read_all};
 use bytes::Bytes;
+use detcd_core::encoding::{u32_le_at, u64_le_at};
 
 pub(super) const NOTE_FILE: &str = "synced";
 const NOTE_FILE_NEW: &str = "synced.new";
@@ -179,7 +180,7 @@ fn decode(bytes: &[u8]) -> Result<(u64, Synced, u64), (u64, &'static str)> {
         return Err((0, "no copy of the note of what was synced can be read"));
     };
     // A write that the power cut short leaves what is equal in every note.
-    let is_torn = |copy: &[u8]| copy[..8] == MAGIC && u64_at(copy, 8) == newest.0;
+    let is_torn = |copy: &[u8]| copy[..8] == MAGIC && u64_le_at(copy, 8) == newest.0;
     for slot in 0..2 {
         let [one, two] = copies(slot);
         let whole = [one, two].map(|copy| decode_copy(copy).is_some());
@@ -192,23 +193,23 @@ fn decode(bytes: &[u8]) -> Result<(u64, Synced, u64), (u64, &'static str)> {
 }
 
 fn decode_copy(copy: &[u8]) -> Option<(u64, Synced)> {
-    let whole = copy[..8] == MAGIC && u32_at(copy, 32) == crc32c::crc32c(&copy[..32]);
+    let whole = copy[..8] == MAGIC && u32_le_at(copy, 32) == crc32c::crc32c(&copy[..32]);
     whole.then(|| {
         let synced = Synced {
-            frame: u64_at(copy, 16),
-            vote: u64_at(copy, 24),
+            frame: u64_le_at(copy, 16),
+            vote: u64_le_at(copy, 24),
         };
-        (u64_at(copy, 8), synced)
+        (u64_le_at(copy, 8), synced)
     })
 }
 
 fn decode_1(bytes: &[u8]) -> Option<Synced> {
     let whole = bytes.len() >= BYTES_1
         && bytes[..8] == MAGIC_1
-        && u32_at(bytes, 24) == crc32c::crc32c(&bytes[..24]);
+        && u32_le_at(bytes, 24) == crc32c::crc32c(&bytes[..24]);
     whole.then(|| Synced {
-        frame: u64_at(bytes, 8),
-        vote: u64_at(bytes, 16),
+        frame: u64_le_at(bytes, 8),
+        vote: u64_le_at(bytes, 16),
     })
 }
 

@@ -9,7 +9,6 @@ use super::note::NoteFile;
 use super::reader::{READ_BYTES, Reader};
 use super::segments::{FRAMES_START, Segment, Segments, is_spare, segment_id};
 use super::small_files::SmallFiles;
-use super::vote::VoteFile;
 use super::{LogEntry, LogError, LogOptions, LogState, Position, Recovered, Torn};
 use crate::disk::{Disk, DiskFile};
 use bytes::{Bytes, BytesMut};
@@ -65,7 +64,7 @@ pub(super) async fn recover<D: Disk>(
     };
     let leftover = walk.open_segments(ids).await?;
     let tail = walk.frames().await?;
-    walk.sync_end(&files.vote).await?;
+    walk.sync_end().await?;
     if let Some(purged) = walk.purged
         && walk.index.is_empty()
     {
@@ -456,15 +455,14 @@ impl<D: Disk> Walk<D> {
         Ok(())
     }
 
-    /// Makes durable what was read. A process that was killed between the write of a frame, or of a
-    /// vote, and its sync leaves it to be read, but only the next power failure would tell that it
+    /// Makes the frames durable that were read. A process that was killed between the write of a
+    /// frame and its sync leaves it to be read, but only the next power failure would tell that it
     /// is not there; until then this member would acknowledge it. The last frame is in the last file
     /// that has one or, if that one was filled up, before it.
-    async fn sync_end(&self, vote: &VoteFile<D>) -> Result<(), LogError> {
+    async fn sync_end(&self) -> Result<(), LogError> {
         if detcd_core::mutant!(UnsyncedStart) {
             return Ok(());
         }
-        vote.sync().await?;
         let last_two = self.files.len().saturating_sub(2);
         for reader in &self.files[last_two..] {
             let synced = reader.file.sync_data().await;

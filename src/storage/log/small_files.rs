@@ -110,6 +110,11 @@ impl<D: Disk> SmallFiles<D> {
     ) -> Result<(NoteFile<D>, VoteFile<D>), LogError> {
         let vote = self.vote.sequence();
         let synced = Synced { frame, vote };
+        // The note says that the vote is durable. A process that was killed between the write of a
+        // vote and its sync left it to be read.
+        if !detcd_core::mutant!(UnsyncedStart) {
+            self.vote.sync().await?;
+        }
         // The note first: a vote of this format says that the note is of it, too.
         let note = match self.note {
             Some(note) if detcd_core::mutant!(UnsyncedStart) => note,

@@ -5,12 +5,13 @@
 //! copy  magic 4 | version 4 | crc 4 | length 4 | sequence 8 | vote, zeros to a page
 //! ```
 
-use super::format::{PAGE, u32_at, u64_at};
+use super::format::PAGE;
 use super::note::Synced;
 use super::steps;
 use super::{LogError, LogOwner};
 use crate::disk::{Disk, DiskFile, read_all};
 use bytes::{BufMut, Bytes, BytesMut};
+use detcd_core::encoding::{u32_le_at, u64_le_at};
 use std::sync::Arc;
 
 pub(super) const VOTE_FILE: &str = "vote";
@@ -209,28 +210,28 @@ struct VoteCopy {
 
 /// `Err(Some(version))` if it is whole but of another version.
 fn decode_copy(bytes: &[u8]) -> Result<VoteCopy, Option<u32>> {
-    if bytes.len() < HEADER_BYTES || u32_at(bytes, 0) != MAGIC {
+    if bytes.len() < HEADER_BYTES || u32_le_at(bytes, 0) != MAGIC {
         return Err(None);
     }
-    let version = u32_at(bytes, 4);
+    let version = u32_le_at(bytes, 4);
     let header_bytes = match version {
         1 => HEADER_BYTES_1,
         _ => HEADER_BYTES,
     };
-    let end = header_bytes.saturating_add(u32_at(bytes, 12) as usize);
-    if end > bytes.len() || u32_at(bytes, 8) != crc32c::crc32c(&bytes[12..end]) {
+    let end = header_bytes.saturating_add(u32_le_at(bytes, 12) as usize);
+    if end > bytes.len() || u32_le_at(bytes, 8) != crc32c::crc32c(&bytes[12..end]) {
         return Err(None);
     }
     let stamp = match version {
         1 => None,
         VERSION => Some(Stamp {
-            salt: u64_at(bytes, 24),
-            owner: LogOwner::new(u64_at(bytes, 32), u64_at(bytes, 40)),
+            salt: u64_le_at(bytes, 24),
+            owner: LogOwner::new(u64_le_at(bytes, 32), u64_le_at(bytes, 40)),
         }),
         version => return Err(Some(version)),
     };
     Ok(VoteCopy {
-        sequence: u64_at(bytes, 16),
+        sequence: u64_le_at(bytes, 16),
         stamp,
         vote: Bytes::copy_from_slice(&bytes[header_bytes..end]),
     })
