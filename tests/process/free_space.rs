@@ -1,8 +1,7 @@
 //! A disk that is nearly full is told of before the member ends by it.
 
 use crate::cluster::{Cluster, Node, eventually};
-use crate::disaster::Confined;
-use std::io::Write as _;
+use crate::small_disk::Confined;
 
 const WARNING: &str = "the file system of the data-dir is nearly full";
 const RELIEF: &str = "the file system of the data-dir has space again";
@@ -18,18 +17,11 @@ async fn metric(node: &Node, name: &str) -> Option<u64> {
 
 #[tokio::test]
 async fn a_nearly_full_disk_is_warned_of_once_until_it_has_space() {
-    if !Confined::is_possible() {
-        let mut stderr = std::io::stderr();
-        let why = "NOT RUN: a_nearly_full_disk_is_warned_of: no mount namespaces here";
-        assert!(
-            std::env::var_os("DETCD_TEST_TOOLS_REQUIRED").is_none(),
-            "{why}"
-        );
-        writeln!(stderr, "\n{why}").expect("standard error is open");
-        return;
-    }
     let cluster = Cluster::new(1, &[]);
-    let confined = Confined::spawn(&cluster, "900m");
+    let Some(confined) = Confined::spawn(&cluster, "900m", "a_nearly_full_disk_is_warned_of")
+    else {
+        return;
+    };
     let node = &cluster.nodes[0];
     node.wait_healthy().await;
     let low = async || metric(node, "detcd_disk_free_low").await;

@@ -21,3 +21,4 @@ mod members;
 mod metrics;
 mod mutants;
 mod quota;
+mod small_disk;

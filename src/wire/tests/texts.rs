@@ -3,7 +3,7 @@
 use crate::status::{Code, status};
 use detcd_core::error::Error;
 
-/// etcd's texts by code, as in CONTRACT.md 2.4, without the prefix.
+/// etcd's texts by code, without the prefix.
 const ETCD: &[(Code, &[&str])] = &[
     (
         Code::InvalidArgument,

@@ -1,6 +1,6 @@
 //! Transcripts of the key space: `tests/core/kv/*.txt`. Those that begin with `etcd-` were written
-//! by etcd 3.5.1 itself (`record.py` runs their commands against it): what `UPDATE=1` changes in
-//! them is a departure from etcd.
+//! by etcd 3.5.1 itself (`record.py` runs their commands against it), and `UPDATE=1` leaves them as
+//! they are.
 
 use crate::store::Store;
 use crate::transcript::{self, Command as Line};
