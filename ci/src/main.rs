@@ -2,6 +2,9 @@
 
 mod gates;
 mod run;
+#[path = "../../tests/tools/mod.rs"]
+#[allow(dead_code, reason = "tests ask for one tool at a time")]
+mod tools;
 
 use clap::{Parser, Subcommand};
 use detcd_out::eprintln;
@@ -67,6 +70,13 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     if let Err(refusal) = run::refuse_flags() {
         eprintln!("cargo ci: {refusal}");
+        return ExitCode::FAILURE;
+    }
+    if let Gate::Test { arguments } = &arguments.gate
+        && arguments.is_empty()
+        && let Some(advice) = tools::advice()
+    {
+        eprintln!("cargo ci test: {advice}");
         return ExitCode::FAILURE;
     }
     let steps = match arguments.gate {

@@ -23,28 +23,10 @@ pub struct Confined {
 }
 
 impl Confined {
-    const UNSHARE: [&'static str; 5] = [
-        "--map-root-user",
-        "--mount",
-        "--pid",
-        "--fork",
-        "--kill-child",
-    ];
-
-    /// Whether this machine lets us have a disk of our own.
-    fn is_possible() -> bool {
-        let mut command = Command::new("unshare");
-        command
-            .args(Confined::UNSHARE)
-            .args(["sh", "-c", "mount -t tmpfs tmpfs /mnt"])
-            .stderr(Stdio::null());
-        command.status().is_ok_and(|status| status.success())
-    }
-
     /// The first member of `cluster` on a disk of `size`; nothing where `test` may be left out and
     /// this machine has no such disks.
     pub fn spawn(cluster: &Cluster, size: &str, test: &str) -> Option<Confined> {
-        if !Confined::is_possible() {
+        if !tools::has_small_disks() {
             let reason =
                 "unshare cannot mount a disk of its own: allow unprivileged user namespaces";
             tools::missing(test, reason);
@@ -53,7 +35,7 @@ impl Confined {
         let node = &cluster.nodes[0];
         fs::create_dir_all(&node.data_dir).expect("a folder");
         let child = Command::new("unshare")
-            .args(Confined::UNSHARE)
+            .args(tools::UNSHARE)
             .env("DISK_SIZE", size)
             .args(["sh", "-c", SMALL_DISK])
             .arg(&node.data_dir)

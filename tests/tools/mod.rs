@@ -51,8 +51,8 @@ impl Tool {
     }
 }
 
-/// The tool, or `None` after saying that `test` is not run without it.
-pub fn find(tool: Tool, test: &str) -> Option<PathBuf> {
+/// The tool, or where it was looked for.
+fn look(tool: Tool) -> Result<PathBuf, Vec<PathBuf>> {
     let named = std::env::var_os(tool.variable());
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = if root.join("Cargo.lock").exists() {
@@ -68,24 +68,81 @@ pub fn find(tool: Tool, test: &str) -> Option<PathBuf> {
             Vec::from([root.join(fetched), installed.into()])
         }
     };
-    if let Some(found) = candidates.iter().find(|path| tool.starts(path)) {
-        return Some(found.clone());
+    match candidates.iter().find(|path| tool.starts(path)) {
+        Some(found) => Ok(found.clone()),
+        None => Err(candidates),
     }
+}
+
+/// The tool; `None` where it is missing and tools are optional.
+pub fn find(tool: Tool, test: &str) -> Option<PathBuf> {
+    let looked = match look(tool) {
+        Ok(found) => return Some(found),
+        Err(looked) => looked,
+    };
     missing(
         test,
         &format!(
-            "{tool:?} is not there (looked for {candidates:?}): run .ci/tools, or set {}",
+            "{tool:?} is not there (looked for {looked:?}): run .ci/tools, or set {}",
             tool.variable()
         ),
     );
     None
 }
 
+/// What makes a root of its own, and may then mount there: `unshare` with these arguments.
+pub const UNSHARE: [&str; 5] = [
+    "--map-root-user",
+    "--mount",
+    "--pid",
+    "--fork",
+    "--kill-child",
+];
+
+/// Whether this machine lets tests have small disks of their own.
+pub fn has_small_disks() -> bool {
+    let mut command = Command::new("unshare");
+    command
+        .args(UNSHARE)
+        .args(["sh", "-c", "mount -t tmpfs tmpfs /mnt"])
+        .stderr(Stdio::null());
+    command.status().is_ok_and(|status| status.success())
+}
+
+/// Whether tests that miss a tool are left out, and do not fail.
+fn are_optional() -> bool {
+    std::env::var_os("DETCD_TEST_TOOLS_OPTIONAL").is_some()
+}
+
+/// What is missing on this machine and how to get it, in one line; `None` if tests find all they
+/// need, or may do without.
+pub fn advice() -> Option<String> {
+    if are_optional() {
+        return None;
+    }
+    let tools = [
+        (Tool::Etcdctl, "etcdctl"),
+        (Tool::Etcd, "etcd 3.5.1"),
+        (Tool::Python, "a python3 with etcd3"),
+    ];
+    let absent = tools.into_iter().filter(|(tool, _)| look(*tool).is_err());
+    let mut absent: Vec<&str> = absent.map(|(_, name)| name).collect();
+    if !has_small_disks() {
+        absent.push("the right to mount in a namespace of one's own (unshare)");
+    }
+    (!absent.is_empty()).then(|| {
+        format!(
+            "the tests need {}: run .ci/tools, which fetches them into target/tools, or set \
+             DETCD_TEST_TOOLS_OPTIONAL=1 to leave out the tests that do",
+            absent.join(", ")
+        )
+    })
+}
+
 /// Fails `test` for want of a tool, or says that it is left out where that is allowed.
 pub fn missing(test: &str, reason: &str) {
-    let optional = std::env::var_os("DETCD_TEST_TOOLS_OPTIONAL").is_some();
     assert!(
-        optional,
+        are_optional(),
         "{test}: {reason} (DETCD_TEST_TOOLS_OPTIONAL=1 leaves such tests out)"
     );
     // Written past the test harness, which hides what a passing test prints.

@@ -9,6 +9,7 @@ use super::note::NoteFile;
 use super::reader::{READ_BYTES, Reader};
 use super::segments::{FRAMES_START, Segment, Segments, is_spare, segment_id};
 use super::small_files::SmallFiles;
+use super::vote::VoteFile;
 use super::{LogEntry, LogError, LogOptions, LogState, Position, Recovered, Torn};
 use crate::disk::{Disk, DiskFile};
 use bytes::{Bytes, BytesMut};
