@@ -17,6 +17,7 @@ pub use bootstrap::{Bootstrap, BootstrapError};
 pub use help::{VersionInfo, help, usage, version};
 pub use parse::Given;
 
+use detcd_core::go::parse_bool;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -144,11 +145,11 @@ pub fn read(args: &[String], variables: &[(String, String)]) -> Result<Request, 
     let mut given = parse::arguments(args)?;
     if ["help", "h"]
         .iter()
-        .any(|name| parse::parse_bool(given.text(name)) == Some(true))
+        .any(|name| parse_bool(given.text(name)) == Some(true))
     {
         return Ok(Request::Help);
     }
-    if parse::parse_bool(given.text("version")) == Some(true) {
+    if parse_bool(given.text("version")) == Some(true) {
         return Ok(Request::Version);
     }
     let mut notices = parse::environment(&mut given, variables)?;

@@ -3,6 +3,7 @@
 
 use super::flags::{self, ENV_PREFIX, Flag, Kind, Status};
 use super::{Notice, UsageError};
+use detcd_core::go::{self, parse_bool};
 use std::collections::BTreeMap;
 
 /// What was given, by the flags' names.
@@ -200,44 +201,8 @@ fn number_problem(kind: &std::num::IntErrorKind) -> String {
     }
 }
 
-/// Go's booleans.
-pub fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "true" | "TRUE" | "True" => Some(true),
-        "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-/// A duration as Go writes it, in milliseconds (what is finer is cut off). Negative durations are
-/// refused: no flag knows what to do with one.
+/// A duration as Go writes it, in milliseconds (what is finer is cut off).
 pub fn parse_duration_ms(text: &str) -> Option<u64> {
-    if text == "0" {
-        return Some(0);
-    }
-    let mut rest = text.strip_prefix('+').unwrap_or(text);
-    if rest.is_empty() {
-        return None;
-    }
-    let mut total_ms = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let number: f64 = rest[..digits].parse().ok()?;
-        rest = &rest[digits..];
-        let unit_end = rest
-            .find(|c: char| c.is_ascii_digit() || c == '.')
-            .unwrap_or(rest.len());
-        let unit_ms = match &rest[..unit_end] {
-            "h" => 3_600_000.0,
-            "m" => 60_000.0,
-            "s" => 1_000.0,
-            "ms" => 1.0,
-            "us" | "µs" | "μs" => 1e-3,
-            "ns" => 1e-6,
-            _ => return None,
-        };
-        rest = &rest[unit_end..];
-        total_ms += number * unit_ms;
-    }
-    (total_ms < u64::MAX as f64).then_some(total_ms as u64)
+    let duration = go::parse_duration(text).ok()?;
+    u64::try_from(duration.as_millis()).ok()
 }

@@ -3,6 +3,7 @@
 use super::parse::{self, Given};
 use super::url::{self, Url};
 use super::{ClusterState, Config, LogConfig, LogFormat, LogLevel, LogOutput, Notice, UsageError};
+use detcd_core::go::parse_bool;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -173,7 +174,7 @@ fn etcd_version(given: &Given) -> Result<String, UsageError> {
 }
 
 fn log(given: &Given) -> LogConfig {
-    let debug = parse::parse_bool(given.text("debug")) == Some(true);
+    let debug = parse_bool(given.text("debug")) == Some(true);
     LogConfig {
         level: match given.text("log-level") {
             _ if debug => LogLevel::Debug,
@@ -233,7 +234,7 @@ fn listen_urls(given: &Given, name: &str) -> Result<Vec<Url>, UsageError> {
 }
 
 fn boolean(given: &Given, name: &str) -> bool {
-    parse::parse_bool(given.text(name)) == Some(true)
+    parse_bool(given.text(name)) == Some(true)
 }
 
 /// The number of a flag whose text was checked when it was parsed.

@@ -1,6 +1,7 @@
 //! The URLs of members and listeners, taken apart and checked as etcd does it (with Go's package
 //! `net/url`): flags, the member RPCs and detcdctl all read URLs here.
 
+use crate::percent;
 use alloc::borrow::ToOwned;
 use alloc::format;
 use alloc::string::{String, ToString as _};
@@ -209,11 +210,8 @@ fn unescape_host(host: &str) -> Result<String, String> {
             bytes.push(byte);
             continue;
         }
-        let digit = |at: usize| char::from(*tail.get(at)?).to_digit(16);
-        let escaped = digit(0).zip(digit(1)).map(|(high, low)| 16 * high + low);
-        let escaped = escaped.and_then(|escaped| u8::try_from(escaped).ok());
         let allowed = |escaped: &u8| !escaped.is_ascii() || *escaped == b'%';
-        let Some(escaped) = escaped.filter(allowed) else {
+        let Some(escaped) = percent::escaped(tail).filter(allowed) else {
             let shown = String::from_utf8_lossy(&tail[..tail.len().min(2)]);
             return Err(format!("invalid URL escape {:?}", format!("%{shown}")));
         };

@@ -4,6 +4,7 @@
 use super::names;
 use crate::config::url::Url;
 use crate::config::{Bootstrap, Config};
+use crate::members_page::MemberEntry;
 use detcd_core::api::{ClusterId, Member, MemberId};
 use detcd_core::membership::join::{Effect, Event, Join, JoinError, Joined, ToldCluster};
 use futures::StreamExt as _;
@@ -12,7 +13,6 @@ use futures::stream::FuturesUnordered;
 use http::{Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use std::pin::Pin;
 use std::time::Duration;
 use tokio::net::TcpStream;
@@ -55,20 +55,6 @@ async fn answer(url: Url) -> Event {
     Event::Answered { url, answer }
 }
 
-/// A member on the page `/members`.
-#[derive(Deserialize)]
-struct Row {
-    id: u64,
-    #[serde(rename = "peerURLs", default)]
-    peer_urls: Vec<String>,
-    #[serde(default)]
-    name: String,
-    #[serde(rename = "clientURLs", default)]
-    client_urls: Vec<String>,
-    #[serde(rename = "isLearner", default)]
-    is_learner: bool,
-}
-
 async fn ask(url: &Url) -> Result<ToldCluster, String> {
     let socket = TcpStream::connect(&url.address).await.map_err(text)?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
@@ -90,17 +76,10 @@ async fn ask(url: &Url) -> Result<ToldCluster, String> {
         .and_then(|id| u64::from_str_radix(id.to_str().ok()?, 16).ok())
         .ok_or("the answer names no cluster")?;
     let body = read(response.into_body()).await?;
-    let rows: Vec<Row> = serde_json::from_slice(&body).map_err(text)?;
-    let members = rows.into_iter().map(|row| Member {
-        id: MemberId(row.id),
-        name: row.name,
-        peer_urls: row.peer_urls,
-        client_urls: row.client_urls,
-        is_learner: row.is_learner,
-    });
+    let members: Vec<MemberEntry> = serde_json::from_slice(&body).map_err(text)?;
     Ok(ToldCluster {
         cluster_id: ClusterId(cluster_id),
-        members: members.collect(),
+        members: members.into_iter().map(Member::from).collect(),
     })
 }
 

@@ -3,13 +3,12 @@
 use super::Context;
 use super::http::{json, not_found, only_get, problem, version};
 use super::listen::Reply;
+use crate::members_page::MemberEntry;
 use ::http::{HeaderValue, Method, Request, StatusCode};
-use detcd_core::api::Member;
 use detcd_peer::Receiver;
 use detcd_peer::tonic::PeerService;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
-use serde::Serialize;
 use std::convert::Infallible;
 use std::sync::Arc;
 use tonic::server::NamedService;
@@ -58,35 +57,10 @@ async fn page(context: &Context, request: &Request<Incoming>) -> Reply {
     }
 }
 
-/// A member as this page has always shown it.
-#[derive(Serialize)]
-struct Row {
-    id: u64,
-    #[serde(rename = "peerURLs")]
-    peer_urls: Vec<String>,
-    name: String,
-    #[serde(rename = "clientURLs", skip_serializing_if = "Vec::is_empty")]
-    client_urls: Vec<String>,
-    #[serde(rename = "isLearner", skip_serializing_if = "std::ops::Not::not")]
-    is_learner: bool,
-}
-
-impl From<Member> for Row {
-    fn from(member: Member) -> Row {
-        Row {
-            id: member.id.0,
-            peer_urls: member.peer_urls,
-            name: member.name,
-            client_urls: member.client_urls,
-            is_learner: member.is_learner,
-        }
-    }
-}
-
 async fn members(context: &Context) -> Reply {
     match context.handle.member_list(false).await {
         Ok((header, members)) => {
-            let rows: Vec<Row> = members.into_iter().map(Into::into).collect();
+            let rows: Vec<MemberEntry> = members.into_iter().map(Into::into).collect();
             let mut reply = json(&rows);
             if let Ok(id) = HeaderValue::from_str(&header.cluster_id.to_string()) {
                 reply.headers_mut().insert("x-etcd-cluster-id", id);

@@ -11,6 +11,7 @@ use crate::ctl::output::json::Json;
 use crate::ctl::output::table::Table;
 use crate::ctl::output::{Format, Show, Style, line};
 use bytes::Bytes;
+use detcd_core::go::show_duration;
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::kv_client::KvClient;
@@ -71,7 +72,7 @@ async fn check(endpoint: String, mut client: Client) -> Health {
     let error = probe(&mut client).await.err().unwrap_or_default();
     Health {
         endpoint,
-        took: go::show_duration(start.elapsed()),
+        took: show_duration(start.elapsed()),
         error,
     }
 }

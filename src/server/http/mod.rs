@@ -6,6 +6,7 @@ use super::Context;
 use super::listen::Reply;
 use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use bytes::Bytes;
+use detcd_core::percent;
 use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use serde::Serialize;
@@ -110,16 +111,17 @@ fn unescape(text: &str) -> Option<Cow<'_, str>> {
         return Some(Cow::Borrowed(text));
     }
     let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.bytes();
-    while let Some(byte) = rest.next() {
-        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        rest = after;
         bytes.push(match byte {
             b'+' => b' ',
             b'%' => {
-                let (high, low) = (digit(rest.next())?, digit(rest.next())?);
-                u8::try_from(16 * high + low).expect("two digits are a byte")
+                let escaped = percent::escaped(after)?;
+                rest = &after[2..];
+                escaped
             }
-            byte => byte,
+            byte => *byte,
         });
     }
     String::from_utf8(bytes).ok().map(Cow::Owned)
