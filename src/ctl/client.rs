@@ -3,7 +3,7 @@
 
 use super::context::Context;
 use super::dial::{Connected, Dials, Keepalive, was_not_sent};
-use super::failure::{DEADLINE, Failure, code, words};
+use super::failure::{DEADLINE, Failure, code, status_text};
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
 use std::time::Duration;
@@ -145,7 +145,7 @@ impl Client {
                 _ => ATTEMPTS_MAX,
             };
             if !is_repeatable(repeat, &status) || attempt >= attempts_max {
-                return Err(Failure::error(words(&status)));
+                return Err(Failure::error(status_text(&status)));
             }
             let is_broken = std::error::Error::source(&status).is_some();
             if is_broken || self.endpoints > 1 {
@@ -188,7 +188,9 @@ impl Client {
                 Err(status) if is_unavailable(&status) => {
                     self.dials.again(connected.endpoint);
                 }
-                Err(status) => return Err(Failure::new(code::BAD_CONNECTION, words(&status))),
+                Err(status) => {
+                    return Err(Failure::new(code::BAD_CONNECTION, status_text(&status)));
+                }
             }
         }
     }

@@ -1,10 +1,10 @@
 //! The tree of commands, and how a command line finds its way through it: names may be cut short
 //! as long as they are clear, and flags may stand before, between and after them.
 
+use super::command_line::Word;
 use super::context::Context;
 use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
-use super::words::Word;
 use super::{
     alarm, compaction, completion, del, endpoint, get, lease, member, move_leader, put, txn,
     version, watch,

@@ -1,9 +1,9 @@
 //! What a command works with: its flags and arguments, the environment, the terminal.
 
+use super::command_line::Word;
 use super::failure::{Failure, code};
 use super::flags::Values;
 use super::output::{Format, Show, Style, show};
-use super::words::Word;
 use std::io::{BufRead, Write};
 
 pub struct Context {

@@ -1,6 +1,7 @@
 //! `del`: deletes a key or a range of keys.
 
 use super::client::{ANSWER_BYTES_MAX, Client, Repeat};
+use super::command_line::Word;
 use super::commands::{Action, Command, Verb};
 use super::context::Context;
 use super::failure::Failure;
@@ -9,7 +10,6 @@ use super::keys;
 use super::output::json::Json;
 use super::output::messages::{header_fields, kv_fields, kv_json, kv_simple, with_header};
 use super::output::{Show, Style, line};
-use super::words::Word;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::kv_client::KvClient;
 use prost::Message as _;
@@ -37,7 +37,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             { client }.delete_range(request.clone()).await
         })
         .await?;
-    context.show(&Answer(response))
+    context.show(&DeleteOutput(response))
 }
 
 /// The request that flags and arguments mean; also for the operations of `txn`.
@@ -54,9 +54,9 @@ pub fn request(flags: &Values, args: &[Word]) -> Result<pb::DeleteRangeRequest, 
     })
 }
 
-pub struct Answer(pub pb::DeleteRangeResponse);
+pub struct DeleteOutput(pub pb::DeleteRangeResponse);
 
-impl Show for Answer {
+impl Show for DeleteOutput {
     fn simple(&self, style: Style, out: &mut Vec<u8>) {
         line!(out, "{}", self.0.deleted);
         for kv in &self.0.prev_kvs {

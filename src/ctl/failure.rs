@@ -57,7 +57,7 @@ impl fmt::Display for Failure {
 pub const DEADLINE: &str = "context deadline exceeded";
 
 /// A server's refusal as etcdctl words it: etcd's own texts stand alone, others keep their code.
-pub fn words(status: &Status) -> String {
+pub fn status_text(status: &Status) -> String {
     match status.code() {
         Code::DeadlineExceeded => DEADLINE.to_owned(),
         _ if status.message().starts_with("etcdserver: ") => status.message().to_owned(),

@@ -2,8 +2,8 @@
 //! short forms run together, `--` ends them. The words of every refusal are etcdctl's, because
 //! scripts read them.
 
+use super::command_line::Word;
 use super::go;
-use super::words::Word;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 

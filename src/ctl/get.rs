@@ -1,6 +1,7 @@
 //! `get`: reads a key or a range of keys.
 
 use super::client::{ANSWER_BYTES_MAX, Client, Repeat};
+use super::command_line::Word;
 use super::commands::{Action, Command, Verb};
 use super::context::Context;
 use super::failure::{Failure, code};
@@ -11,7 +12,6 @@ use super::output::messages::{
     bytes_line, header_fields, kv_fields, kv_json, kv_simple, with_header,
 };
 use super::output::{Format, Show, Style, line};
-use super::words::Word;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::kv_client::KvClient;
 use pb::range_request::{SortOrder, SortTarget};
@@ -85,7 +85,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             "print-value-only is only for `--write-out=simple`",
         ));
     }
-    context.show(&Answer {
+    context.show(&GetOutput {
         response,
         values_only,
     })
@@ -142,12 +142,12 @@ pub fn request(flags: &Values, args: &[Word]) -> Result<pb::RangeRequest, Failur
     })
 }
 
-pub struct Answer {
+pub struct GetOutput {
     pub response: pb::RangeResponse,
     pub values_only: bool,
 }
 
-impl Show for Answer {
+impl Show for GetOutput {
     fn simple(&self, style: Style, out: &mut Vec<u8>) {
         for kv in &self.response.kvs {
             if self.values_only {

@@ -1,9 +1,9 @@
 //! Which keys a command means: `key`, `key range_end`, `--prefix`, `--from-key`.
 
+use super::command_line::Word;
 use super::context::Context;
 use super::failure::Failure;
 use super::flags::Values;
-use super::words::Word;
 use bytes::Bytes;
 
 /// `key` and `range_end` as requests carry them, from a command's arguments. The words of the

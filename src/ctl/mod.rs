@@ -10,6 +10,7 @@
 
 mod alarm;
 mod client;
+mod command_line;
 mod commands;
 mod compaction;
 mod completion;
@@ -32,7 +33,6 @@ mod put;
 mod txn;
 mod version;
 mod watch;
-mod words;
 
 use commands::{Action, Found};
 use context::Context;
@@ -42,7 +42,7 @@ use failure::{Failure, code};
 /// A call of detcdctl: what its `main` is given.
 pub struct Call {
     /// Without the program's name.
-    pub args: Vec<words::Word>,
+    pub args: Vec<command_line::Word>,
     pub environment: Vec<(String, String)>,
     pub terminal: Terminal,
 }

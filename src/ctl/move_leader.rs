@@ -56,20 +56,20 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
                 .await
         })
         .await?;
-    context.show(&Answer {
+    context.show(&LeaderMoved {
         from: leader,
         to: target_id,
         response,
     })
 }
 
-struct Answer {
+struct LeaderMoved {
     from: u64,
     to: u64,
     response: pb::MoveLeaderResponse,
 }
 
-impl Show for Answer {
+impl Show for LeaderMoved {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         line!(
             out,

@@ -1,6 +1,7 @@
 //! `put`: writes a key.
 
 use super::client::{Client, Repeat};
+use super::command_line::Word;
 use super::commands::{Action, Command, Verb};
 use super::context::Context;
 use super::failure::Failure;
@@ -10,7 +11,6 @@ use super::keys;
 use super::output::json::Json;
 use super::output::messages::{header_fields, kv_fields, kv_json, kv_simple, with_header};
 use super::output::{Show, Style, line};
-use super::words::Word;
 use bytes::Bytes;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::kv_client::KvClient;
@@ -49,7 +49,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             KvClient::new(service).put(request.clone()).await
         })
         .await?;
-    context.show(&Answer(response))
+    context.show(&PutOutput(response))
 }
 
 /// The request of a `put` within `txn`, where no value comes from the standard input.
@@ -64,9 +64,9 @@ pub fn operation(flags: &Values, args: &[Word]) -> Result<pb::PutRequest, Failur
     request(flags, args, value)
 }
 
-pub struct Answer(pub pb::PutResponse);
+pub struct PutOutput(pub pb::PutResponse);
 
-impl Show for Answer {
+impl Show for PutOutput {
     fn simple(&self, style: Style, out: &mut Vec<u8>) {
         line!(out, "OK");
         if let Some(kv) = &self.0.prev_kv {

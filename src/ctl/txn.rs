@@ -9,6 +9,7 @@
 //! ```
 
 use super::client::{ANSWER_BYTES_MAX, Client, Repeat};
+use super::command_line::{Word, split_words};
 use super::commands::{Action, Command, Verb};
 use super::context::Context;
 use super::failure::{Failure, code};
@@ -16,7 +17,6 @@ use super::flags::{self, Flag};
 use super::output::json::Json;
 use super::output::messages::{header_fields, with_header};
 use super::output::{Show, Style, line};
-use super::words::{Word, split_words};
 use super::{del, get, go, put};
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::etcdserverpb::kv_client::KvClient;
@@ -78,12 +78,12 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             { client }.txn(request.clone()).await
         })
         .await?;
-    context.show(&Answer(response))
+    context.show(&TxnOutput(response))
 }
 
-struct Answer(pb::TxnResponse);
+struct TxnOutput(pb::TxnResponse);
 
-impl Show for Answer {
+impl Show for TxnOutput {
     fn simple(&self, style: Style, out: &mut Vec<u8>) {
         line!(
             out,
@@ -98,11 +98,11 @@ impl Show for Answer {
             line!(out, "");
             match &op.response {
                 Some(Response::ResponseRange(range)) => answer_get(range).simple(style, out),
-                Some(Response::ResponsePut(put)) => put::Answer(put.clone()).simple(style, out),
+                Some(Response::ResponsePut(put)) => put::PutOutput(put.clone()).simple(style, out),
                 Some(Response::ResponseDeleteRange(delete)) => {
-                    del::Answer(delete.clone()).simple(style, out);
+                    del::DeleteOutput(delete.clone()).simple(style, out);
                 }
-                Some(Response::ResponseTxn(txn)) => Answer(txn.clone()).simple(style, out),
+                Some(Response::ResponseTxn(txn)) => TxnOutput(txn.clone()).simple(style, out),
                 None => {}
             }
         }
@@ -114,11 +114,11 @@ impl Show for Answer {
         for op in &self.0.responses {
             match &op.response {
                 Some(Response::ResponseRange(range)) => answer_get(range).fields(out),
-                Some(Response::ResponsePut(put)) => put::Answer(put.clone()).fields(out),
+                Some(Response::ResponsePut(put)) => put::PutOutput(put.clone()).fields(out),
                 Some(Response::ResponseDeleteRange(delete)) => {
-                    del::Answer(delete.clone()).fields(out);
+                    del::DeleteOutput(delete.clone()).fields(out);
                 }
-                Some(Response::ResponseTxn(txn)) => Answer(txn.clone()).fields(out),
+                Some(Response::ResponseTxn(txn)) => TxnOutput(txn.clone()).fields(out),
                 None => {}
             }
         }
@@ -131,14 +131,14 @@ impl Show for Answer {
                     Json::object().with("response_range", answer_get(range).json(style))
                 }
                 Some(Response::ResponsePut(put)) => {
-                    Json::object().with("response_put", put::Answer(put.clone()).json(style))
+                    Json::object().with("response_put", put::PutOutput(put.clone()).json(style))
                 }
                 Some(Response::ResponseDeleteRange(delete)) => Json::object().with(
                     "response_delete_range",
-                    del::Answer(delete.clone()).json(style),
+                    del::DeleteOutput(delete.clone()).json(style),
                 ),
                 Some(Response::ResponseTxn(txn)) => {
-                    Json::object().with("response_txn", Answer(txn.clone()).json(style))
+                    Json::object().with("response_txn", TxnOutput(txn.clone()).json(style))
                 }
                 None => Json::Null,
             };
@@ -154,8 +154,8 @@ impl Show for Answer {
     }
 }
 
-fn answer_get(response: &pb::RangeResponse) -> get::Answer {
-    get::Answer {
+fn answer_get(response: &pb::RangeResponse) -> get::GetOutput {
+    get::GetOutput {
         response: response.clone(),
         values_only: false,
     }

@@ -1,6 +1,7 @@
 //! `watch`: prints changes as they happen, or runs a command for each.
 
 use super::client::{ANSWER_BYTES_MAX, Client, is_unavailable};
+use super::command_line::{Word, split_words};
 use super::commands::{Action, Command, Verb};
 use super::context::Context;
 use super::failure::{Failure, code};
@@ -10,7 +11,6 @@ use super::keys::prefix_range;
 use super::output::json::Json;
 use super::output::messages::{header_fields, header_json, kv_fields, kv_json, kv_simple};
 use super::output::{Show, Style, line};
-use super::words::{Word, split_words};
 use bytes::Bytes;
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
@@ -300,7 +300,9 @@ impl Watch {
                 requests,
             }),
             Err(status) if again(&status) => Err(Reopen::Again),
-            Err(status) => Err(Reopen::Give(Failure::error(super::failure::words(&status)))),
+            Err(status) => Err(Reopen::Give(Failure::error(super::failure::status_text(
+                &status,
+            )))),
         }
     }
 
@@ -367,7 +369,7 @@ async fn print(
             .terminal
             .say(&format!("progress notify: {revision}"))?;
     }
-    let answer = Answer(response);
+    let answer = WatchOutput(response);
     context.show(&answer)?;
     if !watch.command.is_empty() {
         let revision = answer.0.header.unwrap_or_default().revision;
@@ -437,9 +439,9 @@ fn start_error(program: &str, error: &std::io::Error) -> String {
     }
 }
 
-struct Answer(pb::WatchResponse);
+struct WatchOutput(pb::WatchResponse);
 
-impl Show for Answer {
+impl Show for WatchOutput {
     fn simple(&self, style: Style, out: &mut Vec<u8>) {
         for event in &self.0.events {
             line!(out, "{}", event.r#type().as_str_name());

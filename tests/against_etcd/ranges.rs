@@ -155,7 +155,7 @@ fn known(header: &mut Option<pb::ResponseHeader>) -> i64 {
     revision
 }
 
-type Answer<T> = Result<T, (tonic::Code, String)>;
+type RangeResult<T> = Result<T, (tonic::Code, String)>;
 
 fn refused(status: tonic::Status) -> (tonic::Code, String) {
     (status.code(), status.message().to_owned())
@@ -164,7 +164,7 @@ fn refused(status: tonic::Status) -> (tonic::Code, String) {
 async fn range(
     kv: &mut KvClient<Channel>,
     request: &pb::RangeRequest,
-) -> Answer<pb::RangeResponse> {
+) -> RangeResult<pb::RangeResponse> {
     let kv = kv.range(request.clone()).await.map_err(refused);
     kv.map(|response| {
         let mut response = response.into_inner();
@@ -173,7 +173,7 @@ async fn range(
     })
 }
 
-async fn txn(kv: &mut KvClient<Channel>, request: &pb::TxnRequest) -> Answer<pb::TxnResponse> {
+async fn txn(kv: &mut KvClient<Channel>, request: &pb::TxnRequest) -> RangeResult<pb::TxnResponse> {
     let kv = kv.txn(request.clone()).await.map_err(refused);
     kv.map(|response| {
         let mut response = response.into_inner();

@@ -1,6 +1,6 @@
 //! `alarm disarm`: says that every alarm is over.
 
-use super::{Answer, list, no_arguments};
+use super::{AlarmOutput, list, no_arguments};
 use crate::ctl::client::{Client, Repeat};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
@@ -38,5 +38,5 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             .await?;
         disarmed.alarms.extend(response.alarms);
     }
-    context.show(&Answer(disarmed))
+    context.show(&AlarmOutput(disarmed))
 }

@@ -1,6 +1,6 @@
 //! `alarm list`: the alarms that are raised.
 
-use super::{Answer, no_arguments};
+use super::{AlarmOutput, no_arguments};
 use crate::ctl::client::{Client, Repeat};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
@@ -22,7 +22,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     context.style()?;
     let mut client = Client::new(context)?;
     let response = fetch(&mut client).await?;
-    context.show(&Answer(response))
+    context.show(&AlarmOutput(response))
 }
 
 pub async fn fetch(client: &mut Client) -> Result<pb::AlarmResponse, Failure> {

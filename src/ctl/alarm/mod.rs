@@ -32,9 +32,9 @@ fn no_arguments(context: &Context, command: &str) -> Result<(), Failure> {
 }
 
 /// The alarms that are raised, or those that were disarmed.
-struct Answer(pb::AlarmResponse);
+struct AlarmOutput(pb::AlarmResponse);
 
-impl Show for Answer {
+impl Show for AlarmOutput {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         for alarm in &self.0.alarms {
             line!(out, "{}", alarm_text(alarm));

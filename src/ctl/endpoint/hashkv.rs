@@ -53,13 +53,13 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             }
         }
     }
-    context.show(&Answer(hashes))?;
+    context.show(&HashOutput(hashes))?;
     failure.map_or(Ok(()), Err)
 }
 
-pub struct Answer(pub Vec<(String, pb::HashKvResponse)>);
+pub struct HashOutput(pub Vec<(String, pb::HashKvResponse)>);
 
-impl Answer {
+impl HashOutput {
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
         self.0
             .iter()
@@ -67,7 +67,7 @@ impl Answer {
     }
 }
 
-impl Show for Answer {
+impl Show for HashOutput {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         for row in self.rows() {
             line!(out, "{}", row.join(", "));

@@ -58,7 +58,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             }
         }
     } else {
-        context.show(&Answer(healths))?;
+        context.show(&HealthOutput(healths))?;
     }
     if healthy {
         Ok(())
@@ -120,9 +120,9 @@ pub struct Health {
     pub error: String,
 }
 
-struct Answer(Vec<Health>);
+struct HealthOutput(Vec<Health>);
 
-impl Show for Answer {
+impl Show for HealthOutput {
     fn simple(&self, _: Style, _: &mut Vec<u8>) {
         unreachable!("the simple format goes to two streams");
     }

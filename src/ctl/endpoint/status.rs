@@ -46,7 +46,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             }
         }
     }
-    context.show(&Answer(statuses))?;
+    context.show(&StatusOutput(statuses))?;
     if failed {
         Err(Failure::silent(code::ERROR))
     } else {
@@ -54,9 +54,9 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     }
 }
 
-pub struct Answer(pub Vec<(String, pb::StatusResponse)>);
+pub struct StatusOutput(pub Vec<(String, pb::StatusResponse)>);
 
-impl Answer {
+impl StatusOutput {
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
         self.0.iter().map(|(endpoint, status)| {
             let member = status.header.unwrap_or_default().member_id;
@@ -76,7 +76,7 @@ impl Answer {
     }
 }
 
-impl Show for Answer {
+impl Show for StatusOutput {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         for row in self.rows() {
             line!(out, "{}", row.join(", "));

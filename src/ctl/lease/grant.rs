@@ -36,12 +36,12 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         })
         .await
         .map_err(|error| Failure::error(format!("failed to grant lease ({error})")))?;
-    context.show(&Answer(response))
+    context.show(&LeaseGranted(response))
 }
 
-pub struct Answer(pub pb::LeaseGrantResponse);
+pub struct LeaseGranted(pub pb::LeaseGrantResponse);
 
-impl Show for Answer {
+impl Show for LeaseGranted {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         line!(
             out,

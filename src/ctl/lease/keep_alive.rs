@@ -4,7 +4,7 @@ use super::{as_connection, id_and_ttl_fields, id_and_ttl_json, parse_id};
 use crate::ctl::client::{Client, RETRY_PAUSE, Repeat, Service, is_unavailable};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
-use crate::ctl::failure::{Failure, code, words};
+use crate::ctl::failure::{Failure, code, status_text};
 use crate::ctl::flags::Flag;
 use crate::ctl::output::json::Json;
 use crate::ctl::output::{Format, Show, Style, line};
@@ -46,7 +46,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             let why = "etcdserver: requested lease not found";
             return Err(Failure::new(code::BAD_CONNECTION, why));
         }
-        return context.show(&Answer(response));
+        return context.show(&LeaseKeptAlive(response));
     }
     let mut deadline = client.deadline();
     let mut stream = None;
@@ -55,7 +55,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     {
         let ttl = Duration::from_secs(response.ttl.unsigned_abs());
         deadline = rt::Instant::now() + ttl;
-        context.show(&Answer(response))?;
+        context.show(&LeaseKeptAlive(response))?;
         rt::sleep(ttl / 3).await;
     }
     // The end is words for people; the other formats are of answers alone.
@@ -86,7 +86,7 @@ async fn go_on(
                 client.leave();
                 rt::sleep(RETRY_PAUSE).await;
             }
-            Err(status) => return Err(Failure::error(words(&status))),
+            Err(status) => return Err(Failure::error(status_text(&status))),
         }
     }
 }
@@ -160,9 +160,9 @@ async fn renew(
         .await
 }
 
-pub struct Answer(pub pb::LeaseKeepAliveResponse);
+pub struct LeaseKeptAlive(pub pb::LeaseKeepAliveResponse);
 
-impl Show for Answer {
+impl Show for LeaseKeptAlive {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         line!(
             out,

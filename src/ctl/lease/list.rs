@@ -31,12 +31,12 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         })
         .await
         .map_err(as_connection)?;
-    context.show(&Answer(response))
+    context.show(&LeaseList(response))
 }
 
-pub struct Answer(pub pb::LeaseLeasesResponse);
+pub struct LeaseList(pub pb::LeaseLeasesResponse);
 
-impl Show for Answer {
+impl Show for LeaseList {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         line!(out, "found {} leases", self.0.leases.len());
         for lease in &self.0.leases {

@@ -36,15 +36,15 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         })
         .await
         .map_err(|error| Failure::error(format!("failed to revoke lease ({error})")))?;
-    context.show(&Answer { id, response })
+    context.show(&LeaseRevoked { id, response })
 }
 
-pub struct Answer {
+pub struct LeaseRevoked {
     pub id: i64,
     pub response: pb::LeaseRevokeResponse,
 }
 
-impl Show for Answer {
+impl Show for LeaseRevoked {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         line!(out, "lease {:016x} revoked", self.id);
     }

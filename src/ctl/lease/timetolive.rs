@@ -44,19 +44,19 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         })
         .await
         .map_err(as_connection)?;
-    context.show(&Answer {
+    context.show(&LeaseTimeToLive {
         response,
         keys: request.keys,
     })
 }
 
-pub struct Answer {
+pub struct LeaseTimeToLive {
     pub response: pb::LeaseTimeToLiveResponse,
     /// Whether the keys were asked for.
     pub keys: bool,
 }
 
-impl Show for Answer {
+impl Show for LeaseTimeToLive {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         let pb::LeaseTimeToLiveResponse {
             id,

@@ -42,7 +42,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
                 .await
         })
         .await?;
-    context.show(&Answer {
+    context.show(&MemberAdded {
         name,
         urls_text,
         response,
@@ -64,13 +64,13 @@ fn name(args: &[String]) -> Result<String, Failure> {
     }
 }
 
-struct Answer {
+struct MemberAdded {
     name: String,
     urls_text: String,
     response: pb::MemberAddResponse,
 }
 
-impl Show for Answer {
+impl Show for MemberAdded {
     /// Also the variables to start the new member with.
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         let added = self.response.member.clone().unwrap_or_default();

@@ -39,7 +39,7 @@ pub fn peer_urls(context: &Context) -> Result<(String, Vec<String>), Failure> {
 }
 
 /// The answer to a change: a line of what was done, or the members after it.
-pub struct Answer {
+pub struct MembersChanged {
     pub id: u64,
     pub done: &'static str,
     pub header: Option<pb::ResponseHeader>,
@@ -47,7 +47,7 @@ pub struct Answer {
     pub bytes: Vec<u8>,
 }
 
-impl Show for Answer {
+impl Show for MembersChanged {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         let cluster = self.header.unwrap_or_default().cluster_id;
         line!(

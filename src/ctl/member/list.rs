@@ -26,7 +26,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     context.style()?;
     let mut client = Client::new(context)?;
     let response = fetch(&mut client).await?;
-    context.show(&Answer(response))
+    context.show(&MemberList(response))
 }
 
 pub async fn fetch(client: &mut Client) -> Result<pb::MemberListResponse, Failure> {
@@ -38,9 +38,9 @@ pub async fn fetch(client: &mut Client) -> Result<pb::MemberListResponse, Failur
         .await
 }
 
-pub struct Answer(pub pb::MemberListResponse);
+pub struct MemberList(pub pb::MemberListResponse);
 
-impl Answer {
+impl MemberList {
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
         self.0.members.iter().map(|member| {
             // A member has no name until it has started and told it.
@@ -61,7 +61,7 @@ impl Answer {
     }
 }
 
-impl Show for Answer {
+impl Show for MemberList {
     fn simple(&self, _: Style, out: &mut Vec<u8>) {
         for row in self.rows() {
             line!(out, "{}", row.join(", "));
@@ -120,7 +120,7 @@ impl Show for Answer {
     }
 }
 
-impl Answer {
+impl MemberList {
     /// With `--hex`: ids as text in hexadecimal, always all fields of a member but for learners,
     /// and etcdctl's own spelling of one name.
     fn hex_json(&self) -> Json {

@@ -1,6 +1,6 @@
 //! `member remove`: takes a member out of the cluster.
 
-use super::change::{Answer, member_id};
+use super::change::{MembersChanged, member_id};
 use crate::ctl::client::{Client, Repeat};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
@@ -29,7 +29,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         })
         .await?;
     let bytes = response.encode_to_vec();
-    context.show(&Answer {
+    context.show(&MembersChanged {
         id,
         done: "removed from",
         header: response.header,

@@ -1,6 +1,6 @@
 //! `member update`: tells the cluster where a member is reached.
 
-use super::change::{Answer, PEER_URLS, member_id, peer_urls};
+use super::change::{MembersChanged, PEER_URLS, member_id, peer_urls};
 use crate::ctl::client::{Client, Repeat};
 use crate::ctl::commands::{Action, Command, Verb};
 use crate::ctl::context::Context;
@@ -32,7 +32,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
         })
         .await?;
     let bytes = response.encode_to_vec();
-    context.show(&Answer {
+    context.show(&MembersChanged {
         id,
         done: "updated in",
         header: response.header,

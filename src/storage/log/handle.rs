@@ -202,7 +202,7 @@ impl Future for Receipt {
     }
 }
 
-pub(super) type Answer = oneshot::Sender<Result<(), LogError>>;
+pub(super) type DoneSender = oneshot::Sender<Result<(), LogError>>;
 pub(super) type Entries = oneshot::Sender<Result<Vec<LogEntry>, LogError>>;
 
 /// What the writer is asked to do, in order.
@@ -213,15 +213,15 @@ pub(super) enum Work {
     },
     Truncate {
         from: u64,
-        done: Answer,
+        done: DoneSender,
     },
     Purge {
         through: Position,
-        done: Answer,
+        done: DoneSender,
     },
     Vote {
         vote: Bytes,
-        done: Answer,
+        done: DoneSender,
     },
     Read {
         range: Range<u64>,
@@ -298,7 +298,7 @@ impl Shared {
         self.inner.lock().expect("no panic while the lock is held")
     }
 
-    fn order(&self, work: impl FnOnce(&mut Inner, Answer) -> Work) -> Receipt {
+    fn order(&self, work: impl FnOnce(&mut Inner, DoneSender) -> Work) -> Receipt {
         let (done, receipt) = oneshot::channel();
         let mut inner = self.lock();
         match inner.stopped.clone() {

@@ -39,6 +39,7 @@
 //! *purged*: removed from the front, because a snapshot covers it; *truncated*: removed from the
 //! end, because a new leader overruled it.
 
+mod disk_trace;
 mod error;
 mod format;
 mod handle;
@@ -48,7 +49,6 @@ mod reader;
 mod recovery;
 mod segments;
 mod small_files;
-mod steps;
 mod vote;
 mod writer;
 

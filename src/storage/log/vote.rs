@@ -5,9 +5,9 @@
 //! copy  magic 4 | version 4 | crc 4 | length 4 | sequence 8 | vote, zeros to a page
 //! ```
 
+use super::disk_trace;
 use super::format::PAGE;
 use super::note::Synced;
-use super::steps;
 use super::{LogError, LogOwner};
 use crate::disk::{Disk, DiskFile, read_all};
 use bytes::{BufMut, Bytes, BytesMut};
@@ -166,7 +166,7 @@ impl<D: Disk> VoteFile<D> {
             .write_at(slot_of(sequence), encode_slot(self.stamp, sequence, vote))
             .await
             .map_err(io("write"))?;
-        steps::vote_written(vote, VOTE_FILE);
+        disk_trace::vote_written(vote, VOTE_FILE);
         if !detcd_core::mutant!(VoteNotDurable) {
             self.file.sync_data().await.map_err(io("sync"))?;
         }

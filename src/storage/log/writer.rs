@@ -1,5 +1,6 @@
 //! The one task that touches the files.
 
+use super::disk_trace;
 use super::format::{FRAME_HEADER_BYTES, FrameBuilder, PAGE, RECORD_HEADER_BYTES, Record};
 use super::format::{decode_record, frame_bytes};
 use super::handle::{Entries, Shared, Work};
@@ -7,7 +8,6 @@ use super::index::{Index, Location};
 use super::note::{NoteFile, Synced};
 use super::recovery::Recovery;
 use super::segments::{FRAMES_START, Segments, segment_name};
-use super::steps;
 use super::vote::VoteFile;
 use super::{LogEntry, LogError, LogOptions, Position};
 use crate::disk::{Disk, DiskFile, read_all};
@@ -203,7 +203,7 @@ impl<D: Disk> LogWriter<D> {
             Some((first, next))
         });
         if let Some((first, last)) = span {
-            steps::written(first, last, || segment_name(segment));
+            disk_trace::entries_written(first, last, || segment_name(segment));
         }
     }
 

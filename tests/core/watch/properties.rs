@@ -78,7 +78,7 @@ struct Client {
     watchers: BTreeMap<i64, Watcher>,
     next_id: i64,
     /// Answers that are due, in order.
-    answers: VecDeque<Answer>,
+    answers: VecDeque<WatchReply>,
     /// Watchers that a compaction has canceled, as their ids being free shows; the client has yet
     /// to be told.
     dying: Vec<(i64, Watcher)>,
@@ -91,7 +91,7 @@ struct Client {
 }
 
 #[derive(Debug)]
-enum Answer {
+enum WatchReply {
     Refused,
     Created(i64),
     Canceled(i64),
@@ -275,7 +275,7 @@ impl Run {
         }
         if is_empty || client.watchers.contains_key(&id) && id != 0 {
             assert!(!is_accepted);
-            client.answers.push_back(Answer::Refused);
+            client.answers.push_back(WatchReply::Refused);
             return;
         }
         if id == 0 {
@@ -286,10 +286,10 @@ impl Run {
             id = client.next_id;
             client.next_id += 1;
         }
-        client.answers.push_back(Answer::Created(id));
+        client.answers.push_back(WatchReply::Created(id));
         assert_eq!(is_accepted, !is_compacted);
         if is_compacted {
-            client.answers.push_back(Answer::Compacted(id));
+            client.answers.push_back(WatchReply::Compacted(id));
             return;
         }
         let start = create.start_revision;
@@ -315,7 +315,7 @@ impl Run {
             return;
         }
         client.watchers.remove(&id).expect("a watcher that exists");
-        client.answers.push_back(Answer::Canceled(id));
+        client.answers.push_back(WatchReply::Canceled(id));
         // Fragments that were decided are still sent; none is begun.
         if client.fragmented == Some(id) {
             client.fragmented = Some(i64::MIN);
@@ -423,7 +423,7 @@ fn answer(client: &mut Client, world: &World, response: &WatchResponse) {
         // It was decided then, and may have waited for credit since.
         assert!(response.compact_revision <= world.compact_revision);
         assert_eq!(response.revision, 0);
-        if matches!(client.answers.front(), Some(Answer::Compacted(due)) if *due == id) {
+        if matches!(client.answers.front(), Some(WatchReply::Compacted(due)) if *due == id) {
             client.answers.pop_front();
             return;
         }
@@ -443,11 +443,11 @@ fn answer(client: &mut Client, world: &World, response: &WatchResponse) {
     }
     let due = client.answers.pop_front();
     match due.unwrap_or_else(|| panic!("{response} answers nothing")) {
-        Answer::Refused => {
+        WatchReply::Refused => {
             assert!(id == -1 && response.created && response.canceled);
             assert!(!response.cancel_reason.is_empty());
         }
-        Answer::Created(due) => {
+        WatchReply::Created(due) => {
             assert!(id == due && response.created && !response.canceled);
             let dying = client.dying.iter_mut().filter(|(dying, _)| *dying == id);
             let mut known = dying
@@ -457,8 +457,8 @@ fn answer(client: &mut Client, world: &World, response: &WatchResponse) {
                 watcher.is_created = true;
             }
         }
-        Answer::Canceled(due) => assert!(id == due && response.canceled && !response.created),
-        Answer::Compacted(due) => panic!("{response} in the place of the end of {due}"),
+        WatchReply::Canceled(due) => assert!(id == due && response.canceled && !response.created),
+        WatchReply::Compacted(due) => panic!("{response} in the place of the end of {due}"),
     }
 }
 

@@ -36,11 +36,11 @@ struct State {
 struct Content {
     now: Vec<u8>,
     synced: Vec<u8>,
-    unsynced: Vec<Change>,
+    unsynced: Vec<UnsyncedWrite>,
 }
 
 #[derive(Clone)]
-enum Change {
+enum UnsyncedWrite {
     Write { offset: usize, data: Bytes },
     Length(usize),
 }
@@ -134,9 +134,11 @@ impl Content {
         let all = draws.below(3) == 0;
         for change in &self.unsynced {
             match change {
-                Change::Length(length) if all || draws.below(2) == 0 => bytes.resize(*length, 0),
-                Change::Length(_) => {}
-                Change::Write { offset, data } => {
+                UnsyncedWrite::Length(length) if all || draws.below(2) == 0 => {
+                    bytes.resize(*length, 0)
+                }
+                UnsyncedWrite::Length(_) => {}
+                UnsyncedWrite::Write { offset, data } => {
                     let torn = draws.below(data.len().max(1));
                     let end = offset + data.len();
                     let mut at = *offset;
@@ -273,14 +275,14 @@ impl Disk for CrashDisk {
 }
 
 impl CrashFile {
-    async fn change(&self, change: Change) -> io::Result<()> {
+    async fn change(&self, change: UnsyncedWrite) -> io::Result<()> {
         step().await;
         let mut state = self.state.lock().unwrap();
         state.change_file()?;
         let content = &mut state.files[self.number];
         match &change {
-            Change::Length(length) => content.now.resize(*length, 0),
-            Change::Write { offset, data } => {
+            UnsyncedWrite::Length(length) => content.now.resize(*length, 0),
+            UnsyncedWrite::Write { offset, data } => {
                 let end = offset + data.len();
                 if content.now.len() < end {
                     content.now.resize(end, 0);
@@ -309,7 +311,7 @@ impl DiskFile for CrashFile {
     }
 
     async fn write_at(&self, offset: u64, data: Bytes) -> io::Result<()> {
-        self.change(Change::Write {
+        self.change(UnsyncedWrite::Write {
             offset: offset as usize,
             data,
         })
@@ -327,7 +329,7 @@ impl DiskFile for CrashFile {
     }
 
     async fn truncate(&self, len: u64) -> io::Result<()> {
-        self.change(Change::Length(len as usize)).await
+        self.change(UnsyncedWrite::Length(len as usize)).await
     }
 
     async fn allocate(&self, len: u64) -> io::Result<()> {
@@ -336,6 +338,6 @@ impl DiskFile for CrashFile {
             return Err(io::Error::from(ErrorKind::StorageFull));
         }
         let longer = (len as usize).max(now as usize);
-        self.change(Change::Length(longer)).await
+        self.change(UnsyncedWrite::Length(longer)).await
     }
 }

@@ -1,4 +1,4 @@
-//! What the log does to its files, step by step, as trace events of the target that the raft room
+//! What the log writes to its files, as trace events of the target that the raft room
 //! uses, too: the simulator compares them with what its disks really hold. Where nobody listens
 //! they cost a load and a branch.
 
@@ -8,7 +8,7 @@ use tracing::{Level, enabled, trace};
 const TARGET: &str = "detcd::step";
 
 /// Entries from `first` to `last` stand in the file, not yet synced.
-pub(super) fn written(first: u64, last: Position, file: impl FnOnce() -> String) {
+pub(super) fn entries_written(first: u64, last: Position, file: impl FnOnce() -> String) {
     if !enabled!(target: TARGET, Level::TRACE) {
         return;
     }
