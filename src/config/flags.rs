@@ -262,7 +262,7 @@ pub const SECTIONS: &[Section] = &[
         flag("distributed-tracing-instance-id", Text, "", Inert, "Tracing is off."),
         flag("distributed-tracing-sampling-rate", Uint, "0", Inert, "Tracing is off."),
     ]},
-    Section { title: "Upkeep", flags: &[
+    Section { title: "Maintenance", flags: &[
         flag("initial-corrupt-check", Bool, "false", DefaultOnly, "Compare hashes before serving."),
         flag("corrupt-check-time", Duration, "0s", DefaultOnly, "Compare hashes this often."),
         flag("compact-hash-check-enabled", Bool, "false", DefaultOnly, "Compare hashes at compactions."),

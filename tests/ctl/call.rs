@@ -88,7 +88,7 @@ pub async fn serve(backend: Arc<dyn Backend>) -> SocketAddr {
         .expect("a free port");
     let address = listener.local_addr().expect("an address");
     let incoming = tokio_stream::wrappers::TcpListenerStream::new(listener);
-    let routes = axum::Router::new().fallback_service(Door(backend));
+    let routes = axum::Router::new().fallback_service(RawService(backend));
     let routes = tonic::service::Routes::from(routes);
     tokio::spawn(async move {
         let served = tonic::transport::Server::builder().add_routes(routes);
@@ -101,9 +101,9 @@ pub async fn serve(backend: Arc<dyn Backend>) -> SocketAddr {
 }
 
 #[derive(Clone)]
-struct Door(Arc<dyn Backend>);
+struct RawService(Arc<dyn Backend>);
 
-impl tower::Service<axum::extract::Request> for Door {
+impl tower::Service<axum::extract::Request> for RawService {
     type Response = axum::response::Response;
     type Error = Infallible;
     type Future = Boxed<Result<Self::Response, Infallible>>;

@@ -1,5 +1,6 @@
 //! Source files as the rules see them: code without comments and the insides of strings.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Where the workspace is.
@@ -122,15 +123,61 @@ pub fn sources() -> Vec<Source> {
         .collect()
 }
 
+/// A file as it stands, with its comments.
+pub struct Text {
+    /// From the root, with forward slashes.
+    pub path: String,
+    pub text: String,
+}
+
+impl Text {
+    /// Whether the file is in one of these folders (or is one of these files).
+    pub fn is_in(&self, places: &[&str]) -> bool {
+        places.iter().any(|place| self.path.starts_with(place))
+    }
+}
+
+/// Every file of the repository, by its path from the root.
+pub fn files() -> BTreeSet<String> {
+    let root = root();
+    let mut paths = Vec::new();
+    walk(&root, &mut paths);
+    let from_root = |path: PathBuf| path.strip_prefix(&root).unwrap().display().to_string();
+    paths.into_iter().map(from_root).collect()
+}
+
+/// What people read: sources, docs, manifests and scripts; not what was recorded, and not the
+/// changelog, which tells of what was.
+pub fn texts() -> Vec<Text> {
+    const ENDINGS: &[&str] = &[".rs", ".md", ".toml", ".py", ".yml", ".ci/run", ".ci/tools"];
+    let is_text = |path: &String| {
+        let is_ours = !path.starts_with("tests/golden/") && path != "CHANGELOG.md";
+        is_ours && ENDINGS.iter().any(|ending| path.ends_with(ending))
+    };
+    let paths = files().into_iter().filter(is_text);
+    paths
+        .map(|path| Text {
+            text: read(&path),
+            path,
+        })
+        .collect()
+}
+
 fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
+    let mut all = Vec::new();
+    walk(folder, &mut all);
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    paths.extend(all.into_iter().filter(is_rust));
+}
+
+/// All files below a folder but what is built and what git keeps.
+fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
     for entry in std::fs::read_dir(folder).expect("a readable folder") {
         let path = entry.expect("a readable folder").path();
-        if path.is_dir() {
-            if path.file_name().is_some_and(|name| name != "target") {
-                collect(&path, paths);
-            }
-        } else if path.extension().is_some_and(|extension| extension == "rs") {
+        if !path.is_dir() {
             paths.push(path);
+        } else if !path.ends_with("target") && !path.ends_with(".git") {
+            walk(&path, paths);
         }
     }
 }

@@ -1,9 +1,11 @@
 //! The house keeps its shape: who may import whom, which words are out of place where, and what
 //! every manifest says. A violation is reported with its place and with what to do instead.
 
+mod citations;
 mod forged;
 mod imports;
 mod manifests;
+mod plain;
 mod rules;
 mod source;
 mod words;
@@ -54,6 +56,21 @@ fn manifests_are_tidy() {
         .flat_map(|path| manifests::violations(path, &source::read(path)))
         .collect();
     assert_none(&found);
+}
+
+#[test]
+fn words_are_plain() {
+    let found: Vec<Violation> = source::texts().iter().flat_map(plain::violations).collect();
+    assert_none(&found);
+}
+
+#[test]
+fn cited_files_are_there() {
+    let texts = source::texts();
+    let files = source::files();
+    let cited = texts.iter().filter(|text| !text.is_in(&["tests/tidy/"]));
+    let found = cited.flat_map(|text| citations::violations(text, &files));
+    assert_none(&found.collect::<Vec<Violation>>());
 }
 
 #[test]

@@ -134,8 +134,8 @@ async fn leases(client: &mut Client) -> Outcome {
     client
         .put("leased", "v", Some(PutOptions::new().with_lease(id)))
         .await?;
-    let (mut keeper, mut answers) = client.lease_keep_alive(id).await?;
-    keeper.keep_alive().await?;
+    let (mut renewals, mut answers) = client.lease_keep_alive(id).await?;
+    renewals.keep_alive().await?;
     assert_eq!(answers.message().await?.expect("an answer").ttl(), 600);
     let left = client.lease_time_to_live(id, None).await?;
     assert_eq!(left.granted_ttl(), 600);
