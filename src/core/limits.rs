@@ -62,6 +62,27 @@ pub const LEARNERS_MAX: usize = 1;
 pub const LEARNER_READY_PERCENT: u64 = 90;
 /// How many entries a member that was added may lag and still become a voter.
 pub const VOTER_LAG_MAX: u64 = 500;
+/// File descriptors that neither storage nor connections of others take: the runtime's, the
+/// listeners', standard output, and connections to other members.
+pub const DESCRIPTORS_INTERNAL: u64 = 24;
+/// With fewer file descriptors a member does not start.
+pub const DESCRIPTORS_MIN: u64 = 256;
+/// Of the descriptors that are left for connections, one in so many is for those of other members.
+pub const DESCRIPTORS_PEER_SHARE: u64 = 8;
+/// Connections of other members: each of the largest clusters' holds one, and at times three.
+pub const PEER_CONNECTIONS_MIN: u64 = 32;
+pub const PEER_CONNECTIONS_MAX: u64 = 256;
+/// How often the free space of the data-dir's file system is measured.
+pub const FREE_SPACE_PERIOD: Millis = Millis(2_000);
+/// Less free space than this is warned of at any rate of writing: a segment of the log, a journal
+/// of the store, and what merging its tables takes meanwhile.
+pub const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
+/// So long must the rest do, at the rate of the last minute.
+pub const FREE_SPACE_AHEAD: Millis = Millis(5 * 60 * 1_000);
+/// The time over which that rate is taken.
+pub const FREE_SPACE_RATE_WINDOW: Millis = Millis(60 * 1_000);
+/// How much more than what is needed has to be free until the next warning may come, in percent.
+pub const FREE_SPACE_RELIEF_PERCENT: u64 = 125;
 /// How long a member that was removed lives on once it knows: so long can it tell the others what
 /// is committed.
 pub const REMOVED_LINGER: Millis = Millis(1_000);
@@ -80,4 +101,8 @@ const _: () = assert!(PENDING_WRITE_BYTES_MAX > 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(RETRY_PAUSE_MIN.0 > 0 && RETRY_PAUSE_MIN.0 <= RETRY_PAUSE_MAX.0);
 const _: () = assert!(READ_ROUND_TIMEOUT.0 < REQUEST_TIMEOUT_BASE.0);
 const _: () = assert!(LEARNER_READY_PERCENT <= 100);
+const _: () = assert!(DESCRIPTORS_INTERNAL + PEER_CONNECTIONS_MIN < DESCRIPTORS_MIN);
+const _: () = assert!(PEER_CONNECTIONS_MIN < PEER_CONNECTIONS_MAX);
+const _: () = assert!(FREE_SPACE_PERIOD.0 < FREE_SPACE_RATE_WINDOW.0);
+const _: () = assert!(FREE_SPACE_RELIEF_PERCENT > 100);
 const _: () = assert!(LEASE_REVOKES_PER_SECOND as u64 * LEASE_REVOKE_WINDOW.0 >= 1_000);

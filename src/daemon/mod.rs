@@ -2,12 +2,12 @@
 //! which they come and go.
 
 mod data_dir;
+mod descriptors;
 pub mod identity;
 pub mod logging;
 
 mod advertise;
 mod join;
-mod limits;
 mod names;
 mod notify;
 mod space;
@@ -16,6 +16,7 @@ use crate::config::url::Url;
 use crate::config::{Bootstrap, BootstrapError, ClusterState, Config, Notice};
 use crate::server::{BindError, Listener, ServerOptions, Servers};
 use data_dir::DataDirError;
+use descriptors::{Descriptors, TooFewDescriptors};
 use detcd_core::api::{ClusterId, MemberId, Millis};
 use detcd_core::limits::SNAPSHOT_CHUNK_BYTES;
 use detcd_core::membership::identity::{self as membership, FlagsMismatch, Founding, check_flags};
@@ -30,7 +31,6 @@ use detcd_storage::disk::{DataDirLock, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use identity::{Identity, IdentityError};
-use limits::{Descriptors, TooFewDescriptors};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -107,7 +107,7 @@ pub enum DaemonError {
 /// Serves until a signal asks to stop. `Ok` means that the member stopped as it should.
 pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonError> {
     tell(&config, &notices);
-    let descriptors = Descriptors::take()?;
+    let descriptors = Descriptors::take(&config)?;
     let mut signals = Signals::listen()?;
     config.check_listeners()?;
     // A task of its own, as opening a large store keeps its thread for a while.

@@ -1,34 +1,31 @@
 //! Warns before the data-dir's file system is full, which ends a member.
 
+use detcd_core::limits::{
+    FREE_BYTES_MIN, FREE_SPACE_AHEAD, FREE_SPACE_PERIOD, FREE_SPACE_RATE_WINDOW,
+    FREE_SPACE_RELIEF_PERCENT,
+};
 use detcd_driver::Handle;
 use detcd_rt::Instant;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How often is looked.
-const PERIOD: Duration = Duration::from_secs(2);
-/// So much has to be free at any time: a segment of the log, a journal of the store, and what
-/// merging its tables takes meanwhile.
-const FREE_BYTES_MIN: u64 = 256 * 1024 * 1024;
-/// For so long must the rest do, at the rate of the last minute.
-const AHEAD: Duration = Duration::from_secs(5 * 60);
-const RATE_WINDOW: Duration = Duration::from_secs(60);
-/// How much more than what is needed has to be free until the next warning may come, in percent.
-const RELIEF_PERCENT: u64 = 125;
+const PERIOD: Duration = Duration::from_millis(FREE_SPACE_PERIOD.0);
+const AHEAD: Duration = Duration::from_millis(FREE_SPACE_AHEAD.0);
+const RATE_WINDOW: Duration = Duration::from_millis(FREE_SPACE_RATE_WINDOW.0);
 
-/// Looks at the file system of `folder` as long as it is polled.
+/// Measures the file system of `folder` as long as it is polled.
 pub(super) async fn watch(folder: PathBuf, handle: Handle) {
     let mut space = Space::default();
-    let mut looked = Instant::now();
+    let mut measured = Instant::now();
     loop {
         let path = folder.clone();
         let stat = detcd_rt::spawn_blocking(move || rustix::fs::statvfs(&path)).await;
-        // What cannot be looked at cannot be written either, and writes will say so.
+        // What cannot be measured cannot be written either, and writes will say so.
         if let Ok(Ok(stat)) = stat {
             let free = stat.f_bavail.saturating_mul(stat.f_frsize);
-            let news = space.look(free, looked.elapsed());
-            looked = Instant::now();
-            tell(&folder, free, &space, news);
+            let event = space.measured(free, measured.elapsed());
+            measured = Instant::now();
+            tell(&folder, free, &space, event);
             let stats = handle.stats();
             stats.disk_free.set(free);
             stats.disk_low.set(u64::from(space.is_low));
@@ -37,17 +34,17 @@ pub(super) async fn watch(folder: PathBuf, handle: Handle) {
     }
 }
 
-fn tell(folder: &std::path::Path, free: u64, space: &Space, news: Option<News>) {
+fn tell(folder: &std::path::Path, free: u64, space: &Space, event: Option<SpaceEvent>) {
     let (data_dir, needed) = (folder.display(), space.needed());
-    match news {
-        Some(News::Low) => tracing::warn!(
+    match event {
+        Some(SpaceEvent::Low) => tracing::warn!(
             %data_dir,
             free_bytes = free,
             needed_bytes = needed,
             "the file system of the data-dir is nearly full, and the member ends when it is: free \
              or add space"
         ),
-        Some(News::Relieved) => tracing::info!(
+        Some(SpaceEvent::Relieved) => tracing::info!(
             %data_dir,
             free_bytes = free,
             "the file system of the data-dir has space again"
@@ -57,7 +54,7 @@ fn tell(folder: &std::path::Path, free: u64, space: &Space, news: Option<News>) 
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum News {
+enum SpaceEvent {
     Low,
     Relieved,
 }
@@ -65,7 +62,7 @@ enum News {
 /// What is known of the space that is left.
 #[derive(Debug, Default)]
 struct Space {
-    /// What was free when it was last looked.
+    /// What was free at the last measurement.
     free: Option<u64>,
     /// How fast it gets less, in bytes per second; below zero if it gets more.
     rate: f64,
@@ -74,7 +71,7 @@ struct Space {
 
 impl Space {
     /// Takes in what is free, `passed` after the last time.
-    fn look(&mut self, free: u64, passed: Duration) -> Option<News> {
+    fn measured(&mut self, free: u64, passed: Duration) -> Option<SpaceEvent> {
         if let Some(before) = self.free.replace(free)
             && !passed.is_zero()
         {
@@ -83,13 +80,15 @@ impl Space {
             self.rate += (now - self.rate) * weight;
         }
         let needed = self.needed();
-        let news = match self.is_low {
-            false if free < needed => News::Low,
-            true if free >= needed.saturating_mul(RELIEF_PERCENT) / 100 => News::Relieved,
+        let event = match self.is_low {
+            false if free < needed => SpaceEvent::Low,
+            true if free >= needed.saturating_mul(FREE_SPACE_RELIEF_PERCENT) / 100 => {
+                SpaceEvent::Relieved
+            }
             _ => return None,
         };
-        self.is_low = news == News::Low;
-        Some(news)
+        self.is_low = event == SpaceEvent::Low;
+        Some(event)
     }
 
     fn needed(&self) -> u64 {
@@ -107,15 +106,19 @@ mod tests {
     #[test]
     fn a_warning_comes_once_until_there_is_space_again() {
         let mut space = Space::default();
-        let mut look = |free| space.look(free, Duration::ZERO);
-        assert_eq!(look(GIB), None);
-        assert_eq!(look(FREE_BYTES_MIN), None);
-        assert_eq!(look(FREE_BYTES_MIN - 1), Some(News::Low));
-        assert_eq!(look(FREE_BYTES_MIN - 2), None);
-        assert_eq!(look(FREE_BYTES_MIN + 1), None, "a little more is no relief");
-        assert_eq!(look(0), None);
-        assert_eq!(look(GIB), Some(News::Relieved));
-        assert_eq!(look(1), Some(News::Low));
+        let mut measured = |free| space.measured(free, Duration::ZERO);
+        assert_eq!(measured(GIB), None);
+        assert_eq!(measured(FREE_BYTES_MIN), None);
+        assert_eq!(measured(FREE_BYTES_MIN - 1), Some(SpaceEvent::Low));
+        assert_eq!(measured(FREE_BYTES_MIN - 2), None);
+        assert_eq!(
+            measured(FREE_BYTES_MIN + 1),
+            None,
+            "a little more is no relief"
+        );
+        assert_eq!(measured(0), None);
+        assert_eq!(measured(GIB), Some(SpaceEvent::Relieved));
+        assert_eq!(measured(1), Some(SpaceEvent::Low));
     }
 
     #[test]
@@ -124,7 +127,7 @@ mod tests {
         let rate = 50 << 20;
         let mut free = 100 * GIB;
         let mut seconds = 0;
-        while space.look(free, PERIOD).is_none() {
+        while space.measured(free, PERIOD).is_none() {
             free -= rate * PERIOD.as_secs();
             seconds += PERIOD.as_secs();
         }
@@ -138,11 +141,11 @@ mod tests {
     #[test]
     fn a_moment_of_writing_is_no_trend() {
         let mut space = Space::default();
-        assert_eq!(space.look(3 * GIB, PERIOD), None);
+        assert_eq!(space.measured(3 * GIB, PERIOD), None);
         // A new segment of the log, allocated as a whole.
-        assert_eq!(space.look(3 * GIB - (64 << 20), PERIOD), None);
+        assert_eq!(space.measured(3 * GIB - (64 << 20), PERIOD), None);
         for _ in 0..30 {
-            assert_eq!(space.look(3 * GIB - (64 << 20), PERIOD), None);
+            assert_eq!(space.measured(3 * GIB - (64 << 20), PERIOD), None);
         }
         assert!(space.rate < 1e6, "{}", space.rate);
     }
@@ -151,8 +154,8 @@ mod tests {
     fn what_is_given_back_at_once_was_no_trend() {
         let mut space = Space::default();
         for _ in 0..100 {
-            assert_eq!(space.look(2 * GIB, PERIOD), None);
-            assert_eq!(space.look(2 * GIB - (200 << 20), PERIOD), None);
+            assert_eq!(space.measured(2 * GIB, PERIOD), None);
+            assert_eq!(space.measured(2 * GIB - (200 << 20), PERIOD), None);
         }
     }
 }

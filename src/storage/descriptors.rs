@@ -1,5 +1,7 @@
 //! How many file descriptors storage needs: what is left of the process's limit is for connections.
 
+use crate::log::LogOptions;
+
 /// Files of tables that are kept open when there are descriptors enough, and the fewest.
 const TABLE_FILES_MAX: usize = 256;
 const TABLE_FILES_MIN: usize = 32;
@@ -10,8 +12,12 @@ const TABLE_FILES_MIN: usize = 32;
 const MERGE_FILES: usize = 2 * (30 + 6 + 1) + 1;
 /// The store's journal and the next one, its lock, and lists and folders that are being synced.
 const STORE_FILES: usize = 8;
-/// The log's segments of 64 MiB, all open: 2 GiB of entries that no snapshot covers yet.
-const LOG_SEGMENTS: usize = 32;
+/// The fewest segments of the log that are counted, all open.
+const LOG_SEGMENTS_MIN: usize = 32;
+/// The segment that is written to, and the one that is prepared to follow it.
+const LOG_SEGMENTS_AHEAD: usize = 2;
+/// Descriptors that more than the fewest segments leave to connections and to the runtime.
+const OTHERS_MIN: usize = 152;
 /// The log's folder, vote and notes, and the data-dir's lock.
 const LOG_FILES: usize = 8;
 
@@ -21,9 +27,30 @@ pub fn table_files(limit: usize) -> usize {
     (limit / 8).clamp(TABLE_FILES_MIN, TABLE_FILES_MAX)
 }
 
-/// Descriptors that storage may hold at once where the process may open `limit`.
-pub fn needed(limit: usize) -> usize {
-    table_files(limit) + MERGE_FILES + STORE_FILES + LOG_SEGMENTS + LOG_FILES
+/// What storage holds beside the log's segments.
+fn fixed(limit: usize) -> usize {
+    table_files(limit) + MERGE_FILES + STORE_FILES + LOG_FILES
+}
+
+/// The segments of a log that holds `log_bytes` at most, all of them open.
+fn segments_of(log_bytes: u64) -> usize {
+    let full = usize::try_from(log_bytes.div_ceil(LogOptions::SEGMENT_BYTES));
+    let full = full.unwrap_or(usize::MAX);
+    full.saturating_add(LOG_SEGMENTS_AHEAD)
+        .max(LOG_SEGMENTS_MIN)
+}
+
+/// Descriptors that storage may hold at once where the process may open `limit` and the log holds
+/// `log_bytes` at most.
+pub fn needed(limit: usize, log_bytes: u64) -> usize {
+    let fixed = fixed(limit);
+    let spare = limit.saturating_sub(fixed + OTHERS_MIN);
+    fixed + segments_of(log_bytes).min(spare.max(LOG_SEGMENTS_MIN))
+}
+
+/// The limit with which a log of `log_bytes` has all the descriptors that it may need.
+pub fn limit_for(log_bytes: u64) -> usize {
+    (fixed(usize::MAX) + OTHERS_MIN).saturating_add(segments_of(log_bytes))
 }
 
 #[cfg(test)]
@@ -32,8 +59,21 @@ mod tests {
 
     #[test]
     fn storage_leaves_descriptors_for_connections() {
-        assert_eq!(needed(400), 173);
-        assert_eq!(needed(1024), 251);
-        assert_eq!(needed(1 << 20), 379);
+        assert_eq!(needed(400, 0), 173);
+        assert_eq!(needed(1024, 0), 251);
+        assert_eq!(needed(1 << 20, 0), 379);
+    }
+
+    #[test]
+    fn segments_of_large_values_are_counted_as_far_as_connections_can_spare_them() {
+        // 15,000 entries of 1.5 MB.
+        let log_bytes = 15_000 * 1_572_864;
+        assert_eq!(segments_of(log_bytes), 354);
+        assert_eq!(needed(1 << 20, log_bytes), 347 + 354);
+        assert_eq!(needed(1024, log_bytes), 219 + 354);
+        assert_eq!(needed(400, log_bytes), 400 - 152);
+        assert_eq!(needed(256, log_bytes), 123 + 32);
+        let limit = limit_for(log_bytes);
+        assert_eq!(needed(limit, log_bytes), fixed(limit) + 354);
     }
 }

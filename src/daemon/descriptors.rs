@@ -1,25 +1,19 @@
-//! What the kernel grants the process.
+//! File descriptors: how many the kernel grants the process, and who may have how many.
 
+use crate::config::Config;
+use detcd_core::limits::{
+    DESCRIPTORS_INTERNAL, DESCRIPTORS_MIN, DESCRIPTORS_PEER_SHARE, PEER_CONNECTIONS_MAX,
+    PEER_CONNECTIONS_MIN,
+};
 use detcd_storage::descriptors;
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use thiserror::Error;
-
-/// Descriptors that neither storage nor connections of others take: the runtime's, the listeners',
-/// standard output, and connections to other members.
-const INTERNAL: u64 = 24;
-/// With fewer there is no sense in a start.
-const LIMIT_MIN: u64 = 256;
-/// Of the rest, one in so many is for connections of other members.
-const PEER_SHARE: u64 = 8;
-/// Connections of other members: each of the largest clusters' holds one, and at times three.
-const PEER_CONNECTIONS_MIN: u64 = 32;
-const PEER_CONNECTIONS_MAX: u64 = 256;
 
 /// Why the process cannot start, in etcd's words.
 #[derive(Debug, Error)]
 #[error(
     "file descriptor limit of etcd process is too low; please set higher: it is {limit}, and \
-     {LIMIT_MIN} is the least (ulimit -n)"
+     {DESCRIPTORS_MIN} is the least (ulimit -n)"
 )]
 pub struct TooFewDescriptors {
     limit: u64,
@@ -36,8 +30,9 @@ pub(super) struct Descriptors {
 
 impl Descriptors {
     /// Takes as many as the kernel grants, and shares them out.
-    pub fn take() -> Result<Descriptors, TooFewDescriptors> {
-        let descriptors = Descriptors::of(raise_open_files())?;
+    pub fn take(config: &Config) -> Result<Descriptors, TooFewDescriptors> {
+        let log_bytes = log_bytes_max(config);
+        let descriptors = Descriptors::of(raise_open_files(), log_bytes)?;
         tracing::info!(
             limit = descriptors.limit,
             client_connections = descriptors.client_connections,
@@ -45,17 +40,27 @@ impl Descriptors {
             table_files = descriptors.table_files,
             "connections are limited by the file descriptors that storage leaves"
         );
+        let enough = descriptors::limit_for(log_bytes) as u64;
+        if descriptors.limit < enough {
+            tracing::warn!(
+                limit = descriptors.limit,
+                enough,
+                "the limit of file descriptors is too low for a log full of the largest requests: \
+                 raise it (ulimit -n), or lower --snapshot-count or --max-request-bytes"
+            );
+        }
         Ok(descriptors)
     }
 
-    fn of(limit: u64) -> Result<Descriptors, TooFewDescriptors> {
-        if limit < LIMIT_MIN {
+    fn of(limit: u64, log_bytes: u64) -> Result<Descriptors, TooFewDescriptors> {
+        if limit < DESCRIPTORS_MIN {
             return Err(TooFewDescriptors { limit });
         }
         let size = |count: u64| usize::try_from(count).unwrap_or(usize::MAX);
-        let storage = descriptors::needed(size(limit)) as u64;
-        let rest = limit - INTERNAL - storage;
-        let peers = (rest / PEER_SHARE).clamp(PEER_CONNECTIONS_MIN, PEER_CONNECTIONS_MAX);
+        let storage = descriptors::needed(size(limit), log_bytes) as u64;
+        let rest = limit - DESCRIPTORS_INTERNAL - storage;
+        let peers =
+            (rest / DESCRIPTORS_PEER_SHARE).clamp(PEER_CONNECTIONS_MIN, PEER_CONNECTIONS_MAX);
         Ok(Descriptors {
             limit,
             table_files: descriptors::table_files(size(limit)),
@@ -63,6 +68,14 @@ impl Descriptors {
             peer_connections: size(peers),
         })
     }
+}
+
+/// The most that the log holds: what no snapshot covers yet, and what is kept behind it.
+fn log_bytes_max(config: &Config) -> u64 {
+    let entries = config
+        .snapshot_count
+        .saturating_add(config.snapshot_catchup_entries);
+    entries.saturating_mul(config.max_request_bytes as u64)
 }
 
 /// Raises the limit to what the process may have, as Go does: shells give few. Gives the limit.
@@ -90,7 +103,7 @@ mod tests {
     use super::*;
 
     fn shared(limit: u64) -> (usize, usize, usize) {
-        let descriptors = Descriptors::of(limit).unwrap();
+        let descriptors = Descriptors::of(limit, 0).unwrap();
         (
             descriptors.table_files,
             descriptors.peer_connections,
@@ -99,16 +112,25 @@ mod tests {
     }
 
     #[test]
+    fn connections_keep_their_share_beside_a_log_of_large_values() {
+        for limit in [256, 400, 1024, 65_536] {
+            let descriptors = Descriptors::of(limit, 15_000 << 21).unwrap();
+            assert!(descriptors.client_connections >= 45, "{descriptors:?}");
+        }
+    }
+
+    #[test]
     fn descriptors_are_shared_out() {
-        assert!(Descriptors::of(150).is_err() && Descriptors::of(255).is_err());
+        assert!(Descriptors::of(150, 0).is_err() && Descriptors::of(255, 0).is_err());
         assert_eq!(shared(256), (32, 32, 45));
         assert_eq!(shared(400), (50, 32, 171));
         assert_eq!(shared(1024), (128, 93, 656));
         assert_eq!(shared(20_000), (256, 256, 19_341));
         for limit in [256, 399, 1024, 65_536, u64::MAX] {
             let (files, peers, clients) = shared(limit);
-            let storage = descriptors::needed(usize::try_from(limit).unwrap_or(usize::MAX));
-            assert!((storage + peers + clients) as u64 <= limit - INTERNAL);
+            let limit_size = usize::try_from(limit).unwrap_or(usize::MAX);
+            let storage = descriptors::needed(limit_size, 0);
+            assert!((storage + peers + clients) as u64 <= limit - DESCRIPTORS_INTERNAL);
             assert!(files > 0 && peers > 0 && clients > 0);
         }
     }
