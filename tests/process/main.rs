@@ -20,5 +20,6 @@ mod lifecycle;
 mod members;
 mod metrics;
 mod mutants;
+mod old_data;
 mod quota;
 mod small_disk;
