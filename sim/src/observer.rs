@@ -296,7 +296,7 @@ impl Observed {
         }
     }
 
-    /// A leader whose first entry is applied begins its term in office.
+    /// A leader whose first entry is applied begins its term.
     fn settled(&mut self, member: usize, term: u64) {
         if self.elected.get(&member) == Some(&term) {
             self.elected.remove(&member);

@@ -44,7 +44,11 @@ const BARE_TYPES: &[&str] = &["Answer", "Change", "Standing"];
 
 /// Where the words are plain already. Every folder gets in once its words are.
 const CLEAN: &[&str] = &[
+    "README.md",
     "ci/",
+    "docs/",
+    "scenarios/",
+    "sim/",
     "src/bench/",
     "src/config/",
     "src/ctl/",
@@ -53,8 +57,16 @@ const CLEAN: &[&str] = &[
     "src/wire/",
 ];
 
-/// Files within them that are being redone.
-const REDONE: &[&str] = &["src/ctl/dial.rs"];
+/// Files within them that are being redone, or draw from a stream of random numbers of that name.
+const REDONE: &[&str] = &[
+    "docs/bugs-of-history.md",
+    "scenarios/bugs/wiped-member.toml",
+    "sim/src/machine.rs",
+    "sim/src/net/",
+    "sim/src/workload/session.rs",
+    "sim/src/workload/watch.rs",
+    "src/ctl/dial.rs",
+];
 
 pub fn violations(text: &Text) -> Vec<Violation> {
     if !text.is_in(CLEAN) || text.is_in(REDONE) {
