@@ -1,4 +1,4 @@
-//! Who may import whom (ARCHITECTURE.md): crates that only some places name.
+//! Who may import whom (docs/architecture.md): crates that only some places name.
 
 use crate::Violation;
 use crate::source::Source;
