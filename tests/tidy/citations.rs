@@ -33,11 +33,54 @@ pub fn violations(text: &Text, files: &BTreeSet<String>) -> Vec<Violation> {
     found
 }
 
+/// What a document says to stand in a file, as `file.rs: name`, and does not.
+pub fn missing_names(text: &Text, sources: &[Text]) -> Vec<Violation> {
+    if !text.path.ends_with(".md") {
+        return Vec::new();
+    }
+    // A span may go on in the next line.
+    let spans = text.text.split('`').enumerate();
+    let spans = spans.filter(|(at, _)| at % 2 == 1);
+    let mut found = Vec::new();
+    for (at, span) in spans {
+        let joined = span.split_whitespace().collect::<Vec<&str>>().join(" ");
+        let Some((file, name)) = joined.split_once(".rs: ") else {
+            continue;
+        };
+        let name = name.rsplit("::").next().unwrap_or_default();
+        let ending = format!("{file}.rs");
+        let mut named = sources
+            .iter()
+            .filter(|source| source.path.ends_with(&ending));
+        if !named.any(|source| declares(&source.text, name)) {
+            let before: String = text.text.split('`').take(at).collect();
+            found.push(Violation {
+                path: text.path.clone(),
+                line: 1 + before.matches('\n').count(),
+                instead: format!("{joined}: there is no such function or type in that file"),
+            });
+        }
+    }
+    found
+}
+
+fn declares(source: &str, name: &str) -> bool {
+    ["fn", "struct", "enum", "trait", "type"]
+        .iter()
+        .any(|kind| {
+            let declaration = format!("{kind} {name}");
+            source.match_indices(&declaration).any(|(at, _)| {
+                let next = source[at + declaration.len()..].chars().next();
+                !next.is_some_and(|char| char.is_alphanumeric() || char == '_')
+            })
+        })
+}
+
 /// The paths of files in a line. Patterns and placeholders (`*`, `NAME.toml`) are none.
 fn cited(prose: &str) -> Vec<String> {
     let is_part = |char: char| char.is_alphanumeric() || "_./*{}-<>".contains(char);
     let words = prose.split(|char| !is_part(char));
-    let words = words.map(|word| word.trim_start_matches(['.', '/']).trim_end_matches('.'));
+    let words = words.map(|word| from_here(word).trim_end_matches('.'));
     let is_path = |word: &&str| {
         let ends = ENDINGS.iter().any(|ending| {
             word.strip_suffix(ending)
@@ -54,6 +97,17 @@ fn cited(prose: &str) -> Vec<String> {
     let is_address = |word: &&str| prose.contains(&format!("://{word}")) || word.contains(".com/");
     let paths = words.filter(is_path).filter(|word| !is_address(word));
     paths.map(str::to_owned).collect()
+}
+
+/// A path without the way up from its file.
+fn from_here(mut path: &str) -> &str {
+    while let Some(rest) = ["../", "./", "/"]
+        .iter()
+        .find_map(|up| path.strip_prefix(up))
+    {
+        path = rest;
+    }
+    path
 }
 
 /// Whether a path, from the root, from the file that cites it or of any folder, is of a file.
@@ -100,4 +154,27 @@ fn files_that_are_not_there_are_found() {
         [""; 0]
     );
     assert_eq!(found("docs/a.md", "https://etcd.io/a/b.md"), [""; 0]);
+}
+
+#[test]
+fn names_that_are_not_in_their_files_are_found() {
+    let text = |path: &str, text: &str| Text {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    let sources = [text(
+        "src/driver/run.rs",
+        "impl Loop { fn forward(&self) {} }",
+    )];
+    let found = |line: &str| missing_names(&text("docs/a.md", line), &sources).len();
+    assert_eq!(
+        found("`driver/run.rs: Loop::forward` and `run.rs: forward`"),
+        0
+    );
+    assert_eq!(found("`driver/run.rs:\n  forward`"), 0);
+    assert_eq!(
+        found("`driver/run.rs: back`, `driver/other.rs: forward`"),
+        2
+    );
+    assert_eq!(found("`driver/run.rs: forw`"), 1);
 }
