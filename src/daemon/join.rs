@@ -5,7 +5,7 @@ use super::names;
 use crate::config::url::Url;
 use crate::config::{Bootstrap, Config};
 use crate::members_page::MemberEntry;
-use detcd_core::api::{ClusterId, Member, MemberId};
+use detcd_core::api::{ClusterId, Member};
 use detcd_core::membership::join::{Effect, Event, Join, JoinError, Joined, ToldCluster};
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -105,6 +105,7 @@ fn text(error: impl std::fmt::Display) -> String {
 mod tests {
     use super::*;
     use crate::config::{self, Request as Asked};
+    use detcd_core::api::MemberId;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpListener;
 

@@ -371,10 +371,10 @@ pub fn decode_member_log_key(key: &[u8]) -> Result<MemberId, Fault> {
 }
 
 pub fn encode_member_log(log: u64) -> Bytes {
-    let mut out = Vec::with_capacity(11);
-    out.push(TAG_ROW);
-    put_varint(&mut out, log);
-    Bytes::from(out)
+    let mut out = Writer::with_capacity(11);
+    out.u8(TAG_ROW);
+    out.varint(log);
+    out.finish()
 }
 
 pub fn decode_member_log(row: &Bytes) -> Result<u64, Fault> {
