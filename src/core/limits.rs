@@ -53,6 +53,12 @@ pub const WATCH_STREAM_CREDITS: u32 = 128;
 pub const WATCH_STREAM_ANSWERS_MAX: usize = 128 * 1024;
 /// Watchers of one stream.
 pub const WATCHERS_PER_STREAM_MAX: usize = 1_000_000;
+/// Members of a cluster, learners among them. No membership with more is believed.
+pub const MEMBERS_MAX: usize = 256;
+/// The peer URLs of a member.
+pub const MEMBER_PEER_URLS_MAX: usize = 64;
+/// The name and the peer URLs of a member, in bytes.
+pub const MEMBER_BYTES_MAX: usize = 64 * 1024;
 /// What a client waits for an outcome before it is told that it is unknown, beyond two election
 /// timeouts (etcd: 5 s + 2 x election timeout).
 pub const REQUEST_TIMEOUT_BASE: Millis = Millis(5_000);

@@ -4,9 +4,9 @@ use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::event::Seq;
-use detcd_core::membership::MembershipChange;
+use detcd_core::membership::{ChangeError, MembershipChange, Replication};
 use detcd_core::view::Fault;
-use detcd_raft::{ChangeError, NoReadIndex, Published, RaftNode, RaftStatus};
+use detcd_raft::{NoReadIndex, Published, RaftNode, RaftStatus};
 use detcd_storage::store::{Size, Store};
 use futures::FutureExt;
 use futures::future::BoxFuture;
@@ -28,12 +28,12 @@ pub(crate) trait Engine: Send + Sync + 'static {
         &self,
         change: MembershipChange,
         strict: bool,
-        patience: Duration,
+        timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>>;
     /// Who votes in raft.
     fn voters(&self) -> Vec<MemberId>;
-    fn successors(&self) -> Vec<MemberId>;
-    fn is_ready_to_lead(&self, id: MemberId) -> bool;
+    /// How far the others have come, as far as this member knows, if it leads.
+    fn replication(&self) -> Replication;
     /// Asks the engine to hand over; whether it comes to pass is seen in who leads.
     fn transfer_leader(&self, to: MemberId);
     fn resume(&self, to: MemberId) -> BoxFuture<'static, ()>;
@@ -98,22 +98,18 @@ impl<S: Store> Engine for StoredEngine<S> {
         &self,
         change: MembershipChange,
         strict: bool,
-        patience: Duration,
+        timeout: Duration,
     ) -> BoxFuture<'static, Result<Vec<Member>, ChangeError>> {
         let raft = self.raft.clone();
-        async move { raft.change_members(&change, strict, patience).await }.boxed()
+        async move { raft.change_members(&change, strict, timeout).await }.boxed()
     }
 
-    fn successors(&self) -> Vec<MemberId> {
-        self.raft.successors()
+    fn replication(&self) -> Replication {
+        self.raft.replication()
     }
 
     fn voters(&self) -> Vec<MemberId> {
         self.raft.voters()
-    }
-
-    fn is_ready_to_lead(&self, id: MemberId) -> bool {
-        self.raft.is_ready_to_lead(id)
     }
 
     fn transfer_leader(&self, to: MemberId) {

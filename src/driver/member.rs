@@ -19,7 +19,7 @@ use detcd_core::query;
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
 use detcd_peer::{Receiver, Transport};
-use detcd_raft::{RaftNode, RaftOptions, Roster};
+use detcd_raft::{RaftNode, RaftOptions};
 use detcd_storage::disk::Disk;
 use detcd_storage::log::{Log, LogOptions, LogOwner};
 use detcd_storage::store::Store;
@@ -95,13 +95,6 @@ impl Member {
         let (admission, admission_inputs) = mpsc::unbounded_channel();
         let transport: Arc<dyn Transport> =
             Arc::new(RemovalListener::new(transport, admission.clone()));
-        for member in options
-            .members
-            .iter()
-            .filter(|member| member.id != options.member_id)
-        {
-            transport.set_peer(member.id.0, member.peer_urls.clone());
-        }
         let (log, writer, recovered) = Log::open(disk, log_options(&options)).await?;
         if let Some(torn) = &recovered.torn {
             tracing::warn!(
@@ -132,7 +125,6 @@ impl Member {
         if published.roster.is_removed() {
             return Err(StartError::Removed);
         }
-        forget_strangers(&*transport, &options, &published.roster);
         let leases = query::leases(&*published.view)?;
         let shared = Arc::new(Shared {
             cluster_id: options.cluster_id,
@@ -255,15 +247,7 @@ fn raft_options(options: &MemberOptions) -> RaftOptions {
         snapshot_count: options.snapshot_count,
         catch_up_entries: options.catch_up_entries,
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
-    }
-}
-
-/// Who founded the cluster and was removed since is no peer any more.
-fn forget_strangers(transport: &dyn Transport, options: &MemberOptions, roster: &Roster) {
-    let knows = |id| roster.members.iter().any(|member| member.id == id);
-    let strangers = options.members.iter().filter(|founder| !knows(founder.id));
-    if !roster.members.is_empty() {
-        strangers.for_each(|founder| transport.remove_peer(founder.id.0));
+        founders: options.members.clone(),
     }
 }
 

@@ -22,6 +22,7 @@ mod quota;
 mod reconfig;
 mod run;
 pub mod stats;
+mod transfer;
 mod watch;
 
 pub use detcd_core::membership::admission::ShutdownReason;

@@ -4,20 +4,20 @@
 use crate::handle::{Handle, Header};
 use crate::run::Shared;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use detcd_core::api::{Member, MemberId};
+use detcd_core::api::{Member, MemberId, Millis};
 use detcd_core::codec;
 use detcd_core::error::Error;
 use detcd_core::membership::id::member_id;
-use detcd_core::membership::{self, MembershipChange};
+use detcd_core::membership::{
+    self, ChangeError, ChangeRequest, ClusterState, LeaderReply, MembershipChange, Replication,
+    RequestEffect, RequestEvent, RequestView,
+};
+use detcd_core::query;
+use detcd_core::view::Fault;
 use detcd_peer::{Kind, TransportError};
-use detcd_raft::ChangeError;
-use detcd_rt::Instant;
 use std::time::Duration;
 
 const VERSION: u8 = 1;
-
-/// The pause before a leader is looked for again.
-const LEADER_PAUSE: Duration = Duration::from_millis(20);
 
 impl Handle {
     /// Adds a member; gives it and the members after the change.
@@ -58,90 +58,6 @@ impl Handle {
         self.change_members(MembershipChange::Promote(id)).await
     }
 
-    /// Hands leadership to `to`; only the leader does that. `TimeoutLeaderTransfer` if it did not
-    /// come to pass.
-    pub async fn move_leader(&self, to: MemberId) -> Result<Header, Error> {
-        let own_id = self.shared.member_id;
-        let mut leader = self.leader();
-        if *leader.borrow() != Some(own_id) {
-            return Err(Error::NotLeader);
-        }
-        membership::check_transferee(&self.shared.engine.voters(), to)?;
-        self.transfer(&mut leader, to, self.shared.call_timeout)
-            .await?;
-        Ok(self.header_now())
-    }
-
-    /// Before this member stops: if it leads, it has another one lead, so that nobody has to wait
-    /// for an election. It takes at most an election timeout, and may fail.
-    pub async fn hand_over(&self) {
-        let mut leader = self.leader();
-        if *leader.borrow() != Some(self.shared.member_id) {
-            return;
-        }
-        let timeout = Duration::from_millis(self.shared.election_timeout.0);
-        for to in self.shared.engine.successors() {
-            let outcome = tokio::select! {
-                biased;
-                outcome = self.transfer(&mut leader, to, timeout) => outcome,
-                // One that has gone a moment ago still counts as active.
-                () = self.disconnected(to) => continue,
-            };
-            match outcome {
-                Ok(()) => tracing::info!(new_leader = %to, "leadership was handed over"),
-                Err(error) => tracing::warn!(%error, "leadership could not be handed over"),
-            }
-            return;
-        }
-        tracing::info!("no other member is there to take over the leadership");
-    }
-
-    /// Waits until a call would not reach the member.
-    async fn disconnected(&self, id: MemberId) {
-        while self.shared.transport.is_connected(id.0) {
-            detcd_rt::sleep(LEADER_PAUSE).await;
-        }
-    }
-
-    async fn transfer(
-        &self,
-        leader: &mut tokio::sync::watch::Receiver<Option<MemberId>>,
-        to: MemberId,
-        patience: Duration,
-    ) -> Result<(), Error> {
-        let shared = &self.shared;
-        let election = Duration::from_millis(shared.election_timeout.0);
-        let start = Instant::now();
-        let mut asked = false;
-        while Instant::now() < start + patience {
-            let now = *leader.borrow_and_update();
-            if now == Some(to) {
-                return Ok(());
-            }
-            if now.is_some_and(|now| now != shared.member_id) {
-                // It went to a third one.
-                break;
-            }
-            // A leader that hands over takes no writes until another one leads, and cannot change
-            // its mind: so `to` has to be there, and to have what it needs.
-            let leads = now == Some(shared.member_id);
-            asked |= leads && shared.engine.is_ready_to_lead(to);
-            if !asked && Instant::now() >= start + election {
-                break;
-            }
-            // The message may be lost, or its receiver lag: it is sent again while this one leads.
-            if leads && asked {
-                shared.engine.transfer_leader(to);
-            }
-            let pause = if asked { election / 2 } else { LEADER_PAUSE };
-            // Without news the loop looks again.
-            if let Ok(Err(_)) = detcd_rt::timeout(pause, leader.changed()).await {
-                return Err(Error::Stopped);
-            }
-        }
-        Err(Error::TimeoutLeaderTransfer)
-    }
-
     async fn change_members(
         &self,
         change: MembershipChange,
@@ -154,36 +70,73 @@ impl Handle {
     }
 }
 
-/// Has the leader make a change, whoever leads. Only what was surely not proposed is asked again.
+/// Has the leader make a change, whoever leads.
 async fn ask_leader(shared: &Shared, change: &MembershipChange) -> Result<Vec<Member>, Error> {
-    let deadline = Instant::now() + shared.call_timeout;
+    let deadline = now() + Millis(shared.call_timeout.as_millis() as u64);
+    let mut request = ChangeRequest::new(shared.member_id, change.clone(), deadline);
     let mut leader = shared.leader.clone();
+    let mut event = RequestEvent::Tick;
     loop {
-        let known = *leader.borrow_and_update();
-        let answer = match known {
-            // A leader without a quorum is in contact with nobody, and yet knows what to refuse.
-            Some(id) if id != shared.member_id => {
-                let body = encode_change(change);
-                // The leader itself may wait for its whole patience.
-                let patience = shared.call_timeout + shared.call_timeout;
-                let call = shared.transport.call(id.0, Kind::Members, body, patience);
-                match call.await {
-                    Ok(body) => decode_answer(&body).unwrap_or(Answer::Failed(Error::Timeout)),
-                    Err(TransportError::Lost(..)) => Answer::Failed(Error::TimeoutConnectionLost),
-                    Err(TransportError::Unreachable(..) | TransportError::Refused(..)) => {
-                        Answer::NotLeader
-                    }
+        let view = request_view(shared, *leader.borrow_and_update())?;
+        request.handle(now(), event, &view);
+        event = match request.poll() {
+            Some(RequestEffect::Reply(result)) => return result,
+            Some(RequestEffect::AskHere) => {
+                RequestEvent::Replied(change_here(shared, change).await)
+            }
+            Some(RequestEffect::Ask { leader }) => {
+                RequestEvent::Replied(ask(shared, leader, change).await)
+            }
+            None => {
+                let pause = request.deadline().map_or(Millis(0), |due| due - now());
+                let pause = Duration::from_millis(pause.0);
+                if let Ok(Err(_)) = detcd_rt::timeout(pause, leader.changed()).await {
+                    return Err(Error::Stopped);
                 }
+                RequestEvent::Tick
             }
-            _ => change_here(shared, change).await,
         };
-        match answer {
-            Answer::Done(members) => return Ok(members),
-            Answer::Failed(error) => return Err(error),
-            Answer::NotLeader if Instant::now() < deadline => {
-                let _ = detcd_rt::timeout(LEADER_PAUSE, leader.changed()).await;
-            }
-            Answer::NotLeader => return Err(Error::Timeout),
+    }
+}
+
+/// What this member sees of its cluster, and judges by where nobody leads.
+fn request_view(shared: &Shared, leader: Option<MemberId>) -> Result<RequestView, Error> {
+    let published = shared.engine.published();
+    let read = |fault: Fault| {
+        shared.halt(&fault.to_string());
+        Error::Corrupt
+    };
+    let members = query::members(&*published.view).map_err(read)?;
+    let others = members.iter().map(|member| member.id);
+    let connected = others.filter(|id| shared.transport.is_connected(id.0));
+    let replication = Replication {
+        active: connected.collect(),
+        ..Replication::default()
+    };
+    let cluster = ClusterState {
+        own_id: shared.member_id,
+        replication,
+        strict: shared.strict_reconfig,
+        voters: shared.engine.voters().into_iter().collect(),
+        removed: query::removed(&*published.view).map_err(read)?,
+        members,
+    };
+    Ok(RequestView { leader, cluster })
+}
+
+/// Asks another member, which leads.
+async fn ask(shared: &Shared, leader: MemberId, change: &MembershipChange) -> LeaderReply {
+    let body = encode_change(change);
+    // The leader itself may wait as long as it has time.
+    let timeout = shared.call_timeout + shared.call_timeout;
+    let call = shared
+        .transport
+        .call(leader.0, Kind::Members, body, timeout);
+    match call.await {
+        Ok(body) => decode_reply(&body).unwrap_or(LeaderReply::Unreadable),
+        Err(TransportError::Lost(..)) => LeaderReply::Lost,
+        Err(TransportError::Unreachable(..) | TransportError::Refused(..)) => {
+            LeaderReply::Unreachable
         }
     }
 }
@@ -197,34 +150,21 @@ pub(crate) fn read_change(body: Bytes) -> Result<MembershipChange, String> {
 
 /// Makes a change that another member asks for.
 pub(crate) async fn serve(shared: &Shared, change: &MembershipChange) -> Bytes {
-    encode_answer(&change_here(shared, change).await)
+    encode_reply(&change_here(shared, change).await)
 }
 
-async fn change_here(shared: &Shared, change: &MembershipChange) -> Answer {
+async fn change_here(shared: &Shared, change: &MembershipChange) -> LeaderReply {
     let strict = shared.strict_reconfig;
     let made = shared
         .engine
         .change_members(change.clone(), strict, shared.call_timeout);
     match made.await {
-        Ok(members) => Answer::Done(members),
-        Err(ChangeError::Refused(error)) => Answer::Failed(error),
-        Err(ChangeError::NotLeader) => Answer::NotLeader,
-        Err(ChangeError::Busy) => Answer::Failed(Error::Timeout),
-        Err(ChangeError::Unknown) => Answer::Failed(Error::TimeoutLeaderLost),
-        Err(ChangeError::Fault(fault)) => {
-            shared.halt(&fault.to_string());
-            Answer::Failed(Error::Corrupt)
-        }
+        Ok(members) => LeaderReply::Made(members),
+        Err(ChangeError::Refused(error)) => LeaderReply::Failed(error),
+        Err(ChangeError::NotLeader) => LeaderReply::NotLeader,
+        Err(ChangeError::Busy) => LeaderReply::Failed(Error::Timeout),
+        Err(ChangeError::Unknown) => LeaderReply::Failed(Error::TimeoutLeaderLost),
     }
-}
-
-/// What the leader makes of a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum Answer {
-    Done(Vec<Member>),
-    /// Nothing was proposed, and another member may be asked.
-    NotLeader,
-    Failed(Error),
 }
 
 /// The errors that travel. Any other becomes an unknown outcome.
@@ -241,7 +181,7 @@ const ERRORS: [(u8, Error); 10] = [
     (10, Error::Timeout),
 ];
 
-const DONE: u8 = 0;
+const MADE: u8 = 0;
 const NOT_LEADER: u8 = 255;
 
 const ADD: u8 = 1;
@@ -295,18 +235,22 @@ fn decode_change(mut body: Bytes) -> Option<MembershipChange> {
     body.is_empty().then_some(change)
 }
 
-fn encode_answer(answer: &Answer) -> Bytes {
+fn encode_reply(reply: &LeaderReply) -> Bytes {
     let mut out = BytesMut::new();
     out.put_u8(VERSION);
-    match answer {
-        Answer::Done(members) => {
-            out.put_u8(DONE);
+    match reply {
+        LeaderReply::Made(members) => {
+            out.put_u8(MADE);
             for member in members {
                 put_member(&mut out, member);
             }
         }
-        Answer::NotLeader => out.put_u8(NOT_LEADER),
-        Answer::Failed(error) => {
+        // This member has asked nobody else.
+        LeaderReply::NotLeader
+        | LeaderReply::Unreachable
+        | LeaderReply::Lost
+        | LeaderReply::Unreadable => out.put_u8(NOT_LEADER),
+        LeaderReply::Failed(error) => {
             let known = ERRORS.iter().find(|(_, known)| known == error);
             out.put_u8(known.map_or(10, |(tag, _)| *tag));
         }
@@ -314,23 +258,23 @@ fn encode_answer(answer: &Answer) -> Bytes {
     out.freeze()
 }
 
-fn decode_answer(body: &Bytes) -> Option<Answer> {
+fn decode_reply(body: &Bytes) -> Option<LeaderReply> {
     let mut body = body.clone();
     if body.len() < 2 || body.get_u8() != VERSION {
         return None;
     }
     match body.get_u8() {
-        DONE => {
+        MADE => {
             let mut members = Vec::new();
             while !body.is_empty() {
                 members.push(read_member(&mut body)?);
             }
-            Some(Answer::Done(members))
+            Some(LeaderReply::Made(members))
         }
-        NOT_LEADER => body.is_empty().then_some(Answer::NotLeader),
+        NOT_LEADER => body.is_empty().then_some(LeaderReply::NotLeader),
         tag => {
             let (_, error) = ERRORS.iter().find(|(known, _)| *known == tag)?;
-            body.is_empty().then(|| Answer::Failed(error.clone()))
+            body.is_empty().then(|| LeaderReply::Failed(error.clone()))
         }
     }
 }
@@ -353,6 +297,10 @@ fn read_member(body: &mut Bytes) -> Option<Member> {
         return None;
     }
     codec::decode_member(&codec::member_key(id), &body.split_to(len)).ok()
+}
+
+fn now() -> Millis {
+    Millis(detcd_rt::now_ms())
 }
 
 fn read_u64(body: &mut Bytes) -> Option<u64> {
@@ -415,14 +363,20 @@ mod tests {
     }
 
     #[test]
-    fn answers_round_trip() {
-        let errors = ERRORS.map(|(_, error)| Answer::Failed(error));
-        let done = [Answer::Done(vec![member(1), member(2)]), Answer::NotLeader];
-        for answer in errors.into_iter().chain(done) {
-            assert_eq!(decode_answer(&encode_answer(&answer)), Some(answer));
+    fn replies_round_trip() {
+        let errors = ERRORS.map(|(_, error)| LeaderReply::Failed(error));
+        let done = [
+            LeaderReply::Made(vec![member(1), member(2)]),
+            LeaderReply::NotLeader,
+        ];
+        for reply in errors.into_iter().chain(done) {
+            assert_eq!(decode_reply(&encode_reply(&reply)), Some(reply));
         }
-        let other = encode_answer(&Answer::Failed(Error::Corrupt));
-        assert_eq!(decode_answer(&other), Some(Answer::Failed(Error::Timeout)));
-        assert_eq!(decode_answer(&Bytes::from_static(b"\x01\x63")), None);
+        let other = encode_reply(&LeaderReply::Failed(Error::Corrupt));
+        assert_eq!(
+            decode_reply(&other),
+            Some(LeaderReply::Failed(Error::Timeout))
+        );
+        assert_eq!(decode_reply(&Bytes::from_static(b"\x01\x63")), None);
     }
 }

@@ -19,7 +19,7 @@ use std::time::Duration;
 /// What a heartbeat's answer may take. Two that are lost one after the other, and a third that is
 /// late, must not make a follower stand for election, which it does three quarters of an election
 /// timeout after the last that it got, at the earliest.
-pub(crate) fn patience_ms(options: &RaftOptions) -> u64 {
+pub(crate) fn answer_timeout_ms(options: &RaftOptions) -> u64 {
     options.heartbeat_ms.max(options.election_ms / 4)
 }
 

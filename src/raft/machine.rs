@@ -9,18 +9,18 @@ use crate::log::{Persist, unreadable};
 use crate::meta::{self, RaftRows};
 use crate::node::{Published, Roster, Sink};
 use crate::payload;
+use crate::purge::Purge;
 use crate::steps;
-use crate::transfers::Transfers;
 use crate::types::{Entry, LogId, Membership, SnapshotMeta, StoredMembership, Types, term_of};
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId};
 use detcd_core::event::{self, Event};
 use detcd_core::kv::index::{Indexed, LiveKeys};
 use detcd_core::machine::Machine;
+use detcd_core::membership::RaftMembership;
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
 use detcd_core::view::{Batch, Fault, Table, View as _};
-use detcd_peer::Transport;
 use detcd_rt::buggify::{Place, linger, rarely};
 use detcd_storage::RESTORE;
 use detcd_storage::log::Position;
@@ -32,6 +32,7 @@ use openraft::storage::{
     ApplyResponder, EntryResponder, RaftSnapshotBuilder, RaftStateMachine, Snapshot,
 };
 use openraft::{EntryPayload, OptionalSend, alias};
+use std::collections::BTreeSet;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -48,11 +49,9 @@ pub(crate) struct MachineAdapter<S: Store> {
     keys: Keys,
     published: Arc<ArcSwap<Published>>,
     persisted: Arc<Persisted<S>>,
-    transfers: Transfers,
+    purge: Purge,
     sink: Sink,
-    /// This member, and the way to the others, which follows the membership.
     own_id: MemberId,
-    transport: Arc<dyn Transport>,
     roster: Arc<Roster>,
 }
 
@@ -131,9 +130,9 @@ impl<S: Store> MachineAdapter<S> {
         store: Arc<S>,
         persisted: Arc<Persisted<S>>,
         published: Arc<ArcSwap<Published>>,
-        transfers: Transfers,
+        purge: Purge,
         sink: Sink,
-        (own_id, transport): (MemberId, Arc<dyn Transport>),
+        own_id: MemberId,
     ) -> Result<MachineAdapter<S>, Fault> {
         let machine = Machine::load(&*store)?;
         let rows = RaftRows::load(&*store)?;
@@ -145,10 +144,9 @@ impl<S: Store> MachineAdapter<S> {
             keys,
             published,
             persisted,
-            transfers,
+            purge,
             sink,
             own_id,
-            transport,
             roster: Arc::default(),
         };
         adapter.follow_membership()?;
@@ -169,20 +167,12 @@ impl<S: Store> MachineAdapter<S> {
         }
     }
 
-    /// Takes up the membership that was applied last: who belongs to the cluster, who was removed,
-    /// and where each is reached.
+    /// Takes up the membership that was applied last: who belongs to the cluster, and who was
+    /// removed.
     fn follow_membership(&mut self) -> Result<(), Fault> {
         let membership = self.rows.membership.membership();
         let members = members_of(membership);
         let removed = query::removed(&*self.store)?;
-        for member in members.iter().filter(|member| member.id != self.own_id) {
-            self.transport
-                .set_peer(member.id.0, member.peer_urls.clone());
-        }
-        let gone = |old: &&Member| members.iter().all(|member| member.id != old.id);
-        for old in self.roster.members.iter().filter(gone) {
-            self.transport.remove_peer(old.id.0);
-        }
         if !members.is_empty() {
             steps::membership(self.own_id, &self.rows.membership, &removed);
         }
@@ -338,6 +328,16 @@ impl<S: Store> MachineAdapter<S> {
     }
 }
 
+/// A membership in core's terms.
+pub(crate) fn membership_of(membership: &Membership) -> RaftMembership {
+    let sets = membership.get_joint_config().iter();
+    let set = |ids: &BTreeSet<u64>| ids.iter().copied().map(MemberId).collect();
+    RaftMembership {
+        voters: sets.map(set).collect(),
+        members: members_of(membership),
+    }
+}
+
 /// The members of a membership as clients see them, as far as raft knows them.
 pub(crate) fn members_of(membership: &Membership) -> Vec<Member> {
     membership
@@ -395,7 +395,7 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder<S>> {
-        let waits = !force && !self.transfers.may_build();
+        let waits = !force && !self.purge.may_purge();
         if waits && !detcd_core::mutant!(EndlessSync) {
             return None;
         }

@@ -25,14 +25,15 @@ mod network;
 mod node;
 mod observe;
 mod payload;
+mod peer_addresses;
 mod proposer;
+mod purge;
 mod receiver;
 mod reconfig;
 mod running;
 mod runtime;
 mod snapshot;
 mod steps;
-mod transfers;
 mod types;
 mod validate;
 
@@ -45,4 +46,3 @@ pub use node::{
     NoReadIndex, Published, RaftNode, RaftOptions, RaftStatus, Roster, Sink, StartError,
 };
 pub use receiver::RaftReceiver;
-pub use reconfig::ChangeError;

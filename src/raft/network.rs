@@ -3,8 +3,8 @@
 use crate::acknowledged::Acknowledged;
 use crate::machine::SnapshotData;
 use crate::message;
+use crate::purge::Purge;
 use crate::snapshot;
-use crate::transfers::Transfers;
 use crate::types::{Peer, Types, Vote};
 use crate::validate::{Refusal, answer};
 use bytes::Bytes;
@@ -34,7 +34,7 @@ const BACKOFF_MS: [u64; 5] = [10, 20, 50, 100, 200];
 pub(crate) struct Network<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
-    transfers: Transfers,
+    purge: Purge,
     chunk_bytes: usize,
     acknowledged: Acknowledged,
     lines: Arc<RepeatedLines>,
@@ -47,14 +47,14 @@ impl<S> Network<S> {
     pub(crate) fn new(
         transport: Arc<dyn Transport>,
         timeout: Duration,
-        transfers: Transfers,
+        purge: Purge,
         chunk_bytes: usize,
         acknowledged: Acknowledged,
     ) -> Network<S> {
         Network {
             transport,
             timeout,
-            transfers,
+            purge,
             chunk_bytes,
             acknowledged,
             lines: Arc::default(),
@@ -66,12 +66,11 @@ impl<S> Network<S> {
 impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
     type Network = Link<S>;
 
-    async fn new_client(&mut self, target: u64, node: &Peer) -> Link<S> {
-        self.transport.set_peer(target, node.peer_urls.clone());
+    async fn new_client(&mut self, target: u64, _node: &Peer) -> Link<S> {
         Link {
             transport: self.transport.clone(),
             timeout: self.timeout,
-            transfers: self.transfers.clone(),
+            purge: self.purge.clone(),
             chunk_bytes: self.chunk_bytes,
             acknowledged: self.acknowledged.clone(),
             lines: self.lines.clone(),
@@ -85,7 +84,7 @@ impl<S: Store> RaftNetworkFactory<Types> for Network<S> {
 pub(crate) struct Link<S> {
     transport: Arc<dyn Transport>,
     timeout: Duration,
-    transfers: Transfers,
+    purge: Purge,
     chunk_bytes: usize,
     acknowledged: Acknowledged,
     lines: Arc<RepeatedLines>,
@@ -228,7 +227,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
             meta: snapshot.meta,
         };
         let to = self.to;
-        let _transfer = self.transfers.begin();
+        let _sending = self.purge.begin();
         let chunks = snapshot::chunks(&header, view, self.chunk_bytes, move |fault| {
             warn!(to = format_args!("{to:x}"), %fault, "a snapshot cannot be read, and is not sent");
         });

@@ -1,17 +1,18 @@
 //! One member's raft engine, as the driver sees it.
 
 use crate::acknowledged::Acknowledged;
-use crate::contact::{self, Contact};
+use crate::contact::Liveness;
 use crate::heartbeat;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
 use crate::network::Network;
 use crate::observe::{self, Listeners};
+use crate::peer_addresses::Addresses;
 use crate::proposer::Proposer;
+use crate::purge::Purge;
 use crate::receiver::{self, RaftReceiver};
 use crate::reconfig;
 use crate::running::Running;
-use crate::transfers::Transfers;
 use crate::types::{Peer, Types};
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId, Millis};
@@ -28,10 +29,10 @@ use openraft::errors::{InitializeError, RaftError};
 use openraft::raft::ReadPolicy;
 use openraft::{Config, Raft, SnapshotPolicy};
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 /// Where the engine's events go. It is called from the engine's tasks and must not block.
 pub type Sink = Arc<dyn Fn(Event) + Send + Sync>;
@@ -50,6 +51,8 @@ pub struct RaftOptions {
     pub catch_up_entries: u64,
     /// Rows of a snapshot are gathered into a chunk until it has this many bytes.
     pub snapshot_chunk_bytes: usize,
+    /// The members that this one is told of when it starts for the first time.
+    pub founders: Vec<Member>,
 }
 
 impl RaftOptions {
@@ -62,6 +65,7 @@ impl RaftOptions {
             snapshot_count: 100_000,
             catch_up_entries: 5_000,
             snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
+            founders: Vec::new(),
         }
     }
 }
@@ -105,7 +109,7 @@ impl Roster {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RaftStatus {
     pub term: u64,
-    /// Who led last, as far as this member knows. Who is in contact: [`RaftNode::leader`].
+    /// Who led last, as far as this member knows. Who was heard from lately: [`RaftNode::leader`].
     pub leader: Option<MemberId>,
     /// What this member believes. Without a recent `last_quorum_acked` it may be wrong.
     pub is_leader: bool,
@@ -156,11 +160,17 @@ pub struct RaftNode<S: Store> {
     fatal: watch::Sender<Option<String>>,
     pub(crate) running: Running,
     leader: watch::Sender<Option<MemberId>>,
-    contact: Contact,
     heartbeat: Duration,
     pub(crate) election: Duration,
-    /// Held while this member changes the membership, through all steps.
-    pub(crate) changing: Arc<tokio::sync::Mutex<()>>,
+    pub(crate) requests: reconfig::Requests,
+    before_run: Arc<Mutex<Option<BeforeRun>>>,
+}
+
+/// What [`RaftNode::run`] hands to the tasks that it starts.
+struct BeforeRun {
+    liveness: Liveness,
+    addresses: Addresses,
+    requested: mpsc::UnboundedReceiver<reconfig::Request>,
 }
 
 impl<S: Store> Clone for RaftNode<S> {
@@ -175,10 +185,10 @@ impl<S: Store> Clone for RaftNode<S> {
             fatal: self.fatal.clone(),
             running: self.running.clone(),
             leader: self.leader.clone(),
-            contact: self.contact.clone(),
             heartbeat: self.heartbeat,
             election: self.election,
-            changing: self.changing.clone(),
+            requests: self.requests.clone(),
+            before_run: self.before_run.clone(),
         }
     }
 }
@@ -207,21 +217,21 @@ impl<S: Store> RaftNode<S> {
         }));
         let persisted = Arc::new(Persisted::new(store.clone()));
         let log = LogAdapter::new(options.id.0, log, recovered, persisted.clone())?;
-        let transfers = Transfers::default();
+        let purge = Purge::default();
         let machine = MachineAdapter::load(
             store.clone(),
             persisted,
             published.clone(),
-            transfers.clone(),
+            purge.clone(),
             gated.clone(),
-            (options.id, transport.clone()),
+            options.id,
         )?;
         machine.check_against(recovered.state.purged)?;
         let acknowledged = Acknowledged::default();
         let network = Network::new(
             transport.clone(),
             Duration::from_millis(options.election_ms),
-            transfers,
+            purge,
             options.snapshot_chunk_bytes,
             acknowledged.clone(),
         );
@@ -229,11 +239,18 @@ impl<S: Store> RaftNode<S> {
             .await
             .map_err(|fatal| StartError::Engine(observe::reason(&fatal)))?;
         started.send_replace(true);
-        let patience = Duration::from_millis(options.election_ms);
+        let election = Duration::from_millis(options.election_ms);
         let running = Running::new(raft.metrics());
-        let proposer = Proposer::start(raft.clone(), running.clone(), gated.clone(), patience);
+        let proposer = Proposer::start(raft.clone(), running.clone(), gated.clone(), election);
         let fatal = watch::Sender::new(None);
-        let contact = Contact::default();
+        let liveness = Liveness::new(election);
+        let addresses = Addresses::start(
+            transport.clone(),
+            options.id,
+            &options.founders,
+            &published.load().roster.members,
+        );
+        let (requests, requested) = mpsc::unbounded_channel();
         let receiver = RaftReceiver::new(receiver::Receiving {
             id: options.id.0,
             raft: raft.clone(),
@@ -241,14 +258,14 @@ impl<S: Store> RaftNode<S> {
             store,
             log,
             fatal: fatal.clone(),
-            contact: contact.clone(),
+            liveness: liveness.clone(),
             published: published.clone(),
             acknowledged,
             transport,
-            timeout: patience,
+            timeout: election,
             installing: receiver::Installing::default(),
             accepted: tokio::sync::Mutex::default(),
-            asking: tokio::sync::Mutex::default(),
+            lost_entries: std::sync::Mutex::default(),
             lines: RepeatedLines::default(),
         });
         Ok(RaftNode {
@@ -261,35 +278,45 @@ impl<S: Store> RaftNode<S> {
             fatal,
             running,
             leader: watch::Sender::new(None),
-            contact,
             heartbeat: Duration::from_millis(options.heartbeat_ms),
-            election: patience,
-            changing: Arc::default(),
+            election,
+            requests,
+            before_run: Arc::new(Mutex::new(Some(BeforeRun {
+                liveness,
+                addresses,
+                requested,
+            }))),
         })
     }
 
-    /// Lets the engine vote, lead, follow and apply.
+    /// Lets the engine vote, lead, follow and apply. Once: a second call does nothing.
     pub fn run(&self) {
+        let before_run = self.before_run.lock();
+        let before_run = before_run.expect("nothing panics while it holds it").take();
+        let Some(BeforeRun {
+            liveness,
+            addresses,
+            requested,
+        }) = before_run
+        else {
+            return;
+        };
         self.raft.run();
         let metrics = self.raft.metrics();
         let listeners = Listeners {
             fatal: self.fatal.clone(),
             leader: self.leader.clone(),
         };
-        let contact = (self.contact.clone(), contact::patience(self.election));
         detcd_rt::spawn(observe::observe(
             metrics,
             self.sink.clone(),
             listeners,
-            contact,
+            (liveness, addresses),
             self.heartbeat,
         ));
         let beat = heartbeat::beat(self.raft.clone(), self.running.clone(), self.heartbeat);
         detcd_rt::spawn(beat);
-        detcd_rt::spawn(reconfig::run_automatic_changes(
-            self.clone(),
-            self.heartbeat,
-        ));
+        detcd_rt::spawn(reconfig::run(self.clone(), requested, self.heartbeat));
     }
 
     /// Founds the cluster. Every founding member does this with the same members, once; where a
@@ -421,6 +448,11 @@ impl<S: Store> RaftNode<S> {
         self.id
     }
 
+    /// The member can go no further.
+    pub(crate) fn halt(&self, reason: String) {
+        self.fatal.send_replace(Some(reason));
+    }
+
     /// Stops the engine and waits for its end.
     pub async fn shutdown(&self) {
         self.running.stop();
@@ -448,7 +480,7 @@ fn config(options: &RaftOptions) -> Result<Config, StartError> {
         // To the engine this is also what a heartbeat's answer may take. `heartbeat::beat` sets
         // the pace instead.
         enable_heartbeat: false,
-        heartbeat_interval: heartbeat::patience_ms(options),
+        heartbeat_interval: heartbeat::answer_timeout_ms(options),
         // The engine wants it longer than a heartbeat's answer may take.
         election_timeout_min: longest / 3 + 1,
         election_timeout_max: longest,

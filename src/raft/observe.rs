@@ -1,9 +1,10 @@
 //! The engine's metrics, turned into core's events: who leads, and whether a leading member still
-//! hears from its quorum. Also who is in contact as leader, and whether the engine has stopped for
-//! good.
+//! hears from its quorum. Also which leader was heard from lately, where the members are reached, and
+//! whether the engine has stopped for good.
 
-use crate::contact::Contact;
+use crate::contact::Liveness;
 use crate::node::{RaftStatus, Sink};
+use crate::peer_addresses::Addresses;
 use crate::runtime::WatchReceiver as Metrics;
 use crate::steps;
 use crate::types::{Types, term_of};
@@ -28,7 +29,7 @@ const LAG_TOLD_MIN: u64 = APPLY_LAG_MAX / 2;
 /// Who is told, besides the sink.
 pub(crate) struct Listeners {
     pub(crate) fatal: watch::Sender<Option<String>>,
-    /// Who leads and is in contact.
+    /// Who leads and was heard from lately.
     pub(crate) leader: watch::Sender<Option<MemberId>>,
 }
 
@@ -38,14 +39,15 @@ pub(crate) async fn observe(
     mut metrics: Metrics<RaftMetrics<Types>>,
     sink: Sink,
     listeners: Listeners,
-    (contact, patience): (Contact, Duration),
+    (liveness, mut addresses): (Liveness, Addresses),
     pace: Duration,
 ) {
     let mut told = Told::default();
     loop {
         let (seen, leader) = {
             let metrics = metrics.borrow_and_update();
-            (Seen::of(&metrics), contact.leader(&metrics, patience))
+            addresses.follow(&metrics);
+            (Seen::of(&metrics), liveness.leader(&metrics))
         };
         told.tell(&seen, &sink);
         tell_leader(&listeners.leader, leader);
@@ -64,7 +66,7 @@ fn tell_leader(listeners: &watch::Sender<Option<MemberId>>, leader: Option<Membe
     listeners.send_if_modified(|known| {
         let before = std::mem::replace(known, leader);
         if let (Some(lost), None) = (before, leader) {
-            tracing::warn!(%lost, "the leader is not in contact any more");
+            tracing::warn!(%lost, "the leader was not heard from for too long");
         }
         before != leader
     });

@@ -1,89 +1,65 @@
-//! Changes of the membership, as the leader makes them.
-//!
-//! A change is judged by core on what the leader knows, and proposed only while the membership is
-//! the one that was judged; raft takes one change at a time. Whoever is added joins as a learner
-//! inside; the [`run_automatic_changes`] makes it a voter once it has caught up, and ends what a leader that
-//! fell left half done. On one member only one of them is at work at a time.
+//! Changes of the membership on the member that leads: does what
+//! [`detcd_core::membership::MembershipLeader`] decides.
 
 use crate::node::RaftNode;
-use crate::types::{LogId, Membership, Peer, StoredMembership, Types};
+use crate::types::{LogId, Membership, Peer, Types, log_id, term_of};
 use crate::{machine, meta, observe};
-use detcd_core::api::{Member, MemberId};
-use detcd_core::error::Error;
-use detcd_core::limits::VOTER_LAG_MAX;
-use detcd_core::membership::{ClusterState, MembershipChange};
+use detcd_core::api::{Member, MemberId, Millis};
+use detcd_core::membership::{
+    ChangeError, ClusterState, EntryId, LeaderEffect, LeaderEvent, LeaderView, MembershipChange,
+    MembershipLeader, ProposalOutcome, Reconfiguration, Replication,
+};
 use detcd_core::query;
 use detcd_core::view::Fault;
-use detcd_rt::Instant;
 use detcd_storage::store::Store;
+use futures::future::{AbortHandle, abortable};
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::{ChangeMembershipError, ClientWriteError, ForwardReason, RaftError};
 use openraft::raft::Precondition;
 use openraft::{ChangeMembers, RaftMetrics, ServerState};
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
-use thiserror::Error;
-
-/// The pause before a change that met another one under way is tried again.
-const BUSY_PAUSE: Duration = Duration::from_millis(10);
+use tokio::sync::{mpsc, oneshot};
 
 type Changes = ChangeMembers<u64, Peer>;
 
-/// Why a change of the membership was not made, or is not known to be made.
-#[derive(Clone, Debug, PartialEq, Eq, Error)]
-pub enum ChangeError {
-    /// Nothing was proposed: the cluster will not have it.
-    #[error("{0}")]
-    Refused(Error),
-    /// Nothing was proposed: another member leads, or none.
-    #[error("this member does not lead")]
-    NotLeader,
-    /// Nothing was proposed: other changes were under way all the time.
-    #[error("another change of the membership is under way")]
-    Busy,
-    /// The change may come to pass, or not.
-    #[error("the outcome is unknown")]
-    Unknown,
-    #[error("{0}")]
-    Fault(Fault),
+type Reply = oneshot::Sender<Result<Vec<Member>, ChangeError>>;
+
+/// A change that somebody asks this member for.
+pub(crate) struct Request {
+    change: MembershipChange,
+    strict: bool,
+    deadline: Millis,
+    reply: Reply,
 }
 
-impl From<Fault> for ChangeError {
-    fn from(fault: Fault) -> ChangeError {
-        ChangeError::Fault(fault)
-    }
-}
+pub(crate) type Requests = mpsc::UnboundedSender<Request>;
 
 impl<S: Store> RaftNode<S> {
     /// Makes a change and gives the members after it, as clients see them. A change that meets
-    /// another one waits for it, as long as `patience` lasts; one that is not known to be made by
+    /// another one waits for it, as long as `timeout` lasts; one that is not known to be made by
     /// then is `Unknown`.
     pub async fn change_members(
         &self,
         change: &MembershipChange,
         strict: bool,
-        patience: Duration,
+        timeout: Duration,
     ) -> Result<Vec<Member>, ChangeError> {
-        let deadline = Instant::now() + patience;
-        loop {
-            match self.try_change(change, strict, deadline).await {
-                Err(ChangeError::Busy) if Instant::now() < deadline => {
-                    detcd_rt::sleep(BUSY_PAUSE).await;
-                }
-                Err(error) => return Err(error),
-                Ok(()) => return Ok(query::members(&*self.published().load_full().view)?),
-            }
-        }
+        let (reply, made) = oneshot::channel();
+        let request = Request {
+            change: change.clone(),
+            strict,
+            deadline: Millis(detcd_rt::now_ms() + timeout.as_millis() as u64),
+            reply,
+        };
+        // Without the task that serves them, the engine has ended, and nothing is proposed.
+        let _ = self.requests.send(request);
+        made.await.unwrap_or(Err(ChangeError::NotLeader))
     }
 
-    /// Whether this voter could lead at once instead of this member, which leads now: it is there,
-    /// and has nearly all of the log.
-    pub fn is_ready_to_lead(&self, id: MemberId) -> bool {
-        let metrics = self.metrics();
-        let last = metrics.last_log_index.unwrap_or(0);
-        let has = matched(&metrics).get(&id).copied();
-        self.active(&metrics).contains(&id) && has.is_some_and(|has| has + VOTER_LAG_MAX >= last)
+    /// How far the others have come, as far as this member knows, which leads now.
+    pub fn replication(&self) -> Replication {
+        self.replication_of(&self.metrics())
     }
 
     /// Who votes, by the membership that this member goes by.
@@ -93,169 +69,232 @@ impl<S: Store> RaftNode<S> {
         voters.map(MemberId).collect()
     }
 
-    /// The voters that could lead instead of this member, which leads now; the best prepared first.
-    pub fn successors(&self) -> Vec<MemberId> {
-        let metrics = self.metrics();
-        let active = self.active(&metrics);
-        let matched = matched(&metrics);
-        let voters = metrics.membership_config.membership().voter_ids();
-        let others = voters
-            .map(MemberId)
-            .filter(|id| *id != self.id() && active.contains(id));
-        let mut successors: Vec<MemberId> = others.collect();
-        successors.sort_unstable_by_key(|id| Reverse((matched.get(id).copied(), *id)));
-        successors
-    }
-
-    async fn try_change(
+    /// Proposes, if the newest membership in the log is still the one at `judged`.
+    pub(crate) async fn reconfigure(
         &self,
-        change: &MembershipChange,
-        strict: bool,
-        deadline: Instant,
-    ) -> Result<(), ChangeError> {
-        let metrics = self.metrics();
-        if metrics.state != ServerState::Leader {
-            return Err(ChangeError::NotLeader);
-        }
-        if strict && self.lacks_quorum(&metrics) {
-            // Nothing can be made now. What the rules refuse is refused at once, as etcd does it.
-            let (cluster, _) = self.cluster_state(&metrics, strict)?;
-            if cluster.check(change) == Err(Error::Unhealthy) {
-                return Err(ChangeError::Refused(Error::Unhealthy));
-            }
-        }
-        // A leader that was deposed would judge by what no longer holds.
-        let index = self.read_index().await;
-        let index = index.map_err(|_| ChangeError::NotLeader)?;
-        if self.published().load().applied < index {
-            return Err(ChangeError::Busy);
-        }
-        let metrics = self.metrics();
-        if metrics.state != ServerState::Leader {
-            return Err(ChangeError::NotLeader);
-        }
-        let (cluster, judged) = self.cluster_state(&metrics, strict)?;
-        let membership = judged.membership();
-        if !is_voter(membership, self.id().0) {
-            // It has removed itself, and leads only until the others know.
-            return Err(ChangeError::NotLeader);
-        }
-        if membership.get_joint_config().len() != 1 {
-            return Err(ChangeError::Busy);
-        }
-        cluster.check(change).map_err(ChangeError::Refused)?;
-        let changes = changes(change, membership);
-        let Ok(_alone) = self.changing.try_lock() else {
-            return Err(ChangeError::Busy);
-        };
-        self.propose_change(changes, *judged.log_id(), deadline)
-            .await
-    }
-
-    /// What a change is judged by, and the membership that it is judged for, which is the one that
-    /// was applied last.
-    fn cluster_state(
-        &self,
-        metrics: &RaftMetrics<Types>,
-        strict: bool,
-    ) -> Result<(ClusterState, StoredMembership), Fault> {
-        let published = self.published().load_full();
-        let rows = meta::RaftRows::load(&*published.view)?;
-        let voters = rows.membership.membership().voter_ids();
-        let cluster = ClusterState {
-            leader: self.id(),
-            members: query::members(&*published.view)?,
-            voters: voters.map(MemberId).collect(),
-            removed: query::removed(&*published.view)?,
-            active: self.active(metrics),
-            matched: matched(metrics),
-            last_log_index: metrics.last_log_index.unwrap_or(0),
-            strict,
-        };
-        Ok((cluster, rows.membership))
-    }
-
-    /// Whether this leader had a quorum, and has none any more.
-    fn lacks_quorum(&self, metrics: &RaftMetrics<Types>) -> bool {
-        let acked = observe::last_quorum_acked(metrics);
-        let patience = self.election.as_millis() as u64;
-        acked.is_some_and(|acked| acked.0 + patience < detcd_rt::now_ms())
-    }
-
-    /// Proposes, if the membership is still the one at `judged`. A leader without a quorum would
-    /// wait for ever.
-    pub(crate) async fn propose_change(
-        &self,
-        changes: Changes,
+        reconfiguration: &Reconfiguration,
         judged: Option<LogId>,
-        deadline: Instant,
-    ) -> Result<(), ChangeError> {
+    ) -> ProposalOutcome {
+        let metrics = self.metrics();
+        let changes = changes(reconfiguration, metrics.membership_config.membership());
         let condition = Precondition::LastMembershipLogId {
             last_membership_log_id: judged,
         };
         let made = self.raft.change_membership_if(changes, false, [condition]);
-        let patience = deadline - Instant::now();
-        let error = match detcd_rt::timeout(patience, self.running.call(made)).await {
-            Ok(Ok(Ok(_))) => return Ok(()),
-            Ok(Ok(Err(RaftError::APIError(error)))) => error,
-            Err(_) | Ok(Err(_)) | Ok(Ok(Err(RaftError::Fatal(_)))) => {
-                return Err(ChangeError::Unknown);
-            }
-        };
-        // A change of two steps that fails in the second one has left the first in the log.
-        let untouched = *self.metrics().membership_config.log_id() == judged;
-        Err(match error {
-            _ if !untouched && !is_precondition(&error) => ChangeError::Unknown,
-            ClientWriteError::ForwardToLeader(forward)
-                if forward.reason == ForwardReason::LeaseExpired =>
-            {
-                ChangeError::Busy
-            }
-            ClientWriteError::ForwardToLeader(_) => ChangeError::NotLeader,
-            ClientWriteError::LogEntryDiscarded(_) => ChangeError::Unknown,
-            ClientWriteError::PreconditionFailed(_) => ChangeError::Busy,
-            ClientWriteError::ChangeMembershipError(ChangeMembershipError::EmptyMembership(_)) => {
-                ChangeError::Refused(Error::MemberNotEnoughStarted)
-            }
-            ClientWriteError::ChangeMembershipError(_) => ChangeError::Busy,
-        })
+        match self.running.call(made).await {
+            Ok(Ok(_)) => ProposalOutcome::Made,
+            Ok(Err(RaftError::APIError(error))) => outcome(&error),
+            Ok(Err(RaftError::Fatal(_))) | Err(_) => ProposalOutcome::Unknown,
+        }
+    }
+
+    fn is_leader(&self) -> bool {
+        self.raft.metrics().borrow_watched().state == ServerState::Leader
     }
 
     pub(crate) fn metrics(&self) -> RaftMetrics<Types> {
         self.raft.metrics().borrow_watched().clone()
     }
 
-    /// Who answered this leader within the last election timeout.
-    fn active(&self, metrics: &RaftMetrics<Types>) -> BTreeSet<MemberId> {
+    /// What changes are judged by.
+    fn leader_view(&self) -> Result<LeaderView, Fault> {
+        let metrics = self.metrics();
+        let published = self.published().load_full();
+        let rows = meta::RaftRows::load(&*published.view)?;
+        let membership = machine::membership_of(rows.membership.membership());
+        let cluster = ClusterState {
+            own_id: self.id(),
+            members: query::members(&*published.view)?,
+            voters: membership.voters.iter().flatten().copied().collect(),
+            removed: query::removed(&*published.view)?,
+            replication: self.replication_of(&metrics),
+            strict: true,
+        };
+        Ok(LeaderView {
+            is_leader: metrics.state == ServerState::Leader,
+            lacks_quorum: self.lacks_quorum(&metrics),
+            applied: published.applied,
+            cluster,
+            is_joint: membership.voters.len() > 1,
+            membership: rows.membership.log_id().as_ref().map(entry_id),
+            newest: metrics.membership_config.log_id().as_ref().map(entry_id),
+        })
+    }
+
+    fn replication_of(&self, metrics: &RaftMetrics<Types>) -> Replication {
         let heartbeats = metrics.heartbeat.iter().flatten();
         let lately = heartbeats.filter(|(_, acked)| {
             let acked = acked.as_ref().map(|acked| acked.into_inner());
             acked.is_some_and(|acked| acked.0.elapsed() < self.election)
         });
-        lately.map(|(id, _)| MemberId(*id)).collect()
+        let matched = metrics.replication.iter().flatten();
+        let matched = matched.filter_map(|(id, at)| Some((MemberId(*id), (*at)?.index())));
+        Replication {
+            active: lately.map(|(id, _)| MemberId(*id)).collect(),
+            matched: matched.collect(),
+            last_log_index: metrics.last_log_index.unwrap_or(0),
+        }
+    }
+
+    /// Whether this leader had a quorum, and has none any more.
+    fn lacks_quorum(&self, metrics: &RaftMetrics<Types>) -> bool {
+        let acked = observe::last_quorum_acked(metrics);
+        let timeout = self.election.as_millis() as u64;
+        acked.is_some_and(|acked| acked.0 + timeout < detcd_rt::now_ms())
     }
 }
 
-/// A leader that is no voter must change nothing any more: the engine takes for granted that who
-/// changes the membership leads, and who is no voter leads only in name.
-fn is_voter(membership: &Membership, id: u64) -> bool {
-    membership.voter_ids().any(|voter| voter == id)
+/// Makes the changes that are asked for, and those that a leader makes by itself.
+pub(crate) async fn run<S: Store>(
+    node: RaftNode<S>,
+    mut requests: mpsc::UnboundedReceiver<Request>,
+    pace: Duration,
+) {
+    let millis = |duration: Duration| Millis(duration.as_millis() as u64);
+    let leader = MembershipLeader::new(node.id(), millis(node.election), millis(pace));
+    let (completions, mut completed) = mpsc::unbounded_channel();
+    let mut run = Run {
+        node,
+        leader,
+        completions,
+        replies: BTreeMap::new(),
+        tickets: 0,
+        proposal: None,
+    };
+    loop {
+        let due = run.leader.deadline() - Millis(detcd_rt::now_ms());
+        let event = tokio::select! {
+            biased;
+            Some(event) = completed.recv() => event,
+            Some(request) = requests.recv() => run.take(request),
+            () = detcd_rt::sleep(Duration::from_millis(due.0)) => LeaderEvent::Tick,
+        };
+        let is_over = run.node.running.is_over();
+        let event = if is_over { LeaderEvent::Stopped } else { event };
+        if let Err(fault) = run.handle(event) {
+            return run.node.halt(fault.to_string());
+        }
+        if is_over {
+            return;
+        }
+    }
 }
 
-/// A second step that meets a failed condition was not this change's own.
-fn is_precondition(error: &ClientWriteError<Types>) -> bool {
-    matches!(error, ClientWriteError::PreconditionFailed(_))
+struct Run<S: Store> {
+    node: RaftNode<S>,
+    leader: MembershipLeader,
+    completions: mpsc::UnboundedSender<LeaderEvent>,
+    replies: BTreeMap<u64, Reply>,
+    tickets: u64,
+    /// The call to the engine under way.
+    proposal: Option<(u64, AbortHandle)>,
 }
 
-fn matched(metrics: &RaftMetrics<Types>) -> BTreeMap<MemberId, u64> {
-    let replication = metrics.replication.iter().flatten();
-    let known = replication.filter_map(|(id, matched)| Some((MemberId(*id), (*matched)?.index())));
-    known.collect()
+impl<S: Store> Run<S> {
+    fn take(&mut self, request: Request) -> LeaderEvent {
+        self.tickets += 1;
+        self.replies.insert(self.tickets, request.reply);
+        LeaderEvent::Requested {
+            ticket: self.tickets,
+            change: request.change,
+            strict: request.strict,
+            deadline: request.deadline,
+        }
+    }
+
+    fn handle(&mut self, event: LeaderEvent) -> Result<(), Fault> {
+        // Followers look at nothing as long as nobody asks.
+        let is_quiet = event == LeaderEvent::Tick && self.leader.is_idle();
+        let view = match is_quiet && !self.node.is_leader() {
+            true => LeaderView::default(),
+            false => self.node.leader_view()?,
+        };
+        let now = Millis(detcd_rt::now_ms());
+        self.leader.handle(now, event, &view);
+        while let Some(effect) = self.leader.poll() {
+            self.execute(effect);
+        }
+        Ok(())
+    }
+
+    fn execute(&mut self, effect: LeaderEffect) {
+        match effect {
+            LeaderEffect::ConfirmLeadership { ticket } => {
+                let (node, completions) = (self.node.clone(), self.completions.clone());
+                detcd_rt::spawn(async move {
+                    let index = node.read_index().await.ok();
+                    let _ = completions.send(LeaderEvent::Confirmed { ticket, index });
+                });
+            }
+            LeaderEffect::Propose {
+                number,
+                reconfiguration,
+                judged,
+            } => self.propose(number, reconfiguration, judged),
+            LeaderEffect::GiveUp { number } => {
+                let given_up = self.proposal.take_if(|(known, _)| *known == number);
+                given_up.into_iter().for_each(|(_, call)| call.abort());
+            }
+            LeaderEffect::Reply { ticket, result } => {
+                // Whoever asked may be gone.
+                let reply = self.replies.remove(&ticket);
+                let _ = reply.map(|reply| reply.send(result));
+            }
+        }
+    }
+
+    fn propose(&mut self, number: u64, reconfiguration: Reconfiguration, judged: Option<EntryId>) {
+        tracing::info!(change = %reconfiguration, "the membership is being changed");
+        let (node, completions) = (self.node.clone(), self.completions.clone());
+        let judged = judged.map(|at| log_id(at.term, at.index));
+        let call = async move {
+            let outcome = node.reconfigure(&reconfiguration, judged).await;
+            if outcome != ProposalOutcome::Made {
+                tracing::info!(change = %reconfiguration, ?outcome, "the membership was not changed");
+            }
+            let _ = completions.send(LeaderEvent::Proposed { number, outcome });
+        };
+        let (call, handle) = abortable(call);
+        self.proposal = Some((number, handle));
+        detcd_rt::spawn(async move {
+            // A call that was given up has no outcome.
+            let _ = call.await;
+        });
+    }
+}
+
+fn outcome(error: &ClientWriteError<Types>) -> ProposalOutcome {
+    match error {
+        ClientWriteError::PreconditionFailed(_) => ProposalOutcome::Superseded,
+        ClientWriteError::ForwardToLeader(forward)
+            if forward.reason == ForwardReason::LeaseExpired =>
+        {
+            ProposalOutcome::NotReady
+        }
+        ClientWriteError::ForwardToLeader(_) => ProposalOutcome::NotLeader,
+        ClientWriteError::LogEntryDiscarded(_) => ProposalOutcome::Unknown,
+        ClientWriteError::ChangeMembershipError(ChangeMembershipError::EmptyMembership(_)) => {
+            ProposalOutcome::NobodyLeft
+        }
+        ClientWriteError::ChangeMembershipError(_) => ProposalOutcome::NotReady,
+    }
+}
+
+fn entry_id(log_id: &LogId) -> EntryId {
+    EntryId {
+        term: term_of(log_id),
+        index: log_id.index(),
+    }
 }
 
 /// What a change means to raft.
-fn changes(change: &MembershipChange, membership: &Membership) -> Changes {
-    let node = |id: MemberId| membership.get_node(&id.0).cloned().unwrap_or_default();
+fn changes(reconfiguration: &Reconfiguration, membership: &Membership) -> Changes {
+    let change = match reconfiguration {
+        Reconfiguration::Requested(change) => change,
+        Reconfiguration::AddVoter(id) => return ChangeMembers::AddVoterIds(BTreeSet::from([id.0])),
+        Reconfiguration::EndJoint => return ChangeMembers::AddVoterIds(BTreeSet::new()),
+    };
+    let node = |id: &MemberId| membership.get_node(&id.0).cloned().unwrap_or_default();
     match change {
         MembershipChange::Add(member) => {
             let peer = Peer {
@@ -268,79 +307,23 @@ fn changes(change: &MembershipChange, membership: &Membership) -> Changes {
         MembershipChange::Update { id, peer_urls } => {
             let peer = Peer {
                 peer_urls: peer_urls.clone(),
-                ..node(*id)
+                ..node(id)
             };
             ChangeMembers::SetNodes(BTreeMap::from([(id.0, peer)]))
         }
         MembershipChange::Promote(id) => {
             let peer = Peer {
                 learner: false,
-                ..node(*id)
+                ..node(id)
             };
             ChangeMembers::Batch(vec![
                 ChangeMembers::SetNodes(BTreeMap::from([(id.0, peer)])),
                 ChangeMembers::AddVoterIds(BTreeSet::from([id.0])),
             ])
         }
-        MembershipChange::Remove(id) if is_voter(membership, id.0) => {
+        MembershipChange::Remove(id) if membership.voter_ids().any(|voter| voter == id.0) => {
             ChangeMembers::RemoveVoters(BTreeSet::from([id.0]))
         }
         MembershipChange::Remove(id) => ChangeMembers::RemoveNodes(BTreeSet::from([id.0])),
     }
-}
-
-/// Looks after the membership while this member leads, once in a `pace`.
-pub(crate) async fn run_automatic_changes<S: Store>(node: RaftNode<S>, pace: Duration) {
-    loop {
-        detcd_rt::sleep(pace).await;
-        // A change that is between its steps is brought forward by whoever makes it.
-        let Ok(_alone) = node.changing.try_lock() else {
-            continue;
-        };
-        let metrics = node.raft.metrics();
-        let work = {
-            let metrics = metrics.borrow_watched();
-            if metrics.running_state.is_err() {
-                return;
-            }
-            let active = node.active(&metrics);
-            work(&metrics, &active).map(|changes| (changes, *metrics.membership_config.log_id()))
-        };
-        if let Some((changes, judged)) = work {
-            tracing::info!(?changes, "the membership is brought forward");
-            // What fails is tried again, by whoever leads then.
-            let deadline = Instant::now() + node.election;
-            if let Err(error) = node.propose_change(changes, judged, deadline).await {
-                tracing::info!(%error, "the membership could not be brought forward");
-            }
-        }
-    }
-}
-
-/// What a leader has to do to the membership by itself.
-fn work(metrics: &RaftMetrics<Types>, active: &BTreeSet<MemberId>) -> Option<Changes> {
-    let stored = &metrics.membership_config;
-    let is_settled = stored.log_id() == metrics.committed_membership_config.log_id();
-    if metrics.state != ServerState::Leader || !is_settled {
-        return None;
-    }
-    let membership = stored.membership();
-    if !is_voter(membership, metrics.id) {
-        return None;
-    }
-    if membership.get_joint_config().len() > 1 {
-        return Some(ChangeMembers::AddVoterIds(BTreeSet::new()));
-    }
-    let last = metrics.last_log_index.unwrap_or(0);
-    let matched = matched(metrics);
-    let members = machine::members_of(membership);
-    let mut waiting = members.iter().filter(|member| {
-        let is_voter = is_voter(membership, member.id.0);
-        let caught_up = matched
-            .get(&member.id)
-            .is_some_and(|has| has + VOTER_LAG_MAX >= last);
-        !member.is_learner && !is_voter && caught_up && active.contains(&member.id)
-    });
-    let next = waiting.next()?;
-    Some(ChangeMembers::AddVoterIds(BTreeSet::from([next.id.0])))
 }

@@ -45,7 +45,7 @@ impl Running {
         .await
     }
 
-    fn is_over(&self) -> bool {
+    pub(crate) fn is_over(&self) -> bool {
         let is_stopping = self.stopping.load(Ordering::Relaxed);
         is_stopping || self.metrics.borrow_watched().running_state.is_err()
     }

@@ -190,17 +190,14 @@ async fn the_table_of_methods_is_right_about_members_without_a_leader() {
     }
 }
 
-/// It waited for a read index that nobody confirmed, as long as a request may take.
-#[tokio::test]
-async fn a_leader_that_is_left_alone_refuses_new_members_at_once() {
-    let mut cluster = Cluster::started(3, FAST).await;
-    let lead = leader(&cluster, &[0, 1, 2]).await;
-    for i in [(lead + 1) % 3, (lead + 2) % 3] {
+/// The member at this position outlives the others, and is asked to add one.
+async fn refuses_new_members_at_once(mut cluster: Cluster, survivor: usize) {
+    for i in [(survivor + 1) % 3, (survivor + 2) % 3] {
         cluster.nodes[i].kill();
     }
-    let node = &cluster.nodes[lead];
+    let node = &cluster.nodes[survivor];
     gauge_becomes(node, "etcd_server_has_leader", "0").await;
-    // Less than a request may take: the leader does not wait.
+    // Less than a request may take: the member does not wait.
     let add = [
         "--command-timeout=3s",
         "member",
@@ -211,4 +208,20 @@ async fn a_leader_that_is_left_alone_refuses_new_members_at_once() {
     let refused = ctl(node, &add);
     let said = String::from_utf8(refused.stderr).unwrap();
     assert!(said.contains("etcdserver: unhealthy cluster"), "{said}");
+}
+
+/// It waited for a read index that nobody confirmed, as long as a request may take.
+#[tokio::test]
+async fn a_leader_that_is_left_alone_refuses_new_members_at_once() {
+    let cluster = Cluster::started(3, FAST).await;
+    let lead = leader(&cluster, &[0, 1, 2]).await;
+    refuses_new_members_at_once(cluster, lead).await;
+}
+
+/// It waited for a leader, as long as a request may take.
+#[tokio::test]
+async fn a_follower_that_is_left_alone_refuses_new_members_at_once() {
+    let cluster = Cluster::started(3, FAST).await;
+    let lead = leader(&cluster, &[0, 1, 2]).await;
+    refuses_new_members_at_once(cluster, (lead + 1) % 3).await;
 }

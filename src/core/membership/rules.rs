@@ -3,30 +3,45 @@
 use super::MembershipChange;
 use crate::api::{Member, MemberId};
 use crate::error::Error;
-use crate::limits::{LEARNER_READY_PERCENT, LEARNERS_MAX};
+use crate::limits::{LEARNER_READY_PERCENT, LEARNERS_MAX, VOTER_LAG_MAX};
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 
-/// What the leader knows when it judges a change.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a member knows when it judges a change.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClusterState {
-    /// The leader, which judges.
-    pub leader: MemberId,
+    /// The member that judges: the leader, or without one the member that is asked.
+    pub own_id: MemberId,
     /// The members as clients see them.
     pub members: Vec<Member>,
     /// Who votes in raft. A member that is shown as a voter is none before it has caught up.
     pub voters: BTreeSet<MemberId>,
     /// The members that were removed, ever.
     pub removed: BTreeSet<MemberId>,
-    /// Who answered the leader a short while ago.
+    pub replication: Replication,
+    /// Whether changes that would cost the quorum are refused (`--strict-reconfig-check`).
+    pub strict: bool,
+}
+
+/// How far the others have come, as far as the leader knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Replication {
+    /// Who answered a short while ago.
     pub active: BTreeSet<MemberId>,
     /// How much of the leader's log each member is known to have.
     pub matched: BTreeMap<MemberId, u64>,
     /// How much log the leader has.
     pub last_log_index: u64,
-    /// Whether changes that would cost the quorum are refused (`--strict-reconfig-check`).
-    pub strict: bool,
+}
+
+impl Replication {
+    /// Whether a member answers, and has nearly all of the log: it may vote, or lead at once.
+    pub fn is_ready(&self, id: MemberId) -> bool {
+        let has = self.matched.get(&id).copied();
+        let has_caught_up = has.is_some_and(|has| has + VOTER_LAG_MAX >= self.last_log_index);
+        has_caught_up && self.active.contains(&id)
+    }
 }
 
 impl ClusterState {
@@ -43,15 +58,40 @@ impl ClusterState {
         }
     }
 
-    fn check_add(&self, member: &Member) -> Result<(), Error> {
-        if self.strict {
-            if !member.is_learner && !self.may_grow() {
-                return Err(Error::MemberNotEnoughStarted);
-            }
-            if !self.shown_voters().all(|voter| self.is_active(voter.id)) {
-                return Err(Error::Unhealthy);
-            }
+    /// What etcd refuses though nobody leads: the member that is asked judges by its connections.
+    pub fn check_without_leader(&self, change: &MembershipChange) -> Result<(), Error> {
+        // A member that has yet to hear of its cluster knows nothing.
+        if self.members.is_empty() {
+            return Ok(());
         }
+        match change {
+            MembershipChange::Add(member) => self.check_add_quorum(member),
+            MembershipChange::Remove(id) => self.check_remove_quorum(*id),
+            MembershipChange::Update { .. } | MembershipChange::Promote(_) => Ok(()),
+        }
+    }
+
+    /// The first member that was added as a voter, has caught up, and does not vote yet.
+    pub fn next_voter(&self) -> Option<MemberId> {
+        let mut waiting = self.shown_voters().map(|member| member.id);
+        waiting.find(|id| !self.voters.contains(id) && self.replication.is_ready(*id))
+    }
+
+    fn check_add_quorum(&self, member: &Member) -> Result<(), Error> {
+        if !self.strict {
+            return Ok(());
+        }
+        if !member.is_learner && !self.may_grow() {
+            return Err(Error::MemberNotEnoughStarted);
+        }
+        match self.shown_voters().all(|voter| self.is_active(voter.id)) {
+            true => Ok(()),
+            false => Err(Error::Unhealthy),
+        }
+    }
+
+    fn check_add(&self, member: &Member) -> Result<(), Error> {
+        self.check_add_quorum(member)?;
         if self.removed.contains(&member.id) {
             return Err(Error::MemberNotFound);
         }
@@ -66,23 +106,33 @@ impl ClusterState {
         Ok(())
     }
 
+    /// etcd's questions, which count newcomers that do not vote yet.
+    fn check_remove_quorum(&self, id: MemberId) -> Result<(), Error> {
+        let is_learner = self.find(id).is_some_and(|member| member.is_learner);
+        if !self.strict || is_learner {
+            return Ok(());
+        }
+        let rest = || self.shown_voters().filter(|voter| voter.id != id);
+        let started = rest().filter(|voter| is_started(voter)).count();
+        if started < quorum(rest().count()) {
+            return Err(Error::MemberNotEnoughStarted);
+        }
+        // A member that is down is no part of the quorum that it might cost.
+        let is_there = id == self.own_id || (self.find(id).is_some() && self.is_active(id));
+        let active = self.shown_voters().filter(|voter| self.is_active(voter.id));
+        let voters = self.shown_voters().count();
+        match is_there && active.count() - 1 < quorum(voters - 1) {
+            true => Err(Error::Unhealthy),
+            false => Ok(()),
+        }
+    }
+
     fn check_remove(&self, id: MemberId) -> Result<(), Error> {
+        self.check_remove_quorum(id)?;
         let is_learner = self.find(id).is_some_and(|member| member.is_learner);
         if self.strict && !is_learner {
-            let rest = || self.shown_voters().filter(|voter| voter.id != id);
-            let started = rest().filter(|voter| is_started(voter)).count();
-            if started < quorum(rest().count()) {
-                return Err(Error::MemberNotEnoughStarted);
-            }
-            // A member that is down is no part of the quorum that it might cost.
-            let known_active = id == self.leader || (self.find(id).is_some() && self.is_active(id));
-            let active = self.shown_voters().filter(|voter| self.is_active(voter.id));
-            let voters = self.shown_voters().count();
-            if known_active && active.count() - 1 < quorum(voters - 1) {
-                return Err(Error::Unhealthy);
-            }
-            // Those were etcd's questions, and count newcomers that do not vote yet. Raft does not
-            // count them, and a change that the rest cannot agree on would block every later one.
+            // Raft does not count newcomers, and a change that the rest cannot agree on would block
+            // every later one.
             let mut rest = self.voters.clone();
             if rest.remove(&id) && !rest.is_empty() && !self.can_agree(&rest) {
                 return Err(Error::Unhealthy);
@@ -101,8 +151,8 @@ impl ClusterState {
         if !member.is_learner {
             return Err(Error::MemberNotLearner);
         }
-        let matched = self.matched.get(&id).copied().unwrap_or(0);
-        let is_lagging = matched * 100 < self.last_log_index * LEARNER_READY_PERCENT;
+        let matched = self.replication.matched.get(&id).copied().unwrap_or(0);
+        let is_lagging = matched * 100 < self.replication.last_log_index * LEARNER_READY_PERCENT;
         // One that never started has nothing, however short the log is.
         if (matched == 0 || is_lagging) && !crate::mutant!(UnstartedPromoted) {
             return Err(Error::LearnerNotReady);
@@ -157,7 +207,7 @@ impl ClusterState {
     }
 
     fn is_active(&self, id: MemberId) -> bool {
-        id == self.leader || self.active.contains(&id)
+        id == self.own_id || self.replication.active.contains(&id)
     }
 
     /// Whether enough of these are there to agree on anything.
@@ -219,13 +269,15 @@ mod tests {
     fn state(members: Vec<Member>, active: &[u64]) -> ClusterState {
         let voters = members.iter().filter(|member| !member.is_learner);
         ClusterState {
-            leader: MemberId(1),
+            own_id: MemberId(1),
             voters: voters.map(|member| member.id).collect(),
             members,
             removed: BTreeSet::from([MemberId(66)]),
-            active: active.iter().map(|id| MemberId(*id)).collect(),
-            matched: BTreeMap::from([(MemberId(4), 95)]),
-            last_log_index: 100,
+            replication: Replication {
+                active: active.iter().map(|id| MemberId(*id)).collect(),
+                matched: BTreeMap::from([(MemberId(4), 95)]),
+                last_log_index: 100,
+            },
             strict: true,
         }
     }
@@ -339,10 +391,8 @@ mod tests {
         let voter = ready.check(&MembershipChange::Promote(MemberId(3)));
         assert_eq!(voter, Err(Error::MemberNotLearner));
         for matched in [BTreeMap::new(), BTreeMap::from([(MemberId(4), 89)])] {
-            let lagging = ClusterState {
-                matched,
-                ..ready.clone()
-            };
+            let mut lagging = ready.clone();
+            lagging.replication.matched = matched;
             let refused = lagging.check(&MembershipChange::Promote(MemberId(4)));
             assert_eq!(refused, Err(Error::LearnerNotReady));
         }

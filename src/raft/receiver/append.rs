@@ -1,18 +1,19 @@
 //! Entries and heartbeats of a leader, and what this member has acknowledged of them.
 
 use super::{Receiving, text};
-use crate::acknowledged;
 use crate::message;
 use crate::steps;
 use crate::types::{LogId, Types, Vote, term_of};
 use crate::validate;
 use bytes::Bytes;
+use detcd_core::membership::{AppendCheck, AskedLeader, LogEnd, LostEntries};
 use detcd_peer::Kind;
 use detcd_storage::store::Store;
 use futures::poll;
 use openraft::entry::RaftEntry;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use std::pin::pin;
+use std::sync::MutexGuard;
 use std::task::Poll;
 use tracing::error;
 
@@ -31,12 +32,22 @@ impl<S: Store> Receiving<S> {
         self.check(from, *accepted, |known| {
             validate::append::check(from, &request, acknowledged, known)
         })?;
-        if self.lacks(&vote, acknowledged) {
-            drop(accepted);
-            return Err(self.ask_acknowledged(&vote, acknowledged).await);
+        let log = self.log_end(&vote);
+        let checked = self.lost_entries().on_append(acknowledged, log);
+        match checked {
+            AppendCheck::Take => {}
+            AppendCheck::AskLeader => {
+                drop(accepted);
+                return Err(self.ask_acknowledged(&vote, acknowledged).await);
+            }
+            AppendCheck::IsAsked => {
+                return Err(
+                    "the leader is being asked what this member has acknowledged".to_owned(),
+                );
+            }
         }
-        if !self.has_voted_beyond(&vote) {
-            self.contact.heard_from(vote.leader_id().voted_for);
+        if !log.follows_newer {
+            self.liveness.heard_from(vote.leader_id().voted_for);
         }
         let last = request.entries.last().map(RaftEntry::log_id);
         let last = last.or(request.prev_log_id);
@@ -104,15 +115,8 @@ impl<S: Store> Receiving<S> {
 
     /// Asks the leader what this member has acknowledged, and halts if the log lacks it; gives the
     /// answer to the message that said so.
-    ///
-    /// That message may be forged. So the leader is asked on a connection that this member makes
-    /// itself, and only what it confirms counts.
     async fn ask_acknowledged(&self, vote: &Vote, acknowledged: u64) -> String {
         let leader = vote.leader_id().voted_for;
-        // One question is enough, however many messages say the same.
-        let Ok(_alone) = self.asking.try_lock() else {
-            return "the leader is being asked what this member has acknowledged".to_owned();
-        };
         let question = message::encode_vote(vote);
         let call = self
             .transport
@@ -123,31 +127,37 @@ impl<S: Store> Receiving<S> {
         };
         let confirmed = match answer {
             Ok(confirmed) => confirmed,
-            Err(reason) => return reason,
+            Err(reason) => {
+                self.lost_entries().on_no_answer();
+                return reason;
+            }
         };
-        let held = self.log.next_index();
-        if !self.lacks(vote, confirmed) {
-            let reason = format!(
-                "it says that this member has acknowledged the entries before {acknowledged}, the \
-                 leader says {confirmed}, and this member has those before {held}"
-            );
-            return self.refuse(leader, &reason);
+        let log = self.log_end(vote);
+        let asked = self
+            .lost_entries()
+            .on_confirmed(acknowledged, confirmed, log);
+        match asked {
+            AskedLeader::Refuse(reason) => self.refuse(leader, &reason),
+            AskedLeader::Halt(reason) => {
+                error!("{reason}");
+                self.fatal.send_replace(Some(reason.clone()));
+                reason
+            }
         }
-        let reason = acknowledged::forgotten(held, confirmed);
-        error!("{reason}");
-        self.fatal.send_replace(Some(reason.clone()));
-        reason
     }
 
-    /// Whether the log ends before this index, and no newer leader may have cut it.
-    fn lacks(&self, vote: &Vote, acknowledged: u64) -> bool {
+    fn log_end(&self, vote: &Vote) -> LogEnd {
         // In this order: a leader that came later saves its vote first, and then cuts the log.
-        acknowledged > self.log.next_index() && !self.has_voted_beyond(vote)
+        let next = self.log.next_index();
+        LogEnd {
+            next,
+            follows_newer: self.log.vote().is_some_and(|own| own > *vote),
+        }
     }
 
-    /// Whether this member knows of a newer leader, or candidate, than this one.
-    fn has_voted_beyond(&self, vote: &Vote) -> bool {
-        self.log.vote().is_some_and(|own| own > *vote)
+    fn lost_entries(&self) -> MutexGuard<'_, LostEntries> {
+        let lost_entries = self.lost_entries.lock();
+        lost_entries.expect("nothing panics while it holds it")
     }
 }
 

@@ -9,7 +9,7 @@ pub(crate) use append::Accepted;
 pub(crate) use snapshot::Installing;
 
 use crate::acknowledged::Acknowledged;
-use crate::contact::Contact;
+use crate::contact::Liveness;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
 use crate::message;
@@ -18,6 +18,7 @@ use crate::running::Running;
 use crate::types::Types;
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use detcd_core::membership::LostEntries;
 use detcd_peer::{Kind, Receiver, Transport};
 use detcd_rt::RepeatedLines;
 use detcd_storage::store::Store;
@@ -42,7 +43,7 @@ pub(crate) struct Receiving<S: Store> {
     pub(crate) log: LogAdapter<Persisted<S>>,
     /// Set once this member must halt.
     pub(crate) fatal: watch::Sender<Option<String>>,
-    pub(crate) contact: Contact,
+    pub(crate) liveness: Liveness,
     pub(crate) published: Arc<ArcSwap<Published>>,
     /// What others have acknowledged to this member as their leader.
     pub(crate) acknowledged: Acknowledged,
@@ -54,8 +55,8 @@ pub(crate) struct Receiving<S: Store> {
     /// What was taken from the leader that was followed last. Held while a message is checked and
     /// handed to the engine, so that the next one is checked against what it did.
     pub(crate) accepted: Mutex<Option<Accepted>>,
-    /// Held while the leader is asked what this member has acknowledged.
-    pub(crate) asking: Mutex<()>,
+    /// Whether this member has lost what it acknowledged.
+    pub(crate) lost_entries: std::sync::Mutex<LostEntries>,
     pub(crate) lines: RepeatedLines,
 }
 

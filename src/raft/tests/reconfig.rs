@@ -1,13 +1,9 @@
 //! Members that come and go.
 
 use super::harness::{Cluster, Member, put, wait_for};
-use crate::ChangeError;
 use detcd_core::api::{Member as ApiMember, MemberId};
 use detcd_core::error::Error;
-use detcd_core::membership::MembershipChange;
-use detcd_rt::Instant;
-use openraft::ChangeMembers;
-use std::collections::BTreeSet;
+use detcd_core::membership::{ChangeError, MembershipChange, ProposalOutcome, Reconfiguration};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -199,16 +195,23 @@ async fn a_change_under_way_is_left_alone_by_the_automatic_changes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_change_without_a_quorum_is_of_unknown_outcome_in_the_end() {
+async fn a_change_without_a_quorum_is_given_up_and_stands_in_no_ones_way() {
     let cluster = Cluster::found(3, 100_000).await;
     let leader = cluster.leader(&ALL).await;
     let node = &cluster.members[leader].node;
     let judged = *node.metrics().membership_config.log_id();
     cluster.net.cut_off(node.id().0);
-    let removal = ChangeMembers::RemoveVoters(BTreeSet::from([node.id().0 % 3 + 1]));
-    let deadline = Instant::now() + HEARTBEAT;
-    let made = node.propose_change(removal, judged, deadline).await;
-    assert_eq!(made, Err(ChangeError::Unknown));
+    let other = MemberId(node.id().0 % 3 + 1);
+    let removal = Reconfiguration::Requested(MembershipChange::Remove(other));
+    let made = detcd_rt::timeout(HEARTBEAT, node.reconfigure(&removal, judged)).await;
+    assert!(made.is_err(), "{made:?}");
+    // The first step is in the log.
+    let again = node.reconfigure(&removal, judged).await;
+    let is_refused = matches!(
+        again,
+        ProposalOutcome::Superseded | ProposalOutcome::NotReady
+    );
+    assert!(is_refused, "{again:?}");
     cluster.net.heal();
     let moved = MembershipChange::Update {
         id: node.id(),
@@ -260,7 +263,7 @@ async fn a_newcomer_that_lags_does_not_replace_a_voter() {
     cluster.net.cut_off(id(down).0);
     let node = &cluster.members[leader].node;
     wait_for("the leader to miss the lost member", || {
-        !node.is_ready_to_lead(id(down))
+        !node.replication().is_ready(id(down))
     })
     .await;
     let remove = MembershipChange::Remove(id(other));

@@ -28,6 +28,7 @@ pub(crate) mod vote;
 mod tests;
 
 use crate::types::{LogId, Vote, term_of};
+use detcd_core::membership::BadMembership;
 use detcd_core::proposal;
 use std::cmp::Ordering;
 use thiserror::Error;
@@ -79,7 +80,7 @@ pub(crate) enum Refusal {
         problem: proposal::Refusal,
     },
     #[error("a membership that cannot be: {0}")]
-    Membership(String),
+    Membership(BadMembership),
     #[error("a snapshot that cannot be: {0}")]
     Snapshot(String),
     #[error("an answer that cannot be: {0}")]

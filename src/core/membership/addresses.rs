@@ -1,0 +1,92 @@
+//! Where the other members are reached, by the memberships that this member knows.
+//!
+//! A member that starts for the first time knows only the members that it was started with. They
+//! stay known until a membership has shown them: the log that it then reads begins with the members
+//! of long ago.
+
+use crate::api::{Member, MemberId};
+use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt;
+
+/// What is to be done to the transport's addresses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AddressEffect {
+    Set {
+        id: MemberId,
+        peer_urls: Vec<String>,
+    },
+    Remove(MemberId),
+}
+
+/// The addresses that the transport has.
+#[derive(Debug)]
+pub struct PeerAddresses {
+    own_id: MemberId,
+    /// Those that this member was started with, and that no membership has shown yet.
+    given: BTreeSet<MemberId>,
+    known: BTreeMap<MemberId, Vec<String>>,
+}
+
+impl PeerAddresses {
+    pub fn new(own_id: MemberId) -> PeerAddresses {
+        PeerAddresses {
+            own_id,
+            given: BTreeSet::new(),
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// A member starts with the membership that it has `applied`, or without one with the members
+    /// that it was `given`.
+    pub fn start(&mut self, given: &[Member], applied: &[Member]) -> Vec<AddressEffect> {
+        if !applied.is_empty() {
+            return self.follow(&[applied]);
+        }
+        let effects = self.follow(&[given]);
+        self.given = self.known.keys().copied().collect();
+        effects
+    }
+
+    /// Takes up the memberships that count now, the newest first: the one in the log, and the one
+    /// that is committed. Who is only in the older one still has to hear that it was removed.
+    pub fn follow(&mut self, memberships: &[&[Member]]) -> Vec<AddressEffect> {
+        let mut wanted: BTreeMap<MemberId, &Vec<String>> = BTreeMap::new();
+        let members = memberships.iter().copied().flatten();
+        for member in members.filter(|member| member.id != self.own_id) {
+            wanted.entry(member.id).or_insert(&member.peer_urls);
+        }
+        if memberships.iter().all(|members| members.is_empty()) {
+            return Vec::new();
+        }
+        self.given.retain(|id| !wanted.contains_key(id));
+        let stays = |id: &MemberId| wanted.contains_key(id) || self.given.contains(id);
+        let gone = self.known.keys().filter(|id| !stays(id));
+        let gone: Vec<MemberId> = gone.copied().collect();
+        let mut effects = Vec::new();
+        for (id, peer_urls) in wanted {
+            if self.known.get(&id) != Some(peer_urls) {
+                self.known.insert(id, peer_urls.clone());
+                let peer_urls = peer_urls.clone();
+                effects.push(AddressEffect::Set { id, peer_urls });
+            }
+        }
+        for id in gone {
+            self.known.remove(&id);
+            effects.push(AddressEffect::Remove(id));
+        }
+        effects
+    }
+}
+
+impl fmt::Display for AddressEffect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            AddressEffect::Set { id, peer_urls } => {
+                write!(f, "reach {id} at {}", peer_urls.join(","))
+            }
+            AddressEffect::Remove(id) => write!(f, "forget {id}"),
+        }
+    }
+}
