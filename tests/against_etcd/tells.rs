@@ -119,6 +119,8 @@ struct Alone {
     has_hash: bool,
     time_to_live: Result<i64, Code>,
     alarms: Result<usize, Code>,
+    adds_member: Result<usize, Code>,
+    adds_learner: Result<usize, Code>,
 }
 
 async fn alone(program: &Path) -> (Cluster, Alone) {
@@ -152,6 +154,10 @@ async fn alone(program: &Path) -> (Cluster, Alone) {
         id: 77,
         keys: false,
     };
+    let add = |is_learner| pb::MemberAddRequest {
+        peer_urls: vec!["http://127.0.0.1:9".to_owned()],
+        is_learner,
+    };
     let alone = Alone {
         health: node.get("/health").await,
         leases: told(lease.lease_leases(pb::LeaseLeasesRequest {}))
@@ -175,6 +181,12 @@ async fn alone(program: &Path) -> (Cluster, Alone) {
         alarms: told(maintenance.alarm(pb::AlarmRequest::default()))
             .await
             .map(|it| it.alarms.len()),
+        adds_member: told(members.member_add(add(false)))
+            .await
+            .map(|it| it.members.len()),
+        adds_learner: told(members.member_add(add(true)))
+            .await
+            .map(|it| it.members.len()),
     };
     (cluster, alone)
 }
