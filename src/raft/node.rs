@@ -265,6 +265,7 @@ impl<S: Store> RaftNode<S> {
             timeout: election,
             installing: receiver::Installing::default(),
             accepted: tokio::sync::Mutex::default(),
+            sent_memberships: std::sync::Mutex::default(),
             lost_entries: std::sync::Mutex::default(),
             lines: RepeatedLines::default(),
         });

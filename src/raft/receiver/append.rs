@@ -52,6 +52,7 @@ impl<S: Store> Receiving<S> {
         let last = request.entries.last().map(RaftEntry::log_id);
         let last = last.or(request.prev_log_id);
         request.leader_commit = self.shown_commit(&request);
+        self.sent_memberships().note(&request.entries);
         let mut response = pin!(self.raft.append_entries(request));
         let early = poll!(response.as_mut());
         self.note_accepted(&mut accepted, &vote, last).await?;

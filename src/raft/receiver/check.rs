@@ -3,13 +3,15 @@
 
 use super::Receiving;
 use super::append::Accepted;
-use crate::types::Vote;
+use super::memberships::SentMemberships;
+use crate::types::{LogId, Vote, term_of};
 use crate::validate::{self, Known, Refusal};
 use detcd_core::api::MemberId;
 use detcd_core::encoding::DecodeError;
 use detcd_rt::Instant;
 use detcd_storage::store::Store;
 use openraft::async_runtime::WatchReceiver;
+use std::sync::MutexGuard;
 use tracing::warn;
 
 impl<S: Store> Receiving<S> {
@@ -50,13 +52,20 @@ impl<S: Store> Receiving<S> {
                     || roster.members.iter().any(|known| known.id.0 == id)
                     || roster.removed.contains(&MemberId(id))
             };
+            let newest = *metrics.membership_config.log_id();
+            let is_in_log = |at: &LogId| self.log.term_at(at.index()) == Some(term_of(at));
+            let settled = [
+                metrics.local_committed,
+                *metrics.committed_membership_config.log_id(),
+                self.sent_memberships().settled(newest, is_in_log),
+            ];
             let accepted = accepted.filter(|accepted| vote == Some(accepted.vote));
             let known = Known {
                 id: self.id,
                 vote,
                 accepted: accepted.map(|accepted| accepted.last),
                 last: self.log.last(),
-                committed: metrics.local_committed,
+                committed: settled.into_iter().flatten().max_by_key(|at| at.index()),
                 is_founded: metrics.membership_config.log_id().is_some(),
                 is_member: &is_member,
                 term_at: &|index| self.log.term_at(index),
@@ -64,6 +73,11 @@ impl<S: Store> Receiving<S> {
             check(&known)
         };
         checked.map_err(|refusal| self.refuse(from, &refusal))
+    }
+
+    pub(super) fn sent_memberships(&self) -> MutexGuard<'_, SentMemberships> {
+        let sent = self.sent_memberships.lock();
+        sent.expect("nothing panics while it holds it")
     }
 
     /// Says, once for many, why a message is refused.

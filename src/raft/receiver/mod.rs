@@ -2,10 +2,12 @@
 
 mod append;
 mod check;
+mod memberships;
 mod snapshot;
 mod vote;
 
 pub(crate) use append::Accepted;
+pub(crate) use memberships::SentMemberships;
 pub(crate) use snapshot::Installing;
 
 use crate::acknowledged::Acknowledged;
@@ -55,6 +57,8 @@ pub(crate) struct Receiving<S: Store> {
     /// What was taken from the leader that was followed last. Held while a message is checked and
     /// handed to the engine, so that the next one is checked against what it did.
     pub(crate) accepted: Mutex<Option<Accepted>>,
+    /// The memberships that the engine goes by, or is about to.
+    pub(crate) sent_memberships: std::sync::Mutex<SentMemberships>,
     /// Whether this member has lost what it acknowledged.
     pub(crate) lost_entries: std::sync::Mutex<LostEntries>,
     pub(crate) lines: RepeatedLines,

@@ -231,6 +231,49 @@ async fn only_the_leader_says_what_was_acknowledged() {
     target.lives().await;
 }
 
+/// The engine took the first of two memberships for committed, and ended when it was replaced.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_last_membership_but_one_is_not_contradicted() {
+    let target = Target::start().await;
+    let peer = |id: u64| Peer {
+        peer_urls: vec![format!("http://m{id}:2380")],
+        ..Peer::default()
+    };
+    let peers: BTreeMap<u64, Peer> = (1..=3).map(|id| (id, peer(id))).collect();
+    let voters = vec![BTreeSet::from([1, 2, 3])];
+    let membership = Membership::new(voters, peers).unwrap();
+    // The real leader, and elections, would interfere.
+    target.cluster.net.cut_off(target.id(target.follower));
+    let (leader, first) = (target.id(target.leader), target.last.index() + 1);
+    let forged = |term: u64, payloads: Vec<EntryPayload<Command, u64, Peer>>| {
+        let entries = (first..).zip(payloads).map(|(index, payload)| Entry {
+            log_id: log_id(term, index),
+            payload,
+        });
+        let request = AppendEntriesRequest {
+            vote: Vote::new_committed(term, leader),
+            prev_log_id: Some(target.last),
+            entries: entries.collect(),
+            leader_commit: None,
+        };
+        message::encode_append(&request, 0)
+    };
+    let term = term_of(&target.last);
+    let two = [(); 2].map(|()| EntryPayload::Membership(membership.clone()));
+    let receiver = target.member(target.follower).node.receiver();
+    let taken = forged(term + 100, two.to_vec());
+    let taken = receiver.call(leader, Kind::AppendEntries, taken).await;
+    taken.expect("nothing contradicts it");
+    let other = forged(term + 200, vec![EntryPayload::Blank]);
+    let refused = target.refuses(Kind::AppendEntries, other).await;
+    assert!(
+        refused.contains("contradicts what is committed"),
+        "{refused}"
+    );
+    let fatal = target.member(target.follower).node.fatal();
+    assert_eq!(*fatal.borrow(), None);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn memberships_make_sense() {
     let target = Target::start().await;
