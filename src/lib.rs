@@ -4,6 +4,5 @@
 pub mod config;
 pub mod ctl;
 pub mod daemon;
-mod gather;
 mod members_page;
 pub mod server;

@@ -3,6 +3,8 @@
 use super::Kind;
 use super::report::Row;
 use super::unary::Kv;
+use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
+use detcd_net::{Address, Connector, Dialer};
 use detcd_wire::etcdserverpb as pb;
 use hdrhistogram::Histogram;
 use pb::lease_client::LeaseClient;
@@ -409,9 +411,11 @@ async fn connections(endpoints: &[String], n: usize) -> Result<Vec<Kv>, BoxError
 async fn channels(endpoints: &[String], n: usize) -> Result<Vec<Channel>, BoxError> {
     let mut channels = Vec::with_capacity(n);
     for i in 0..n {
-        let endpoint = Endpoint::from_shared(endpoints[i % endpoints.len()].clone())?;
-        let endpoint = endpoint.timeout(REQUEST_TIMEOUT).tcp_nodelay(true);
-        channels.push(endpoint.connect().await?);
+        let address = Address::of_url(&endpoints[i % endpoints.len()])?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", address.authority()))?;
+        let endpoint = endpoint.timeout(REQUEST_TIMEOUT);
+        let connector = Connector::new(Dialer::within(CLIENT_DIAL_TIMEOUT), address);
+        channels.push(endpoint.connect_with_connector(connector).await?);
     }
     Ok(channels)
 }

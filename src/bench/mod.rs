@@ -6,9 +6,6 @@
 //! the machine, so ratios are what to read, not the absolute figures.
 
 mod cluster;
-#[allow(dead_code)] // The server counts and times what it gathers; a client does neither.
-#[path = "../gather.rs"]
-mod gather;
 mod load;
 mod plot;
 mod report;

@@ -5,15 +5,15 @@
 //! another task), and would hide a good part of any difference between servers.
 
 use super::load::{BoxError, REQUEST_TIMEOUT};
-use crate::gather::gather;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
+use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
+use detcd_net::{Address, BatchedStream, Dialer};
 use detcd_wire::etcdserverpb as pb;
 use h2::client::SendRequest;
 use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use prost::Message;
 use std::fmt;
 use std::future::poll_fn;
-use tokio::net::TcpStream;
 
 /// A byte that says "not compressed", and the length.
 const PREFIX_BYTES: usize = 5;
@@ -103,14 +103,9 @@ impl Kv {
 impl Connection {
     /// Connects to an endpoint such as `http://127.0.0.1:2379`.
     async fn open(endpoint: &str) -> Result<Connection, BoxError> {
-        let uri: Uri = endpoint.parse()?;
-        let authority = uri
-            .authority()
-            .ok_or("an endpoint needs a host")?
-            .to_string();
-        let socket = TcpStream::connect(&authority).await?;
-        socket.set_nodelay(true)?;
-        let (io, outgoing) = gather(socket, None, None);
+        let address = Address::of_url(endpoint)?;
+        let stream = Dialer::within(CLIENT_DIAL_TIMEOUT).dial(&address).await?;
+        let (io, writes) = BatchedStream::new(stream, None);
         let (requests, connection) = h2::client::Builder::new()
             .initial_window_size(WINDOW_BYTES)
             .initial_connection_window_size(WINDOW_BYTES)
@@ -120,11 +115,11 @@ impl Connection {
         let mut connection = Box::pin(connection);
         // What ends the connection also ends the calls on it, with the error.
         tokio::spawn(poll_fn(move |context| {
-            outgoing.poll(connection.as_mut(), context)
+            writes.poll(connection.as_mut(), context)
         }));
         Ok(Connection {
             requests,
-            authority,
+            authority: address.authority().to_owned(),
         })
     }
 

@@ -225,11 +225,6 @@ fn listen_urls(given: &Given, name: &str) -> Result<Vec<Url>, UsageError> {
             return Err(refused(format!("expected IP in URL for binding ({url})")));
         }
     }
-    if let Some(url) = urls.iter().find(|url| url.is_unix()) {
-        return Err(refused(format!(
-            "--{name}={url}: unix sockets are not supported by this version of detcd"
-        )));
-    }
     Ok(urls)
 }
 

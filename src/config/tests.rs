@@ -272,15 +272,21 @@ fn listeners_without_certificates_cannot_be_tls() {
 }
 
 #[test]
-fn unix_sockets_are_refused_in_plain_words() {
-    for line in [
-        "--listen-client-urls unix://a:1 --advertise-client-urls unix://a:1",
-        "--listen-peer-urls unix://a:1",
-    ] {
-        let refused = read(&args(line), &[]).expect_err(line).to_string();
-        let words = "unix://a:1: unix sockets are not supported by this version of detcd";
-        assert!(refused.contains(words), "{line}: {refused}");
-    }
+fn unix_sockets_are_listened_on_and_advertised() {
+    let config = config(
+        "--listen-client-urls unix://a:1 --advertise-client-urls unix:///run/a.sock \
+         --listen-peer-urls unix://a:2 --initial-advertise-peer-urls unix://a:2 \
+         --initial-cluster default=unix://a:2",
+    );
+    assert!(config.check_listeners().is_ok() && config.bootstrap().is_ok());
+    let client =
+        self::config("--listen-client-urls unixs://a:1 --advertise-client-urls unixs://a:1");
+    assert_eq!(
+        client.check_listeners().unwrap_err().to_string(),
+        "TLS key/cert (--cert-file, --key-file) must be provided for client url unixs://a:1 with HTTPS scheme"
+    );
+    let nowhere = args("--listen-client-urls unix:// --advertise-client-urls unix://");
+    assert!(read(&nowhere, &[]).is_err());
 }
 
 #[test]

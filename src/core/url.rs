@@ -70,10 +70,14 @@ impl Url {
             return Err(UrlError::Scheme(text.to_owned()));
         };
         if matches!(scheme, Scheme::Unix | Scheme::Unixs) {
+            let path = place.strip_prefix("//").unwrap_or(place);
+            if path.is_empty() {
+                return Err(UrlError::NoPort(text.to_owned()));
+            }
             return Ok(Url {
                 text: format!("{name}:{rest}"),
                 scheme,
-                address: place.strip_prefix("//").unwrap_or(place).to_owned(),
+                address: path.to_owned(),
             });
         }
         if split_host_port(&address).is_none() {
@@ -111,8 +115,12 @@ impl Url {
         matches!(self.scheme, Scheme::Unix | Scheme::Unixs)
     }
 
-    /// Whether another member could connect to it: there is a host, and a port that TCP has.
+    /// Whether another member could connect to it: there is a path, or a host and a port that TCP
+    /// has.
     pub fn is_reachable(&self) -> bool {
+        if self.is_unix() {
+            return true;
+        }
         let (host, port) = self.host_port();
         !host.is_empty() && port.parse::<u16>().is_ok()
     }
@@ -352,7 +360,8 @@ mod tests {
             ("http://a:65536", false),
             ("http://a:", false),
             ("http://:1", false),
-            ("unix://a:1", false),
+            ("unix://a:1", true),
+            ("unix:///run/a", true),
         ] {
             assert_eq!(
                 Url::parse(text).unwrap().is_reachable(),

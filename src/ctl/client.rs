@@ -274,10 +274,10 @@ fn check_tls(context: &Context, endpoints: &[String]) -> Result<(), Failure> {
         || !flags.switch("insecure-transport")
         || endpoints
             .iter()
-            .any(|endpoint| endpoint.starts_with("https://"));
+            .any(|endpoint| endpoint.starts_with("https://") || endpoint.starts_with("unixs:"));
     if wanted {
         let why = "this version of detcdctl does not speak TLS: leave out the flags --cacert, \
-                   --cert, --key and --insecure-skip-tls-verify, and use http:// endpoints";
+                   --cert, --key and --insecure-skip-tls-verify, and use http:// or unix:// endpoints";
         return Err(Failure::new(code::BAD_FEATURE, why));
     }
     Ok(())

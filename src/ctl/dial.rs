@@ -2,6 +2,8 @@
 //! sent its HTTP/2 settings, as in etcd's client: whoever merely accepts (a stopped process, a port
 //! that speaks something else) holds up nothing.
 
+use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
+use detcd_net::{Address, Dialer, Filtered, ReadFilter, Stream};
 use detcd_rt as rt;
 use futures::FutureExt as _;
 use futures::StreamExt as _;
@@ -13,14 +15,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::sync::oneshot;
 use tonic::Status;
 use tonic::transport::{Channel, Endpoint};
 
-/// How long a peer may take to send its settings (grpc's minimum connect timeout).
-const HANDSHAKE_MAX: Duration = Duration::from_secs(20);
 const PAUSE_MIN: Duration = Duration::from_millis(20);
 const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A frame's header: three bytes of length, then the type.
@@ -85,7 +84,7 @@ async fn dial(endpoint: String, keepalive: Keepalive, mut pause: Duration) -> Co
     };
     loop {
         rt::sleep(pause).await;
-        let attempt = rt::timeout(HANDSHAKE_MAX, connect(&address, &settings));
+        let attempt = rt::timeout(CLIENT_DIAL_TIMEOUT, connect(&address, &settings));
         if let Ok(Ok(channel)) = attempt.await {
             return Connected { endpoint, channel };
         }
@@ -94,37 +93,27 @@ async fn dial(endpoint: String, keepalive: Keepalive, mut pause: Duration) -> Co
 }
 
 /// The address of an endpoint, and how a connection to it is to be kept.
-fn settings(endpoint: &str, keepalive: Keepalive) -> Option<(String, Endpoint)> {
-    let address = endpoint
-        .split_once("://")
-        .map_or(endpoint, |(_, address)| address);
-    let address = address.trim_end_matches('/');
-    // A host without a port is no endpoint; a URI would silently take port 80.
-    address
-        .rsplit_once(':')
-        .filter(|(_, port)| port.parse::<u16>().is_ok())?;
-    let settings = Endpoint::from_shared(format!("http://{address}"))
+fn settings(endpoint: &str, keepalive: Keepalive) -> Option<(Address, Endpoint)> {
+    let address = Address::of_url(endpoint).ok()?;
+    let settings = Endpoint::from_shared(format!("http://{}", address.authority()))
         .ok()?
         .http2_keep_alive_interval(keepalive.time)
         .keep_alive_timeout(keepalive.timeout);
-    Some((address.to_owned(), settings))
+    Some((address, settings))
 }
 
 async fn connect(
-    address: &str,
+    address: &Address,
     settings: &Endpoint,
 ) -> Result<Channel, Box<dyn std::error::Error + Send + Sync>> {
-    let socket = TcpStream::connect(address).await?;
-    socket.set_nodelay(true)?;
-    let (sent, greeted) = oneshot::channel();
-    let mut socket = Some(TokioIo::new(GreetedSocket {
-        socket,
-        greeting: Some(Greeting { seen: 0, sent }),
-    }));
+    let stream = Dialer::within(CLIENT_DIAL_TIMEOUT).dial(address).await?;
+    let (sent, settings_seen) = oneshot::channel();
+    let filter = AwaitsSettings(Some(FirstFrame { seen: 0, sent }));
+    let mut stream = Some(TokioIo::new(Filtered::new(stream, filter)));
     // One connection each: its end is news for the client, which turns to another endpoint.
-    let connector = tower::service_fn(move |_| ready(socket.take().ok_or(ConnectionEnded)));
+    let connector = tower::service_fn(move |_| ready(stream.take().ok_or(ConnectionEnded)));
     let channel = settings.connect_with_connector(connector).await?;
-    greeted.await?;
+    settings_seen.await?;
     Ok(channel)
 }
 
@@ -148,22 +137,19 @@ pub fn was_not_sent(status: &Status) -> bool {
     false
 }
 
-/// A socket that tells when the peer's first frame turns out to be its HTTP/2 settings. Its end,
-/// or anything else, drops the sender.
-struct GreetedSocket {
-    socket: TcpStream,
-    greeting: Option<Greeting>,
-}
+/// Tells when the server's first frame turns out to be its HTTP/2 settings. The end of the
+/// connection, or anything else, drops the sender.
+struct AwaitsSettings(Option<FirstFrame>);
 
-struct Greeting {
-    /// Bytes of the first frame's header that have come.
+struct FirstFrame {
+    /// Bytes of the frame's header that have come.
     seen: usize,
     sent: oneshot::Sender<()>,
 }
 
-impl Greeting {
+impl FirstFrame {
     /// Takes in what came; `None` once it is decided.
-    fn read(mut self, bytes: &[u8]) -> Option<Greeting> {
+    fn read(mut self, bytes: &[u8]) -> Option<FirstFrame> {
         let Some(kind) = bytes.get(FRAME_TYPE_AT - self.seen) else {
             self.seen += bytes.len();
             return Some(self);
@@ -176,50 +162,21 @@ impl Greeting {
     }
 }
 
-impl AsyncRead for GreetedSocket {
+impl ReadFilter<Stream> for AwaitsSettings {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        &mut self,
+        stream: &mut Stream,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
-        let read = Pin::new(&mut self.socket).poll_read(context, buffer);
+        let read = Pin::new(stream).poll_read(context, buffer);
         if let Poll::Ready(Ok(())) = read
-            && let Some(greeting) = self.greeting.take()
+            && let Some(frame) = self.0.take()
         {
-            self.greeting = greeting.read(&buffer.filled()[before..]);
+            self.0 = frame.read(&buffer.filled()[before..]);
         }
         read
-    }
-}
-
-impl AsyncWrite for GreetedSocket {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
     }
 }
 
@@ -227,35 +184,40 @@ impl AsyncWrite for GreetedSocket {
 mod tests {
     use super::*;
 
-    fn greets(chunks: &[&[u8]]) -> bool {
-        let (sent, mut greeted) = oneshot::channel();
-        let mut greeting = Some(Greeting { seen: 0, sent });
+    fn has_settings(chunks: &[&[u8]]) -> bool {
+        let (sent, mut settings_seen) = oneshot::channel();
+        let mut frame = Some(FirstFrame { seen: 0, sent });
         for chunk in chunks {
-            greeting = greeting.and_then(|greeting| greeting.read(chunk));
+            frame = frame.and_then(|frame| frame.read(chunk));
         }
-        drop(greeting);
-        greeted.try_recv().is_ok()
+        drop(frame);
+        settings_seen.try_recv().is_ok()
     }
 
     #[test]
     fn settings_are_known_by_the_type_of_the_first_frame() {
-        assert!(greets(&[&[0, 0, 6, 4, 0, 0, 0, 0, 0]]));
-        assert!(greets(&[&[0], &[0, 6], &[], &[4, 0]]));
-        assert!(!greets(&[b"HTTP/1.1 400 Bad Request\r\n\r\n"]));
-        assert!(!greets(&[&[0, 0, 8, 7, 0, 0, 0, 0, 0], &[0, 0, 6, 4]]));
-        assert!(!greets(&[&[0, 0, 6]]));
-        assert!(!greets(&[]));
+        assert!(has_settings(&[&[0, 0, 6, 4, 0, 0, 0, 0, 0]]));
+        assert!(has_settings(&[&[0], &[0, 6], &[], &[4, 0]]));
+        assert!(!has_settings(&[b"HTTP/1.1 400 Bad Request\r\n\r\n"]));
+        assert!(!has_settings(&[
+            &[0, 0, 8, 7, 0, 0, 0, 0, 0],
+            &[0, 0, 6, 4]
+        ]));
+        assert!(!has_settings(&[&[0, 0, 6]]));
+        assert!(!has_settings(&[]));
     }
 
     #[test]
-    fn endpoints_need_a_port() {
+    fn endpoints_need_a_port_or_a_path() {
         let keepalive = Keepalive {
             time: PAUSE_MAX,
             timeout: PAUSE_MAX,
         };
-        let address = |endpoint| settings(endpoint, keepalive).map(|(address, _)| address);
+        let address =
+            |endpoint| settings(endpoint, keepalive).map(|(address, _)| address.to_string());
         assert_eq!(address("http://a:1/"), Some("a:1".to_owned()));
         assert_eq!(address("[::1]:2"), Some("[::1]:2".to_owned()));
+        assert_eq!(address("unix://a:1"), Some("unix:a:1".to_owned()));
         assert_eq!(address("a"), None);
         assert_eq!(address("http://a"), None);
     }

@@ -7,6 +7,7 @@ use crate::config::{Bootstrap, Config};
 use crate::members_page::MemberEntry;
 use detcd_core::api::{ClusterId, Member};
 use detcd_core::membership::join::{Effect, Event, Join, JoinError, Joined, ToldCluster};
+use detcd_net::{Address, Dialer};
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
 use futures::stream::FuturesUnordered;
@@ -15,7 +16,6 @@ use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use std::pin::Pin;
 use std::time::Duration;
-use tokio::net::TcpStream;
 
 /// How long one member may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(3);
@@ -56,14 +56,16 @@ async fn answer(url: Url) -> Event {
 }
 
 async fn ask(url: &Url) -> Result<ToldCluster, String> {
-    let socket = TcpStream::connect(&url.address).await.map_err(text)?;
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(socket))
+    let address = Address::of_url(url.as_str()).map_err(text)?;
+    let stream = Dialer::within(ANSWER_MAX).dial(&address).await;
+    let stream = TokioIo::new(stream.map_err(text)?);
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await
         .map_err(text)?;
     // It ends with its sender, at the end of this function.
     detcd_rt::spawn(async move { drop(connection.await) });
     let request = Request::get("/members")
-        .header(header::HOST, &url.address)
+        .header(header::HOST, address.authority())
         .body(String::new())
         .map_err(text)?;
     let response = sender.send_request(request).await.map_err(text)?;

@@ -14,7 +14,7 @@ mod space;
 
 use crate::config::url::Url;
 use crate::config::{Bootstrap, BootstrapError, ClusterState, Config, Notice};
-use crate::server::{BindError, Listener, ServerOptions, Servers};
+use crate::server::{ServerOptions, Servers};
 use data_dir::DataDirError;
 use descriptors::{Descriptors, TooFewDescriptors};
 use detcd_core::api::{ClusterId, MemberId, Millis};
@@ -24,6 +24,7 @@ use detcd_core::membership::join::{JoinError, Joined};
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
 use detcd_driver::{Handle, Member, MemberOptions, ShutdownReason};
+use detcd_net::{BindError, Listener};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
 use detcd_storage::advice;
@@ -412,7 +413,7 @@ async fn join(config: &Config) -> Result<Identity, DaemonError> {
 
 fn bind(urls: &[Url], reuse_port: bool) -> Result<Vec<Listener>, BindError> {
     urls.iter()
-        .map(|url| Listener::bind(url, reuse_port))
+        .map(|url| Listener::bind_url(url.as_str(), reuse_port))
         .collect()
 }
 

@@ -1,107 +1,67 @@
-//! Sockets and connections.
+//! Connections of clients and of other members, from the socket to HTTP.
 
-use super::bind::{BindError, bind};
-use super::connection_limit::ConnectionLimit;
-use crate::config::url::Url;
-use crate::gather::{Outgoing, Traffic, gather};
 use crate::server::ServerOptions;
-use crate::server::http2::{Bounded, Heads, Normalized};
+use crate::server::http2::{Bounded, Heads, NormalizingFilter};
+use detcd_net::limits::{
+    CONNECTION_WINDOW_BYTES, DRAIN_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, PEER_HEAD_BYTES_MAX,
+    SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_GIVEN_UP_MAX, STREAMS_RESET_MAX,
+};
+use detcd_net::{
+    BatchedStream, ConnectionLimit, ConnectionPermit, Filtered, FirstBytes, Listener, LocalAddress,
+    PendingWrites, SocketFile, Stream, Traffic,
+};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::future::poll_fn;
-use std::io;
-use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpListener;
 use tokio::sync::watch;
-
-/// The pause after a failed accept (too many open files): the listener lives on.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
-/// What requests under way get when the server stops.
-const DRAIN: Duration = Duration::from_millis(500);
-/// HTTP/2's windows. gRPC requests are up to 1.5 MiB; a window of that order lets one through
-/// without a round trip in between.
-const STREAM_WINDOW_BYTES: u32 = 1024 * 1024;
-const CONNECTION_WINDOW_BYTES: u32 = 4 * 1024 * 1024;
-/// Bytes that a response stream may buffer before its producer waits.
-const SEND_BUFFER_BYTES: usize = 1024 * 1024;
-/// Streams of one connection that their client has given up before they were looked at. Beyond it
-/// the whole connection is cut off, with every watch on it, so it must lie above what honest clients
-/// do: a client whose calls time out gives up a stream for each, by the hundred while the machine is
-/// busy. (grpc-go has no such limit; h2's own is 20.) One of them holds a few hundred bytes.
-const STREAMS_GIVEN_UP_MAX: usize = 64 * 1024;
-/// Streams of one connection, over its life, that were reset because of what their client sent,
-/// such as the rest of a message that had been refused. Beyond it the connection is cut off. The
-/// work of a stream that is reset ends with it, so they cost nobody more than other calls do.
-const STREAMS_RESET_MAX: usize = 64 * 1024;
-/// The head of a client's HTTP/2 request (16 MiB are grpc-go's default as well): metadata may be
-/// long.
-const HEAD_BYTES_MAX: u32 = 16 * 1024 * 1024;
-/// The head of another member's request, which has a few short fields.
-const PEER_HEAD_BYTES_MAX: u32 = 64 * 1024;
-/// What an HTTP/1 client may take to send the head of a request, and any client to say which
-/// version of HTTP it speaks.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The answer of every service here.
 pub type Reply = ::http::Response<tonic::body::Body>;
 
-/// A bound socket that serves nobody yet.
-pub struct Listener {
-    socket: TcpListener,
-    address: SocketAddr,
+/// How the connections of a port are served.
+#[derive(Clone)]
+pub(crate) struct Port {
+    pub tuning: Tuning,
+    pub limit: ConnectionLimit,
+    pub traffic: Option<Arc<dyn Traffic>>,
 }
 
-impl Listener {
-    /// Binds the address of `url`; port 0 takes a free one. Must run within the runtime.
-    pub fn bind(url: &Url, reuse_port: bool) -> Result<Listener, BindError> {
-        let socket = bind(url, reuse_port)?;
-        let address = socket.local_addr().map_err(|error| BindError::Bind {
-            address: url.address.clone(),
-            problem: error.to_string(),
-        })?;
-        Ok(Listener { socket, address })
-    }
-
-    pub fn address(&self) -> SocketAddr {
-        self.address
-    }
-
-    /// Serves every connection with `service` until it is told to stop.
-    pub(crate) fn serve<S>(
-        self,
-        service: S,
-        tuning: Tuning,
-        limit: ConnectionLimit,
-        traffic: Option<Traffic>,
-    ) -> Listening
+impl Port {
+    /// Serves every connection of `listener` with `service` until it is told to stop.
+    pub fn serve<S>(&self, mut listener: Listener, service: S) -> Listening
     where
         S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
         S: Clone + Send + Sync + 'static,
         S::Future: Send + 'static,
     {
         let (stop, stopping) = watch::channel(false);
-        let address = self.address;
-        let accepting = accept(self.socket, service, tuning, limit, traffic, stopping);
-        detcd_rt::spawn(accepting);
-        Listening { address, stop }
+        let (address, file) = (listener.address().clone(), listener.take_file());
+        detcd_rt::spawn(accept(listener, service, self.clone(), stopping));
+        Listening {
+            address,
+            _file: file,
+            stop,
+        }
     }
 }
 
-/// A socket that is being served.
+/// A socket that is being served. Its file goes with it.
 pub struct Listening {
-    address: SocketAddr,
+    address: LocalAddress,
+    _file: Option<SocketFile>,
     stop: watch::Sender<bool>,
 }
 
 impl Listening {
-    pub fn address(&self) -> SocketAddr {
-        self.address
+    pub fn address(&self) -> &LocalAddress {
+        &self.address
     }
 
     /// Closes the socket and the connections. Requests under way get a moment to end.
@@ -116,7 +76,7 @@ impl Listening {
 #[derive(Clone, Debug)]
 pub(crate) struct Tuning {
     /// What a client may take to say anything.
-    greeting: Duration,
+    first_bytes_timeout: Duration,
     head_bytes_max: u32,
     /// Whether requests that etcd takes and h2 does not are made such that it does.
     normalizes: bool,
@@ -128,7 +88,7 @@ pub(crate) struct Tuning {
 impl Tuning {
     pub fn of_clients(options: &ServerOptions) -> Tuning {
         Tuning {
-            greeting: HEAD_TIMEOUT,
+            first_bytes_timeout: HEAD_TIMEOUT,
             head_bytes_max: HEAD_BYTES_MAX,
             normalizes: true,
             max_concurrent_streams: options.max_concurrent_streams,
@@ -167,70 +127,76 @@ impl Tuning {
     }
 }
 
-async fn accept<S>(
-    socket: TcpListener,
-    service: S,
-    tuning: Tuning,
-    limit: ConnectionLimit,
-    traffic: Option<Traffic>,
-    mut stopping: watch::Receiver<bool>,
-) where
+async fn accept<S>(listener: Listener, service: S, port: Port, mut stopping: watch::Receiver<bool>)
+where
     S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
     S: Clone + Send + Sync + 'static,
     S::Future: Send + 'static,
 {
-    let builder = tuning.builder();
-    let port_heads = Arc::default();
+    let served = Arc::new(Served {
+        builder: port.tuning.builder(),
+        port,
+        port_heads: Arc::default(),
+    });
     loop {
-        // Before a descriptor is taken: the kernel keeps those who wait.
-        let permit = tokio::select! {
+        let (stream, permit) = tokio::select! {
             biased;
             _ = stopping.wait_for(|stop| *stop) => return,
-            permit = limit.permit() => permit,
+            accepted = listener.accept(&served.port.limit) => accepted,
         };
-        let accepted = tokio::select! {
+        let (served, service) = (served.clone(), service.clone());
+        detcd_rt::spawn(served.connection(stream, permit, service, stopping.clone()));
+    }
+}
+
+/// What the connections of a listener share.
+struct Served {
+    port: Port,
+    builder: auto::Builder<TokioExecutor>,
+    /// What the heads of requests hold together.
+    port_heads: Arc<AtomicUsize>,
+}
+
+impl Served {
+    async fn connection<S>(
+        self: Arc<Self>,
+        stream: Stream,
+        // Held until the connection has ended.
+        _permit: ConnectionPermit,
+        service: S,
+        mut stopping: watch::Receiver<bool>,
+    ) where
+        S: Service<::http::Request<Incoming>, Response = Reply, Error = Infallible>,
+        S: Send + 'static,
+        S::Future: Send + 'static,
+    {
+        let Port {
+            tuning,
+            limit,
+            traffic,
+        } = &self.port;
+        let timeout = tuning.first_bytes_timeout;
+        let heard = tokio::select! {
             biased;
-            _ = stopping.wait_for(|stop| *stop) => return,
-            accepted = socket.accept() => accepted,
+            _ = stopping.wait_for(|stop| *stop) => false,
+            heard = limit.hears(&stream, timeout) => heard,
         };
-        match accepted {
-            Ok((stream, _)) => {
-                // Small replies must not wait for a peer's acknowledgement.
-                let _ = stream.set_nodelay(true);
-                let (limit, greeting) = (limit.clone(), tuning.greeting);
-                let heads = Arc::new(Heads::new(Arc::clone(&port_heads)));
-                let service = Bounded {
-                    service: service.clone(),
-                    heads: heads.clone(),
-                };
-                let (builder, normalizes) = (builder.clone(), tuning.normalizes);
-                let (traffic, mut stopping) = (traffic.clone(), stopping.clone());
-                detcd_rt::spawn(async move {
-                    // Held until the connection has ended.
-                    let _permit = permit;
-                    let heard = tokio::select! {
-                        biased;
-                        _ = stopping.wait_for(|stop| *stop) => false,
-                        heard = limit.hears(&stream, greeting) => heard,
-                    };
-                    if !heard {
-                        return;
-                    }
-                    let (io, outgoing) = gather(stream, traffic, Some(greeting));
-                    if normalizes {
-                        let io = Normalized::new(io, heads);
-                        connection(builder, io, outgoing, service, stopping).await;
-                    } else {
-                        connection(builder, io, outgoing, service, stopping).await;
-                    }
-                });
-            }
-            Err(error) => {
-                if error.kind() != io::ErrorKind::ConnectionAborted {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    detcd_rt::sleep(ACCEPT_PAUSE).await;
-                }
-            }
+        if !heard {
+            return;
+        }
+        let heads = Arc::new(Heads::new(Arc::clone(&self.port_heads)));
+        let service = Bounded {
+            service,
+            heads: heads.clone(),
+        };
+        let (io, writes) = BatchedStream::new(stream, traffic.clone());
+        let io = Filtered::new(io, FirstBytes::within(timeout));
+        let builder = self.builder.clone();
+        if tuning.normalizes {
+            let io = Filtered::new(io, NormalizingFilter::new(heads));
+            connection(builder, io, writes, service, stopping).await;
+        } else {
+            connection(builder, io, writes, service, stopping).await;
         }
     }
 }
@@ -240,7 +206,7 @@ async fn accept<S>(
 async fn connection<T, S>(
     builder: auto::Builder<TokioExecutor>,
     io: T,
-    outgoing: Outgoing,
+    writes: PendingWrites,
     service: Bounded<S>,
     mut stopping: watch::Receiver<bool>,
 ) where
@@ -256,7 +222,7 @@ async fn connection<T, S>(
         biased;
         ended = poll_fn(|context| {
             heads.polled();
-            outgoing.poll(connection.as_mut(), context)
+            writes.poll(connection.as_mut(), context)
         }) => {
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
@@ -269,14 +235,16 @@ async fn connection<T, S>(
     // What has not ended by then is cut off with the connection.
     let rest = poll_fn(|context| {
         heads.polled();
-        outgoing.poll(connection.as_mut(), context)
+        writes.poll(connection.as_mut(), context)
     });
-    let _ = detcd_rt::timeout(DRAIN, rest).await;
+    let _ = detcd_rt::timeout(DRAIN_TIMEOUT, rest).await;
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use detcd_net::Address;
+    use std::net::SocketAddr;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
 
@@ -293,14 +261,14 @@ mod tests {
     }
 
     /// Answers everything with an empty 200.
-    fn serve(greeting: Duration) -> Listening {
-        serve_some(greeting, usize::MAX)
+    fn serve(first_bytes_timeout: Duration) -> Listening {
+        serve_some(first_bytes_timeout, usize::MAX)
     }
 
-    fn serve_some(greeting: Duration, limit: usize) -> Listening {
-        let url = Url::parse("http://127.0.0.1:0").unwrap();
+    fn serve_some(first_bytes_timeout: Duration, limit: usize) -> Listening {
+        let address = Address::Tcp("127.0.0.1:0".to_owned());
         let tuning = Tuning {
-            greeting,
+            first_bytes_timeout,
             head_bytes_max: HEAD_BYTES_MAX,
             normalizes: true,
             max_concurrent_streams: u32::MAX,
@@ -310,12 +278,19 @@ mod tests {
         let service = hyper::service::service_fn(|_| async {
             Ok::<_, Infallible>(::http::Response::new(tonic::body::Body::empty()))
         });
-        Listener::bind(&url, false).unwrap().serve(
-            service,
+        let port = Port {
             tuning,
-            ConnectionLimit::new("test", limit),
-            None,
-        )
+            limit: ConnectionLimit::new("test", limit),
+            traffic: None,
+        };
+        port.serve(Listener::bind(&address, false).unwrap(), service)
+    }
+
+    fn address_of(listening: &Listening) -> SocketAddr {
+        match listening.address() {
+            LocalAddress::Tcp(address) => *address,
+            LocalAddress::Unix(path) => panic!("{}", path.display()),
+        }
     }
 
     const HEADERS: u8 = 1;
@@ -343,7 +318,7 @@ mod tests {
     async fn calls_that_are_given_up_at_once_do_not_end_the_connection() {
         const GIVEN_UP: u32 = 2_000;
         let listening = serve(HEAD_TIMEOUT);
-        let mut socket = TcpStream::connect(listening.address()).await.unwrap();
+        let mut socket = TcpStream::connect(address_of(&listening)).await.unwrap();
         // GET http:///, all three from HPACK's static table; with END_STREAM and END_HEADERS.
         let get = |stream| frame(HEADERS, 0b101, stream, &[0x82, 0x86, 0x84]);
         let mut words = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
@@ -365,7 +340,7 @@ mod tests {
     #[tokio::test]
     async fn a_head_may_be_long() {
         let listening = serve(HEAD_TIMEOUT);
-        let address = listening.address();
+        let address = address_of(&listening);
         let socket = TcpStream::connect(address).await.unwrap();
         let (mut requests, connection) = h2::client::handshake(socket).await.unwrap();
         let connection = detcd_rt::spawn(async move { connection.await.is_ok() });
@@ -385,7 +360,7 @@ mod tests {
     #[tokio::test]
     async fn a_client_that_never_says_what_it_speaks_is_hung_up_on() {
         let listening = serve(Duration::from_millis(50));
-        let address = listening.address();
+        let address = address_of(&listening);
         assert_eq!(hung_up_on(address, b"").await, "");
         assert_eq!(hung_up_on(address, b"PRI * HTTP/2.0\r\n").await, "");
         let request = b"GET / HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -398,7 +373,7 @@ mod tests {
         let listening = serve_some(HEAD_TIMEOUT, 2);
         let request = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n";
         let ask = async || {
-            let mut stream = TcpStream::connect(listening.address()).await.unwrap();
+            let mut stream = TcpStream::connect(address_of(&listening)).await.unwrap();
             stream.write_all(request).await.unwrap();
             stream
         };
@@ -420,7 +395,7 @@ mod tests {
     #[tokio::test]
     async fn who_says_nothing_makes_room_for_who_waits() {
         let listening = serve_some(HEAD_TIMEOUT, 2);
-        let address = listening.address();
+        let address = address_of(&listening);
         let _silent = [
             TcpStream::connect(address).await.unwrap(),
             TcpStream::connect(address).await.unwrap(),

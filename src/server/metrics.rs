@@ -6,7 +6,6 @@
 mod member;
 mod process;
 
-use crate::gather::Traffic;
 use ::http::HeaderMap;
 use detcd_core::api::MemberId;
 use detcd_driver::Handle;
@@ -15,6 +14,7 @@ use prometheus::{
     Counter, Encoder as _, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Opts, Registry, TextEncoder,
 };
+use std::sync::Arc;
 use tonic::{Code, Status};
 
 /// Client versions that are counted by name; a client may claim anything.
@@ -32,13 +32,29 @@ pub(crate) struct Metrics {
     latency: Option<HistogramVec>,
     clients: IntCounterVec,
     clients_unknown: [IntCounter; 2],
-    traffic: Traffic,
+    traffic: Arc<ClientTraffic>,
     state: State,
     pub leader_changes: IntCounter,
     pub health_success: IntCounter,
     pub health_failures: IntCounter,
     checks: IntCounterVec,
     check_results: IntGaugeVec,
+}
+
+/// The bytes of client connections.
+pub(crate) struct ClientTraffic {
+    received: IntCounter,
+    sent: IntCounter,
+}
+
+impl detcd_net::Traffic for ClientTraffic {
+    fn received(&self, bytes: usize) {
+        self.received.inc_by(bytes as u64);
+    }
+
+    fn sent(&self, bytes: usize) {
+        self.sent.inc_by(bytes as u64);
+    }
 }
 
 /// The counters of one method.
@@ -109,7 +125,7 @@ impl Metrics {
             clients_unknown: ["unary", "stream"]
                 .map(|kind| clients.with_label_values(&[kind, "unknown"])),
             clients,
-            traffic: Traffic {
+            traffic: Arc::new(ClientTraffic {
                 received: make.counter(
                     "etcd_network_client_grpc_received_bytes_total",
                     "Bytes received from clients.",
@@ -118,7 +134,7 @@ impl Metrics {
                     "etcd_network_client_grpc_sent_bytes_total",
                     "Bytes sent to clients.",
                 ),
-            },
+            }),
             state: make.state(),
             leader_changes: make.counter(
                 "etcd_server_leader_changes_seen_total",
@@ -150,7 +166,7 @@ impl Metrics {
     }
 
     /// Where the bytes of client connections are counted.
-    pub fn client_traffic(&self) -> Traffic {
+    pub fn client_traffic(&self) -> Arc<ClientTraffic> {
         self.traffic.clone()
     }
 

@@ -1,15 +1,13 @@
 //! What a member shows to the world: one port for clients (gRPC and HTTP together) and one for
 //! other members, both in front of the driver's [`Handle`].
 //!
-//! [`listen`] owns sockets and connections, [`client_port`] tells gRPC from HTTP, [`grpc`] frames
+//! [`listen`] owns connections, [`client_port`] tells gRPC from HTTP, [`grpc`] frames
 //! the messages of [`detcd_service`], [`http2`] mends requests that the HTTP/2 library would reset,
-//! [`receive`] collects messages, [`http`] has the paths for people and probes, [`peer`] the port of
+//! [`receive`] bounds messages, [`http`] has the paths for people and probes, [`peer`] the port of
 //! the other members. Nothing here knows of raft or of storage.
 
-mod bind;
 mod call_count;
 mod client_port;
-mod connection_limit;
 mod deadline;
 mod grpc;
 mod http;
@@ -19,13 +17,14 @@ mod metrics;
 mod peer;
 mod receive;
 
-pub use bind::BindError;
-pub use listen::{Listener, Listening};
+pub use listen::Listening;
 
 use crate::config::Config;
 use detcd_driver::Handle;
+use detcd_net::{ConnectionLimit, Listener};
 use detcd_peer::Receiver;
 use detcd_service::{Service, ServiceOptions};
+use listen::{Port, Tuning};
 use metrics::Metrics;
 use std::sync::Arc;
 use std::time::Duration;
@@ -108,29 +107,24 @@ impl Servers {
             options,
             metrics,
         });
-        let tuning = listen::Tuning::of_clients(&context.options);
-        let peer_tuning = listen::Tuning::of_peers(&context.options);
-        let client_port = client_port::ClientPort::new(context.clone());
-        let peer_port = peer::PeerPort::new(context.clone(), receiver);
-        let traffic = context.metrics.client_traffic();
-        let limit = |whose, max| connection_limit::ConnectionLimit::new(whose, max);
-        let of_clients = limit("clients", context.options.client_connections_max);
-        let of_peers = limit("other members", context.options.peer_connections_max);
+        let client_service = client_port::ClientPort::new(context.clone());
+        let peer_service = peer::PeerPort::new(context.clone(), receiver);
+        let options = &context.options;
+        let client_port = Port {
+            tuning: Tuning::of_clients(options),
+            limit: ConnectionLimit::new("clients", options.client_connections_max),
+            traffic: Some(context.metrics.client_traffic()),
+        };
+        let peer_port = Port {
+            tuning: Tuning::of_peers(options),
+            limit: ConnectionLimit::new("other members", options.peer_connections_max),
+            traffic: None,
+        };
+        let serve_client = |listener| client_port.serve(listener, client_service.clone());
+        let serve_peer = |listener| peer_port.serve(listener, peer_service.clone());
         Servers {
-            clients: clients
-                .into_iter()
-                .map(|listener| {
-                    let (limit, traffic) = (of_clients.clone(), Some(traffic.clone()));
-                    listener.serve(client_port.clone(), tuning.clone(), limit, traffic)
-                })
-                .collect(),
-            peers: peers
-                .into_iter()
-                .map(|listener| {
-                    let limit = of_peers.clone();
-                    listener.serve(peer_port.clone(), peer_tuning.clone(), limit, None)
-                })
-                .collect(),
+            clients: clients.into_iter().map(serve_client).collect(),
+            peers: peers.into_iter().map(serve_peer).collect(),
         }
     }
 

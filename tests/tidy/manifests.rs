@@ -23,6 +23,10 @@ const ROOMS: &[Room] = &[
         ours: &[],
     },
     Room {
+        manifest: "src/net/Cargo.toml",
+        ours: &["detcd-rt"],
+    },
+    Room {
         manifest: "src/wire/Cargo.toml",
         ours: &["detcd-core"],
     },
@@ -32,7 +36,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         manifest: "src/peer/Cargo.toml",
-        ours: &["detcd-core", "detcd-rt", "detcd-wire"],
+        ours: &["detcd-core", "detcd-net", "detcd-rt", "detcd-wire"],
     },
     Room {
         manifest: "src/raft/Cargo.toml",
@@ -62,6 +66,7 @@ const ROOMS: &[Room] = &[
         manifest: "Cargo.toml",
         ours: &[
             "detcd-core",
+            "detcd-net",
             "detcd-out",
             "detcd-rt",
             "detcd-wire",
@@ -74,7 +79,7 @@ const ROOMS: &[Room] = &[
     },
     Room {
         manifest: "src/bench/Cargo.toml",
-        ours: &["detcd-out", "detcd-rt", "detcd-wire"],
+        ours: &["detcd-net", "detcd-out", "detcd-wire"],
     },
     Room {
         manifest: "sim/Cargo.toml",

@@ -143,7 +143,7 @@ mod tests {
         let bad = [
             "",
             "a:1",
-            "unix://a:1",
+            "unix://",
             "ftp://a:1",
             "http://a",
             "http://:1",

@@ -2,16 +2,17 @@
 
 use super::codec::{FrameCodec, RawCodec};
 use super::identity::{self, Identity};
-use super::{
-    CALLS_MAX, KEEP_ALIVE_INTERVAL, KEEP_ALIVE_TIMEOUT, MESSAGE_BYTES_MAX, PATH_CALLS, PATH_STREAM,
-    WINDOW_BYTES,
-};
+use super::{CALLS_MAX, MESSAGE_BYTES_MAX, PATH_CALLS, PATH_STREAM};
 use crate::frame::Frame;
 use crate::{Kind, Transport, TransportError};
 use ::tonic::client::Grpc;
 use ::tonic::transport::{Channel, Endpoint};
 use ::tonic::{Code, Request, Status, Streaming};
 use bytes::Bytes;
+use detcd_net::limits::{
+    PEER_DIAL_TIMEOUT, PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_TIMEOUT, PEER_WINDOW_BYTES,
+};
+use detcd_net::{Address, Connector, Dialer};
 use detcd_rt::{Instant, JoinHandle};
 use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
@@ -25,7 +26,6 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio_stream::wrappers::ReceiverStream;
 use tracing::{debug, info, warn};
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 /// Pauses between attempts to connect double from the first to the last.
 const RECONNECT_FIRST: Duration = Duration::from_millis(10);
 const RECONNECT_LAST: Duration = Duration::from_millis(500);
@@ -218,7 +218,7 @@ impl Link {
                     }
                     if is_refusal(status.code()) {
                         pause = RECONNECT_REFUSED;
-                    } else if begun.elapsed() >= CONNECT_TIMEOUT {
+                    } else if begun.elapsed() >= PEER_DIAL_TIMEOUT {
                         // It may be there, and not serve yet. That took longer than any pause.
                         pause = RECONNECT_FIRST;
                     }
@@ -253,7 +253,7 @@ impl Link {
             return true;
         }
         self.heard_from.notify_one();
-        detcd_rt::timeout(CONNECT_TIMEOUT, established)
+        detcd_rt::timeout(PEER_DIAL_TIMEOUT, established)
             .await
             .is_ok()
     }
@@ -267,7 +267,7 @@ impl Link {
         self.identity.write(self.to, request.metadata_mut());
         let path = PathAndQuery::from_static(PATH_CALLS);
         let opening = grpc.streaming(request, path, FrameCodec);
-        let answers = detcd_rt::timeout(CONNECT_TIMEOUT, opening)
+        let answers = detcd_rt::timeout(PEER_DIAL_TIMEOUT, opening)
             .await
             .map_err(|_| Status::deadline_exceeded("the peer does not answer"))??;
         let calls = Mutex::new(Calls {
@@ -281,22 +281,24 @@ impl Link {
         let Some(url) = self.urls.get(attempt % self.urls.len().max(1)) else {
             return Err(Status::unavailable("the member has no peer URLs"));
         };
-        let endpoint = Endpoint::from_shared(url.clone())
-            .map_err(|error| Status::unavailable(format!("{url}: {}", with_causes(&error))))?
-            .connect_timeout(CONNECT_TIMEOUT)
-            .tcp_nodelay(true)
-            .initial_stream_window_size(WINDOW_BYTES)
-            .initial_connection_window_size(WINDOW_BYTES)
-            .http2_keep_alive_interval(KEEP_ALIVE_INTERVAL)
-            .keep_alive_timeout(KEEP_ALIVE_TIMEOUT)
+        let failed = |error: &dyn std::error::Error| {
+            Status::unavailable(format!("{url}: {}", with_causes(error)))
+        };
+        let address = Address::of_url(url).map_err(|error| failed(&error))?;
+        let endpoint = Endpoint::from_shared(format!("http://{}", address.authority()))
+            .map_err(|error| failed(&error))?
+            .initial_stream_window_size(PEER_WINDOW_BYTES)
+            .initial_connection_window_size(PEER_WINDOW_BYTES)
+            .http2_keep_alive_interval(PEER_KEEPALIVE_INTERVAL)
+            .keep_alive_timeout(PEER_KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        let connected = endpoint.connect().await;
-        let mut channel = connected
-            .map_err(|error| Status::unavailable(format!("{url}: {}", with_causes(&error))))?;
+        let connector = Connector::new(Dialer::within(PEER_DIAL_TIMEOUT), address);
+        let connected = endpoint.connect_with_connector(connector).await;
+        let mut channel = connected.map_err(|error| failed(&error))?;
         // The channel takes requests only once it says that it is ready.
         std::future::poll_fn(|context| tower_service::Service::poll_ready(&mut channel, context))
             .await
-            .map_err(|error| Status::unavailable(format!("{url}: {}", with_causes(&error))))?;
+            .map_err(|error| failed(&error))?;
         Ok(channel)
     }
 
@@ -487,7 +489,7 @@ mod tests {
     use super::*;
 
     const LONG: Duration = Duration::from_secs(3600);
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TEST_TIMEOUT: Duration = Duration::from_secs(30);
 
     fn link() -> Link {
         Link {
@@ -516,7 +518,7 @@ mod tests {
         // A call that wants the peer does not cut short so much of a pause.
         link.wanted.notify_one();
         assert!(!link.reconnect().await, "nobody has connected it");
-        let ended = detcd_rt::timeout(PATIENCE, pausing).await;
+        let ended = detcd_rt::timeout(TEST_TIMEOUT, pausing).await;
         ended.expect("the pause has ended").unwrap();
     }
 }

@@ -8,7 +8,6 @@
 //! Both kinds of request say in their metadata who sends, to whom, in which cluster and in which
 //! version; the receiver refuses what does not fit.
 
-mod body;
 mod client;
 mod codec;
 mod identity;
@@ -20,17 +19,8 @@ mod tests;
 pub use client::{LostHook, TonicTransport};
 pub use server::PeerService;
 
-use std::time::Duration;
-
 /// The largest message between members: an append of a few MiB, or one huge row of a snapshot.
 pub const MESSAGE_BYTES_MAX: usize = 128 * 1024 * 1024;
-/// HTTP/2 windows: what may be under way unacknowledged, on a stream and on a connection.
-pub const WINDOW_BYTES: u32 = 8 * 1024 * 1024;
-/// A connection on which nothing came for this long is asked whether it lives.
-pub const KEEP_ALIVE_INTERVAL: Duration = Duration::from_secs(1);
-/// A connection that does not answer that question for this long is dead.
-pub const KEEP_ALIVE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// Calls on one connection that the receiver works on at once; the next wait.
 const CALLS_MAX: usize = 8192;
 /// Bytes of those calls. One message always fits.

@@ -1,6 +1,5 @@
 //! The receiving side: a tonic service for the peer port.
 
-use super::body::Whole;
 use super::codec::{FrameCodec, RawCodec};
 use super::identity::{self, Identity};
 use super::{CALL_BYTES_MAX, CALLS_MAX, MESSAGE_BYTES_MAX, PATH_CALLS, PATH_STREAM, SERVICE};
@@ -11,6 +10,8 @@ use ::tonic::codegen::{BoxFuture, Service};
 use ::tonic::server::{ClientStreamingService, Grpc, NamedService, StreamingService};
 use ::tonic::{Request, Response, Status, Streaming};
 use bytes::Bytes;
+use detcd_net::limits::{PEER_BYTES_PER_SECOND_MIN, UNFINISHED_BYTES_MAX};
+use detcd_net::message::{Expected, Unfinished, WholeMessages};
 use detcd_rt::{Instant, RepeatedLines};
 use futures::stream::{FuturesUnordered, StreamExt};
 use std::convert::Infallible;
@@ -26,6 +27,7 @@ pub struct PeerService {
     identity: Identity,
     receiver: Arc<dyn Receiver>,
     lines: Arc<RepeatedLines>,
+    unfinished: Unfinished,
 }
 
 impl PeerService {
@@ -34,6 +36,11 @@ impl PeerService {
             identity: Identity { member, cluster },
             receiver,
             lines: Arc::default(),
+            unfinished: Unfinished::new(
+                UNFINISHED_BYTES_MAX,
+                PEER_BYTES_PER_SECOND_MIN,
+                Into::into,
+            ),
         }
     }
 
@@ -56,7 +63,7 @@ impl NamedService for PeerService {
 
 impl<B> Service<http::Request<B>> for PeerService
 where
-    B: http_body::Body + Send + 'static,
+    B: http_body::Body<Data = Bytes> + Unpin + Send + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>> + Send + 'static,
 {
     type Response = http::Response<Body>;
@@ -69,7 +76,9 @@ where
 
     fn call(&mut self, request: http::Request<B>) -> Self::Future {
         let service = self.clone();
-        let request = request.map(Whole::new);
+        let request = request.map(|body| {
+            WholeMessages::new(body, Expected::Any, MESSAGE_BYTES_MAX, &service.unfinished)
+        });
         Box::pin(async move {
             Ok(match request.uri().path() {
                 PATH_CALLS => {

@@ -91,8 +91,8 @@ async fn serve() -> (SocketAddr, Arc<Echo>) {
     let service = PeerService::new(PEER, CLUSTER, Arc::new(EchoReceiver(echo.clone())));
     let incoming = TcpListenerStream::new(listener);
     let server = ::tonic::transport::Server::builder()
-        .initial_stream_window_size(super::WINDOW_BYTES)
-        .initial_connection_window_size(super::WINDOW_BYTES)
+        .initial_stream_window_size(detcd_net::limits::PEER_WINDOW_BYTES)
+        .initial_connection_window_size(detcd_net::limits::PEER_WINDOW_BYTES)
         .add_service(service);
     tokio::spawn(server.serve_with_incoming(incoming));
     (address, echo)

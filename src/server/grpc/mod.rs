@@ -7,7 +7,7 @@ pub(crate) use words::reword;
 
 use super::Context;
 use super::listen::Reply;
-use super::receive::{Expected, Unfinished, WholeMessages};
+use super::receive::{self, Expected, Unfinished, WholeMessages};
 use ::http::{HeaderMap, Request};
 use bytes::Bytes;
 use detcd_core::limits::REQUEST_OVERHEAD_BYTES;
@@ -23,9 +23,6 @@ use tonic::server::Grpc;
 use tonic_health::pb::health_server::HealthServer;
 use tonic_health::server::{HealthReporter, HealthService};
 use tower::Service as _;
-
-/// What calls may have received of messages that are not whole, together.
-const UNFINISHED_BYTES_MAX: usize = 512 * 1024 * 1024;
 
 /// How the messages of a request are compressed.
 const ENCODING: &str = "grpc-encoding";
@@ -50,7 +47,7 @@ impl GrpcServer {
             health: HealthServer::new(health),
             reflection: reflection(),
             message_bytes_max: context.options.max_request_bytes + REQUEST_OVERHEAD_BYTES,
-            unfinished: Unfinished::up_to(UNFINISHED_BYTES_MAX),
+            unfinished: receive::unfinished(),
         }
     }
 

@@ -1,23 +1,23 @@
-//! The socket that h2 reads from.
+//! What h2 reads of a connection.
 
 use super::bounded::Heads;
 use super::normalizer::Normalizer;
+use detcd_net::ReadFilter;
 use futures::future::BoxFuture;
 use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// What a client may take to send a header block that it has begun.
 const BLOCK_TIMEOUT: Duration = Duration::from_secs(30);
 /// Memory that is kept for the next bytes to be handed on.
 const READY_BYTES_KEPT: usize = 16 * 1024;
 
-/// A socket whose header blocks are such that h2 takes them.
-pub(crate) struct Normalized<S> {
-    socket: S,
+/// Lets pass what arrives on a connection such that h2 takes its header blocks.
+pub(crate) struct NormalizingFilter {
     normalizer: Normalizer,
     /// How much of what is ready was handed on.
     given: usize,
@@ -27,10 +27,9 @@ pub(crate) struct Normalized<S> {
     block_timeout: Duration,
 }
 
-impl<S> Normalized<S> {
-    pub fn new(socket: S, heads: Arc<Heads>) -> Normalized<S> {
-        Normalized {
-            socket,
+impl NormalizingFilter {
+    pub fn new(heads: Arc<Heads>) -> NormalizingFilter {
+        NormalizingFilter {
             normalizer: Normalizer::default(),
             given: 0,
             heads,
@@ -57,39 +56,39 @@ impl<S> Normalized<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Normalized<S> {
+impl<S: AsyncRead + Unpin> ReadFilter<S> for NormalizingFilter {
     fn poll_read(
-        self: Pin<&mut Self>,
+        &mut self,
+        stream: &mut S,
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
         // What has arrived becomes requests first, which can be refused.
-        ready!(this.heads.poll_room(context));
+        ready!(self.heads.poll_room(context));
         loop {
-            if this.give(buffer) || buffer.remaining() == 0 {
+            if self.give(buffer) || buffer.remaining() == 0 {
                 return Poll::Ready(Ok(()));
             }
-            if this.normalizer.waits() {
-                this.normalizer.go_on()?;
-                this.heads.arrived(&mut this.normalizer.lists_size);
-                if !this.normalizer.ready.is_empty() {
+            if self.normalizer.waits() {
+                self.normalizer.go_on()?;
+                self.heads.arrived(&mut self.normalizer.lists_size);
+                if !self.normalizer.ready.is_empty() {
                     continue;
                 }
             }
             let before = buffer.filled().len();
-            match Pin::new(&mut this.socket).poll_read(context, buffer) {
+            match Pin::new(&mut *stream).poll_read(context, buffer) {
                 Poll::Ready(result) => result?,
-                Poll::Pending if this.normalizer.waits() => {
-                    let timeout = this.block_timeout;
-                    let deadline = this
+                Poll::Pending if self.normalizer.waits() => {
+                    let timeout = self.block_timeout;
+                    let deadline = self
                         .deadline
                         .get_or_insert_with(|| Box::pin(detcd_rt::sleep(timeout)));
                     ready!(deadline.as_mut().poll(context));
                     return Poll::Ready(Err(io::ErrorKind::TimedOut.into()));
                 }
                 Poll::Pending => {
-                    this.deadline = None;
+                    self.deadline = None;
                     return Poll::Pending;
                 }
             }
@@ -97,50 +96,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Normalized<S> {
             if arrived.is_empty() {
                 return Poll::Ready(Ok(()));
             }
-            let passed = this.normalizer.take(arrived)?;
-            this.heads.arrived(&mut this.normalizer.lists_size);
+            let passed = self.normalizer.take(arrived)?;
+            self.heads.arrived(&mut self.normalizer.lists_size);
             buffer.set_filled(before + passed);
             if passed > 0 {
-                this.deadline = None;
+                self.deadline = None;
                 return Poll::Ready(Ok(()));
             }
         }
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Normalized<S> {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        bytes: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, bytes)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, slices)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(context)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use detcd_net::Filtered;
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
     #[tokio::test]
@@ -149,8 +119,9 @@ mod tests {
         let begun = [&preface[..], &[0, 0, 9, 1, 0, 0, 0, 0, 1, 0x82]].concat();
         for (sent, ends) in [(&preface[..], false), (&begun, true)] {
             let (mut client, server) = tokio::io::duplex(1024);
-            let mut server = Normalized::new(server, Arc::default());
-            server.block_timeout = Duration::from_millis(10);
+            let mut filter = NormalizingFilter::new(Arc::default());
+            filter.block_timeout = Duration::from_millis(10);
+            let mut server = Filtered::new(server, filter);
             client.write_all(sent).await.unwrap();
             let mut found = Vec::new();
             let read = server.read_to_end(&mut found);

@@ -6,7 +6,7 @@
 //! [`Normalizer`] stands between the socket and h2.
 //!
 //! [`huffman`] and [`hpack`] read header blocks, [`field`] and [`head`] judge and mend them,
-//! [`normalizer`] finds them among the frames, [`incoming`] is the socket that h2 reads from, and
+//! [`normalizer`] finds them among the frames, [`incoming`] is the filter before h2, and
 //! [`bounded`] limits what the heads of a connection's requests hold together.
 
 mod bounded;
@@ -21,4 +21,4 @@ mod tests;
 
 pub(super) use bounded::{Bounded, Heads};
 pub(super) use field::is_grpc;
-pub(super) use incoming::Normalized;
+pub(super) use incoming::NormalizingFilter;

@@ -1,0 +1,100 @@
+//! Connections to others.
+
+use crate::address::Address;
+use crate::limits::NEXT_ADDRESS_DELAY;
+use crate::stream::{Stream, probe};
+use futures::FutureExt as _;
+use futures::StreamExt as _;
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use hyper_util::rt::TokioIo;
+use std::io;
+use std::net::SocketAddr;
+use std::task::{Context, Poll};
+use std::time::Duration;
+use tokio::net::{TcpStream, UnixStream, lookup_host};
+
+/// Dials addresses, each within a time.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialer {
+    timeout: Duration,
+}
+
+impl Dialer {
+    pub fn within(timeout: Duration) -> Dialer {
+        Dialer { timeout }
+    }
+
+    pub async fn dial(self, address: &Address) -> io::Result<Stream> {
+        let dialed = async {
+            match address {
+                Address::Tcp(address) => dial_tcp(address).await,
+                Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            }
+        };
+        match detcd_rt::timeout(self.timeout, dialed).await {
+            Ok(dialed) => dialed,
+            Err(_) => Err(io::ErrorKind::TimedOut.into()),
+        }
+    }
+}
+
+/// Dials the addresses of a host one after the other, and the next one beside the one before if
+/// that takes long: an address that swallows packets holds up nothing.
+async fn dial_tcp(address: &str) -> io::Result<Stream> {
+    let mut left = lookup_host(address).await?;
+    let mut dials = FuturesUnordered::new();
+    let mut failure = io::Error::new(io::ErrorKind::NotFound, "the host has no address");
+    loop {
+        let next = left.next();
+        let is_last = next.is_none();
+        dials.extend(next.map(|address| Box::pin(dial_one(address))));
+        let delay = match is_last {
+            true => std::future::pending().boxed(),
+            false => detcd_rt::sleep(NEXT_ADDRESS_DELAY).boxed(),
+        };
+        tokio::select! {
+            biased;
+            dialed = dials.next() => match dialed {
+                Some(Ok(stream)) => return Ok(stream),
+                Some(Err(error)) => failure = error,
+                None => return Err(failure),
+            },
+            () = delay => {}
+        }
+    }
+}
+
+async fn dial_one(address: SocketAddr) -> io::Result<Stream> {
+    let stream = TcpStream::connect(address).await?;
+    probe(&stream)?;
+    Ok(Stream::tcp(stream))
+}
+
+/// Dials one address for a client of tonic, whatever URI that client names.
+#[derive(Clone, Debug)]
+pub struct Connector {
+    dialer: Dialer,
+    address: Address,
+}
+
+impl Connector {
+    pub fn new(dialer: Dialer, address: Address) -> Connector {
+        Connector { dialer, address }
+    }
+}
+
+impl tower_service::Service<http::Uri> for Connector {
+    type Response = TokioIo<Stream>;
+    type Error = io::Error;
+    type Future = BoxFuture<'static, io::Result<TokioIo<Stream>>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: http::Uri) -> Self::Future {
+        let Connector { dialer, address } = self.clone();
+        async move { dialer.dial(&address).await.map(TokioIo::new) }.boxed()
+    }
+}
