@@ -228,9 +228,23 @@ impl Message {
         self.known == 0
     }
 
+    /// Whether one message has arrived in one piece, as most do.
+    fn is_one_whole(&self, data: &[u8]) -> bool {
+        let Some(([flag, length @ ..], message)) = data.split_first_chunk::<PREFIX_BYTES>() else {
+            return false;
+        };
+        self.is_at_its_begin()
+            && *flag <= 1
+            && u32::from_be_bytes(*length) as usize == message.len()
+            && message.len() <= self.bytes_max
+    }
+
     /// Takes in what has arrived. Where in it the last message ends, or 0.
     fn advance(&mut self, data: &[u8], expected: Expected) -> Result<usize, Refused> {
         let (mut place, mut whole) = (0, 0);
+        if self.is_one_whole(data) {
+            return Ok(data.len());
+        }
         while place < data.len() {
             if usize::from(self.known) < PREFIX_BYTES {
                 self.prefix[usize::from(self.known)] = data[place];

@@ -20,3 +20,4 @@ mod reach;
 mod restart;
 mod space;
 mod tells;
+mod unix_sockets;

@@ -34,6 +34,14 @@ pub(super) enum Method {
 }
 
 impl Role {
+    /// The role of a field whose name is that of another one with the role `Other`.
+    pub fn of_other(value: &[u8]) -> Role {
+        match value.iter().copied().all(is_value_byte) {
+            true => Role::Other,
+            false => Role::Malformed,
+        }
+    }
+
     pub fn of(name: &[u8], value: &[u8]) -> Role {
         if !value.iter().copied().all(is_value_byte) {
             return Role::Malformed;

@@ -41,6 +41,8 @@ pub(super) struct Decoder {
     size_max: Option<usize>,
     /// How many entries there have been. An entry's number is how many came before it.
     inserted: usize,
+    /// How many times its size was set, or an entry was larger than the table.
+    resized: usize,
     /// What the block at hand has driven out of the table, the oldest first.
     evicted: Vec<Entry>,
     fields: Vec<Field>,
@@ -103,6 +105,11 @@ impl Decoder {
             }
         }
         Ok(())
+    }
+
+    /// Differs after each block that has changed the table.
+    pub fn table_version(&self) -> (usize, usize) {
+        (self.inserted, self.resized)
     }
 
     /// The size of the block's header list as HTTP/2 counts it.
@@ -180,16 +187,22 @@ impl Decoder {
     /// into the table, with four it is not.
     fn literal(&mut self, input: &mut Input<'_>, index_bits: u8) -> Result<Field, Malformed> {
         let begin = self.literals.len();
+        // What the table knows of the name.
+        let mut named = None;
         match input.integer(index_bits)? {
             0 => input.string(&mut self.literals)?,
             index => {
                 let place = self.place(index)?;
+                named = match place {
+                    Place::Dynamic(number) => Some(self.entry(number).role),
+                    _ => None,
+                };
                 let mut literals = std::mem::take(&mut self.literals);
-                let named = match place {
+                let name = match place {
                     Place::Static(index) => STATIC[index].0.as_bytes(),
                     place => self.text(place).0,
                 };
-                literals.extend_from_slice(named);
+                literals.extend_from_slice(name);
                 self.literals = literals;
             }
         }
@@ -197,11 +210,16 @@ impl Decoder {
         input.string(&mut self.literals)?;
         let end = self.literals.len();
         let (name, value) = (&self.literals[begin..middle], &self.literals[middle..end]);
-        let role = Role::of(name, value);
+        let role = match named {
+            // `te` has another role with another value.
+            Some(Role::Other) if name != b"te" => Role::of_other(value),
+            _ => Role::of(name, value),
+        };
         let size = name.len() + value.len() + FIELD_OVERHEAD;
         self.list_size += size;
         if index_bits == 6 {
             // An entry that is larger than the table leaves it empty.
+            self.resized += usize::from(size > self.size_max());
             self.shrink_to(self.size_max().saturating_sub(size));
             if size <= self.size_max() {
                 self.insert(begin, middle, role);
@@ -234,6 +252,7 @@ impl Decoder {
     }
 
     fn resize(&mut self, size: usize) {
+        self.resized += 1;
         self.size_max = Some(size);
         self.shrink_to(size);
     }

@@ -6,7 +6,7 @@
 //! [`Normalizer`] stands between the socket and h2.
 //!
 //! [`huffman`] and [`hpack`] read header blocks, [`field`] and [`head`] judge and mend them,
-//! [`normalizer`] finds them among the frames, [`incoming`] is the filter before h2, and
+//! [`normalizer`] finds them among the frames, [`repeated`] knows those that need no look, [`incoming`] is the filter before h2, and
 //! [`bounded`] limits what the heads of a connection's requests hold together.
 
 mod bounded;
@@ -16,6 +16,7 @@ mod hpack;
 mod huffman;
 mod incoming;
 mod normalizer;
+mod repeated;
 #[cfg(test)]
 mod tests;
 

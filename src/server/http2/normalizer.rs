@@ -2,10 +2,12 @@
 //!
 //! As long as h2 takes a client's header blocks, every byte is handed on as it came. From the first
 //! one on that it would not take and etcd does, all blocks of the connection are written anew,
-//! without the dynamic table, as h2's has then another content than the client's.
+//! without the dynamic table, as h2's has then another content than the client's. A client whose
+//! calls are alike sends the same block again and again, which is compared and not decoded.
 
 use super::head::{Head, Verdict, refused};
 use super::hpack::{self, Decoder};
+use super::repeated::RepeatedBlocks;
 use std::io;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -38,6 +40,7 @@ pub(super) struct Normalizer {
     /// How far the header block at the beginning of `held` is known.
     scanned: Scanned,
     decoder: Decoder,
+    repeated: RepeatedBlocks,
     /// Whether header blocks are written anew.
     rewrites: bool,
     /// The last stream that was opened.
@@ -215,6 +218,9 @@ impl Normalizer {
         if head.kind != HEADERS {
             return Ok(Step::Pass(FRAME_HEAD_BYTES + head.length));
         }
+        if let Some(length) = self.repeat(&head, bytes) {
+            return Ok(Step::Pass(length));
+        }
         let end = match self.scan(bytes) {
             Ok(Some(end)) => end,
             Ok(None) if self.scanned.bytes + FRAME_HEAD_BYTES > BLOCK_BYTES_MAX => {
@@ -231,6 +237,20 @@ impl Normalizer {
             true => Step::Replaced(end),
             false => Step::Pass(end),
         })
+    }
+
+    /// The length of the frame at the beginning of `bytes` if it is a whole block that was handed on
+    /// before and means the same again.
+    fn repeat(&mut self, head: &FrameHead, bytes: &[u8]) -> Option<usize> {
+        let is_plain = head.flags & (END_HEADERS | PADDED | PRIORITY) == END_HEADERS;
+        if self.rewrites || !is_plain || head.stream <= self.stream {
+            return None;
+        }
+        let end = FRAME_HEAD_BYTES + head.length;
+        let block = bytes.get(FRAME_HEAD_BYTES..end)?;
+        self.lists_size += self.repeated.find(block)?;
+        self.stream = head.stream;
+        Some(end)
     }
 
     /// Where the header block at the beginning of `bytes` ends. It fails if h2 will.
@@ -264,6 +284,7 @@ impl Normalizer {
     /// Decides what becomes of a header block. Whether something else is handed on in its place.
     fn block(&mut self, block: &Block<'_>) -> io::Result<bool> {
         let mut head = Head::default();
+        let before = self.decoder.table_version();
         if self
             .decoder
             .decode(&block.fragments, |role| head.add(role))
@@ -282,6 +303,10 @@ impl Normalizer {
         self.stream = self.stream.max(block.stream);
         self.rewrites |= verdict != Verdict::Pass || block.depends_on_itself;
         if !self.rewrites {
+            match self.decoder.table_version() == before {
+                true => self.repeated.add(&block.fragments, list_size),
+                false => self.repeated.clear(),
+            }
             return Ok(false);
         }
         let mut fields = Vec::new();

@@ -398,6 +398,64 @@ proptest! {
     }
 }
 
+/// The same bytes stand for other fields once the table has changed.
+#[test]
+fn a_repeated_block_is_looked_at_again_after_the_table_has_changed() {
+    // POST, http, the path "/", and the newest entry of the table.
+    let repeated = [0x83, 0x86, 0x84, 0x80 | 62];
+    let inserts = |begin: &[u8], name: &[u8], value: &[u8]| {
+        let mut block = begin.to_vec();
+        integer(0, 6, 0x40, &mut block);
+        for text in [name, value] {
+            integer(text.len(), 7, 0, &mut block);
+            block.extend_from_slice(text);
+        }
+        block
+    };
+    let mut normalizer = Normalizer::default();
+    assert_eq!(normalizer.take(PREFACE).unwrap(), PREFACE.len());
+    let mut passes = |stream: u32, block: &[u8]| {
+        let sent = frame(HEADERS, 0x5, stream, block);
+        normalizer.take(&sent).unwrap() == sent.len()
+    };
+    assert!(passes(1, &inserts(&[0x83, 0x86, 0x84], b"x", b"1")));
+    assert!(passes(3, &repeated) && passes(5, &repeated));
+    assert!(passes(7, &inserts(&[0x83, 0x86, 0x84], b"x", b"2")));
+    assert!(passes(9, &repeated) && passes(11, &repeated));
+    assert!(passes(13, &inserts(&[0x83, 0x86], b":path", b"/y")));
+    assert!(!passes(15, &repeated), "it has two paths now");
+}
+
+/// A name that the table knows is not looked at again, but for the one whose role its value decides.
+#[test]
+fn a_known_name_with_another_value_is_judged_anew() {
+    let head = [0x83, 0x86, 0x84];
+    for (name, value, passes) in [
+        (&b"te"[..], &b"gzip"[..], false),
+        (b"te", b"trailers", true),
+        (b"a", b"\x01", false),
+        (b"a", b"b", true),
+    ] {
+        let mut normalizer = Normalizer::default();
+        normalizer.take(PREFACE).unwrap();
+        let mut block = head.to_vec();
+        integer(0, 6, 0x40, &mut block);
+        for text in [name, b"trailers"] {
+            integer(text.len(), 7, 0, &mut block);
+            block.extend_from_slice(text);
+        }
+        let first = frame(HEADERS, 0x5, 1, &block);
+        assert_eq!(normalizer.take(&first).unwrap(), first.len());
+        let mut block = head.to_vec();
+        integer(62, 4, 0, &mut block);
+        integer(value.len(), 7, 0, &mut block);
+        block.extend_from_slice(value);
+        let second = frame(HEADERS, 0x5, 3, &block);
+        let passed = normalizer.take(&second).unwrap();
+        assert_eq!(passed == second.len(), passes, "{name:?}: {value:?}");
+    }
+}
+
 /// The bytes that h2's own client sends, which uses the dynamic table and the Huffman code.
 #[tokio::test]
 async fn the_bytes_of_h2s_client_are_handed_on_as_they_are() {
