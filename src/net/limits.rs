@@ -28,6 +28,10 @@ pub const NEXT_ADDRESS_DELAY: Duration = Duration::from_millis(300);
 pub const PEER_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(1);
 /// A connection to another member that does not answer for this long is dead.
 pub const PEER_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the peer port asks a connection whether it lives, and how long it may take to answer:
+/// who sends nothing shall not hold a place for long. (Other members ask more often by themselves.)
+pub const PEER_PORT_KEEPALIVE_INTERVAL: Duration = Duration::from_secs(10);
+pub const PEER_PORT_KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// HTTP/2's windows on the client port. gRPC requests are up to 1.5 MiB; a window of that order
 /// lets one through without a round trip in between.

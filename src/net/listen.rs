@@ -5,6 +5,7 @@ use crate::bind::{self, BindError, SocketFile};
 use crate::limit::{ConnectionLimit, ConnectionPermit};
 use crate::limits::ACCEPT_PAUSE;
 use crate::stream::Stream;
+use detcd_rt::{Instant, RepeatedLines};
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ pub struct Listener {
     socket: Socket,
     address: LocalAddress,
     file: Option<SocketFile>,
+    lines: RepeatedLines,
 }
 
 enum Socket {
@@ -50,28 +52,26 @@ impl Listener {
     /// Listens at `address`; port 0 takes a free one. Must run within the runtime.
     pub fn bind(address: &Address, reuse_port: bool) -> Result<Listener, BindError> {
         let failed = |error: io::Error| BindError::of(address, &error);
-        match address {
+        let (socket, local, file) = match address {
             Address::Tcp(text) => {
-                let bound = bind::tcp(text, reuse_port);
                 let no_host = || BindError::new(address, "no such host".to_owned());
-                let socket = bound.ok_or_else(no_host)?.map_err(failed)?;
-                let address = LocalAddress::Tcp(socket.local_addr().map_err(failed)?);
-                let socket = Socket::Tcp(socket);
-                Ok(Listener {
-                    socket,
-                    address,
-                    file: None,
-                })
+                let bound = bind::tcp(text, reuse_port).ok_or_else(no_host)?;
+                let socket = bound.map_err(failed)?;
+                let local = LocalAddress::Tcp(socket.local_addr().map_err(failed)?);
+                (Socket::Tcp(socket), local, None)
             }
             Address::Unix(path) => {
                 let (socket, file) = bind::unix(path).map_err(failed)?;
-                Ok(Listener {
-                    socket: Socket::Unix(socket),
-                    address: LocalAddress::Unix(path.clone()),
-                    file: Some(file),
-                })
+                let local = LocalAddress::Unix(path.clone());
+                (Socket::Unix(socket), local, Some(file))
             }
-        }
+        };
+        Ok(Listener {
+            socket,
+            address: local,
+            file,
+            lines: RepeatedLines::default(),
+        })
     }
 
     pub fn address(&self) -> &LocalAddress {
@@ -99,7 +99,9 @@ impl Listener {
                 Ok(stream) => return (stream, permit),
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
                 Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection");
+                    if let Some(left_out) = self.lines.take("accept", Instant::now()) {
+                        tracing::warn!(%error, left_out, "cannot accept a connection");
+                    }
                     detcd_rt::sleep(ACCEPT_PAUSE).await;
                 }
             }

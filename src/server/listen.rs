@@ -4,7 +4,8 @@ use crate::server::ServerOptions;
 use crate::server::http2::{Bounded, Heads, NormalizingFilter};
 use detcd_net::limits::{
     CONNECTION_WINDOW_BYTES, DRAIN_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, PEER_HEAD_BYTES_MAX,
-    SEND_BUFFER_BYTES, STREAM_WINDOW_BYTES, STREAMS_GIVEN_UP_MAX, STREAMS_RESET_MAX,
+    PEER_PORT_KEEPALIVE_INTERVAL, PEER_PORT_KEEPALIVE_TIMEOUT, SEND_BUFFER_BYTES,
+    STREAM_WINDOW_BYTES, STREAMS_GIVEN_UP_MAX, STREAMS_RESET_MAX,
 };
 use detcd_net::{
     BatchedStream, ConnectionLimit, ConnectionPermit, Filtered, FirstBytes, Listener, LocalAddress,
@@ -101,6 +102,8 @@ impl Tuning {
         Tuning {
             head_bytes_max: PEER_HEAD_BYTES_MAX,
             normalizes: false,
+            keepalive_interval: Some(PEER_PORT_KEEPALIVE_INTERVAL),
+            keepalive_timeout: PEER_PORT_KEEPALIVE_TIMEOUT,
             ..Tuning::of_clients(options)
         }
     }
