@@ -31,8 +31,9 @@ fn start(program: &Path, folder: &Path, name: &'static str, names: &[&str]) -> S
         .iter()
         .map(|name| format!("{name}=unix://p{name}:1"))
         .collect();
-    let log = File::options().create(true).append(true);
-    let log = { log }.open(folder.join(format!("{name}.log"))).unwrap();
+    let mut options = File::options();
+    options.create(true).append(true);
+    let log = options.open(folder.join(format!("{name}.log"))).unwrap();
     let child = Command::new(program)
         .current_dir(folder)
         .arg(format!("--name={name}"))
