@@ -6,6 +6,18 @@
 //! way break bytes after they have checked it. A log entry that arrives with a flipped bit would
 //! be stored, applied and acknowledged as if it were right. So every frame, and every chunk of a
 //! stream, carries a CRC-32C: whoever finds it wrong ends the connection.
+//!
+//! HTTP/2 has streams of its own. A request to each call, written on h2 itself and answered by
+//! tonic, was measured against these frames: puts of 256 bytes to three members on two busy cores
+//! (`detcd bench --case put`, release, three alternating rounds of 4 s, medians):
+//!
+//! | clients | puts/s, frames | puts/s, requests | CPU s/100k, frames | CPU s/100k, requests |
+//! |--|--|--|--|--|
+//! | 1 | 338 | 264 | 144 | 167 |
+//! | 100 | 5760 | 3350 | 11.8 | 15.2 |
+//! | 1000 | 6741 | 6257 | 9.2 | 10.2 |
+//!
+//! A request costs the heads of two messages and a task; frames cost this file.
 
 use crate::Kind;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
