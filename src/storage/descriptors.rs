@@ -17,7 +17,7 @@ const LOG_SEGMENTS_MIN: usize = 32;
 /// The segment that is written to, and the one that is prepared to follow it.
 const LOG_SEGMENTS_AHEAD: usize = 2;
 /// Descriptors that more than the fewest segments leave to connections and to the runtime.
-const OTHERS_MIN: usize = 152;
+const OTHERS_MIN: usize = 256;
 /// The log's folder, vote and notes, and the data-dir's lock.
 const LOG_FILES: usize = 8;
 
@@ -71,7 +71,8 @@ mod tests {
         assert_eq!(segments_of(log_bytes), 354);
         assert_eq!(needed(1 << 20, log_bytes), 347 + 354);
         assert_eq!(needed(1024, log_bytes), 219 + 354);
-        assert_eq!(needed(400, log_bytes), 400 - 152);
+        assert_eq!(needed(512, log_bytes), 512 - 256);
+        assert_eq!(needed(400, log_bytes), 141 + 32);
         assert_eq!(needed(256, log_bytes), 123 + 32);
         let limit = limit_for(log_bytes);
         assert_eq!(needed(limit, log_bytes), fixed(limit) + 354);
