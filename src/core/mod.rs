@@ -45,6 +45,7 @@ pub mod percent;
 pub mod proposal;
 pub mod query;
 pub mod quota;
+pub mod status;
 pub mod url;
 pub mod validate;
 pub mod view;

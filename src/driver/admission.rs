@@ -5,7 +5,7 @@ mod transport;
 pub(crate) use transport::RemovalListener;
 
 use crate::handle::Handle;
-use crate::run::Shared;
+use crate::shared::Shared;
 use bytes::Bytes;
 use detcd_core::api::{Member, MemberId, Millis};
 use detcd_core::command::Command;
@@ -87,7 +87,7 @@ impl AdmissionTask {
         mut stopped: watch::Receiver<bool>,
     ) {
         let mut leader = self.shared().leader.clone();
-        let mut removed = self.shared().removed.subscribe();
+        let mut removed = self.shared().lifecycle.removed.subscribe();
         self.tell(Event::Leader(leader.borrow_and_update().is_some()));
         loop {
             let deadline = self.admission.deadline();
@@ -133,7 +133,7 @@ impl AdmissionTask {
                 published,
             } => {
                 self.publication = Some(Command::MemberPublish {
-                    id: self.shared().member_id,
+                    id: self.shared().member_id(),
                     name,
                     client_urls,
                     log: Some(self.log),
@@ -162,7 +162,7 @@ impl AdmissionTask {
         Ok(Facts {
             others: ids.filter(|id| *id != roster.own_id).collect(),
             is_removed: roster.is_removed(),
-            published_log: query::member_log(&*published.view, self.shared().member_id)?,
+            published_log: query::member_log(&*published.view, self.shared().member_id())?,
         })
     }
 
@@ -195,7 +195,7 @@ impl AdmissionTask {
                 greeting,
             } => self.greet(to, attempt, greeting),
             Effect::TakePart { founds } => {
-                self.shared().takes_part.send_replace(true);
+                self.shared().lifecycle.takes_part.send_replace(true);
                 if founds {
                     self.found();
                 }
@@ -325,7 +325,7 @@ pub(crate) fn is_raft(kind: Kind) -> bool {
 pub(crate) fn admit(shared: &Shared, from: u64, kind: Kind) -> Result<(), String> {
     let published = shared.engine.published();
     let roster = &published.roster;
-    let takes_part = *shared.takes_part.borrow();
+    let takes_part = *shared.lifecycle.takes_part.borrow();
     let is_removed = |id| roster.removed.contains(&id);
     let checked = check_sender(
         MemberId(from),

@@ -3,7 +3,7 @@
 //! What a compaction forbids to read is decided at apply; here only the rows go. They are rows
 //! that apply never writes again, so no order between the two is needed.
 
-use crate::run::Shared;
+use crate::shared::Shared;
 use crate::stats::Stats;
 use detcd_core::kv::compaction::{self, Cursor};
 use detcd_core::limits::COMPACTION_BATCH;

@@ -1,4 +1,4 @@
-//! What reaches the driver loop, and the waiters that it answers.
+//! What reaches the driver loop, and who waits for its outcomes.
 
 use detcd_core::api::{LeaseInfo, Outcome, StreamId, WatchResponse};
 use detcd_core::error::Error;
@@ -8,29 +8,30 @@ use tokio::sync::{mpsc, oneshot};
 /// Requests queued for the loop before their tasks wait.
 const REQUESTS_MAX: usize = 8 * 1024;
 
-pub(crate) type Answer<T> = oneshot::Sender<Result<T, Error>>;
+/// Who waits for the outcome of a request.
+pub(crate) type Waiter<T> = oneshot::Sender<Result<T, Error>>;
 
-/// An event, with whom to answer when the node has decided.
+/// An event, with who waits until the node has decided.
 pub(crate) enum Input {
     Event(Event),
     Write {
         seq: Seq,
         command: bytes::Bytes,
-        answer: Answer<Outcome>,
+        waiter: Waiter<Outcome>,
     },
     Read {
         seq: Seq,
-        answer: Answer<()>,
+        waiter: Waiter<()>,
     },
     Lease {
         seq: Seq,
         event: Event,
-        answer: Answer<LeaseInfo>,
+        waiter: Waiter<LeaseInfo>,
     },
     PeerLease {
         ticket: u64,
         event: Event,
-        answer: Answer<LeaseInfo>,
+        waiter: Waiter<LeaseInfo>,
     },
     WatchOpen {
         stream: StreamId,

@@ -8,7 +8,8 @@ use crate::inbox::{Completions, Input, inbox};
 use crate::meter::{MeteredDisk, MeteredReceiver, MeteredStore, MeteredTransport};
 use crate::peers::PeerReceiver;
 use crate::quota::Quota;
-use crate::run::{Run, Shared};
+use crate::run::Run;
+use crate::shared::{Lifecycle, Names, Settings, Shared};
 use crate::stats::Stats;
 use detcd_core::api;
 use detcd_core::api::{ClusterId, MemberId, Millis};
@@ -64,9 +65,15 @@ pub enum StartError {
     #[error("cannot read the applied state: {0}")]
     State(#[from] Fault),
     #[error("cannot start the raft engine: {0}")]
-    Raft(#[from] detcd_raft::StartError),
+    Raft(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("{UNCONFIRMED}")]
     Removed,
+}
+
+impl From<detcd_raft::StartError> for StartError {
+    fn from(error: detcd_raft::StartError) -> StartError {
+        StartError::Raft(error.into())
+    }
 }
 
 /// A running member. Dropping it does not stop it; [`Member::stop`] does.
@@ -127,26 +134,25 @@ impl Member {
         }
         let leases = query::leases(&*published.view)?;
         let shared = Arc::new(Shared {
-            cluster_id: options.cluster_id,
-            member_id: options.member_id,
-            founders: options.members.clone(),
-            admission,
-            limits: options.limits,
-            election_timeout: options.election_timeout,
-            call_timeout: Duration::from_millis(request_timeout(&options).0),
-            next_seq: AtomicU64::new(detcd_rt::random_u64() >> 1),
+            settings: Settings {
+                cluster_id: options.cluster_id,
+                member_id: options.member_id,
+                limits: options.limits,
+                election_timeout: options.election_timeout,
+                call_timeout: Duration::from_millis(request_timeout(&options).0),
+                strict_reconfig: options.strict_reconfig,
+            },
             engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),
             transport,
             stats: stats.clone(),
             quota: Quota::new(options.quota_bytes),
+            names: Names::new(),
             term: AtomicU64::new(published.term),
             leader: raft.leader(),
             compacted: watch::Sender::new(0),
-            fatal: watch::Sender::new(None),
-            takes_part: watch::Sender::new(false),
-            removed: watch::Sender::new(false),
-            shutdown_reason: watch::Sender::new(None),
-            strict_reconfig: options.strict_reconfig,
+            founders: options.members.clone(),
+            admission,
+            lifecycle: Lifecycle::default(),
         });
         watch_engine(&shared);
         let node = Node::new(

@@ -21,11 +21,12 @@ mod peers;
 mod quota;
 mod reconfig;
 mod run;
+mod shared;
 pub mod stats;
 mod transfer;
 mod watch;
 
 pub use detcd_core::membership::admission::ShutdownReason;
-pub use handle::{Handle, Header, MemberStatus, RangeStream};
+pub use handle::{Handle, Header, MemberStatus, Progress, RangeStream};
 pub use member::{Member, MemberOptions, StartError};
 pub use watch::{Watch, WatchSender};

@@ -6,7 +6,7 @@ pub(crate) use crate::peer_bodies::{
     LeaseQuestion, decode_index, decode_lease_answer, decode_refused, encode_proposals,
 };
 use crate::peer_bodies::{decode_proposals, encode_index, encode_lease_answer, encode_refused};
-use crate::run::Shared;
+use crate::shared::Shared;
 use crate::{admission, reconfig};
 use bytes::Bytes;
 use detcd_core::api::{LeaseInfo, Member, MemberId};
@@ -21,7 +21,6 @@ use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
 use futures::stream::BoxStream;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 /// Serves other members.
@@ -115,7 +114,7 @@ impl<R> PeerReceiver<R> {
     /// Whether `from` may ask for this at all; the text refuses it.
     fn admit(&self, from: u64, kind: Kind) -> Result<(), String> {
         admission::admit(&self.shared, from, kind)?;
-        if from == self.shared.member_id.0 {
+        if from == self.shared.member_id().0 {
             return Err(self.refuse(from, kind, &"it comes in this member's own name"));
         }
         // Raft's own messages may come from members that were added by entries not seen here.
@@ -128,11 +127,9 @@ impl<R> PeerReceiver<R> {
     /// Whether somebody is a member, by any list that this member has.
     fn is_member(&self, id: MemberId) -> bool {
         let is_in = |members: &[Member]| members.iter().any(|member| member.id == id);
-        let Shared {
-            engine, founders, ..
-        } = &*self.shared;
+        let engine = &self.shared.engine;
         is_in(&engine.published().roster.members)
-            || is_in(founders)
+            || is_in(&self.shared.founders)
             || is_in(&engine.status().members)
     }
 
@@ -158,17 +155,17 @@ fn read_proposals(from: MemberId, body: Bytes) -> Result<Vec<Proposal>, String> 
 
 async fn ask_lease(shared: &Shared, requests: Requests, body: Bytes) -> Result<LeaseInfo, Error> {
     let question = LeaseQuestion::decode(&body).map_err(|_| Error::Malformed("lease question"))?;
-    let ticket = shared.next_seq.fetch_add(1, Ordering::Relaxed);
+    let ticket = shared.names.next();
     let (asker, lease) = (Asker::Peer(ticket), question.lease);
     let event = match question.keep_alive {
         true => Event::KeepAlive { asker, lease },
         false => Event::TimeToLive { asker, lease },
     };
-    let (answer, answered) = oneshot::channel();
+    let (waiter, answered) = oneshot::channel();
     let input = Input::PeerLease {
         ticket,
         event,
-        answer,
+        waiter,
     };
     requests.send(input).await.map_err(|_| Error::Stopped)?;
     answered.await.map_err(|_| Error::Stopped)?

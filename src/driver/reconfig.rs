@@ -2,7 +2,7 @@
 //! version byte, and private to this file.
 
 use crate::handle::{Handle, Header};
-use crate::run::Shared;
+use crate::shared::Shared;
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::api::{Member, MemberId, Millis};
 use detcd_core::codec;
@@ -72,8 +72,8 @@ impl Handle {
 
 /// Has the leader make a change, whoever leads.
 async fn ask_leader(shared: &Shared, change: &MembershipChange) -> Result<Vec<Member>, Error> {
-    let deadline = now() + Millis(shared.call_timeout.as_millis() as u64);
-    let mut request = ChangeRequest::new(shared.member_id, change.clone(), deadline);
+    let deadline = now() + Millis(shared.settings.call_timeout.as_millis() as u64);
+    let mut request = ChangeRequest::new(shared.member_id(), change.clone(), deadline);
     let mut leader = shared.leader.clone();
     let mut event = RequestEvent::Tick;
     loop {
@@ -114,9 +114,9 @@ fn request_view(shared: &Shared, leader: Option<MemberId>) -> Result<RequestView
         ..Replication::default()
     };
     let cluster = ClusterState {
-        own_id: shared.member_id,
+        own_id: shared.member_id(),
         replication,
-        strict: shared.strict_reconfig,
+        strict: shared.settings.strict_reconfig,
         voters: shared.engine.voters().into_iter().collect(),
         removed: query::removed(&*published.view).map_err(read)?,
         members,
@@ -128,7 +128,7 @@ fn request_view(shared: &Shared, leader: Option<MemberId>) -> Result<RequestView
 async fn ask(shared: &Shared, leader: MemberId, change: &MembershipChange) -> LeaderReply {
     let body = encode_change(change);
     // The leader itself may wait as long as it has time.
-    let timeout = shared.call_timeout + shared.call_timeout;
+    let timeout = shared.settings.call_timeout + shared.settings.call_timeout;
     let call = shared
         .transport
         .call(leader.0, Kind::Members, body, timeout);
@@ -154,10 +154,10 @@ pub(crate) async fn serve(shared: &Shared, change: &MembershipChange) -> Bytes {
 }
 
 async fn change_here(shared: &Shared, change: &MembershipChange) -> LeaderReply {
-    let strict = shared.strict_reconfig;
+    let strict = shared.settings.strict_reconfig;
     let made = shared
         .engine
-        .change_members(change.clone(), strict, shared.call_timeout);
+        .change_members(change.clone(), strict, shared.settings.call_timeout);
     match made.await {
         Ok(members) => LeaderReply::Made(members),
         Err(ChangeError::Refused(error)) => LeaderReply::Failed(error),

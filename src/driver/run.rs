@@ -1,118 +1,33 @@
 //! The loop: input -> event -> node -> effect -> IO.
 
-use crate::admission;
 use crate::compactor::Compactor;
-use crate::engine::Engine;
-use crate::inbox::{Answer, Completions, Inbox, Input};
+use crate::inbox::{Completions, Inbox, Input, Waiter};
 use crate::peers::{self, LeaseQuestion};
-use crate::quota::Quota;
+use crate::shared::Shared;
 use crate::stats::Stats;
-use detcd_core::alarm;
 use detcd_core::api::{
-    Alarm, AlarmKind, ClusterId, LeaseId, LeaseInfo, Member, MemberId, Millis, Outcome, Reply,
-    StreamId, WatchResponse,
+    Alarm, LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply, StreamId, WatchResponse,
 };
 use detcd_core::codec;
 use detcd_core::command::{Command, Proposal};
 use detcd_core::effect::Effect;
 use detcd_core::error::Error;
 use detcd_core::event::{Applied, Event, Seq};
-use detcd_core::membership::admission::ShutdownReason;
 use detcd_core::node::Node;
-use detcd_core::query::{self, At};
-use detcd_core::validate::Limits;
-use detcd_core::view::Fault;
-use detcd_peer::{Kind, Transport, TransportError};
+use detcd_core::query;
+use detcd_peer::{Kind, TransportError};
 use detcd_rt::Instant;
 use detcd_rt::buggify::{Place, linger, rarely};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, oneshot};
 
 /// Inputs handled before their effects run: what came together is proposed together.
 const INPUTS_PER_ROUND: usize = 1024;
 /// A read round that takes longer is slow (etcd asks again after this time).
 const SLOW_READ_ROUND: Duration = Duration::from_millis(500);
-
-/// What the loop, the handles and the peers' receiver share.
-pub(crate) struct Shared {
-    pub cluster_id: ClusterId,
-    pub member_id: MemberId,
-    /// The members that this one was told of when it started; it knows better once it has applied
-    /// its first entry.
-    pub founders: Vec<Member>,
-    /// Where news of this member's admission goes.
-    pub admission: admission::Inputs,
-    pub limits: Limits,
-    pub election_timeout: Millis,
-    /// How long a call to another member may take.
-    pub call_timeout: Duration,
-    pub next_seq: AtomicU64,
-    pub engine: Box<dyn Engine>,
-    pub transport: Arc<dyn Transport>,
-    pub stats: Arc<Stats>,
-    pub quota: Quota,
-    pub term: AtomicU64,
-    /// Who leads and was heard from lately.
-    pub leader: watch::Receiver<Option<MemberId>>,
-    /// The compaction revision up to which rows are removed here.
-    pub compacted: watch::Sender<i64>,
-    pub fatal: watch::Sender<Option<String>>,
-    /// Whether this member was admitted, so that it may vote and take entries.
-    pub takes_part: watch::Sender<bool>,
-    /// Set once this member has applied its own removal.
-    pub removed: watch::Sender<bool>,
-    /// Why this member stops for good, once it does.
-    pub shutdown_reason: watch::Sender<Option<ShutdownReason>>,
-    /// Whether changes of the membership that would cost the quorum are refused.
-    pub strict_reconfig: bool,
-}
-
-impl Shared {
-    /// The alarm that this member has no space.
-    pub fn no_space(&self) -> Alarm {
-        Alarm {
-            member: self.member_id,
-            kind: AlarmKind::NoSpace,
-        }
-    }
-
-    /// Whether this member has said that it has no space.
-    pub fn no_space_is_raised(&self) -> Result<bool, Fault> {
-        alarm::is_raised(&*self.engine.published().view, self.no_space())
-    }
-
-    /// Says that this member stops for good. The first reason stands.
-    pub fn shut_down(&self, reason: ShutdownReason) {
-        self.shutdown_reason.send_if_modified(|known| {
-            let is_news = known.is_none();
-            *known = known.or(Some(reason));
-            is_news
-        });
-    }
-
-    /// Takes notice of what was applied: it may be this member's own removal.
-    fn look_for_removal(&self) {
-        if self.engine.published().roster.is_removed() {
-            self.removed
-                .send_if_modified(|removed| !std::mem::replace(removed, true));
-        }
-    }
-
-    /// Says why this member can go no further. The first reason stands.
-    pub fn halt(&self, reason: &str) {
-        tracing::error!(reason, "member halts");
-        self.fatal.send_if_modified(|fatal| match fatal {
-            Some(_) => false,
-            None => {
-                *fatal = Some(reason.to_owned());
-                true
-            }
-        });
-    }
-}
 
 /// The loop's own state.
 pub(crate) struct Run {
@@ -120,10 +35,10 @@ pub(crate) struct Run {
     node: Node,
     completions: Completions,
     compactor: Compactor,
-    writes: BTreeMap<Seq, Answer<Outcome>>,
-    reads: BTreeMap<Seq, Answer<()>>,
-    leases: BTreeMap<Seq, Answer<LeaseInfo>>,
-    peer_leases: BTreeMap<u64, Answer<LeaseInfo>>,
+    writes: BTreeMap<Seq, Waiter<Outcome>>,
+    reads: BTreeMap<Seq, Waiter<()>>,
+    leases: BTreeMap<Seq, Waiter<LeaseInfo>>,
+    peer_leases: BTreeMap<u64, Waiter<LeaseInfo>>,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<Result<WatchResponse, Error>>>,
 }
 
@@ -194,25 +109,25 @@ impl Run {
             Input::Write {
                 seq,
                 command,
-                answer,
+                waiter,
             } => {
-                self.writes.insert(seq, answer);
+                self.writes.insert(seq, waiter);
                 Event::Write { seq, command }
             }
-            Input::Read { seq, answer } => {
-                self.reads.insert(seq, answer);
+            Input::Read { seq, waiter } => {
+                self.reads.insert(seq, waiter);
                 Event::Read { seq }
             }
-            Input::Lease { seq, event, answer } => {
-                self.leases.insert(seq, answer);
+            Input::Lease { seq, event, waiter } => {
+                self.leases.insert(seq, waiter);
                 event
             }
             Input::PeerLease {
                 ticket,
                 event,
-                answer,
+                waiter,
             } => {
-                self.peer_leases.insert(ticket, answer);
+                self.peer_leases.insert(ticket, waiter);
                 event
             }
             Input::WatchOpen { stream, responses } => {
@@ -238,13 +153,13 @@ impl Run {
                 self.shared.stats.applied(entries);
                 log_alarms(entries);
                 self.watch_quota();
-                self.shared.look_for_removal();
+                self.shared.note_removal();
                 return entries.iter().filter_map(|entry| entry.compacted).max();
             }
             Event::Restored {
                 compact_revision, ..
             } => {
-                self.shared.look_for_removal();
+                self.shared.note_removal();
                 return Some(*compact_revision);
             }
             Event::ReadFailed { .. } => self.shared.stats.read_rounds_failed.add(1),
@@ -274,12 +189,12 @@ impl Run {
         match shared.no_space_is_raised() {
             Ok(true) => {}
             Ok(false) => {
-                // Nobody waits for the answer: the alarm shows in the rows.
-                let (answer, _) = oneshot::channel();
+                // Nobody waits for the outcome: the alarm shows in the rows.
+                let (waiter, _) = oneshot::channel();
                 let _ = self.completions.send(Input::Write {
-                    seq: Seq(shared.next_seq.fetch_add(1, Ordering::Relaxed)),
+                    seq: Seq(shared.names.next()),
                     command: codec::encode_command(&Command::AlarmRaise(shared.no_space())),
-                    answer,
+                    waiter,
                 });
             }
             Err(fault) => shared.halt(&fault.to_string()),
@@ -311,23 +226,23 @@ impl Run {
             Effect::AskReadIndex { round, leader } => self.ask_read_index(round, leader),
             // A waiter that is gone wanted no answer.
             Effect::ReadReady { seq, result } => {
-                if let Some(answer) = self.reads.remove(&seq) {
-                    let _ = answer.send(result);
+                if let Some(waiter) = self.reads.remove(&seq) {
+                    let _ = waiter.send(result);
                 }
             }
             Effect::Answer { seq, result } => {
-                if let Some(answer) = self.writes.remove(&seq) {
-                    let _ = answer.send(result);
+                if let Some(waiter) = self.writes.remove(&seq) {
+                    let _ = waiter.send(result);
                 }
             }
             Effect::AnswerLease { seq, result } => {
-                if let Some(answer) = self.leases.remove(&seq) {
-                    let _ = answer.send(result);
+                if let Some(waiter) = self.leases.remove(&seq) {
+                    let _ = waiter.send(result);
                 }
             }
             Effect::AnswerPeer { ticket, result } => {
-                if let Some(answer) = self.peer_leases.remove(&ticket) {
-                    let _ = answer.send(result);
+                if let Some(waiter) = self.peer_leases.remove(&ticket) {
+                    let _ = waiter.send(result);
                 }
             }
             Effect::ForwardLease {
@@ -341,7 +256,7 @@ impl Run {
             Effect::RevokeExpired { term, leases } => {
                 // Nobody waits for the answers: the keeper sees the revocations applied.
                 let revoke = |id| Proposal {
-                    origin: self.shared.member_id,
+                    origin: self.shared.member_id(),
                     seq: Seq::NOBODY.0,
                     command: codec::encode_command(&Command::LeaseRevoke { id }),
                 };
@@ -349,7 +264,7 @@ impl Run {
                 let proposals = leases.into_iter().map(revoke).collect();
                 let leader = *self.shared.leader.borrow();
                 if detcd_core::mutant!(StalledLeaderRevokes)
-                    && let Some(other) = leader.filter(|leader| *leader != self.shared.member_id)
+                    && let Some(other) = leader.filter(|leader| *leader != self.shared.member_id())
                 {
                     return self.forward(other, proposals);
                 }
@@ -442,10 +357,7 @@ impl Run {
         detcd_rt::spawn(async move {
             linger(Place::CatchUp).await;
             let published = shared.engine.published();
-            let at = At {
-                revision: published.revision,
-                compact_revision: published.compact_revision,
-            };
+            let at = published.at();
             let read =
                 detcd_rt::spawn_blocking(move || query::changes(&*published.view, at, from, to));
             match read.await {
@@ -471,7 +383,7 @@ impl Run {
         let call = self
             .shared
             .transport
-            .call(to.0, kind, body, self.shared.call_timeout);
+            .call(to.0, kind, body, self.shared.settings.call_timeout);
         let completions = self.completions.clone();
         detcd_rt::spawn(async move {
             let answer = call.await;

@@ -15,11 +15,11 @@ impl Handle {
     /// Hands leadership to `to`; only the leader does that. `TimeoutLeaderTransfer` if it did not
     /// come to pass.
     pub async fn move_leader(&self, to: MemberId) -> Result<Header, Error> {
-        let (own_id, mut leader) = (self.shared.member_id, self.leader());
+        let (own_id, mut leader) = (self.shared.member_id(), self.leader());
         let known = *leader.borrow();
         LeaderTransfer::asked(own_id, to, known, &self.shared.engine.voters())?;
-        let timeout = Millis(self.shared.call_timeout.as_millis() as u64);
-        let election = self.shared.election_timeout;
+        let timeout = Millis(self.shared.settings.call_timeout.as_millis() as u64);
+        let election = self.shared.settings.election_timeout;
         let mut transfer = LeaderTransfer::new(own_id, to, now(), timeout, election);
         loop {
             transfer.handle(now(), &self.transfer_view(&mut leader, to));
@@ -36,13 +36,13 @@ impl Handle {
     /// Before this member stops: if it leads, it has another one lead, so that nobody has to wait
     /// for an election. It takes at most an election timeout, and may fail.
     pub async fn hand_over(&self) {
-        let (own_id, mut leader) = (self.shared.member_id, self.leader());
+        let (own_id, mut leader) = (self.shared.member_id(), self.leader());
         if *leader.borrow() != Some(own_id) {
             return;
         }
         let engine = &self.shared.engine;
         let successors = engine.replication().successors(own_id, &engine.voters());
-        let election = self.shared.election_timeout;
+        let election = self.shared.settings.election_timeout;
         let mut hand_over = HandOver::new(own_id, successors, now(), election);
         loop {
             while let Some(effect) = hand_over.poll() {

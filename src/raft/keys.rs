@@ -4,9 +4,9 @@
 //! snapshot replaces its state, the index is built beside the traffic, and until it is there reads
 //! count without it. Apply notes meanwhile which keys come and go, and the index catches up.
 
-use crate::node::Published;
 use arc_swap::ArcSwap;
 use detcd_core::kv::index::{Indexed, KeyChange, KeyIndex, LiveKeys};
+use detcd_core::status::Published;
 use detcd_core::view::{Direction, Fault, Table, View};
 use detcd_rt::buggify::{Place, linger};
 use std::ops::Bound;

@@ -7,7 +7,7 @@
 use crate::keys::Keys;
 use crate::log::{Persist, unreadable};
 use crate::meta::{self, RaftRows};
-use crate::node::{Published, Roster, Sink};
+use crate::node::Sink;
 use crate::payload;
 use crate::purge::Purge;
 use crate::steps;
@@ -20,6 +20,7 @@ use detcd_core::machine::Machine;
 use detcd_core::membership::RaftMembership;
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
+use detcd_core::status::{Published, Roster};
 use detcd_core::view::{Batch, Fault, Table, View as _};
 use detcd_rt::buggify::{Place, linger, rarely};
 use detcd_storage::RESTORE;

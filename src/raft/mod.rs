@@ -42,7 +42,5 @@ mod tests;
 
 pub use machine::refresh;
 pub use message::is_heartbeat;
-pub use node::{
-    NoReadIndex, Published, RaftNode, RaftOptions, RaftStatus, Roster, Sink, StartError,
-};
+pub use node::{NoReadIndex, RaftNode, RaftOptions, Sink, StartError};
 pub use receiver::RaftReceiver;

@@ -3,7 +3,7 @@
 //! whether the engine has stopped for good.
 
 use crate::contact::Liveness;
-use crate::node::{RaftStatus, Sink};
+use crate::node::Sink;
 use crate::peer_addresses::Addresses;
 use crate::runtime::WatchReceiver as Metrics;
 use crate::steps;
@@ -11,6 +11,7 @@ use crate::types::{Types, term_of};
 use detcd_core::api::{MemberId, Millis};
 use detcd_core::event::Event;
 use detcd_core::limits::APPLY_LAG_MAX;
+use detcd_core::status::RaftStatus;
 use openraft::async_runtime::WatchReceiver;
 use openraft::errors::Fatal;
 use openraft::{RaftMetrics, ServerState};

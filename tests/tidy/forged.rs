@@ -187,6 +187,12 @@ fn imports() {
         "1: detcd_raft::Status",
     );
     assert_fires(
+        "src/driver/handle/x.rs",
+        "use detcd_raft::Status;",
+        "1: detcd_raft::Status",
+    );
+    assert_quiet("src/driver/engine.rs", "use detcd_raft::Status;");
+    assert_fires(
         "src/server/x.rs",
         "use detcd_storage::store;",
         "1: detcd_storage::store",

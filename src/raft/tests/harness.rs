@@ -1,11 +1,12 @@
 //! Members in one process: real logs and stores in temporary folders, joined by loopback.
 
-use crate::{Published, RaftNode, RaftOptions};
+use crate::{RaftNode, RaftOptions};
 use bytes::Bytes;
 use detcd_core::api::{LeaseId, Member as ApiMember, MemberId, PutRequest};
 use detcd_core::codec;
 use detcd_core::command::{Command, Proposal};
 use detcd_core::event::Event;
+use detcd_core::status::Published;
 use detcd_core::view::{Direction, Table, View};
 use detcd_peer::{Kind, Receiver, Transport, TransportError};
 use detcd_storage::disk::{Disk, RealDisk};

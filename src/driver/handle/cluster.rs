@@ -1,0 +1,20 @@
+//! What a member tells of the membership.
+
+use super::{Handle, Header};
+use detcd_core::api::Member;
+use detcd_core::error::Error;
+use detcd_core::query;
+
+impl Handle {
+    /// The members by their ids. A member that has applied nothing yet lists those that it was
+    /// started with: they are who is to be asked about the cluster.
+    pub async fn member_list(&self, linearizable: bool) -> Result<(Header, Vec<Member>), Error> {
+        let published = self.view_for(!linearizable).await?;
+        let mut members = self.settle_fault(query::members(&*published.view))?;
+        if members.is_empty() {
+            members = self.shared.founders.clone();
+            members.sort_unstable_by_key(|member| member.id);
+        }
+        Ok((self.header(published.at().revision), members))
+    }
+}

@@ -1,0 +1,134 @@
+//! What the loop, the handles and the peers' receiver share.
+
+use crate::admission;
+use crate::engine::Engine;
+use crate::quota::Quota;
+use crate::stats::Stats;
+use detcd_core::alarm;
+use detcd_core::api::{Alarm, AlarmKind, ClusterId, Member, MemberId, Millis};
+use detcd_core::membership::admission::ShutdownReason;
+use detcd_core::validate::Limits;
+use detcd_core::view::Fault;
+use detcd_peer::Transport;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::watch;
+
+pub(crate) struct Shared {
+    pub settings: Settings,
+    pub engine: Box<dyn Engine>,
+    pub transport: Arc<dyn Transport>,
+    pub stats: Arc<Stats>,
+    pub quota: Quota,
+    pub names: Names,
+    pub term: AtomicU64,
+    /// Who leads and was heard from lately.
+    pub leader: watch::Receiver<Option<MemberId>>,
+    /// The compaction revision up to which rows are removed here.
+    pub compacted: watch::Sender<i64>,
+    /// The members that this one was told of when it started; it knows better once it has applied
+    /// its first entry.
+    pub founders: Vec<Member>,
+    /// Where news of this member's admission goes.
+    pub admission: admission::Inputs,
+    pub lifecycle: Lifecycle,
+}
+
+/// What a member is told at its start, and keeps.
+pub(crate) struct Settings {
+    pub cluster_id: ClusterId,
+    pub member_id: MemberId,
+    pub limits: Limits,
+    pub election_timeout: Millis,
+    /// How long a call to another member may take.
+    pub call_timeout: Duration,
+    /// Whether changes of the membership that would cost the quorum are refused.
+    pub strict_reconfig: bool,
+}
+
+/// From this member's admission to its end.
+pub(crate) struct Lifecycle {
+    /// Whether this member was admitted, so that it may vote and take entries.
+    pub takes_part: watch::Sender<bool>,
+    /// Set once this member has applied its own removal.
+    pub removed: watch::Sender<bool>,
+    /// Why it can go no further.
+    pub fatal: watch::Sender<Option<String>>,
+    /// Why it stops for good.
+    pub shutdown_reason: watch::Sender<Option<ShutdownReason>>,
+}
+
+impl Default for Lifecycle {
+    fn default() -> Lifecycle {
+        Lifecycle {
+            takes_part: watch::Sender::new(false),
+            removed: watch::Sender::new(false),
+            fatal: watch::Sender::new(None),
+            shutdown_reason: watch::Sender::new(None),
+        }
+    }
+}
+
+/// Numbers that name requests and streams, each once in the life of the process.
+pub(crate) struct Names(AtomicU64);
+
+impl Names {
+    /// Starts at random, so that names do not repeat after a restart.
+    pub fn new() -> Names {
+        Names(AtomicU64::new(detcd_rt::random_u64() >> 1))
+    }
+
+    pub fn next(&self) -> u64 {
+        self.0.fetch_add(1, Ordering::Relaxed)
+    }
+}
+
+impl Shared {
+    pub fn member_id(&self) -> MemberId {
+        self.settings.member_id
+    }
+
+    /// The alarm that this member has no space.
+    pub fn no_space(&self) -> Alarm {
+        Alarm {
+            member: self.member_id(),
+            kind: AlarmKind::NoSpace,
+        }
+    }
+
+    /// Whether this member has said that it has no space.
+    pub fn no_space_is_raised(&self) -> Result<bool, Fault> {
+        alarm::is_raised(&*self.engine.published().view, self.no_space())
+    }
+
+    /// Says that this member stops for good. The first reason stands.
+    pub fn shut_down(&self, reason: ShutdownReason) {
+        self.lifecycle.shutdown_reason.send_if_modified(|known| {
+            let is_news = known.is_none();
+            *known = known.or(Some(reason));
+            is_news
+        });
+    }
+
+    /// Takes notice of what was applied: it may be this member's own removal.
+    pub fn note_removal(&self) {
+        if self.engine.published().roster.is_removed() {
+            self.lifecycle
+                .removed
+                .send_if_modified(|removed| !std::mem::replace(removed, true));
+        }
+    }
+
+    /// Says why this member can go no further. The first reason stands.
+    pub fn halt(&self, reason: &str) {
+        tracing::error!(reason, "member halts");
+        self.lifecycle.fatal.send_if_modified(|fatal| match fatal {
+            Some(_) => false,
+            None => {
+                *fatal = Some(reason.to_owned());
+                true
+            }
+        });
+    }
+}
