@@ -51,6 +51,11 @@ pub const WATCH_STREAM_CREDITS: u32 = 128;
 /// Answers that a watch stream may have waiting for credit before it is ended: its client sends
 /// requests and does not read.
 pub const WATCH_STREAM_ANSWERS_MAX: usize = 128 * 1024;
+/// What the watch hub does in a round of the member's loop before requests are served again: visits
+/// to watchers, and events sent to them.
+pub const WATCH_WORK_PER_ROUND: u64 = 128;
+/// For each so many changes that wait to be sent to watchers, the hub may do as much again.
+pub const WATCH_BACKLOG_SHARE: usize = 64;
 /// Watchers of one stream.
 pub const WATCHERS_PER_STREAM_MAX: usize = 1_000_000;
 /// Members of a cluster, learners among them. No membership with more is believed.

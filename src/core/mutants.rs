@@ -110,6 +110,8 @@ mod chosen {
         SlowWatcherLoss = "slow-watcher-loss",
         /// Progress is told at once, ahead of the events that are on their way.
         ProgressAhead = "progress-ahead",
+        /// Watchers that a round of the loop does not reach are told nothing of its changes.
+        UnreachedWatchers = "unreached-watchers",
         /// Of a revision with many changes watchers get some twice.
         DoubleWatchEvents = "double-watch-events",
 

@@ -15,6 +15,7 @@ use detcd_core::error::Error;
 use detcd_core::event::{Applied, Event, Seq};
 use detcd_core::node::Node;
 use detcd_core::query;
+use detcd_core::watch::Budget;
 use detcd_peer::{Kind, TransportError};
 use detcd_rt::Instant;
 use detcd_rt::buggify::{Place, linger, rarely};
@@ -40,6 +41,8 @@ pub(crate) struct Run {
     leases: BTreeMap<Seq, Waiter<LeaseInfo>>,
     peer_leases: BTreeMap<u64, Waiter<LeaseInfo>>,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<Result<WatchResponse, Error>>>,
+    /// Whether the last round's work for watchers was cut off.
+    watchers_wait: bool,
 }
 
 impl Run {
@@ -59,6 +62,7 @@ impl Run {
             leases: BTreeMap::new(),
             peer_leases: BTreeMap::new(),
             streams: BTreeMap::new(),
+            watchers_wait: false,
         }
     }
 
@@ -66,16 +70,11 @@ impl Run {
     pub async fn run(mut self, mut inbox: Inbox) {
         let mut inputs = Vec::with_capacity(INPUTS_PER_ROUND);
         loop {
-            let deadline = self.node.deadline();
-            let first = tokio::select! {
-                biased;
-                input = inbox.completions.recv() => input,
-                input = inbox.requests.recv() => input,
-                () = sleep_until(deadline) => Some(Input::Event(Event::Tick)),
-            };
-            // Every handle and every source of completions is gone.
-            let Some(first) = first else { return };
-            inputs.push(first);
+            match self.wait(&mut inbox).await {
+                Some(first) => inputs.extend(first),
+                // Every handle and every source of completions is gone.
+                None => return,
+            }
             // What queued up meanwhile joins this round.
             let inputs_max = match rarely(Place::InputSingly) {
                 true => 1,
@@ -101,6 +100,24 @@ impl Run {
             self.drain();
             self.count();
         }
+    }
+
+    /// Waits for the first input of a round, unless watchers wait: then others who are ready run
+    /// first, and the round may have none.
+    async fn wait(&self, inbox: &mut Inbox) -> Option<Option<Input>> {
+        let deadline = self.node.deadline();
+        if self.watchers_wait {
+            detcd_rt::yield_now().await;
+            let is_due = deadline.is_some_and(|deadline| deadline <= now());
+            return Some(is_due.then_some(Input::Event(Event::Tick)));
+        }
+        let first = tokio::select! {
+            biased;
+            input = inbox.completions.recv() => input,
+            input = inbox.requests.recv() => input,
+            () = sleep_until(deadline) => Some(Input::Event(Event::Tick)),
+        };
+        first.map(Some)
     }
 
     fn take(&mut self, now: Millis, input: Input) {
@@ -216,6 +233,14 @@ impl Run {
         while let Some(effect) = self.node.poll() {
             self.execute(effect);
         }
+        let mut budget = match rarely(Place::WatchSingly) {
+            true => Budget::new(1),
+            false => self.node.watch_budget(),
+        };
+        while let Some(effect) = self.node.poll_watches(&mut budget) {
+            self.execute(effect);
+        }
+        self.watchers_wait = budget.is_spent();
     }
 
     fn execute(&mut self, effect: Effect) {

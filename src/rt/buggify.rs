@@ -62,6 +62,8 @@ places! {
     SnapshotInstall = "snapshot-install",
     /// The driver takes one input at a time.
     InputSingly = "input-singly",
+    /// A round of the driver does one step of the work for watchers.
+    WatchSingly = "watch-singly",
     /// A confirmed read index waits before anybody hears of it.
     ReadIndex = "read-index",
     /// Proposals of another member wait before they are proposed.

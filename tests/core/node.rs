@@ -12,6 +12,7 @@ use detcd_core::api::{
 use detcd_core::error::Error;
 use detcd_core::event::{Applied, Asker, CaughtUp, Event, LeaseChange, Seq};
 use detcd_core::node::{Node, NodeConfig};
+use detcd_core::watch::Budget;
 use transcript::Command;
 
 #[test]
@@ -73,6 +74,17 @@ impl Session {
         while let Some(effect) = self.node.poll() {
             self.node.check();
             out += &format!("{effect}\n");
+        }
+        let mut budget = match command.get("budget") {
+            Some(work) => Budget::new(work),
+            None => Budget::UNLIMITED,
+        };
+        while let Some(effect) = self.node.poll_watches(&mut budget) {
+            self.node.check();
+            out += &format!("{effect}\n");
+        }
+        if budget.is_spent() {
+            out += "watchers wait\n";
         }
         let deadline = self.node.deadline();
         if deadline != self.deadline {

@@ -6,7 +6,9 @@
 //!    proposed, forwarded and asked together.
 //! 2. Do what it wants: [`Node::poll`] until it gives `None`. Effects may be executed in the
 //!    background; how they end is the next news.
-//! 3. Wait for news, at most until [`Node::deadline`], then tell it [`Event::Tick`].
+//! 3. Serve watchers: [`Node::poll_watches`] until it gives `None`. If its budget is spent by then,
+//!    look for news without waiting, and go on.
+//! 4. Wait for news, at most until [`Node::deadline`], then tell it [`Event::Tick`].
 //!
 //! Every request is answered exactly once, at the latest when the first news after its deadline
 //! comes in, unless it was forgotten.
@@ -24,7 +26,7 @@ use crate::error::Error;
 use crate::event::{Applied, Asker, Event, LeaseChange, Seq};
 use crate::lease::Keeper;
 use crate::limits::APPLY_LAG_MAX;
-use crate::watch::{Census, Hub, HubConfig};
+use crate::watch::{Budget, Census, Hub, HubConfig};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -140,7 +142,7 @@ impl Node {
         self.settle();
     }
 
-    /// The next thing to do. Proposals come first: they take longest.
+    /// The next thing to do, but for watchers. Proposals come first: they take longest.
     pub fn poll(&mut self) -> Option<Effect> {
         if let Some(effect) = self.writes.send(&self.leadership) {
             return Some(effect);
@@ -158,7 +160,18 @@ impl Node {
             let term = self.leadership.term;
             return Some(Effect::RevokeExpired { term, leases });
         }
-        self.hub.poll()
+        None
+    }
+
+    /// What may be done for watchers before news is taken in again.
+    pub fn watch_budget(&self) -> Budget {
+        self.hub.budget()
+    }
+
+    /// The next thing to do for watchers, within the budget. Nothing that happens between two calls
+    /// takes anything from them.
+    pub fn poll_watches(&mut self, budget: &mut Budget) -> Option<Effect> {
+        self.hub.poll_within(budget)
     }
 
     /// When the node wants to hear of the time at the latest. Ask it when `poll` gave `None`.

@@ -26,8 +26,10 @@ impl Hub {
                             .is_some_and(|last| last.kv.mod_revision == revision)
                     {
                         pending.push(change.clone());
+                        self.backlog += 1;
                     }
                     pending.push(change.clone());
+                    self.backlog += 1;
                     self.pending.insert(id);
                 }
             }
@@ -56,6 +58,7 @@ impl Hub {
         walk.unvisited = walk.unvisited.min(row);
         if walk.unvisited == 0 {
             let done = walk.count;
+            self.backlog -= done;
             pending.walk = None;
             pending.changes.drain(..done);
             if pending.changes.is_empty() {
@@ -103,6 +106,18 @@ impl Hub {
         self.settle(stream);
     }
 
+    fn drop_pending(&mut self) {
+        self.backlog = 0;
+        for id in core::mem::take(&mut self.pending) {
+            self.table.group_mut(id).pending = None;
+        }
+    }
+
+    /// What the mutant `UnreachedWatchers` does to changes that are not delivered within a round.
+    pub(super) fn forget_unreached(&mut self) {
+        self.drop_pending();
+    }
+
     /// Takes every watcher whose next revision is not in the future of `revision` out of step: what
     /// happened up to there will not come by.
     pub(super) fn unseat_all(&mut self, revision: i64) {
@@ -120,9 +135,7 @@ impl Hub {
                 }
             }
         }
-        for id in core::mem::take(&mut self.pending) {
-            self.table.group_mut(id).pending = None;
-        }
+        self.drop_pending();
         for (slot, next) in unseated {
             let stream = self.table.watcher(slot).stream;
             self.fall_behind(slot, next);

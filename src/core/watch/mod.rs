@@ -3,8 +3,9 @@
 //! The [`Hub`] of a member holds the watchers of its clients. Like everything in this crate it
 //! decides and does nothing: the methods say what happened, [`Hub::poll`] says what must be done
 //! ([`Effect::WatchSend`], [`Effect::CatchUp`], [`Effect::WatchEnd`]), [`Hub::deadline`] says when
-//! [`Hub::tick`] is due. Drain `poll` before the driver waits; it may be interleaved with other
-//! calls, as responses are only built when they are polled.
+//! [`Hub::tick`] is due. Responses are only built when they are polled, and what happens between
+//! two polls takes nothing from any watcher: so a driver polls within a [`Budget`], serves others,
+//! and goes on. It waits only when nothing is left to poll.
 //!
 //! # How a change reaches a watcher
 //! A watcher is either *in step* or it *lags*.
@@ -29,6 +30,7 @@
 //! *Next*: the first revision that a watcher has not been served. *Window*: a stretch of history
 //! in memory. *Turn*: what a stream waits for.
 
+mod budget;
 mod catchup;
 mod fanout;
 mod progress;
@@ -37,6 +39,8 @@ mod spans;
 mod stream;
 mod table;
 mod window;
+
+pub use self::budget::Budget;
 
 use self::catchup::History;
 use self::progress::Walk;
@@ -103,6 +107,8 @@ pub struct Hub {
     turns: BTreeSet<(Turn, StreamId)>,
     /// Groups with changes on their way to their watchers.
     pending: BTreeSet<GroupId>,
+    /// The changes that those groups have waiting.
+    backlog: usize,
     history: History,
     /// When the progress reports of which stream are due.
     ticks: BTreeSet<(Millis, StreamId)>,
@@ -129,6 +135,7 @@ impl Hub {
             streams: BTreeMap::new(),
             turns: BTreeSet::new(),
             pending: BTreeSet::new(),
+            backlog: 0,
             history: History::new(revision),
             ticks: BTreeSet::new(),
             reports: VecDeque::new(),
@@ -255,18 +262,40 @@ impl Hub {
 
     /// What must be done next, or `None` until something else happens.
     pub fn poll(&mut self) -> Option<Effect> {
+        self.poll_within(&mut Budget::UNLIMITED.clone())
+    }
+
+    /// As [`Hub::poll`], and `None` also once the budget is spent: then there may be more to do.
+    pub fn poll_within(&mut self, budget: &mut Budget) -> Option<Effect> {
         loop {
             if let Some(effect) = self.out.pop_front() {
                 return Some(effect);
             }
+            if budget.is_spent() {
+                if crate::mutant!(UnreachedWatchers) {
+                    self.forget_unreached();
+                }
+                return None;
+            }
+            let sent_before = self.events_sent;
             let busy = self.send_answer()
-                || self.fan_out()
-                || self.serve_from_history()
+                || match budget.is_for_lagging() {
+                    false => self.fan_out() || self.serve_from_history(),
+                    true => self.serve_from_history() || self.fan_out(),
+                }
                 || self.send_progress();
+            budget.spend(1 + self.events_sent - sent_before);
             if !busy {
                 return self.read_history();
             }
         }
+    }
+
+    /// What may be done before others are served. It grows with what waits to be sent: changes that
+    /// come faster than they can be told slow down whoever makes them.
+    pub fn budget(&self) -> Budget {
+        let shares = 1 + self.backlog / limits::WATCH_BACKLOG_SHARE;
+        Budget::new(limits::WATCH_WORK_PER_ROUND * shares as u64)
     }
 
     pub fn census(&self) -> Census {
@@ -376,12 +405,12 @@ impl Hub {
 
     /// Removes a watcher from the table; changes that only it waited for are forgotten.
     fn remove(&mut self, slot: Slot) {
-        let group = self.table.watcher(slot).group;
-        let last = self.table.group(group).members == 1;
-        self.table.remove(slot);
-        if last {
-            self.pending.remove(&group);
+        let id = self.table.watcher(slot).group;
+        let group = self.table.group(id);
+        if group.members == 1 && self.pending.remove(&id) {
+            self.backlog -= group.waiting();
         }
+        self.table.remove(slot);
     }
 
     /// Sends one answer to a request, if a stream waits for one.
@@ -504,6 +533,8 @@ impl Hub {
             .groups()
             .filter(|(_, group)| group.pending.is_some());
         assert!(pending.map(|(id, _)| id).eq(self.pending.iter().copied()));
+        let waiting = self.table.groups().map(|(_, group)| group.waiting());
+        assert_eq!(waiting.sum::<usize>(), self.backlog);
     }
 }
 

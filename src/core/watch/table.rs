@@ -109,6 +109,14 @@ pub(super) struct Group {
     pub pending: Option<Box<Pending>>,
 }
 
+impl Group {
+    /// How many changes are on their way to its watchers.
+    pub fn waiting(&self) -> usize {
+        let pending = self.pending.as_ref();
+        pending.map_or(0, |pending| pending.changes.len())
+    }
+}
+
 #[derive(Debug)]
 pub(super) struct Table {
     watchers: Vec<Option<Watcher>>,

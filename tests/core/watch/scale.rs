@@ -4,7 +4,7 @@ use crate::world::{World, watch};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, Millis, StreamId, WatchRequest};
 use detcd_core::effect::Effect;
-use detcd_core::watch::{Hub, HubConfig};
+use detcd_core::watch::{Budget, Hub, HubConfig};
 use std::collections::BTreeSet;
 
 const WATCHERS: u64 = 100_000;
@@ -120,6 +120,59 @@ fn a_response_is_built_when_it_is_polled() {
         1,
         "a poll visits as many as it takes to send one"
     );
+}
+
+/// The work of a round is bounded, whatever is to be done; and nobody loses anything by it.
+#[test]
+fn a_round_serves_others_after_its_budget() {
+    const WORK: u64 = 128;
+    let (mut hub, mut world) = (hub(), World::new());
+    for n in 0..WATCHERS {
+        hub.open(StreamId(n));
+        create(&mut hub, StreamId(n), KeyRange::One(key(7)));
+    }
+    let mut sent = vec![0; WATCHERS as usize];
+    let mut rounds = 0;
+    loop {
+        // The second change comes while the first is on its way.
+        if rounds == 0 || rounds == 100 {
+            let changes = world.write(&[(key(7), Some(Bytes::new()))]);
+            hub.changes(world.revision, &changes);
+        }
+        let steps_before = hub.census().steps;
+        let mut budget = Budget::new(WORK);
+        while let Some(effect) = hub.poll_within(&mut budget) {
+            let Effect::WatchSend { stream, response } = effect else {
+                panic!("no reads are needed: {effect}");
+            };
+            sent[stream.0 as usize] += response.events.len();
+        }
+        assert!(hub.census().steps - steps_before <= WORK);
+        rounds += 1;
+        if !budget.is_spent() {
+            break;
+        }
+    }
+    assert!(rounds > 2 * WATCHERS / WORK, "{rounds} rounds");
+    assert!(sent.iter().all(|events| *events == 2));
+    hub.check();
+}
+
+/// Changes that come faster than they can be told get a larger share of the loop.
+#[test]
+fn a_backlog_grows_the_budget() {
+    let (mut hub, mut world) = (hub(), World::new());
+    hub.open(StreamId(1));
+    create(&mut hub, StreamId(1), KeyRange::One(key(7)));
+    let idle = hub.budget();
+    for _ in 0..1000 {
+        let changes = world.write(&[(key(7), Some(Bytes::new()))]);
+        hub.changes(world.revision, &changes);
+    }
+    assert_ne!(hub.budget(), idle);
+    drain(&mut hub);
+    assert_eq!(hub.budget(), idle);
+    hub.check();
 }
 
 #[test]
