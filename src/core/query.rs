@@ -20,6 +20,9 @@ pub use crate::alarm::raised as alarms;
 pub use crate::hash::{HashKv, hash_kv};
 pub use crate::kv::range::ChunkCursor;
 
+/// Rows that may be read on a thread that serves others.
+const SHORT_SCAN_MAX: usize = 16;
+
 /// Where a view stands. A view and its `At` belong together.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct At {
@@ -95,6 +98,11 @@ pub fn is_short(view: &dyn View, at: At, request: &RangeRequest) -> bool {
     ranges::is_short(view, at, request)
 }
 
+/// Whether a transaction that only reads costs hardly more than a few reads of one key.
+pub fn is_short_txn(view: &dyn View, at: At, txn: &TxnRequest) -> bool {
+    txns::is_short(view, at, txn)
+}
+
 /// Answers one chunk of a streamed range, see [`ranges::range_chunk`].
 pub fn range_chunk(
     view: &dyn View,
@@ -122,6 +130,15 @@ pub fn changes(
 
 /// The leases and the time-to-live that each was granted, by id.
 pub fn leases(view: &dyn View) -> Result<Vec<(LeaseId, i64)>, Fault> {
+    lease_rows(view).collect()
+}
+
+/// Whether there are so few leases that reading them all keeps nobody waiting.
+pub fn are_leases_few(view: &dyn View) -> bool {
+    lease_rows(view).take(SHORT_SCAN_MAX + 1).count() <= SHORT_SCAN_MAX
+}
+
+fn lease_rows(view: &dyn View) -> impl Iterator<Item = Result<(LeaseId, i64), Fault>> + '_ {
     view.scan(
         Table::Lease,
         (Bound::Unbounded, Bound::Unbounded),
@@ -132,7 +149,6 @@ pub fn leases(view: &dyn View) -> Result<Vec<(LeaseId, i64)>, Fault> {
         Ok((decode_lease_key(&key)?, decode_lease(&row)?))
     })
     .filter(|lease| !(crate::mutant!(LeaseIdEdge) && matches!(lease, Ok((LeaseId(..0), _)))))
-    .collect()
 }
 
 /// The time-to-live that a lease was granted, if it exists.
@@ -146,6 +162,12 @@ pub fn lease_ttl(view: &dyn View, lease: LeaseId) -> Result<Option<i64>, Fault> 
 /// The keys that a lease holds, in order; none if there is no such lease.
 pub fn lease_keys(view: &dyn View, lease: LeaseId) -> Result<Vec<Bytes>, Fault> {
     write::lease_keys(view, lease)
+}
+
+/// Whether a lease holds so few keys that reading them all keeps nobody waiting.
+pub fn are_lease_keys_few(view: &dyn View, lease: LeaseId) -> bool {
+    let rows = write::lease_key_rows(view, lease);
+    rows.take(SHORT_SCAN_MAX + 1).count() <= SHORT_SCAN_MAX
 }
 
 /// The members that were ever removed.

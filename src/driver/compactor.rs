@@ -119,7 +119,16 @@ async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Rem
             true => 1,
             false => COMPACTION_BATCH,
         };
-        let step = compaction::step(&snapshot, cursor, revision, versions)?;
+        // It reads many rows: not on a thread that serves others.
+        let step = detcd_rt::spawn_blocking(move || {
+            let step = compaction::step(&snapshot, cursor, revision, versions);
+            step.map(|step| (step, snapshot))
+        });
+        let Ok(step) = step.await else {
+            // The runtime is shutting down.
+            return Ok(Removal::Replaced);
+        };
+        let (step, snapshot) = step?;
         let events = |write: &&Write| write.table == Table::Events;
         let rows = step.batch.writes.iter().filter(events).count() as u64;
         if !store.write_unless_replaced(&basis, step.batch).await? {
@@ -150,8 +159,7 @@ mod tests {
     use detcd_core::codec::{PutRows, VERSION_PUT, version_key};
     use detcd_core::view::Batch;
     use detcd_storage::store::{FjallStore, Stage, StoreOptions};
-    use futures::FutureExt;
-    use futures::executor::block_on;
+    use futures::poll;
 
     /// One key with this many versions.
     fn history(count: i64) -> Batch {
@@ -182,13 +190,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let store = FjallStore::open(folder.path(), StoreOptions::default()).unwrap();
         let count = 2 * COMPACTION_BATCH as i64;
-        block_on(store.write(history(count))).unwrap();
         let stats = Stats::default();
-        let mut removal = std::pin::pin!(remove(&store, count, &stats));
-        assert!(removal.as_mut().now_or_never().is_none(), "one step of two");
-        let mut stage = block_on(store.stage()).unwrap();
-        block_on(stage.write(history(count))).unwrap();
-        block_on(stage.commit()).unwrap();
-        assert_eq!(block_on(removal), Ok(Removal::Replaced));
+        detcd_rt::block_on(async {
+            store.write(history(count)).await.unwrap();
+            let mut removal = std::pin::pin!(remove(&store, count, &stats));
+            while stats.compacted_rows.get() == 0 {
+                assert!(poll!(removal.as_mut()).is_pending(), "one step of two");
+                detcd_rt::yield_now().await;
+            }
+            let mut stage = store.stage().await.unwrap();
+            stage.write(history(count)).await.unwrap();
+            stage.commit().await.unwrap();
+            assert_eq!(removal.await, Ok(Removal::Replaced));
+        });
     }
 }

@@ -77,7 +77,14 @@ where
     };
     let rows = stream::unfold((walk, Some(failed)), |(mut walk, mut failed)| async move {
         linger(Place::SnapshotChunk).await;
-        match walk.next() {
+        // It reads many rows: not on a thread that serves others.
+        let next = detcd_rt::spawn_blocking(move || {
+            let chunk = walk.next();
+            (walk, chunk)
+        });
+        // The runtime is shutting down.
+        let (walk, chunk) = next.await.ok()?;
+        match chunk {
             Ok(chunk) => chunk.map(|chunk| (chunk, (walk, failed))),
             Err(fault) => {
                 if let Some(failed) = failed.take() {

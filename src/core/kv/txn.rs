@@ -4,7 +4,7 @@
 //! transaction; so the way through the branches is known, and everything that can fail is checked,
 //! before the first write. Running a transaction cannot fail.
 
-use super::range::{latest, live_rows, range};
+use super::range::{self, latest, live_rows, range};
 use super::write::Writer;
 use crate::api::{
     Compare, CompareOp, CompareTarget, KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest,
@@ -17,6 +17,9 @@ use crate::view::{Direction, Fault, Table, View};
 use alloc::vec::Vec;
 use core::cmp::Ordering;
 
+/// Reads of a transaction that may run on a thread that serves others.
+const SHORT_READS_MAX: usize = 8;
+
 /// Runs a transaction that only reads.
 pub fn read(view: &dyn View, at: At, txn: &TxnRequest) -> Result<TxnReply, QueryError> {
     assert!(
@@ -26,6 +29,28 @@ pub fn read(view: &dyn View, at: At, txn: &TxnRequest) -> Result<TxnReply, Query
     let path = Path::choose(view, txn)?;
     check_ranges(at, txn, &mut path.steps())?;
     Ok(run(&mut Reader { view, at }, txn, &mut path.steps())?)
+}
+
+/// Whether a transaction that only reads costs hardly more than a few reads of one key.
+pub fn is_short(view: &dyn View, at: At, txn: &TxnRequest) -> bool {
+    reads(view, at, txn).is_some_and(|reads| reads <= SHORT_READS_MAX)
+}
+
+/// How many short reads a transaction is made of, whatever branch it takes; `None` if some are long.
+fn reads(view: &dyn View, at: At, txn: &TxnRequest) -> Option<usize> {
+    let is_one = |compare: &Compare| matches!(compare.range, KeyRange::One(_));
+    let mut count = txn.compare.len();
+    if !txn.compare.iter().all(is_one) {
+        return None;
+    }
+    for op in txn.success.iter().chain(&txn.failure) {
+        count += match op {
+            Op::Range(request) => range::is_short(view, at, request).then_some(1)?,
+            Op::Txn(txn) => reads(view, at, txn)?,
+            Op::Put(_) | Op::DeleteRange(_) => return None,
+        };
+    }
+    Some(count)
 }
 
 /// Runs a transaction that was committed: either all of it, or nothing and an error.

@@ -208,6 +208,14 @@ impl<'o, 'v> Writer<'o, 'v> {
 
 /// The keys that a lease holds, in order.
 pub fn lease_keys(view: &dyn View, lease: LeaseId) -> Result<Vec<Bytes>, Fault> {
+    lease_key_rows(view, lease).collect()
+}
+
+/// As [`lease_keys`], read as far as the caller goes.
+pub fn lease_key_rows(
+    view: &dyn View,
+    lease: LeaseId,
+) -> impl Iterator<Item = Result<Bytes, Fault>> + '_ {
     let start = lease_key(lease);
     let next = lease.0.checked_add(1).map(|id| lease_key(LeaseId(id)));
     let end = next
@@ -216,5 +224,4 @@ pub fn lease_keys(view: &dyn View, lease: LeaseId) -> Result<Vec<Bytes>, Fault> 
     let bounds: KeyBounds<'_> = (Bound::Included(&start[..]), end);
     view.scan(Table::LeaseKeys, bounds, Direction::Forward)
         .map(|row| decode_lease_keys_key(&row?.0))
-        .collect()
 }

@@ -67,9 +67,12 @@ impl Handle {
             let published = self.view_for(request.is_serializable()).await?;
             let at = published.at();
             let header = self.header(at.revision);
-            let reply = self
-                .query_aside(move || query::txn(&*published.view, at, &request))
-                .await?;
+            let reply = if query::is_short_txn(&*published.view, at, &request) {
+                self.settle(query::txn(&*published.view, at, &request))?
+            } else {
+                self.query_aside(move || query::txn(&*published.view, at, &request))
+                    .await?
+            };
             self.shared.stats.read_txn(&reply);
             return Ok((header, reply));
         }

@@ -56,7 +56,13 @@ impl Handle {
             .await?;
         if keys && info.ttl >= 0 {
             let published = self.view_for(false).await?;
-            info.keys = self.settle_fault(query::lease_keys(&*published.view, lease))?;
+            info.keys = match query::are_lease_keys_few(&*published.view, lease) {
+                true => self.settle_fault(query::lease_keys(&*published.view, lease))?,
+                false => {
+                    self.query_aside(move || Ok(query::lease_keys(&*published.view, lease)?))
+                        .await?
+                }
+            };
         }
         Ok((self.header_now(), info))
     }
@@ -73,11 +79,15 @@ impl Handle {
             return Err(Error::Stopped);
         }
         let published = self.shared.engine.published();
-        let leases = self.settle_fault(query::leases(&*published.view))?;
-        Ok((
-            self.header(published.at().revision),
-            leases.into_iter().map(|(id, _)| id).collect(),
-        ))
+        let header = self.header(published.at().revision);
+        let leases = match query::are_leases_few(&*published.view) {
+            true => self.settle_fault(query::leases(&*published.view))?,
+            false => {
+                self.query_aside(move || Ok(query::leases(&*published.view)?))
+                    .await?
+            }
+        };
+        Ok((header, leases.into_iter().map(|(id, _)| id).collect()))
     }
 
     async fn ask_lease(&self, event: impl FnOnce(Seq) -> Event) -> Result<LeaseInfo, Error> {

@@ -38,7 +38,8 @@ impl RangeStream {
     pub async fn next(&mut self) -> Option<Result<RangeReply, Error>> {
         let Rest { request, from } = self.rest.take()?;
         let published = self.published.clone();
-        let chunk = self.handle.query_aside(move || {
+        let is_short = query::is_short(&*published.view, published.at(), &request);
+        let chunk = move || {
             let (reply, next) =
                 query::range_chunk(&*published.view, published.at(), &request, from)?;
             Ok((
@@ -48,8 +49,12 @@ impl RangeStream {
                     from: Some(next),
                 }),
             ))
-        });
-        match chunk.await {
+        };
+        let chunk = match is_short {
+            true => self.handle.settle(chunk()),
+            false => self.handle.query_aside(chunk).await,
+        };
+        match chunk {
             Err(error) => Some(Err(error)),
             Ok((reply, rest)) => {
                 self.rest = rest;
