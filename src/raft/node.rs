@@ -208,7 +208,7 @@ impl<S: Store> RaftNode<S> {
             transport,
             timeout: election,
             installing: receiver::Installing::default(),
-            accepted: tokio::sync::Mutex::default(),
+            taken: tokio::sync::Mutex::default(),
             sent_memberships: std::sync::Mutex::default(),
             lost_entries: std::sync::Mutex::default(),
             lines: RepeatedLines::default(),

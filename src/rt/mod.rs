@@ -32,7 +32,9 @@ use production as backend;
 #[cfg(madsim)]
 use simulation as backend;
 
-pub use backend::{JoinHandle, Rng, Sleep, block_on, spawn, spawn_blocking, spawn_io};
+pub use backend::{
+    JoinHandle, Rng, Sleep, block_on, spawn, spawn_blocking, spawn_io, unconstrained,
+};
 pub use instant::Instant;
 pub use repeated::RepeatedLines;
 #[cfg(madsim)]

@@ -200,6 +200,12 @@ where
     })))
 }
 
+/// `future`, which is polled however much its task has done in this turn: a channel with room takes
+/// what it is sent at the first poll.
+pub fn unconstrained<F: Future>(future: F) -> impl Future<Output = F::Output> {
+    tokio::task::coop::unconstrained(future)
+}
+
 /// Runs `future` to its end in a new runtime on this thread. For tools and tests: a server has its
 /// own runtime.
 pub fn block_on<F: Future>(future: F) -> F::Output {

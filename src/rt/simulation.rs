@@ -140,6 +140,11 @@ where
     spawn(async move { work() })
 }
 
+/// `future`: here no task is held back.
+pub fn unconstrained<F: Future>(future: F) -> F {
+    future
+}
+
 /// Runs `future` to its end in a new simulation.
 pub fn block_on<F: Future>(future: F) -> F::Output {
     madsim::runtime::Runtime::new().block_on(future)

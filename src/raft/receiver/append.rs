@@ -1,5 +1,6 @@
 //! Entries and heartbeats of a leader, and what this member has acknowledged of them.
 
+use super::accepted::Taken;
 use super::{Receiving, text};
 use crate::message;
 use crate::steps;
@@ -8,28 +9,85 @@ use crate::validate;
 use bytes::Bytes;
 use detcd_core::membership::{AppendCheck, AskedLeader, LogEnd, LostEntries};
 use detcd_peer::Kind;
+use detcd_rt::JoinHandle;
 use detcd_storage::store::Store;
+use futures::future::{BoxFuture, FutureExt, ready};
 use futures::poll;
 use openraft::entry::RaftEntry;
 use openraft::raft::{AppendEntriesRequest, AppendEntriesResponse};
 use std::pin::pin;
-use std::sync::MutexGuard;
+use std::sync::{Arc, MutexGuard};
 use std::task::Poll;
 use tracing::error;
 
-/// The last entry that a leader sent, and that this member took into its log.
-#[derive(Clone, Copy)]
-pub(crate) struct Accepted {
-    pub(super) vote: Vote,
-    pub(super) last: LogId,
+/// An append as it came.
+struct Append {
+    from: u64,
+    request: AppendEntriesRequest<Types>,
+    /// The index after the last entry that the sender says this member has acknowledged.
+    acknowledged: u64,
+}
+
+/// What became of an append.
+enum Given {
+    /// The engine works on it.
+    ToEngine {
+        number: u64,
+        response: BoxFuture<'static, Result<AppendEntriesResponse<Types>, String>>,
+    },
+    /// This member lacks what it is said to have acknowledged: the leader is asked. The text refuses
+    /// the append.
+    LeaderAsked(JoinHandle<String>),
 }
 
 impl<S: Store> Receiving<S> {
-    pub(super) async fn append(&self, from: u64, body: Bytes) -> Result<Bytes, String> {
-        let (mut request, acknowledged) = self.read(from, message::decode_append(body))?;
+    pub(super) async fn append(self: &Arc<Self>, from: u64, body: Bytes) -> Result<Bytes, String> {
+        let (request, acknowledged) = self.read(from, message::decode_append(body))?;
+        let last = last_shown(&request);
+        let append = Append {
+            from,
+            request,
+            acknowledged,
+        };
+        let settled = self.taken.try_lock().ok();
+        let given = match settled.filter(|taken| taken.is_settled()) {
+            // This never waits: a sender that stops in the middle holds up nobody.
+            Some(mut taken) => self.give(&mut taken, append).await?,
+            None => self.give_in_turn(append).await?,
+        };
+        let (number, response) = match given {
+            Given::ToEngine { number, response } => (number, response.await?),
+            Given::LeaderAsked(asking) => return Err(asking.await.map_err(text)?),
+        };
+        self.note_answered(number);
+        tell_acked(&response, last);
+        Ok(message::encode_append_response(&response))
+    }
+
+    /// Gives an append to the engine after those before it. In a task of its own: it may wait, and
+    /// then goes on though its sender hangs up.
+    async fn give_in_turn(self: &Arc<Self>, append: Append) -> Result<Given, String> {
+        let receiving = self.clone();
+        let giving = detcd_rt::spawn(async move {
+            let giving = async {
+                let mut taken = receiving.taken.lock().await;
+                receiving.settle(&mut taken).await?;
+                receiving.give(&mut taken, append).await
+            };
+            receiving.running.call(giving).await.map_err(text)?
+        });
+        giving.await.map_err(text)?
+    }
+
+    /// Checks an append against everything before it and gives it to the engine.
+    async fn give(self: &Arc<Self>, taken: &mut Taken, append: Append) -> Result<Given, String> {
+        let Append {
+            from,
+            mut request,
+            acknowledged,
+        } = append;
         let vote = request.vote;
-        let mut accepted = self.accepted.lock().await;
-        self.check(from, *accepted, |known| {
+        self.check(from, taken.accepted, |known| {
             validate::append::check(from, &request, acknowledged, known)
         })?;
         let log = self.log_end(&vote);
@@ -37,8 +95,10 @@ impl<S: Store> Receiving<S> {
         match checked {
             AppendCheck::Take => {}
             AppendCheck::AskLeader => {
-                drop(accepted);
-                return Err(self.ask_acknowledged(&vote, acknowledged).await);
+                let receiving = self.clone();
+                // It goes on though the sender hangs up: nobody else asks meanwhile.
+                let asking = async move { receiving.ask_acknowledged(&vote, acknowledged).await };
+                return Ok(Given::LeaderAsked(detcd_rt::spawn(asking)));
             }
             AppendCheck::IsAsked => {
                 return Err(
@@ -49,21 +109,19 @@ impl<S: Store> Receiving<S> {
         if !log.follows_newer {
             self.liveness.heard_from(vote.leader_id().voted_for);
         }
-        let last = request.entries.last().map(RaftEntry::log_id);
-        let last = last.or(request.prev_log_id);
+        let last = last_shown(&request);
         request.leader_commit = self.shown_commit(&request);
         self.sent_memberships().note(&request.entries);
-        let mut response = pin!(self.raft.append_entries(request));
-        let early = poll!(response.as_mut());
-        self.note_accepted(&mut accepted, &vote, last).await?;
-        drop(accepted);
-        let response = match early {
-            Poll::Ready(response) => response,
-            Poll::Pending => response.await,
-        };
-        let response = response.map_err(text)?;
-        tell_acked(&response, last);
-        Ok(message::encode_append_response(&response))
+        let receiving = self.clone();
+        let response = async move { receiving.raft.append_entries(request).await.map_err(text) };
+        let mut response = response.boxed();
+        // Polled once, the engine has it: what is checked next is checked against this.
+        let early = poll!(pin!(detcd_rt::unconstrained(&mut response)));
+        if let Poll::Ready(early) = early {
+            response = ready(early).boxed();
+        }
+        let number = taken.give(vote, last);
+        Ok(Given::ToEngine { number, response })
     }
 
     /// What the leader says to be committed, as far as its message shows it in this member's log:
@@ -82,8 +140,7 @@ impl<S: Store> Receiving<S> {
         if is_outdated || !is_matched {
             return None;
         }
-        let last = request.entries.last().map(RaftEntry::log_id);
-        let last = last.or(request.prev_log_id)?;
+        let last = last_shown(request)?;
         let is_sent = request
             .entries
             .first()
@@ -92,26 +149,6 @@ impl<S: Store> Receiving<S> {
             true => Some(last),
             false => (is_sent || holds(&commit)).then_some(commit),
         }
-    }
-
-    /// Waits until the engine has taken up what it was given, and notes what is now in the log.
-    pub(super) async fn note_accepted(
-        &self,
-        accepted: &mut Option<Accepted>,
-        vote: &Vote,
-        last: Option<LogId>,
-    ) -> Result<(), String> {
-        self.raft.with_raft_state(|_| ()).await.map_err(text)?;
-        let Some(last) = last else {
-            return Ok(());
-        };
-        let is_followed = self.log.vote() == Some(*vote);
-        let is_held = self.log.term_at(last.index()) == Some(term_of(&last));
-        let is_known = |known: Accepted| known.vote == *vote && known.last >= last;
-        if is_followed && is_held && !accepted.is_some_and(is_known) {
-            *accepted = Some(Accepted { vote: *vote, last });
-        }
-        Ok(())
     }
 
     /// Asks the leader what this member has acknowledged, and halts if the log lacks it; gives the
@@ -160,6 +197,12 @@ impl<S: Store> Receiving<S> {
         let lost_entries = self.lost_entries.lock();
         lost_entries.expect("nothing panics while it holds it")
     }
+}
+
+/// The last entry that a request shows.
+fn last_shown(request: &AppendEntriesRequest<Types>) -> Option<LogId> {
+    let last = request.entries.last().map(RaftEntry::log_id);
+    last.or(request.prev_log_id)
 }
 
 /// What an answer says that this member has; `last` is the last entry of the request.

@@ -2,7 +2,7 @@
 //! this member knows.
 
 use super::Receiving;
-use super::append::Accepted;
+use super::accepted::Accepted;
 use super::memberships::SentMemberships;
 use crate::types::{LogId, Vote, term_of};
 use crate::validate::{self, Known, Refusal};

@@ -1,12 +1,13 @@
 //! What other members' raft messages do here.
 
+mod accepted;
 mod append;
 mod check;
 mod memberships;
 mod snapshot;
 mod vote;
 
-pub(crate) use append::Accepted;
+pub(crate) use accepted::Taken;
 pub(crate) use memberships::SentMemberships;
 pub(crate) use snapshot::Installing;
 
@@ -54,9 +55,7 @@ pub(crate) struct Receiving<S: Store> {
     /// What the leader may take to answer.
     pub(crate) timeout: Duration,
     pub(crate) installing: Installing,
-    /// What was taken from the leader that was followed last. Held while a message is checked and
-    /// handed to the engine, so that the next one is checked against what it did.
-    pub(crate) accepted: Mutex<Option<Accepted>>,
+    pub(crate) taken: Mutex<Taken>,
     /// The memberships that the engine goes by, or is about to.
     pub(crate) sent_memberships: std::sync::Mutex<SentMemberships>,
     /// Whether this member has lost what it acknowledged.
@@ -86,7 +85,12 @@ impl<S: Store> Receiving<S> {
         self.running.call(answer).await.map_err(text)?
     }
 
-    async fn answer_running(&self, from: u64, kind: Kind, body: Bytes) -> Result<Bytes, String> {
+    async fn answer_running(
+        self: &Arc<Self>,
+        from: u64,
+        kind: Kind,
+        body: Bytes,
+    ) -> Result<Bytes, String> {
         if let Some(reason) = &*self.fatal.borrow() {
             return Err(reason.clone());
         }
@@ -116,13 +120,7 @@ impl<S: Store> Receiver for RaftReceiver<S> {
         kind: Kind,
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
-        let receiving = self.receiving.clone();
-        if kind != Kind::AppendEntries {
-            return receiving.answer(from, kind, body).boxed();
-        }
-        // It is taken up to its end, though its sender may hang up in the middle.
-        let answer = detcd_rt::spawn(receiving.answer(from, kind, body));
-        async move { answer.await.map_err(text)? }.boxed()
+        self.receiving.clone().answer(from, kind, body).boxed()
     }
 
     fn stream(

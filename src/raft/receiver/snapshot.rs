@@ -74,9 +74,10 @@ impl<S: Store> Receiving<S> {
 
     /// Has the engine install what was received.
     async fn hand_over(&self, from: u64, header: Header, stage: S::Stage) -> Result<Bytes, String> {
-        let mut accepted = self.accepted.lock().await;
+        let mut taken = self.taken.lock().await;
+        self.settle(&mut taken).await?;
         // What was committed meanwhile must not be contradicted either.
-        self.check(from, *accepted, |known| {
+        self.check(from, taken.accepted, |known| {
             validate::snapshot::check_header(from, &header, known)
         })?;
         let Header { vote, meta } = header;
@@ -87,8 +88,9 @@ impl<S: Store> Receiving<S> {
         };
         let mut response = pin!(self.raft.install_full_snapshot(vote, snapshot));
         let early = poll!(response.as_mut());
-        self.note_accepted(&mut accepted, &vote, last).await?;
-        drop(accepted);
+        taken.give(vote, last);
+        self.settle(&mut taken).await?;
+        drop(taken);
         let response = match early {
             Poll::Ready(response) => response,
             Poll::Pending => response.await,
