@@ -53,9 +53,11 @@ pub enum Effect {
     /// Propose the revocation of these expired leases to the local raft engine, as
     /// [`Seq::NOBODY`], and only if this member leads `term` when the engine takes them: in any
     /// later term the leases have been extended, even if this member leads again. So never through
-    /// `Event::Write`, never forwarded, never repeated; the node asks again if a lease is still
-    /// there later. This member leads `term` and has heard from its quorum.
+    /// `Event::Write`, never forwarded, never repeated; the node asks again if they are refused
+    /// (`Event::RevokesRefused`), or if a lease is still there later. This member leads `term` and has heard from its quorum.
     RevokeExpired { term: u64, leases: Vec<LeaseId> },
+    /// Ask the store for its size (`Event::StoreSize`).
+    MeasureStore,
     /// Queue a response on a watch stream. Its events are applied, and visible in the published
     /// view.
     WatchSend {
@@ -122,6 +124,7 @@ impl fmt::Display for Effect {
                     leases.iter().try_for_each(|lease| write!(f, " {lease}"))
                 }
             },
+            Effect::MeasureStore => f.write_str("measure the store"),
             Effect::WatchSend { stream, response } => {
                 write!(f, "stream {} <- {response}", stream.0)
             }

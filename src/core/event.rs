@@ -1,6 +1,8 @@
 //! What happened, told to [`crate::node::Node`].
 
-use crate::api::{Change, LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchId, WatchRequest};
+use crate::api::{
+    Alarm, Change, LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchId, WatchRequest,
+};
 use crate::command::Proposal;
 use crate::error::Error;
 use alloc::vec::Vec;
@@ -33,6 +35,12 @@ pub enum Event {
     Write {
         seq: Seq,
         command: Bytes,
+        /// The most that it may add to the store, in bytes ([`crate::quota::growth`]).
+        growth: u64,
+    },
+    /// The answer to `Effect::MeasureStore`.
+    StoreSize {
+        bytes: u64,
     },
     /// A local client wants a linearizable read: it is answered by `Effect::ReadReady`.
     Read {
@@ -48,6 +56,11 @@ pub enum Event {
     /// proposal was sent, because the proposal is then sent again.
     NotProposed {
         seqs: Vec<Seq>,
+    },
+    /// The raft engine refused to revoke these leases (`Effect::RevokeExpired`): nothing of it entered
+    /// a log.
+    RevokesRefused {
+        leases: Vec<LeaseId>,
     },
     /// The connection that carried these proposals broke: their outcome is unknown.
     ProposalsLost {
@@ -84,6 +97,7 @@ pub enum Event {
         revision: i64,
         compact_revision: i64,
         leases: Vec<(LeaseId, i64)>,
+        alarms: Vec<Alarm>,
     },
 
     /// The raft engine's view of the leadership, whenever it changes.
@@ -193,10 +207,14 @@ impl fmt::Display for Event {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Event::Tick => f.write_str("tick"),
-            Event::Write { seq, command } => write!(f, "write {seq}, {} bytes", command.len()),
+            Event::Write { seq, command, .. } => {
+                write!(f, "write {seq}, {} bytes", command.len())
+            }
+            Event::StoreSize { bytes } => write!(f, "the store has {bytes} bytes"),
             Event::Read { seq } => write!(f, "read {seq}"),
             Event::Forget { seq } => write!(f, "forget {seq}"),
             Event::NotProposed { seqs } => write!(f, "not proposed:{}", List(seqs)),
+            Event::RevokesRefused { leases } => write!(f, "revokes refused:{}", List(leases)),
             Event::ProposalsLost { seqs } => write!(f, "proposals lost:{}", List(seqs)),
             Event::ReadConfirmed { round, index } => {
                 write!(f, "read round {round} confirmed at index {index}")
@@ -220,6 +238,7 @@ impl fmt::Display for Event {
                 revision,
                 compact_revision,
                 leases,
+                ..
             } => write!(
                 f,
                 "restored at {index}, revision {revision}, compacted {compact_revision}, {} leases",

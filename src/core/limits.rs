@@ -26,6 +26,10 @@ pub const PENDING_WRITES_MAX: usize = 64 * 1024;
 pub const PENDING_WRITE_BYTES_MAX: usize = 256 * 1024 * 1024;
 /// Linearizable reads under way at once; the next is `too many requests`.
 pub const PENDING_READS_MAX: usize = 256 * 1024;
+/// How old the store's size may be while there seems to be room below the quota.
+pub const QUOTA_MEASURE_PERIOD: Millis = Millis(100);
+/// How old it may be when there seems to be none.
+pub const QUOTA_MEASURE_PAUSE: Millis = Millis(10);
 /// A batch of proposals is closed once it has this many bytes (etcd's largest raft message).
 pub const PROPOSE_BATCH_BYTES: usize = 1024 * 1024;
 /// How long a round of reads may take before it is asked again (etcd: readIndex retry).

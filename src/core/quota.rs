@@ -14,6 +14,11 @@ pub fn has_room(quota: u64, size: u64, growth: u64) -> bool {
     growth == 0 || size.saturating_add(growth) < quota
 }
 
+/// Whether so little room is left that what is not needed should be given back.
+pub fn is_scarce(quota: u64, size: u64) -> bool {
+    size >= quota / 8 * 7
+}
+
 /// The most that `command` may add to the store, in bytes, and zero only for what adds nothing.
 /// Of a transaction's branches the larger one counts. A version of a key is stored twice, for the
 /// latest reads and for history.

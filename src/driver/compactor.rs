@@ -7,6 +7,7 @@ use crate::shared::Shared;
 use crate::stats::Stats;
 use detcd_core::kv::compaction::{self, Cursor};
 use detcd_core::limits::COMPACTION_BATCH;
+use detcd_core::quota;
 use detcd_core::view::{Fault, Table, Write};
 use detcd_rt::Instant;
 use detcd_rt::buggify::{Place, linger, rarely};
@@ -77,7 +78,8 @@ enum Removal {
 /// What was removed must be seen to be gone: in what the store takes, and in what reads walk over.
 async fn give_back<S: Store>(store: &S, shared: &Shared) {
     let before = store.size();
-    let reclaim = match shared.quota.is_scarce(before.total_bytes) {
+    let quota = shared.settings.quota_bytes;
+    let reclaim = match quota.is_some_and(|quota| quota::is_scarce(quota, before.total_bytes)) {
         true => Reclaim::All,
         false => Reclaim::Worthwhile,
     };

@@ -1,7 +1,7 @@
 //! The raft engine without the type of its store, so that handles need not carry it.
 
 use arc_swap::ArcSwap;
-use detcd_core::api::{Member, MemberId};
+use detcd_core::api::{LeaseId, Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::event::Seq;
 use detcd_core::membership::{ChangeError, MembershipChange, Replication};
@@ -18,7 +18,7 @@ use tokio::sync::watch;
 /// What the driver asks of [`RaftNode`]; see there.
 pub(crate) trait Engine: Send + Sync + 'static {
     fn propose(&self, proposals: Vec<Proposal>);
-    fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>);
+    fn revoke(&self, term: u64, lease: LeaseId, proposal: Proposal);
     fn propose_and_wait(&self, proposals: Vec<Proposal>) -> BoxFuture<'static, Vec<Seq>>;
     fn read_index(&self) -> BoxFuture<'static, Result<u64, NoReadIndex>>;
     fn published(&self) -> Arc<Published>;
@@ -65,8 +65,8 @@ impl<S: Store> Engine for StoredEngine<S> {
         self.raft.propose(proposals);
     }
 
-    fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>) {
-        self.raft.propose_in_term(term, proposals);
+    fn revoke(&self, term: u64, lease: LeaseId, proposal: Proposal) {
+        self.raft.revoke(term, lease, proposal);
     }
 
     fn propose_and_wait(&self, proposals: Vec<Proposal>) -> BoxFuture<'static, Vec<Seq>> {

@@ -17,6 +17,7 @@ pub(crate) enum Input {
     Write {
         seq: Seq,
         command: bytes::Bytes,
+        growth: u64,
         waiter: Waiter<Outcome>,
     },
     Read {

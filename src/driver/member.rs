@@ -7,15 +7,15 @@ use crate::handle::Handle;
 use crate::inbox::{Completions, Input, inbox};
 use crate::meter::{MeteredDisk, MeteredReceiver, MeteredStore, MeteredTransport};
 use crate::peers::PeerReceiver;
-use crate::quota::Quota;
 use crate::run::Run;
 use crate::shared::{Lifecycle, Names, Settings, Shared};
 use crate::stats::Stats;
 use detcd_core::api;
 use detcd_core::api::{ClusterId, MemberId, Millis};
+use detcd_core::event::Seq;
 use detcd_core::limits::REQUEST_TIMEOUT_BASE;
 use detcd_core::membership::admission::AdmissionConfig;
-use detcd_core::node::{Node, NodeConfig};
+use detcd_core::node::{Node, NodeConfig, OWN_SEQ};
 use detcd_core::query;
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
@@ -133,6 +133,7 @@ impl Member {
             return Err(StartError::Removed);
         }
         let leases = query::leases(&*published.view)?;
+        let alarms = query::alarms(&*published.view)?;
         let shared = Arc::new(Shared {
             settings: Settings {
                 cluster_id: options.cluster_id,
@@ -141,11 +142,11 @@ impl Member {
                 election_timeout: options.election_timeout,
                 call_timeout: Duration::from_millis(request_timeout(&options).0),
                 strict_reconfig: options.strict_reconfig,
+                quota_bytes: options.quota_bytes,
             },
             engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),
             transport,
             stats: stats.clone(),
-            quota: Quota::new(options.quota_bytes),
             names: Names::new(),
             term: AtomicU64::new(published.term),
             leader: raft.leader(),
@@ -163,8 +164,10 @@ impl Member {
                 watch_progress_interval: options.watch_progress_interval,
                 fragment_bytes: options.limits.request_bytes_max
                     + detcd_core::limits::REQUEST_OVERHEAD_BYTES,
+                quota_bytes: options.quota_bytes,
+                first_own_seq: Seq(detcd_rt::random_u64() | OWN_SEQ),
             },
-            &leases,
+            (&leases, &alarms),
             published.revision,
             published.compact_revision,
             published.applied,

@@ -18,7 +18,6 @@ mod member;
 mod meter;
 mod peer_bodies;
 mod peers;
-mod quota;
 mod reconfig;
 mod run;
 mod shared;

@@ -23,7 +23,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// Inputs handled before their effects run: what came together is proposed together.
 const INPUTS_PER_ROUND: usize = 1024;
@@ -126,10 +126,15 @@ impl Run {
             Input::Write {
                 seq,
                 command,
+                growth,
                 waiter,
             } => {
                 self.writes.insert(seq, waiter);
-                Event::Write { seq, command }
+                Event::Write {
+                    seq,
+                    command,
+                    growth,
+                }
             }
             Input::Read { seq, waiter } => {
                 self.reads.insert(seq, waiter);
@@ -169,7 +174,6 @@ impl Run {
             Event::Applied { entries, .. } => {
                 self.shared.stats.applied(entries);
                 log_alarms(entries);
-                self.watch_quota();
                 self.shared.note_removal();
                 return entries.iter().filter_map(|entry| entry.compacted).max();
             }
@@ -191,31 +195,6 @@ impl Run {
             _ => {}
         }
         None
-    }
-
-    /// Raises the alarm once the store is full, whoever filled it: what a follower applies may come
-    /// from any member.
-    fn watch_quota(&self) {
-        let shared = &self.shared;
-        if !shared
-            .quota
-            .found_full(now().0, || shared.engine.size().total_bytes)
-        {
-            return;
-        }
-        match shared.no_space_is_raised() {
-            Ok(true) => {}
-            Ok(false) => {
-                // Nobody waits for the outcome: the alarm shows in the rows.
-                let (waiter, _) = oneshot::channel();
-                let _ = self.completions.send(Input::Write {
-                    seq: Seq(shared.names.next()),
-                    command: codec::encode_command(&Command::AlarmRaise(shared.no_space())),
-                    waiter,
-                });
-            }
-            Err(fault) => shared.halt(&fault.to_string()),
-        }
     }
 
     /// What only the node knows.
@@ -279,21 +258,27 @@ impl Run {
                 self.forward_lease(seq, leader, lease, keep_alive);
             }
             Effect::RevokeExpired { term, leases } => {
-                // Nobody waits for the answers: the keeper sees the revocations applied.
+                // Nobody waits for the outcome: the node sees the revocations applied.
                 let revoke = |id| Proposal {
                     origin: self.shared.member_id(),
                     seq: Seq::NOBODY.0,
                     command: codec::encode_command(&Command::LeaseRevoke { id }),
                 };
                 self.shared.stats.leases_expired.add(leases.len() as u64);
-                let proposals = leases.into_iter().map(revoke).collect();
                 let leader = *self.shared.leader.borrow();
                 if detcd_core::mutant!(StalledLeaderRevokes)
                     && let Some(other) = leader.filter(|leader| *leader != self.shared.member_id())
                 {
-                    return self.forward(other, proposals);
+                    return self.forward(other, leases.into_iter().map(revoke).collect());
                 }
-                self.shared.engine.propose_in_term(term, proposals);
+                for id in leases {
+                    self.shared.engine.revoke(term, id, revoke(id));
+                }
+            }
+            Effect::MeasureStore => {
+                let bytes = self.shared.engine.size().total_bytes;
+                let size = Event::StoreSize { bytes };
+                let _ = self.completions.send(Input::Event(size));
             }
             Effect::WatchSend { stream, response } => {
                 if let Some(responses) = self.streams.get(&stream) {

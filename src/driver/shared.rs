@@ -2,13 +2,10 @@
 
 use crate::admission;
 use crate::engine::Engine;
-use crate::quota::Quota;
 use crate::stats::Stats;
-use detcd_core::alarm;
-use detcd_core::api::{Alarm, AlarmKind, ClusterId, Member, MemberId, Millis};
+use detcd_core::api::{ClusterId, Member, MemberId, Millis};
 use detcd_core::membership::admission::ShutdownReason;
 use detcd_core::validate::Limits;
-use detcd_core::view::Fault;
 use detcd_peer::Transport;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -20,7 +17,6 @@ pub(crate) struct Shared {
     pub engine: Box<dyn Engine>,
     pub transport: Arc<dyn Transport>,
     pub stats: Arc<Stats>,
-    pub quota: Quota,
     pub names: Names,
     pub term: AtomicU64,
     /// Who leads and was heard from lately.
@@ -45,6 +41,8 @@ pub(crate) struct Settings {
     pub call_timeout: Duration,
     /// Whether changes of the membership that would cost the quorum are refused.
     pub strict_reconfig: bool,
+    /// The store's size at which this member raises the alarm NOSPACE. `None`: no quota.
+    pub quota_bytes: Option<u64>,
 }
 
 /// From this member's admission to its end.
@@ -87,19 +85,6 @@ impl Names {
 impl Shared {
     pub fn member_id(&self) -> MemberId {
         self.settings.member_id
-    }
-
-    /// The alarm that this member has no space.
-    pub fn no_space(&self) -> Alarm {
-        Alarm {
-            member: self.member_id(),
-            kind: AlarmKind::NoSpace,
-        }
-    }
-
-    /// Whether this member has said that it has no space.
-    pub fn no_space_is_raised(&self) -> Result<bool, Fault> {
-        alarm::is_raised(&*self.engine.published().view, self.no_space())
     }
 
     /// Says that this member stops for good. The first reason stands.

@@ -324,6 +324,7 @@ impl<S: Store> MachineAdapter<S> {
             revision: published.revision,
             compact_revision: published.compact_revision,
             leases: query::leases(&*published.view)?,
+            alarms: query::alarms(&*published.view)?,
         });
         Ok(())
     }

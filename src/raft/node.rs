@@ -15,7 +15,7 @@ use crate::reconfig;
 use crate::running::Running;
 use crate::types::{Peer, Types};
 use arc_swap::ArcSwap;
-use detcd_core::api::{Member, MemberId};
+use detcd_core::api::{LeaseId, Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::event::{Event, Seq};
 use detcd_core::limits;
@@ -298,10 +298,10 @@ impl<S: Store> RaftNode<S> {
         self.proposer.propose(proposals);
     }
 
-    /// Proposes what is only right while this member leads `term`; whatever the engine takes up in
-    /// another term is dropped, and nobody is told.
-    pub fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>) {
-        self.proposer.propose_in_term(term, proposals);
+    /// Proposes to revoke a lease, which is only right while this member leads `term`. If the engine
+    /// refuses it, or takes it up in another term, it comes back as `Event::RevokesRefused`.
+    pub fn revoke(&self, term: u64, lease: LeaseId, proposal: Proposal) {
+        self.proposer.revoke(term, lease, proposal);
     }
 
     /// Proposes for another member and gives back what was surely not proposed, once the engine is

@@ -9,6 +9,7 @@ use crate::node::Sink;
 use crate::payload;
 use crate::running::Running;
 use crate::types::{Command, LogId, Types};
+use detcd_core::api::LeaseId;
 use detcd_core::command::Proposal;
 use detcd_core::event::{Event, Seq};
 use detcd_rt::Instant;
@@ -61,9 +62,11 @@ impl Proposer {
         let _ = self.queue.send((proposals, Report::Event));
     }
 
-    /// Queues proposals that are dropped unless this member leads `term` when they are taken up.
-    pub(crate) fn propose_in_term(&self, term: u64, proposals: Vec<Proposal>) {
-        let _ = self.queue.send((proposals, Report::Nobody { term }));
+    /// Queues the revocation of a lease, which is refused unless this member leads `term` when it is
+    /// taken up.
+    pub(crate) fn revoke(&self, term: u64, lease: LeaseId, proposal: Proposal) {
+        let report = Report::Revoke { term, lease };
+        let _ = self.queue.send((vec![proposal], report));
     }
 
     /// Queues another member's proposals, waits until the engine is through with each, and gives
@@ -84,9 +87,10 @@ impl Proposer {
 #[derive(Clone)]
 enum Report {
     Event,
-    /// Nobody; and the proposal is only for this term.
-    Nobody {
+    /// The core, which revokes a lease; and the proposal is only for this term.
+    Revoke {
         term: u64,
+        lease: LeaseId,
     },
     /// Each proposal under way holds a clone.
     Waiter(mpsc::UnboundedSender<Seq>),
@@ -123,17 +127,20 @@ enum Settled {
 
 /// Tells refusals to whom they concern; those of this member's own proposals in one event.
 fn tell(refused: Vec<(Seq, Report)>, sink: &Sink) {
-    let mut seqs = Vec::new();
+    let (mut seqs, mut leases) = (Vec::new(), Vec::new());
     for (seq, report) in refused {
         match report {
             Report::Event => seqs.push(seq),
-            Report::Nobody { .. } => {}
+            Report::Revoke { lease, .. } => leases.push(lease),
             // The peer that asked may be gone.
             Report::Waiter(waiter) => drop(waiter.send(seq)),
         }
     }
     if !seqs.is_empty() {
         sink(Event::NotProposed { seqs });
+    }
+    if !leases.is_empty() {
+        sink(Event::RevokesRefused { leases });
     }
 }
 
@@ -178,7 +185,7 @@ impl<M: RaftStateMachine<Types>> Engine<M> {
         let refused = (proposed.seq, proposed.report.clone());
         let command = proposed.command.clone();
         let only_in = match proposed.report {
-            Report::Nobody { term } => Some(term),
+            Report::Revoke { term, .. } => Some(term),
             Report::Event | Report::Waiter(_) => None,
         };
         let refusal = Refusal {

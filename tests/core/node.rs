@@ -6,12 +6,12 @@ mod transcript;
 
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, ChangeKind, KeyRange, KeyValue, LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply,
-    StreamId, WatchCreate, WatchId, WatchRequest,
+    Alarm, AlarmKind, Change, ChangeKind, KeyRange, KeyValue, LeaseId, LeaseInfo, MemberId, Millis,
+    Outcome, Reply, StreamId, WatchCreate, WatchId, WatchRequest,
 };
 use detcd_core::error::Error;
 use detcd_core::event::{Applied, Asker, CaughtUp, Event, LeaseChange, Seq};
-use detcd_core::node::{Node, NodeConfig};
+use detcd_core::node::{Node, NodeConfig, OWN_SEQ};
 use detcd_core::watch::Budget;
 use transcript::Command;
 
@@ -45,11 +45,13 @@ impl Session {
             election_timeout: Millis(option("election", 1000)),
             watch_progress_interval: Millis(600_000),
             fragment_bytes: 2 * 1024 * 1024,
+            quota_bytes: command.and_then(|c| c.get("quota")),
+            first_own_seq: Seq(OWN_SEQ),
         };
         let leases = command.map_or(Vec::new(), |c| leases(&c.list("leases")));
         let index = option("applied", 0);
         Session {
-            node: Node::new(config, &leases, 1, 0, index),
+            node: Node::new(config, (&leases, &[]), 1, 0, index),
             now: Millis(0),
             deadline: None,
             index,
@@ -110,6 +112,7 @@ impl Session {
                 each(&|seq| Event::Write {
                     seq,
                     command: command.clone(),
+                    growth: c.or("grows", 0),
                 })
             }
             // `writes 1 1000`: as many, without naming each.
@@ -117,11 +120,19 @@ impl Session {
                 .map(|seq| Event::Write {
                     seq: Seq(seq),
                     command: Bytes::from_static(b"x"),
+                    growth: c.or("grows", 0),
                 })
                 .collect(),
+            "size" => vec![Event::StoreSize { bytes: c.word(0) }],
             "read" => each(&|seq| Event::Read { seq }),
             "forget" => each(&|seq| Event::Forget { seq }),
             "not-proposed" => vec![Event::NotProposed { seqs: seqs() }],
+            "revokes-refused" => vec![Event::RevokesRefused {
+                leases: seqs()
+                    .into_iter()
+                    .map(|Seq(id)| LeaseId(id as i64))
+                    .collect(),
+            }],
             "lost" => vec![Event::ProposalsLost { seqs: seqs() }],
             "confirm" => vec![Event::ReadConfirmed {
                 round: c.need("round"),
@@ -140,6 +151,7 @@ impl Session {
                     revision: self.revision,
                     compact_revision: 0,
                     leases: leases(&c.list("leases")),
+                    alarms: Vec::new(),
                 }]
             }
             "lead" => vec![Event::Role {
@@ -205,6 +217,8 @@ impl Session {
         }
     }
 
+    /// `full=SEQ` and `disarmed=SEQ` are entries that raise and disarm this member's alarm.
+    ///
     /// `apply own=1,2 other=3 put=a,b compact=5 grant=7:60 revoke=8 term=1`: one entry each, or an empty one.
     fn apply(&mut self, c: &Command) -> Event {
         let me = MemberId(1);
@@ -219,6 +233,20 @@ impl Session {
             let mut entry = self.entry(None, None);
             entry.changes = vec![put(key, self.revision)];
             entries.push(entry);
+        }
+        let alarm = Alarm {
+            member: me,
+            kind: AlarmKind::NoSpace,
+        };
+        for (word, reply) in [
+            ("full", Reply::AlarmRaise(alarm)),
+            ("disarmed", Reply::AlarmDisarm(Some(alarm))),
+        ] {
+            if let Some(seq) = c.get(word) {
+                let mut entry = self.entry(Some((me, Seq(seq))), None);
+                entry.outcome.result = Ok(reply);
+                entries.push(entry);
+            }
         }
         if let Some(compacted) = c.get("compact") {
             let (revision, result) = (self.revision, Ok(Reply::Compact));

@@ -216,6 +216,18 @@ impl Keeper {
         expired
     }
 
+    /// The engine took no revoke of these leases: they are proposed again after the next contact with
+    /// the quorum, and not only when a lost proposal would be.
+    pub fn refused(&mut self, now: Millis, leases: &[LeaseId]) {
+        let retry = Timer::Revoking(now + LEASE_REVOKE_WINDOW);
+        for id in leases {
+            let timer = self.leases.get(id).map(|lease| lease.timer);
+            if matches!(timer, Some(Timer::Revoking(_))) {
+                self.set_timer(*id, retry);
+            }
+        }
+    }
+
     /// Retries come first: they count as pending already, so the limit cannot hold them up.
     fn next_expired(&self) -> Option<LeaseId> {
         let passed = |(deadline, _): &&(Millis, LeaseId)| *deadline <= self.acked;

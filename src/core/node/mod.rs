@@ -17,10 +17,13 @@ mod calls;
 mod leadership;
 mod pace;
 mod reads;
+mod room;
 mod waiting;
 mod writes;
 
-use crate::api::{LeaseId, MemberId, Millis};
+use crate::api::{Alarm, AlarmKind, LeaseId, MemberId, Millis, Outcome, Reply};
+use crate::codec::encode_command;
+use crate::command::Command;
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::event::{Applied, Asker, Event, LeaseChange, Seq};
@@ -33,7 +36,11 @@ use bytes::Bytes;
 use calls::{Calls, Step};
 use leadership::{Leadership, Route};
 use reads::{Reader, Reads};
+use room::{Room, Verdict};
 use writes::Writes;
+
+/// The bit by which the names of a member's own proposals differ from those of requests.
+pub const OWN_SEQ: u64 = 1 << 63;
 
 /// What a node is told once.
 #[derive(Clone, Copy, Debug)]
@@ -46,6 +53,11 @@ pub struct NodeConfig {
     pub watch_progress_interval: Millis,
     /// Watch responses beyond this size are split, for watchers that allow it.
     pub fragment_bytes: usize,
+    /// The store's size at which this member raises the alarm NOSPACE. `None`: no quota.
+    pub quota_bytes: Option<u64>,
+    /// Names the member's own proposals, and those after it: no request, and nothing in an earlier
+    /// life of the process, has such a name.
+    pub first_own_seq: Seq,
 }
 
 /// One member's shell.
@@ -58,6 +70,8 @@ pub struct Node {
     compact_revision: i64,
     writes: Writes,
     reads: Reads,
+    room: Room,
+    next_own_seq: Seq,
     calls: Calls,
     keeper: Keeper,
     hub: Hub,
@@ -65,10 +79,11 @@ pub struct Node {
 }
 
 impl Node {
-    /// A member that has applied everything up to `applied`, in whose state `leases` exist.
+    /// A member that has applied everything up to `applied`, in whose state `leases` exist and
+    /// `alarms` are raised.
     pub fn new(
         config: NodeConfig,
-        leases: &[(LeaseId, i64)],
+        (leases, alarms): (&[(LeaseId, i64)], &[Alarm]),
         revision: i64,
         compact_revision: i64,
         applied: u64,
@@ -82,6 +97,8 @@ impl Node {
             compact_revision,
             writes: Writes::new(config.id, config.request_timeout, config.election_timeout),
             reads: Reads::new(config.request_timeout),
+            room: Room::new(config.quota_bytes, alarms.contains(&no_space(config.id))),
+            next_own_seq: config.first_own_seq,
             calls: Calls::new(config.request_timeout),
             keeper: Keeper::new(config.election_timeout, leases),
             hub: Hub::new(
@@ -98,10 +115,16 @@ impl Node {
         self.now = self.now.max(now);
         match event {
             Event::Tick => {}
-            Event::Write { seq, command } => self.on_write(seq, command),
+            Event::Write {
+                seq,
+                command,
+                growth,
+            } => self.on_write(seq, command, growth),
+            Event::StoreSize { bytes } => self.on_store_size(bytes),
             Event::Read { seq } => self.on_read(seq),
             Event::Forget { seq } => self.on_forget(seq),
             Event::NotProposed { seqs } => self.writes.not_proposed(self.now, &seqs),
+            Event::RevokesRefused { leases } => self.keeper.refused(self.now, &leases),
             Event::ProposalsLost { seqs } => self.writes.lost(self.now, &seqs),
             Event::ReadConfirmed { round, index } => self.on_read_confirmed(round, index),
             Event::ReadFailed { round } => self.reads.failed(self.now, round),
@@ -117,7 +140,12 @@ impl Node {
                 revision,
                 compact_revision,
                 leases,
-            } => self.on_restored(index, (revision, compact_revision), &leases),
+                alarms,
+            } => {
+                self.room
+                    .alarm(alarms.contains(&no_space(self.leadership.me)));
+                self.on_restored(index, (revision, compact_revision), &leases);
+            }
             Event::Role {
                 term,
                 leader,
@@ -154,6 +182,9 @@ impl Node {
         }
         if let Some(effect) = self.out.pop_front() {
             return Some(effect);
+        }
+        if self.room.take_measure() {
+            return Some(Effect::MeasureStore);
         }
         let leases = self.keeper.take_expired(self.now);
         if !leases.is_empty() {
@@ -230,15 +261,76 @@ impl Node {
         self.hub.census()
     }
 
-    fn on_write(&mut self, seq: Seq, command: Bytes) {
-        let lag = self.committed.saturating_sub(self.applied);
-        let admitted = match lag > APPLY_LAG_MAX {
+    fn on_write(&mut self, seq: Seq, command: Bytes, growth: u64) {
+        let unapplied = self.committed.saturating_sub(self.applied);
+        let admitted = match unapplied > APPLY_LAG_MAX {
             true => Err(Error::TooManyRequests),
             false => self.writes.admit(self.now, seq, command),
         };
-        if let Err(error) = admitted {
-            let result = Err(error);
-            self.out.push_back(Effect::Answer { seq, result });
+        match admitted {
+            Ok(()) => self.find_room(seq, growth),
+            Err(error) => self.end_write(seq, Err(error)),
+        }
+    }
+
+    /// Holds a write that was admitted until it is known that there is room for it.
+    fn find_room(&mut self, seq: Seq, growth: u64) {
+        match self.room.judge(self.now, growth) {
+            Verdict::Fits => self.writes.hold(seq),
+            Verdict::Unsure => self.room.wait_for_size(seq, growth),
+            Verdict::Full => {
+                self.room.wait_for_alarm(seq);
+                self.refuse_full();
+            }
+        }
+    }
+
+    fn on_store_size(&mut self, bytes: u64) {
+        for (seq, growth) in self.room.measured(self.now, bytes) {
+            self.find_room(seq, growth);
+        }
+        self.refuse_full();
+    }
+
+    /// Raises the alarm if nothing more fits, and refuses the writes that waited for it.
+    fn refuse_full(&mut self) {
+        if self.room.must_raise() {
+            let seq = self.next_own_seq;
+            self.next_own_seq = Seq(seq.0.wrapping_add(1) | OWN_SEQ);
+            let command = Command::AlarmRaise(no_space(self.leadership.me));
+            let admitted = self.writes.admit(self.now, seq, encode_command(&command));
+            // A member that has too many writes waiting raises it later.
+            if admitted.is_ok() {
+                self.room.raise(seq);
+                self.writes.hold(seq);
+            }
+        }
+        for seq in self.room.take_refused() {
+            self.writes.forget(seq);
+            self.end_write(seq, Err(Error::NoSpace));
+        }
+    }
+
+    /// Tells whoever waits for a write what became of it. The alarm's own write concerns nobody else.
+    fn end_write(&mut self, seq: Seq, result: Result<Outcome, Error>) {
+        if self.room.raise_ended(seq) {
+            return;
+        }
+        // One that was to be refused entered no log, whatever became of the alarm.
+        let result = match self.room.forget(seq) {
+            true => Err(Error::NoSpace),
+            false => result,
+        };
+        self.out.push_back(Effect::Answer { seq, result });
+    }
+
+    /// Takes notice of what an entry says of this member's alarm.
+    fn on_alarm(&mut self, reply: &Reply) {
+        let own = no_space(self.leadership.me);
+        match reply {
+            Reply::AlarmRaise(alarm) if *alarm == own => self.room.alarm(true),
+            Reply::AlarmDisarm(Some(alarm)) if *alarm == own => self.room.alarm(false),
+            _ => {}
         }
     }
 
@@ -259,6 +351,7 @@ impl Node {
 
     fn on_forget(&mut self, seq: Seq) {
         self.writes.forget(seq);
+        self.room.forget(seq);
         self.reads.forget(Reader::Client(seq));
         if let Some(reader) = self.calls.forget(Asker::Local(seq)) {
             self.reads.forget(reader);
@@ -280,12 +373,13 @@ impl Node {
             self.committed = self.committed.max(index);
             self.revision = revision;
             self.on_entries(entries);
+            self.room.look(self.now);
+            self.refuse_full();
         }
         if term > self.leadership.applied_term {
             self.leadership.applied_term = term;
             for seq in self.writes.passed_to_term(term) {
-                let result = Err(Error::TimeoutLeaderLost);
-                self.out.push_back(Effect::Answer { seq, result });
+                self.end_write(seq, Err(Error::TimeoutLeaderLost));
             }
             self.keeper.applied_term(self.now, term);
         }
@@ -316,12 +410,14 @@ impl Node {
             }
             None => {}
         }
+        if let Ok(reply) = &entry.outcome.result {
+            self.on_alarm(reply);
+        }
         if let Some((origin, seq)) = entry.origin
             && origin == self.leadership.me
             && self.writes.applied(seq)
         {
-            let result = Ok(entry.outcome);
-            self.out.push_back(Effect::Answer { seq, result });
+            self.end_write(seq, Ok(entry.outcome));
         }
     }
 
@@ -400,11 +496,11 @@ impl Node {
 
     /// Ends what has come due.
     fn settle(&mut self) {
-        let (now, leadership) = (self.now, &self.leadership);
-        while let Some((seq, error)) = self.writes.pop_expired(now, leadership) {
-            let result = Err(error);
-            self.out.push_back(Effect::Answer { seq, result });
+        let now = self.now;
+        while let Some((seq, error)) = self.writes.pop_expired(now, &self.leadership) {
+            self.end_write(seq, Err(error));
         }
+        let leadership = &self.leadership;
         // Before the reads: a call ends the look that it has among them.
         while let Some((answer, look)) = self.calls.pop_expired(now, leadership) {
             look.into_iter().for_each(|look| self.reads.forget(look));
@@ -426,6 +522,7 @@ impl Node {
     pub fn check(&self) {
         self.writes.check();
         self.reads.check(self.applied);
+        self.room.check();
         self.calls.check();
         self.keeper.check();
         self.hub.check();
@@ -434,5 +531,13 @@ impl Node {
         let leadership = &self.leadership;
         assert!(!leadership.is_leader || leadership.leader == Some(leadership.me));
         assert!(!self.keeper.is_primary() || leadership.route() == Some(Route::Here));
+    }
+}
+
+/// The alarm that a member has no space.
+fn no_space(member: MemberId) -> Alarm {
+    Alarm {
+        member,
+        kind: AlarmKind::NoSpace,
     }
 }

@@ -56,6 +56,8 @@ struct Write {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Stage {
+    /// It is not known yet whether there is room for it.
+    Admitted,
     /// In no log, and on no way to one.
     Held,
     /// Given to the leader of `term`, once.
@@ -88,10 +90,19 @@ impl Writes {
             return Err(Error::TooManyRequests);
         }
         self.bytes = bytes;
-        let stage = Stage::Held;
+        let stage = Stage::Admitted;
         self.waiting.insert(now, seq, Write { command, stage });
-        self.held.push_back(seq);
         Ok(())
+    }
+
+    /// There is room for a write that was admitted: it is sent when there is a leader.
+    pub fn hold(&mut self, seq: Seq) {
+        if let Some(write) = self.waiting.get_mut(seq)
+            && write.stage == Stage::Admitted
+        {
+            write.stage = Stage::Held;
+            self.held.push_back(seq);
+        }
     }
 
     /// Nobody waits any more. A held write is thereby never sent.
@@ -143,7 +154,7 @@ impl Writes {
         let mut refused = false;
         for seq in seqs {
             if let Some(write) = self.waiting.get_mut(*seq)
-                && write.stage != Stage::Held
+                && matches!(write.stage, Stage::Sent { .. } | Stage::Lost { .. })
             {
                 write.stage = Stage::Held;
                 self.held.push_back(*seq);
@@ -173,7 +184,7 @@ impl Writes {
             return false;
         };
         assert!(
-            write.stage != Stage::Held,
+            !matches!(write.stage, Stage::Admitted | Stage::Held),
             "write {seq} was applied although the engine said that it entered no log"
         );
         self.pace.reset();
@@ -184,7 +195,7 @@ impl Writes {
     /// applied will hardly be. Call it after [`Writes::applied`] for the entries themselves.
     pub fn passed_to_term(&mut self, term: u64) -> Vec<Seq> {
         let overtaken = |write: &Write| match write.stage {
-            Stage::Held => false,
+            Stage::Admitted | Stage::Held => false,
             Stage::Sent { term: sent } | Stage::Lost { term: sent } => sent < term,
         };
         let writes = self.waiting.iter();
@@ -210,7 +221,7 @@ impl Writes {
         let (seq, write) = self.waiting.pop_expired(now)?;
         self.bytes -= write.command.len();
         let error = match write.stage {
-            Stage::Held => Error::NoLeader,
+            Stage::Admitted | Stage::Held => Error::NoLeader,
             Stage::Lost { .. } => Error::TimeoutConnectionLost,
             Stage::Sent { term } if leadership.leads(term) => Error::Timeout,
             Stage::Sent { .. } => Error::TimeoutLeaderLost,

@@ -1,4 +1,4 @@
-//! Writes: through the quota into the log.
+//! Writes, on their way into the log.
 
 use super::{Handle, Header};
 use crate::inbox::Input;
@@ -9,28 +9,20 @@ use detcd_core::{codec, quota, validate};
 use detcd_rt::buggify::{Place, linger};
 
 impl Handle {
-    /// A member at its quota refuses what would add to its store, and says so to all the others
-    /// before it answers.
     pub(crate) async fn write(&self, command: Command) -> Result<(Header, Reply), Error> {
         self.full_member()?;
-        let shared = &self.shared;
-        let (growth, size) = (quota::growth(&command), || shared.engine.size().total_bytes);
-        if growth > 0 && !shared.quota.admit(detcd_rt::now_ms(), growth, size) {
-            if !self.settle_fault(shared.no_space_is_raised())? {
-                self.propose(Command::AlarmRaise(shared.no_space())).await?;
-            }
-            return Err(Error::NoSpace);
-        }
         self.propose(command).await
     }
 
     pub(crate) async fn propose(&self, command: Command) -> Result<(Header, Reply), Error> {
+        let growth = quota::growth(&command);
         let command = codec::encode_command(&command);
         validate::command_size(&command, &self.shared.settings.limits)?;
         let outcome = self
             .ask(|seq, waiter| Input::Write {
                 seq,
                 command,
+                growth,
                 waiter,
             })
             .await?;

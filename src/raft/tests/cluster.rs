@@ -1,6 +1,7 @@
 //! Members that elect, replicate, restart and catch up.
 
 use super::harness::{Cluster, put, wait_for};
+use detcd_core::api::LeaseId;
 use detcd_core::event::Event;
 
 const ALL: [usize; 3] = [0, 1, 2];
@@ -62,18 +63,22 @@ async fn a_follower_refuses_proposals_and_read_indexes() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_is_only_for_another_term_is_dropped_in_silence() {
+async fn a_revoke_for_another_term_is_refused() {
     let cluster = Cluster::found(1, 100_000).await;
     let leader = &cluster.members[cluster.leader(&[0]).await];
     let id = leader.node.id().0;
     let term = leader.node.status().term;
-    leader.node.propose_in_term(term - 1, vec![put(id, 1)]);
-    leader.node.propose_in_term(term + 1, vec![put(id, 2)]);
-    leader.node.propose_in_term(term, vec![put(id, 3)]);
+    leader.node.revoke(term - 1, LeaseId(1), put(id, 1));
+    leader.node.revoke(term + 1, LeaseId(2), put(id, 2));
+    leader.node.revoke(term, LeaseId(3), put(id, 3));
     // Proposals are taken up in order: after the last put, the others had their chance.
     leader.put(4..5);
     cluster.converged(3).await;
     assert_eq!(leader.published().revision, 3);
+    for lease in [LeaseId(1), LeaseId(2)] {
+        let refused = |event: &Event| matches!(event, Event::RevokesRefused { leases } if leases.contains(&lease));
+        wait_for("the refusal", || leader.count(refused) == 1).await;
+    }
     assert_eq!(
         leader.count(|event| matches!(event, Event::NotProposed { .. })),
         0

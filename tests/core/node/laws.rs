@@ -9,7 +9,7 @@ use detcd_core::api::{LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply};
 use detcd_core::effect::Effect;
 use detcd_core::error::Error;
 use detcd_core::event::{Applied, Asker, Event, LeaseChange, Proposals, Seq};
-use detcd_core::node::{Node, NodeConfig};
+use detcd_core::node::{Node, NodeConfig, OWN_SEQ};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
 use std::collections::{BTreeMap, BTreeSet};
@@ -152,9 +152,11 @@ impl World {
             election_timeout: Millis(1000),
             watch_progress_interval: Millis(600_000),
             fragment_bytes: 1024,
+            quota_bytes: None,
+            first_own_seq: Seq(OWN_SEQ),
         };
         World {
-            node: Node::new(config, &[], 1, 0, 0),
+            node: Node::new(config, (&[], &[]), 1, 0, 0),
             now: 0,
             clock: 0,
             term: 0,
@@ -204,6 +206,7 @@ impl World {
                 self.tell(Event::Write {
                     seq,
                     command: Bytes::from_static(b"x"),
+                    growth: 0,
                 });
             }
             Step::Read => {
@@ -325,6 +328,7 @@ impl World {
                     .collect();
                 let (index, revision) = (self.index, self.revision);
                 self.tell(Event::Restored {
+                    alarms: Vec::new(),
                     index,
                     revision,
                     compact_revision: 0,
@@ -467,6 +471,7 @@ impl World {
             Effect::WatchSend { .. } | Effect::WatchEnd { .. } | Effect::CatchUp { .. } => {
                 panic!("nobody watches")
             }
+            Effect::MeasureStore => panic!("there is no quota"),
         }
     }
 
