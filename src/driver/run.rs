@@ -205,7 +205,7 @@ impl Run {
             .set(self.node.pending_writes() as u64);
         stats.leases_renewed.set(self.node.renewals());
         stats.watchers.set(watches.watchers as u64);
-        stats.watchers_lagging.set(watches.lagging as u64);
+        stats.watchers_lagging.set(watches.unsynced as u64);
     }
 
     fn drain(&mut self) {

@@ -1,12 +1,12 @@
 //! Leases as one member keeps them.
 //!
 //! The replicated state knows which leases exist and for how long each was granted; time is the
-//! leader's business alone ([`Keeper`]). What a grant needs before it is proposed is settled here
+//! leader's business alone ([`Lessor`]). What a grant needs before it is proposed is settled here
 //! too, because apply has neither clock nor randomness.
 
-mod keeper;
+mod lessor;
 
-pub use keeper::{Keeper, Renewal};
+pub use lessor::{Lessor, Renewal};
 
 use crate::api::{LeaseId, Millis};
 

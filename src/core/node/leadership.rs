@@ -45,7 +45,7 @@ impl Leadership {
         self.term.max(self.applied_term)
     }
 
-    /// Whether the leader of `term` is still in office.
+    /// Whether the leader of `term` is still in state.
     pub fn leads(&self, term: u64) -> bool {
         self.log_term() == term && self.leader.is_some()
     }

@@ -13,9 +13,9 @@
 //! Every request is answered exactly once, at the latest when the first news after its deadline
 //! comes in, unless it was forgotten.
 
-mod calls;
+mod backoff;
 mod leadership;
-mod pace;
+mod lease_requests;
 mod reads;
 mod room;
 mod waiting;
@@ -27,14 +27,14 @@ use crate::command::Command;
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::event::{Applied, Asker, Event, LeaseChange, Seq};
-use crate::lease::Keeper;
+use crate::lease::Lessor;
 use crate::limits::APPLY_LAG_MAX;
-use crate::watch::{Budget, Census, Hub, HubConfig};
+use crate::watch::{Budget, Hub, HubConfig, HubStats};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use calls::{Calls, Step};
 use leadership::{Leadership, Route};
+use lease_requests::{LeaseRequests, Step};
 use reads::{Reader, Reads};
 use room::{Room, Verdict};
 use writes::Writes;
@@ -72,8 +72,8 @@ pub struct Node {
     reads: Reads,
     room: Room,
     next_own_seq: Seq,
-    calls: Calls,
-    keeper: Keeper,
+    lease_requests: LeaseRequests,
+    lessor: Lessor,
     hub: Hub,
     out: VecDeque<Effect>,
 }
@@ -99,8 +99,8 @@ impl Node {
             reads: Reads::new(config.request_timeout),
             room: Room::new(config.quota_bytes, alarms.contains(&no_space(config.id))),
             next_own_seq: config.first_own_seq,
-            calls: Calls::new(config.request_timeout),
-            keeper: Keeper::new(config.election_timeout, leases),
+            lease_requests: LeaseRequests::new(config.request_timeout),
+            lessor: Lessor::new(config.election_timeout, leases),
             hub: Hub::new(
                 HubConfig::new(config.watch_progress_interval, config.fragment_bytes),
                 revision,
@@ -124,7 +124,7 @@ impl Node {
             Event::Read { seq } => self.on_read(seq),
             Event::Forget { seq } => self.on_forget(seq),
             Event::NotProposed { seqs } => self.writes.not_proposed(self.now, &seqs),
-            Event::RevokesRefused { leases } => self.keeper.refused(self.now, &leases),
+            Event::RevokesRefused { leases } => self.lessor.refused(self.now, &leases),
             Event::ProposalsLost { seqs } => self.writes.lost(self.now, &seqs),
             Event::ReadConfirmed { round, index } => self.on_read_confirmed(round, index),
             Event::ReadFailed { round } => self.reads.failed(self.now, round),
@@ -151,11 +151,11 @@ impl Node {
                 leader,
                 is_leader,
             } => self.on_role(term, leader, is_leader),
-            Event::QuorumAcked { since } => self.keeper.quorum_acked(since),
-            Event::KeepAlive { asker, lease } => self.on_lease_call(asker, lease, true),
-            Event::TimeToLive { asker, lease } => self.on_lease_call(asker, lease, false),
+            Event::QuorumAcked { since } => self.lessor.quorum_acked(since),
+            Event::KeepAlive { asker, lease } => self.on_lease_request(asker, lease, true),
+            Event::TimeToLive { asker, lease } => self.on_lease_request(asker, lease, false),
             Event::LeaseAnswer { seq, result } => {
-                let answer = self.calls.answered(self.now, seq, result);
+                let answer = self.lease_requests.answered(self.now, seq, result);
                 self.out.extend(answer);
             }
             Event::WatchOpen { stream } => self.hub.open(stream),
@@ -175,8 +175,8 @@ impl Node {
         if let Some(effect) = self.writes.send(&self.leadership) {
             return Some(effect);
         }
-        self.route_calls();
-        let contact = self.keeper.wants_contact(self.now);
+        self.route_lease_requests();
+        let contact = self.lessor.wants_contact(self.now);
         if let Some(effect) = self.reads.ask(self.now, &self.leadership, contact) {
             return Some(effect);
         }
@@ -186,7 +186,7 @@ impl Node {
         if self.room.take_measure() {
             return Some(Effect::MeasureStore);
         }
-        let leases = self.keeper.take_expired(self.now);
+        let leases = self.lessor.take_expired(self.now);
         if !leases.is_empty() {
             let term = self.leadership.term;
             return Some(Effect::RevokeExpired { term, leases });
@@ -207,12 +207,12 @@ impl Node {
 
     /// When the node wants to hear of the time at the latest. Ask it when `poll` gave `None`.
     pub fn deadline(&self) -> Option<Millis> {
-        let contact = self.keeper.wants_contact(self.now);
+        let contact = self.lessor.wants_contact(self.now);
         let deadlines = [
             self.writes.deadline(&self.leadership),
             self.reads.deadline(&self.leadership, contact),
-            self.calls.deadline(&self.leadership),
-            self.keeper.deadline(self.now),
+            self.lease_requests.deadline(&self.leadership),
+            self.lessor.deadline(self.now),
             self.hub.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -248,17 +248,17 @@ impl Node {
     }
 
     pub fn leases(&self) -> usize {
-        self.keeper.len()
+        self.lessor.len()
     }
 
     /// Leases renewed so far, by this member as leader.
     pub fn renewals(&self) -> u64 {
-        self.keeper.renewals()
+        self.lessor.renewals()
     }
 
     /// What the watch hub has to look after.
-    pub fn watches(&self) -> Census {
-        self.hub.census()
+    pub fn watches(&self) -> HubStats {
+        self.hub.stats()
     }
 
     fn on_write(&mut self, seq: Seq, command: Bytes, growth: u64) {
@@ -341,11 +341,14 @@ impl Node {
         }
     }
 
-    fn on_lease_call(&mut self, asker: Asker, lease: LeaseId, keep_alive: bool) {
+    fn on_lease_request(&mut self, asker: Asker, lease: LeaseId, keep_alive: bool) {
         let call = (lease, keep_alive);
-        let admitted = self.calls.admit(self.now, &self.leadership, asker, call);
+        let admitted = self
+            .lease_requests
+            .admit(self.now, &self.leadership, asker, call);
         if let Err(error) = admitted {
-            self.out.push_back(calls::answer(asker, Err(error)));
+            self.out
+                .push_back(lease_requests::answer(asker, Err(error)));
         }
     }
 
@@ -353,14 +356,14 @@ impl Node {
         self.writes.forget(seq);
         self.room.forget(seq);
         self.reads.forget(Reader::Client(seq));
-        if let Some(reader) = self.calls.forget(Asker::Local(seq)) {
+        if let Some(reader) = self.lease_requests.forget(Asker::Local(seq)) {
             self.reads.forget(reader);
         }
     }
 
     fn on_read_confirmed(&mut self, round: u64, index: u64) {
         if let Some(since) = self.reads.confirmed(round, index) {
-            self.keeper.quorum_acked(since);
+            self.lessor.quorum_acked(since);
         }
         self.release_reads();
     }
@@ -381,7 +384,7 @@ impl Node {
             for seq in self.writes.passed_to_term(term) {
                 self.end_write(seq, Err(Error::TimeoutLeaderLost));
             }
-            self.keeper.applied_term(self.now, term);
+            self.lessor.applied_term(self.now, term);
         }
         self.release_reads();
     }
@@ -403,10 +406,10 @@ impl Node {
 
     fn on_entry(&mut self, entry: Applied) {
         match entry.lease {
-            Some(LeaseChange::Granted { id, ttl }) => self.keeper.granted(self.now, id, ttl),
+            Some(LeaseChange::Granted { id, ttl }) => self.lessor.granted(self.now, id, ttl),
             Some(LeaseChange::Revoked { id }) => {
-                self.keeper.revoked(id);
-                self.out.extend(self.calls.revoked(id));
+                self.lessor.revoked(id);
+                self.out.extend(self.lease_requests.revoked(id));
             }
             None => {}
         }
@@ -428,7 +431,7 @@ impl Node {
         self.applied = index;
         self.committed = self.committed.max(index);
         (self.revision, self.compact_revision) = revisions;
-        self.keeper.restored(self.now, leases);
+        self.lessor.restored(self.now, leases);
         self.hub.restored(self.revision, self.compact_revision);
         self.release_reads();
     }
@@ -447,18 +450,20 @@ impl Node {
         match is_leader {
             true if before.is_leader && before.term == term => {}
             true => {
-                self.keeper.elected(term);
+                self.lessor.elected(term);
                 // The news of the first entry of the term may have come before this.
-                self.keeper.applied_term(self.now, before.applied_term);
+                self.lessor.applied_term(self.now, before.applied_term);
             }
             false if crate::mutant!(StalledLeaderRevokes) => {}
-            false => self.keeper.resign(),
+            false => self.lessor.demote(),
         }
         self.writes.leadership_changed();
         self.reads.leadership_changed();
-        let (answers, looks) = self.calls.leadership_changed(&self.leadership);
+        let (answers, attempts) = self.lease_requests.leadership_changed(&self.leadership);
         self.out.extend(answers);
-        looks.into_iter().for_each(|look| self.reads.forget(look));
+        attempts
+            .into_iter()
+            .for_each(|attempt| self.reads.forget(attempt));
     }
 
     /// Lets the reads run whose index is applied.
@@ -469,8 +474,10 @@ impl Node {
                     let result = Ok(());
                     self.out.push_back(Effect::ReadReady { seq, result });
                 }
-                Reader::Lease { look, asker } => {
-                    let answer = self.calls.look(self.now, look, asker, &mut self.keeper);
+                Reader::Lease { attempt, asker } => {
+                    let answer =
+                        self.lease_requests
+                            .read_ready(self.now, attempt, asker, &mut self.lessor);
                     self.out.extend(answer);
                 }
             }
@@ -478,16 +485,17 @@ impl Node {
     }
 
     /// Leads calls about leases to the leader or, if this is it, into the next read round.
-    fn route_calls(&mut self) {
-        while let Some(step) = self.calls.route(&self.leadership) {
+    fn route_lease_requests(&mut self) {
+        while let Some(step) = self.lease_requests.route(&self.leadership) {
             match step {
                 Step::Do(effect) => self.out.push_back(effect),
                 Step::Read(reader) => {
                     if let (Err(error), Reader::Lease { asker, .. }) =
                         (self.reads.admit(self.now, reader), reader)
                     {
-                        self.calls.forget(asker);
-                        self.out.push_back(calls::answer(asker, Err(error)));
+                        self.lease_requests.forget(asker);
+                        self.out
+                            .push_back(lease_requests::answer(asker, Err(error)));
                     }
                 }
             }
@@ -501,9 +509,11 @@ impl Node {
             self.end_write(seq, Err(error));
         }
         let leadership = &self.leadership;
-        // Before the reads: a call ends the look that it has among them.
-        while let Some((answer, look)) = self.calls.pop_expired(now, leadership) {
-            look.into_iter().for_each(|look| self.reads.forget(look));
+        // Before the reads: a request ends the read that it has among them.
+        while let Some((answer, attempt)) = self.lease_requests.pop_expired(now, leadership) {
+            attempt
+                .into_iter()
+                .for_each(|attempt| self.reads.forget(attempt));
             self.out.push_back(answer);
         }
         while let Some((reader, error)) = self.reads.pop_expired(now, leadership) {
@@ -514,7 +524,7 @@ impl Node {
         }
         self.writes.tick(now);
         self.reads.tick(now);
-        self.calls.tick(now);
+        self.lease_requests.tick(now);
         self.hub.tick(now);
     }
 
@@ -523,14 +533,14 @@ impl Node {
         self.writes.check();
         self.reads.check(self.applied);
         self.room.check();
-        self.calls.check();
-        self.keeper.check();
+        self.lease_requests.check();
+        self.lessor.check();
         self.hub.check();
         assert!(self.applied <= self.committed);
         assert!(self.compact_revision <= self.revision);
         let leadership = &self.leadership;
         assert!(!leadership.is_leader || leadership.leader == Some(leadership.me));
-        assert!(!self.keeper.is_primary() || leadership.route() == Some(Route::Here));
+        assert!(!self.lessor.is_primary() || leadership.route() == Some(Route::Here));
     }
 }
 

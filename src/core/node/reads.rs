@@ -6,8 +6,8 @@
 //! only for the round that is under way: a late answer to an earlier one must never serve a later
 //! read (etcd #20418).
 
+use super::backoff::Backoff;
 use super::leadership::{Leadership, Route};
-use super::pace::Pace;
 use super::waiting::Waiting;
 use crate::api::Millis;
 use crate::effect::Effect;
@@ -28,16 +28,16 @@ pub(super) struct Reads {
     rounds: u64,
     /// Who waits for an index to be applied. Some may have ended.
     confirmed: BTreeMap<u64, Vec<Reader>>,
-    pace: Pace,
+    backoff: Backoff,
 }
 
 /// Who reads: a client, or this member looking at its leases for somebody.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Reader {
     Client(Seq),
-    /// `look` tells one look from the next of the same asker.
+    /// `attempt` tells one read from the next of the same asker.
     Lease {
-        look: u64,
+        attempt: u64,
         asker: Asker,
     },
 }
@@ -67,7 +67,7 @@ impl Reads {
             round: None,
             rounds: 0,
             confirmed: BTreeMap::new(),
-            pace: Pace::new(),
+            backoff: Backoff::new(),
         }
     }
 
@@ -93,7 +93,7 @@ impl Reads {
     /// quorum is wanted.
     pub fn ask(&mut self, now: Millis, leadership: &Leadership, contact: bool) -> Option<Effect> {
         let wanted = contact || !self.queued.is_empty();
-        if !wanted || self.round.is_some() || !self.pace.is_open() {
+        if !wanted || self.round.is_some() || !self.backoff.is_open() {
             return None;
         }
         let route = leadership.route()?;
@@ -129,7 +129,7 @@ impl Reads {
     /// a quorum is known to follow this member, if this is what the answer proves.
     pub fn confirmed(&mut self, round: u64, index: u64) -> Option<Millis> {
         let round = self.take_round(round)?;
-        self.pace.reset();
+        self.backoff.reset();
         let waiting = &mut self.waiting;
         let readers = self.confirmed.entry(index).or_default();
         for reader in round.readers {
@@ -143,14 +143,14 @@ impl Reads {
 
     pub fn failed(&mut self, now: Millis, round: u64) {
         if let Some(round) = self.take_round(round) {
-            self.pace.refused(now);
+            self.backoff.refused(now);
             self.queue_again(round.readers);
         }
     }
 
     /// The round under way was asked of a leader that is none any more.
     pub fn leadership_changed(&mut self) {
-        self.pace.reset();
+        self.backoff.reset();
         if let Some(round) = self.round.take() {
             self.queue_again(round.readers);
         }
@@ -185,7 +185,7 @@ impl Reads {
 
     /// Gives up a round that got no answer: it is asked again, under another number.
     pub fn tick(&mut self, now: Millis) {
-        self.pace.tick(now);
+        self.backoff.tick(now);
         if let Some(round) = self.round.take_if(|round| round.expires() <= now) {
             self.queue_again(round.readers);
         }
@@ -194,7 +194,7 @@ impl Reads {
     pub fn deadline(&self, leadership: &Leadership, contact: bool) -> Option<Millis> {
         let wanted = contact || !self.queued.is_empty();
         let can_ask = wanted && leadership.route().is_some();
-        let retry = self.pace.deadline().filter(|_| can_ask);
+        let retry = self.backoff.deadline().filter(|_| can_ask);
         let round = self.round.as_ref().map(Round::expires);
         [self.waiting.deadline(), round, retry]
             .into_iter()

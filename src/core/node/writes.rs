@@ -19,8 +19,8 @@
 //!
 //! An entry that is applied after its write was answered as unknown is ignored here.
 
+use super::backoff::Backoff;
 use super::leadership::{Leadership, Route};
-use super::pace::Pace;
 use super::waiting::Waiting;
 use crate::api::{MemberId, Millis};
 use crate::command::Proposal;
@@ -46,7 +46,7 @@ pub(super) struct Writes {
     lost: VecDeque<(Millis, Seq)>,
     /// Bytes of the commands of all waiting writes.
     bytes: usize,
-    pace: Pace,
+    backoff: Backoff,
 }
 
 struct Write {
@@ -75,7 +75,7 @@ impl Writes {
             held: VecDeque::new(),
             lost: VecDeque::new(),
             bytes: 0,
-            pace: Pace::new(),
+            backoff: Backoff::new(),
         }
     }
 
@@ -113,7 +113,7 @@ impl Writes {
     /// Takes the next batch of held writes and gives it to the leader. Everything held goes out,
     /// as one batch unless it exceeds `PROPOSE_BATCH_BYTES`.
     pub fn send(&mut self, leadership: &Leadership) -> Option<Effect> {
-        if self.held.is_empty() || !self.pace.is_open() {
+        if self.held.is_empty() || !self.backoff.is_open() {
             return None;
         }
         let route = leadership.route()?;
@@ -162,7 +162,7 @@ impl Writes {
             }
         }
         if refused {
-            self.pace.refused(now);
+            self.backoff.refused(now);
         }
     }
 
@@ -187,7 +187,7 @@ impl Writes {
             !matches!(write.stage, Stage::Admitted | Stage::Held),
             "write {seq} was applied although the engine said that it entered no log"
         );
-        self.pace.reset();
+        self.backoff.reset();
         true
     }
 
@@ -210,7 +210,7 @@ impl Writes {
     }
 
     pub fn leadership_changed(&mut self) {
-        self.pace.reset();
+        self.backoff.reset();
     }
 
     /// The next write whose time is over, with what is known about it.
@@ -245,13 +245,13 @@ impl Writes {
     }
 
     pub fn tick(&mut self, now: Millis) {
-        self.pace.tick(now);
+        self.backoff.tick(now);
     }
 
     /// When something is due although nothing happens.
     pub fn deadline(&self, leadership: &Leadership) -> Option<Millis> {
         let can_send = !self.held.is_empty() && leadership.route().is_some();
-        let retry = self.pace.deadline().filter(|_| can_send);
+        let retry = self.backoff.deadline().filter(|_| can_send);
         let lost = self.lost.front().map(|(deadline, _)| *deadline);
         [self.waiting.deadline(), lost, retry]
             .into_iter()

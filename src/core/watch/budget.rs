@@ -22,9 +22,9 @@ impl Budget {
         self.left == 0
     }
 
-    /// Watchers in step and watchers that lag each get half: neither waits until the others are
+    /// Synced and unsynced watchers get half each: neither waits until the others are
     /// through.
-    pub(super) fn is_for_lagging(&self) -> bool {
+    pub(super) fn is_for_unsynced(&self) -> bool {
         self.left < self.granted / 2
     }
 

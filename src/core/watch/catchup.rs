@@ -1,4 +1,4 @@
-//! The past, on its way to the watchers that lag.
+//! The past, on its way to the unsynced watchers.
 
 use super::Hub;
 use super::stream::Turn;
@@ -14,8 +14,8 @@ use alloc::vec::Vec;
 /// Where the past comes from.
 #[derive(Debug)]
 pub(super) struct History {
-    /// The most recent changes, up to the present. Whoever lags by less is served from here, and
-    /// so gets in step at once, however fast the changes come.
+    /// The most recent changes, up to the present. whoever is unsynced by less is served from here, and
+    /// so gets synced at once, however fast the changes come.
     recent: Window,
     /// Streams that may have watchers to be served from the recent changes.
     fresh: BTreeSet<StreamId>,
@@ -60,7 +60,7 @@ impl History {
         self.recent.restart(revision);
     }
 
-    /// A stream has come to lag or to be able to catch up.
+    /// A stream has got unsynced watchers, or can serve them.
     pub fn look_again(&mut self, stream: StreamId) {
         self.fresh.insert(stream);
     }
@@ -106,48 +106,48 @@ impl Hub {
             Err(CompactedAt(revision)) => {
                 self.compact_revision = self.compact_revision.max(revision.min(self.revision));
                 // Whatever the store calls compacted, who asked for it is not to ask again.
-                self.cancel_lagging(self.compact_revision.max(asked.from + 1));
+                self.cancel_unsynced(self.compact_revision.max(asked.from + 1));
             }
         }
     }
 
-    /// Notes that a watcher without a seat is to be served from history, from `next` on.
-    pub(super) fn lag(&mut self, slot: Slot, next: i64) {
+    /// Notes that a watcher is to be served from history, from `next` on.
+    pub(super) fn unsync(&mut self, slot: Slot, next: i64) {
         let watcher = self.table.watcher_mut(slot);
-        assert!(watcher.lags());
+        assert!(watcher.is_unsynced());
         watcher.next = next;
         let stream = watcher.stream;
-        let added = self.stream_mut(stream).lagging.insert((next, slot));
-        assert!(added, "a watcher lags once");
-        self.lagging += 1;
+        let added = self.stream_mut(stream).unsynced.insert((next, slot));
+        assert!(added, "a watcher is unsynced once");
+        self.unsynced += 1;
         self.history.look_again(stream);
     }
 
-    /// Undoes [`Hub::lag`].
-    pub(super) fn end_lag(&mut self, slot: Slot, next: i64) {
+    /// Undoes [`Hub::unsync`].
+    pub(super) fn end_unsynced(&mut self, slot: Slot, next: i64) {
         let stream = self.table.watcher(slot).stream;
-        let removed = self.stream_mut(stream).lagging.remove(&(next, slot));
-        assert!(removed, "a watcher that lags is known to");
-        self.lagging -= 1;
+        let removed = self.stream_mut(stream).unsynced.remove(&(next, slot));
+        assert!(removed, "an unsynced watcher is known to");
+        self.unsynced -= 1;
     }
 
-    /// Takes a watcher out of step, from `next` on. If that was compacted while it was on its way
+    /// Makes a watcher unsynced, from `next` on. If that was compacted while it was on its way
     /// there is nothing to serve it from.
     pub(super) fn fall_behind(&mut self, slot: Slot, next: i64) {
-        self.table.unseat(slot);
-        self.lag(slot, next);
+        self.table.leave_synced(slot);
+        self.unsync(slot, next);
         if next < self.compact_revision {
             self.cancel_compacted(slot);
         }
     }
 
-    /// Cancels the watchers that lag and have not been served something before `revision`. The
+    /// Cancels the unsynced watchers and have not been served something before `revision`. The
     /// changes at the compaction revision itself are there to be read, as in etcd.
-    pub(super) fn cancel_lagging(&mut self, revision: i64) {
+    pub(super) fn cancel_unsynced(&mut self, revision: i64) {
         let passed: Vec<Slot> = self
             .streams
             .values()
-            .flat_map(|stream| stream.lagging.range(..(revision, Slot::MIN)))
+            .flat_map(|stream| stream.unsynced.range(..(revision, Slot::MIN)))
             .map(|(_, slot)| *slot)
             .collect();
         for slot in passed {
@@ -172,14 +172,14 @@ impl Hub {
         self.stream_mut(stream).answers.push_back(answer);
     }
 
-    /// Serves the next watcher that lags from what history is at hand.
+    /// Serves the next unsynced watcher from what history is at hand.
     pub(super) fn serve_from_history(&mut self) -> bool {
         self.serve_from_read() || self.serve_from_recent()
     }
 
     /// Asks for a read of the store, if someone needs one and none is under way.
     ///
-    /// Streams take turns. Within a stream, the watcher that lags most and the one that lags least
+    /// Streams take turns. Within a stream, the watcher that needs most and the one that needs least
     /// take turns, so that one with a long way to go does not keep back one that is nearly there.
     /// Whoever needs a part of what is read is served along.
     pub(super) fn read_history(&mut self) -> Option<Effect> {
@@ -191,14 +191,14 @@ impl Hub {
             .turns_from(Turn::History, behind)
             .next()
             .or_else(|| self.next_turn(Turn::History))?;
-        let lagging = &self.streams[&stream].lagging;
+        let unsynced = &self.streams[&stream].unsynced;
         let most_first = self.history.reads.is_multiple_of(2);
         let next = if most_first {
-            lagging.first()
+            unsynced.first()
         } else {
-            lagging.last()
+            unsynced.last()
         };
-        let (from, _) = *next.expect("the stream has watchers that lag");
+        let (from, _) = *next.expect("the stream has unsynced watchers");
         let to = self.revision;
         assert!(
             from < self.history.recent.from(),
@@ -223,7 +223,11 @@ impl Hub {
         };
         let (from, through) = (window.from(), window.through());
         let covered = (from, 0)..=(through, Slot::MAX);
-        let found = self.streams[&stream].lagging.range(covered).next().copied();
+        let found = self.streams[&stream]
+            .unsynced
+            .range(covered)
+            .next()
+            .copied();
         let resume = match found {
             Some((_, slot)) => {
                 self.serve(slot, &mut window);
@@ -241,7 +245,7 @@ impl Hub {
         };
         let state = &self.streams[&stream];
         let covered = (self.history.recent.from(), 0)..;
-        let found = state.lagging.range(covered).next().copied();
+        let found = state.unsynced.range(covered).next().copied();
         match found {
             Some((_, slot)) if state.turn == Some(Turn::History) => {
                 let nothing = Window::new(self.revision + 1, self.revision, Vec::new());
@@ -256,14 +260,14 @@ impl Hub {
         true
     }
 
-    /// Notes that a watcher that lagged at `next` has been served up to and including `through`.
+    /// Notes that an unsynced watcher at `next` has been served up to and including `through`.
     fn move_on(&mut self, slot: Slot, next: i64, through: i64) {
-        self.end_lag(slot, next);
+        self.end_unsynced(slot, next);
         if through == self.revision {
             self.table.watcher_mut(slot).next = through + 1;
-            self.table.seat(slot);
+            self.table.join_synced(slot);
         } else {
-            self.lag(slot, through + 1);
+            self.unsync(slot, through + 1);
         }
     }
 
@@ -271,12 +275,12 @@ impl Hub {
     fn serve(&mut self, slot: Slot, window: &mut Window) {
         self.steps += 1;
         let watcher = self.table.watcher(slot);
-        let (stream, next, taste) = (watcher.stream, watcher.next, watcher.taste);
+        let (stream, next, filter) = (watcher.stream, watcher.next, watcher.filter);
         assert!(window.covers(next));
         let events: Vec<Change> = window
             .matching(self.table.range(slot), next)
             .into_iter()
-            .filter_map(|change| taste.of(change))
+            .filter_map(|change| filter.of(change))
             .collect();
         let through = window.through();
         self.move_on(slot, next, through);

@@ -1,7 +1,7 @@
-//! What happens now, on its way to the watchers that are in step.
+//! What happens now, on its way to the watchers that are synced.
 
 use super::Hub;
-use super::table::{GroupId, Slot, Taste, Walk};
+use super::table::{EventFilter, GroupId, Slot, Walk};
 use crate::api::Change;
 use alloc::vec::Vec;
 
@@ -17,7 +17,7 @@ impl Hub {
             for id in groups.drain(..) {
                 self.steps += 1;
                 let group = self.table.group_mut(id);
-                if !group.row.is_empty() {
+                if !group.synced.is_empty() {
                     let pending = &mut group.pending.get_or_insert_default().changes;
                     let revision = change.kv.mod_revision;
                     if crate::mutant!(DoubleWatchEvents)
@@ -36,14 +36,14 @@ impl Hub {
         }
     }
 
-    /// Visits the next watcher that is in step and has changes waiting.
+    /// Visits the next watcher that is synced and has changes waiting.
     pub(super) fn fan_out(&mut self) -> bool {
         let Some(id) = self.pending.first().copied() else {
             return false;
         };
         let revision = self.revision;
         let group = self.table.group_mut(id);
-        let row = group.row.len();
+        let synced = group.synced.len();
         let pending = group
             .pending
             .as_mut()
@@ -51,11 +51,11 @@ impl Hub {
         let walk = pending.walk.get_or_insert_with(|| Walk {
             count: pending.changes.len(),
             through: revision,
-            unvisited: row,
-            tastes: Default::default(),
+            unvisited: synced,
+            filtered: Default::default(),
         });
-        // Watchers that left have shortened the row; whoever sat behind has moved to their seats.
-        walk.unvisited = walk.unvisited.min(row);
+        // Watchers that left have shortened the list; the last ones have moved to their places.
+        walk.unvisited = walk.unvisited.min(synced);
         if walk.unvisited == 0 {
             let done = walk.count;
             self.backlog -= done;
@@ -68,16 +68,16 @@ impl Hub {
             return true;
         }
         walk.unvisited -= 1;
-        let slot = group.row[walk.unvisited];
+        let slot = group.synced[walk.unvisited];
         self.visit(id, slot);
         true
     }
 
-    /// Delivers the changes of the walk to one watcher, or notes that it lags.
+    /// Delivers the changes of the walk to one watcher, or notes that it is unsynced.
     fn visit(&mut self, id: GroupId, slot: Slot) {
         self.steps += 1;
         let watcher = self.table.watcher(slot);
-        let (next, taste, stream) = (watcher.next, watcher.taste, watcher.stream);
+        let (next, filter, stream) = (watcher.next, watcher.filter, watcher.stream);
         let pending = self
             .table
             .group_mut(id)
@@ -87,12 +87,12 @@ impl Hub {
         let walk = pending.walk.as_mut().expect("under way");
         let changes = &pending.changes[..walk.count];
         let events = if next <= changes[0].kv.mod_revision {
-            walk.tastes[taste.number()]
-                .get_or_insert_with(|| tasted(taste, changes))
+            walk.filtered[filter.number()]
+                .get_or_insert_with(|| filtered(filter, changes))
                 .clone()
         } else {
             let first = changes.partition_point(|change| change.kv.mod_revision < next);
-            tasted(taste, &changes[first..])
+            filtered(filter, &changes[first..])
         };
         let Some(first) = events.first() else { return };
         let through = walk.through;
@@ -118,25 +118,25 @@ impl Hub {
         self.drop_pending();
     }
 
-    /// Takes every watcher whose next revision is not in the future of `revision` out of step: what
+    /// Takes every watcher whose next revision is not in the future of `revision` off the synced ones: what
     /// happened up to there will not come by.
-    pub(super) fn unseat_all(&mut self, revision: i64) {
-        let mut unseated = Vec::new();
+    pub(super) fn unsync_all(&mut self, revision: i64) {
+        let mut unsynced = Vec::new();
         for (_, group) in self.table.groups() {
             let undelivered = group.pending.as_ref().map(|pending| &pending.changes[0]);
             let first = undelivered.map_or(self.revision + 1, |change| change.kv.mod_revision);
-            for slot in &group.row {
+            for slot in &group.synced {
                 let mut next = self.table.watcher(*slot).next.max(first);
                 if crate::mutant!(WatchTimeTravel) {
                     next = self.compact_revision.max(0) + 1;
                 }
                 if next <= revision {
-                    unseated.push((*slot, next));
+                    unsynced.push((*slot, next));
                 }
             }
         }
         self.drop_pending();
-        for (slot, next) in unseated {
+        for (slot, next) in unsynced {
             let stream = self.table.watcher(slot).stream;
             self.fall_behind(slot, next);
             self.settle(stream);
@@ -144,9 +144,9 @@ impl Hub {
     }
 }
 
-fn tasted(taste: Taste, changes: &[Change]) -> Vec<Change> {
+fn filtered(filter: EventFilter, changes: &[Change]) -> Vec<Change> {
     changes
         .iter()
-        .filter_map(|change| taste.of(change))
+        .filter_map(|change| filter.of(change))
         .collect()
 }

@@ -8,17 +8,17 @@
 //! and goes on. It waits only when nothing is left to poll.
 //!
 //! # How a change reaches a watcher
-//! A watcher is either *in step* or it *lags*.
+//! A watcher is either *synced* or *unsynced* (etcd's words).
 //!
-//! - In step: everything of the past that concerns it is delivered. A change is matched against
+//! - Synced: everything of the past that concerns it is delivered. A change is matched against
 //!   the groups of watchers with the same keys ([`table`]), and each group's watchers are walked
 //!   along when polled, one at a time ([`fanout`]).
-//! - Lagging: it starts in the past, or its stream was out of credit when something happened. It
+//! - Unsynced: it starts in the past, or its stream was out of credit when something happened. It
 //!   remembers only the next revision that it needs, and is served from history: from the window
 //!   of recent changes, or by one read of the store at a time, which serves every watcher whose
 //!   next revision lies in what was read ([`catchup`]).
 //!
-//! So a client that does not read costs its watchers' few bytes and nothing else, and whoever lags
+//! So a client that does not read costs its watchers' few bytes and nothing else, and whoever is unsynced
 //! loses nothing but time, unless a compaction passes it: then it is canceled, as in etcd.
 //!
 //! What a watcher is sent always ends with whole revisions (a response that is fragmented is one
@@ -46,7 +46,7 @@ use self::catchup::History;
 use self::progress::Walk;
 use self::respond::Refusal;
 use self::stream::{Stream, Turn};
-use self::table::{GroupId, Slot, Table, Taste, Watcher};
+use self::table::{EventFilter, GroupId, Slot, Table, Watcher};
 use crate::api::{
     Change, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse,
 };
@@ -64,7 +64,7 @@ pub struct HubConfig {
     pub fragment_bytes: usize,
     /// Responses that a stream may have on their way before its watchers count as slow.
     pub stream_credits: u32,
-    /// How many of the most recent changes are kept for watchers that lag a little.
+    /// How many of the most recent changes are kept for unsynced watchers that need little.
     pub recent_events_max: usize,
 }
 
@@ -83,11 +83,11 @@ impl HubConfig {
 /// How much a hub has to look after, and how much it has done: for metrics, and for tests that
 /// bound the work that a change causes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Census {
+pub struct HubStats {
     pub streams: usize,
     pub watchers: usize,
-    /// Watchers that lag (etcd: slow watchers).
-    pub lagging: usize,
+    /// Unsynced watchers (etcd: slow watchers).
+    pub unsynced: usize,
     /// Events sent so far.
     pub events_sent: u64,
     /// Steps of lookups and visits to watchers so far.
@@ -116,7 +116,7 @@ pub struct Hub {
     reports: VecDeque<Walk>,
     /// Effects that are decided: at most the fragments of one response, and ends of streams.
     out: VecDeque<Effect>,
-    lagging: usize,
+    unsynced: usize,
     events_sent: u64,
     steps: u64,
 }
@@ -140,7 +140,7 @@ impl Hub {
             ticks: BTreeSet::new(),
             reports: VecDeque::new(),
             out: VecDeque::new(),
-            lagging: 0,
+            unsynced: 0,
             events_sent: 0,
             steps: 0,
         }
@@ -203,7 +203,7 @@ impl Hub {
         self.out.retain(
             |effect| !matches!(effect, Effect::WatchSend { stream: to, .. } if *to == stream),
         );
-        self.lagging -= state.lagging.len();
+        self.unsynced -= state.unsynced.len();
         for slot in state.watchers.into_values() {
             self.remove(slot);
         }
@@ -234,7 +234,7 @@ impl Hub {
         assert!(revision <= self.revision, "only the past is compacted");
         if revision > self.compact_revision {
             self.compact_revision = revision;
-            self.cancel_lagging(revision);
+            self.cancel_unsynced(revision);
         }
     }
 
@@ -243,7 +243,7 @@ impl Hub {
     pub fn restored(&mut self, revision: i64, compact_revision: i64) {
         assert!(revision >= self.revision, "a snapshot never leads back");
         if revision > self.revision {
-            self.unseat_all(revision);
+            self.unsync_all(revision);
             self.history.restart(revision);
             self.revision = revision;
         }
@@ -279,7 +279,7 @@ impl Hub {
             }
             let sent_before = self.events_sent;
             let busy = self.send_answer()
-                || match budget.is_for_lagging() {
+                || match budget.is_for_unsynced() {
                     false => self.fan_out() || self.serve_from_history(),
                     true => self.serve_from_history() || self.fan_out(),
                 }
@@ -298,11 +298,11 @@ impl Hub {
         Budget::new(limits::WATCH_WORK_PER_ROUND * shares as u64)
     }
 
-    pub fn census(&self) -> Census {
-        Census {
+    pub fn stats(&self) -> HubStats {
+        HubStats {
             streams: self.streams.len(),
             watchers: self.table.len(),
-            lagging: self.lagging,
+            unsynced: self.unsynced,
             events_sent: self.events_sent,
             steps: self.steps,
         }
@@ -352,8 +352,8 @@ impl Hub {
                 id,
                 next,
                 group: 0,
-                seat: None,
-                taste: Taste {
+                position: None,
+                filter: EventFilter {
                     no_put: create.no_put,
                     no_delete: create.no_delete,
                     prev_kv: create.prev_kv,
@@ -373,9 +373,9 @@ impl Hub {
             self.want_reports(now, stream, id);
         }
         if next > revision {
-            self.table.seat(slot)
+            self.table.join_synced(slot)
         } else {
-            self.lag(slot, next)
+            self.unsync(slot, next)
         }
     }
 
@@ -392,9 +392,14 @@ impl Hub {
     /// Removes a watcher from its stream and from the table.
     fn drop_watcher(&mut self, slot: Slot) {
         let watcher = self.table.watcher(slot);
-        let (stream, id, next, lags) = (watcher.stream, watcher.id, watcher.next, watcher.lags());
-        if lags {
-            self.end_lag(slot, next);
+        let (stream, id, next, is_unsynced) = (
+            watcher.stream,
+            watcher.id,
+            watcher.next,
+            watcher.is_unsynced(),
+        );
+        if is_unsynced {
+            self.end_unsynced(slot, next);
         }
         let state = self.stream_mut(stream);
         state.watchers.remove(&id);
@@ -492,7 +497,7 @@ impl Hub {
         self.history.check(self.revision);
         let mut turns = BTreeSet::new();
         let mut ticks = BTreeSet::new();
-        let mut lagging = 0;
+        let mut unsynced = 0;
         let mut watchers = 0;
         for (id, stream) in &self.streams {
             assert_eq!(
@@ -503,7 +508,7 @@ impl Hub {
             turns.extend(stream.turn.map(|turn| (turn, *id)));
             ticks.extend(stream.tick.map(|tick| (tick, *id)));
             assert!(stream.notified.is_empty() || stream.tick.is_some());
-            lagging += stream.lagging.len();
+            unsynced += stream.unsynced.len();
             watchers += stream.watchers.len();
             for (start, slot) in stream.future.range((self.revision + 1, Slot::MIN)..) {
                 let watcher = self.table.watcher(*slot);
@@ -514,11 +519,14 @@ impl Hub {
                 assert_eq!((watcher.stream, watcher.id), (*id, *watch));
                 assert_eq!(watcher.progress_notify, stream.notified.contains(watch));
                 assert_eq!(
-                    watcher.lags(),
-                    stream.lagging.contains(&(watcher.next, *slot))
+                    watcher.is_unsynced(),
+                    stream.unsynced.contains(&(watcher.next, *slot))
                 );
-                if watcher.lags() {
-                    assert!(watcher.next <= self.revision, "whoever lags needs the past");
+                if watcher.is_unsynced() {
+                    assert!(
+                        watcher.next <= self.revision,
+                        "whoever is unsynced needs the past"
+                    );
                     assert!(
                         watcher.next >= self.compact_revision,
                         "and not what is gone"
@@ -526,7 +534,7 @@ impl Hub {
                 }
             }
         }
-        assert_eq!((watchers, lagging), (self.table.len(), self.lagging));
+        assert_eq!((watchers, unsynced), (self.table.len(), self.unsynced));
         assert_eq!((&turns, &ticks), (&self.turns, &self.ticks));
         let pending = self
             .table

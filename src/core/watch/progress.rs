@@ -47,7 +47,7 @@ impl Hub {
     }
 
     /// Sends the next progress report. Everything that happened is on its way before this runs, so
-    /// that the hub's revision may be reported to whoever does not lag.
+    /// that the hub's revision may be reported to whoever is synced.
     pub(super) fn send_progress(&mut self) -> bool {
         assert!(self.pending.is_empty());
         if let Some(stream) = self.next_turn(Turn::Progress) {
@@ -121,7 +121,7 @@ impl Hub {
         let is_future = self.is_future(slot);
         let watcher = self.table.watcher_mut(slot);
         let quiet = core::mem::replace(&mut watcher.quiet, true);
-        if quiet && !watcher.lags() && !is_future && takes_events {
+        if quiet && !watcher.is_unsynced() && !is_future && takes_events {
             self.send(stream, respond::progress(id, self.revision));
             self.settle(stream);
         }

@@ -11,7 +11,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 pub(super) enum Turn {
     /// Answers to requests wait to be sent.
     Answer,
-    /// Watchers that lag can be served from history.
+    /// Unsynced watchers can be served from history.
     History,
     /// Everything is delivered, and the client asked to be told so.
     Progress,
@@ -28,7 +28,7 @@ pub(super) struct Stream {
     /// Answers to requests, in order. At most one for each request and each watcher.
     pub answers: VecDeque<WatchResponse>,
     /// Watchers that are to be served from history, by the revision that they need next.
-    pub lagging: BTreeSet<(i64, Slot)>,
+    pub unsynced: BTreeSet<(i64, Slot)>,
     /// Watchers that start at a revision which had not come when they were created, by that
     /// revision. Those whose revision has come are left out by whoever looks.
     pub future: BTreeSet<(i64, Slot)>,
@@ -51,7 +51,7 @@ impl Stream {
             next_id: 0,
             credits: i64::from(credits),
             answers: VecDeque::new(),
-            lagging: BTreeSet::new(),
+            unsynced: BTreeSet::new(),
             future: BTreeSet::new(),
             wants_progress: false,
             told: None,
@@ -67,7 +67,7 @@ impl Stream {
             None
         } else if !self.answers.is_empty() {
             Some(Turn::Answer)
-        } else if !self.lagging.is_empty() {
+        } else if !self.unsynced.is_empty() {
             Some(Turn::History)
         } else if self.wants_progress || self.told.is_some() {
             Some(Turn::Progress)

@@ -2,7 +2,7 @@
 //!
 //! All watchers of the same keys form a *group*, and groups are what a change is matched against:
 //! an exact key finds its group in a map, spans are found in an interval tree. Within a group the
-//! watchers that are in step sit in a plain vector (the *row*), so that a watcher costs a few dozen
+//! watchers that are synced sit in a plain vector, so that a watcher costs a few dozen
 //! bytes and joins and leaves in constant time.
 
 use super::spans::{Span, SpanTree};
@@ -19,21 +19,21 @@ pub(super) type GroupId = u32;
 
 /// What a watcher wants to see of the changes to its keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Taste {
+pub(super) struct EventFilter {
     pub no_put: bool,
     pub no_delete: bool,
     pub prev_kv: bool,
 }
 
-impl Taste {
-    /// How many different tastes there are.
+impl EventFilter {
+    /// How many different filters there are.
     pub const COUNT: usize = 8;
 
     pub fn number(self) -> usize {
         usize::from(self.no_put) | usize::from(self.no_delete) << 1 | usize::from(self.prev_kv) << 2
     }
 
-    /// The change as this taste has it, if it wants it at all.
+    /// The change as this filter has it, if it wants it at all.
     pub fn of(self, change: &Change) -> Option<Change> {
         let refused = match change.kind {
             ChangeKind::Put => self.no_put,
@@ -57,13 +57,13 @@ pub(super) struct Watcher {
     pub stream: StreamId,
     pub id: i64,
     /// The first revision that it has not been served: of its changes, all before are delivered,
-    /// and none from here on. For a watcher in step this may lie behind the present, as nothing
+    /// and none from here on. For a watcher synced this may lie behind the present, as nothing
     /// that concerns it happened since; for one that starts in the future it lies ahead.
     pub next: i64,
     pub group: GroupId,
-    /// Its seat in the row of its group, while it is in step.
-    pub seat: Option<u32>,
-    pub taste: Taste,
+    /// Its position among the synced watchers of its group, while it is one.
+    pub position: Option<u32>,
+    pub filter: EventFilter,
     pub fragment: bool,
     pub progress_notify: bool,
     /// Whether nothing was sent to it since its stream's last progress tick.
@@ -72,8 +72,8 @@ pub(super) struct Watcher {
 
 impl Watcher {
     /// Whether it is to be served from history, and not by what happens.
-    pub fn lags(&self) -> bool {
-        self.seat.is_none()
+    pub fn is_unsynced(&self) -> bool {
+        self.position.is_none()
     }
 }
 
@@ -81,31 +81,31 @@ impl Watcher {
 #[derive(Debug, Default)]
 pub(super) struct Pending {
     pub changes: Vec<Change>,
-    /// The walk along the row under way, if it has begun.
+    /// The walk along the synced watchers, if it has begun.
     pub walk: Option<Walk>,
 }
 
-/// One pass along the row of a group, from its last seat to its first: a watcher that leaves is
-/// replaced by the last one of the row, which the walk has then seen already (or has yet to see at
-/// its new seat, if it was to be the first).
+/// One pass along the synced watchers of a group, from the last to the first: a watcher that leaves is
+/// replaced by the last one, which the walk has then seen already (or has yet to see at
+/// its new position, if it was to be the first).
 #[derive(Debug)]
 pub(super) struct Walk {
     /// How many of the pending changes this walk delivers.
     pub count: usize,
     /// Everything up to this revision is delivered to whom the walk has passed.
     pub through: i64,
-    /// Seats not yet visited: those below this number.
+    /// Positions not yet visited: those below this number.
     pub unvisited: usize,
-    /// The changes as each taste has them, made when first wanted.
-    pub tastes: [Option<Vec<Change>>; Taste::COUNT],
+    /// The changes as each filter has them, made when first wanted.
+    pub filtered: [Option<Vec<Change>>; EventFilter::COUNT],
 }
 
 #[derive(Debug)]
 pub(super) struct Group {
     pub range: KeyRange,
-    /// Watchers of these keys, in step or not.
+    /// Watchers of these keys, synced or not.
     pub members: u32,
-    pub row: Vec<Slot>,
+    pub synced: Vec<Slot>,
     pub pending: Option<Box<Pending>>,
 }
 
@@ -184,10 +184,10 @@ impl Table {
             .filter_map(|(slot, watcher)| Some((slot, watcher.as_ref()?)))
     }
 
-    /// Adds a watcher of `range` that is neither in step nor known to lag: the caller seats it or
-    /// notes that it lags. `watcher.group` is filled in here.
+    /// Adds a watcher of `range` that is neither synced nor known to be unsynced: the caller
+    /// makes it one or the other. `watcher.group` is filled in here.
     pub fn insert(&mut self, range: KeyRange, mut watcher: Watcher) -> Slot {
-        assert!(watcher.lags());
+        assert!(watcher.is_unsynced());
         let group = self.group_of(range);
         self.group_mut(group).members += 1;
         watcher.group = group;
@@ -196,7 +196,7 @@ impl Table {
 
     /// Removes a watcher, and its group if it was the last one.
     pub fn remove(&mut self, slot: Slot) -> Watcher {
-        self.unseat(slot);
+        self.leave_synced(slot);
         let watcher = self.watchers[slot as usize]
             .take()
             .expect("a watcher sits in this slot");
@@ -218,27 +218,27 @@ impl Table {
         watcher
     }
 
-    /// Gives a watcher a seat in the row of its group: from now on it is in step.
-    pub fn seat(&mut self, slot: Slot) {
+    /// Puts a watcher among the synced ones of its group.
+    pub fn join_synced(&mut self, slot: Slot) {
         let id = self.watcher(slot).group;
         let group = self.group_mut(id);
-        let seat = u32::try_from(group.row.len()).expect("fewer watchers than 2^32");
-        group.row.push(slot);
-        let before = self.watcher_mut(slot).seat.replace(seat);
-        assert_eq!(before, None, "a watcher has one seat");
+        let position = u32::try_from(group.synced.len()).expect("fewer watchers than 2^32");
+        group.synced.push(slot);
+        let before = self.watcher_mut(slot).position.replace(position);
+        assert_eq!(before, None, "a watcher has one position");
     }
 
-    /// Takes a watcher's seat, if it has one.
-    pub fn unseat(&mut self, slot: Slot) {
-        let Some(seat) = self.watcher_mut(slot).seat.take() else {
+    /// Takes a watcher from among the synced ones, if it is one.
+    pub fn leave_synced(&mut self, slot: Slot) {
+        let Some(position) = self.watcher_mut(slot).position.take() else {
             return;
         };
         let id = self.watcher(slot).group;
         let group = self.group_mut(id);
-        let removed = group.row.swap_remove(seat as usize);
-        assert_eq!(removed, slot, "a watcher and its seat know each other");
-        if let Some(moved) = group.row.get(seat as usize).copied() {
-            self.watcher_mut(moved).seat = Some(seat);
+        let removed = group.synced.swap_remove(position as usize);
+        assert_eq!(removed, slot, "a watcher and its position know each other");
+        if let Some(moved) = group.synced.get(position as usize).copied() {
+            self.watcher_mut(moved).position = Some(position);
         }
     }
 
@@ -264,7 +264,7 @@ impl Table {
         let group = Group {
             range: range.clone(),
             members: 0,
-            row: Vec::new(),
+            synced: Vec::new(),
             pending: None,
         };
         let id = place(&mut self.groups, &mut self.free_groups, group);
@@ -288,8 +288,8 @@ impl Table {
         let mut members: BTreeMap<GroupId, u32> = BTreeMap::new();
         for (slot, watcher) in self.watchers() {
             *members.entry(watcher.group).or_default() += 1;
-            if let Some(seat) = watcher.seat {
-                assert_eq!(self.group(watcher.group).row[seat as usize], slot);
+            if let Some(position) = watcher.position {
+                assert_eq!(self.group(watcher.group).synced[position as usize], slot);
             }
         }
         assert_eq!(self.watchers().count(), self.len());
@@ -307,9 +307,9 @@ impl Table {
                 }),
             };
             assert_eq!(found, Some(id), "a group is found by its keys");
-            for slot in &group.row {
+            for slot in &group.synced {
                 assert_eq!(self.watcher(*slot).group, id);
-                assert!(!self.watcher(*slot).lags());
+                assert!(!self.watcher(*slot).is_unsynced());
             }
         }
     }

@@ -1,5 +1,5 @@
 //! A stretch of history held in memory: the most recent changes, or what was read from the store
-//! for watchers that lag.
+//! for unsynced watchers.
 
 use crate::api::{Change, KeyRange};
 use alloc::collections::VecDeque;

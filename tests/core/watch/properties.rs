@@ -256,10 +256,10 @@ impl Run {
             // Which answer is right depends on whether that watcher died; transcripts tell.
             return;
         }
-        let watchers = self.hub.census().watchers;
+        let watchers = self.hub.stats().watchers;
         let request = WatchRequest::Create(create.clone());
         self.hub.request(self.now, stream, request);
-        let is_accepted = self.hub.census().watchers > watchers;
+        let is_accepted = self.hub.stats().watchers > watchers;
 
         let client = self.client(stream);
         let is_empty = match &create.range {
@@ -305,10 +305,10 @@ impl Run {
     }
 
     fn cancel(&mut self, stream: StreamId, id: i64) {
-        let watchers = self.hub.census().watchers;
+        let watchers = self.hub.stats().watchers;
         let request = WatchRequest::Cancel(WatchId(id));
         self.hub.request(self.now, stream, request);
-        let is_canceled = self.hub.census().watchers < watchers;
+        let is_canceled = self.hub.stats().watchers < watchers;
         let client = self.client(stream);
         if !is_canceled {
             client.bury(id);
@@ -389,7 +389,7 @@ impl Run {
 
     /// What holds when nothing is left to do.
     fn assert_nothing_is_owed(&self) {
-        assert_eq!(self.hub.census().lagging, 0);
+        assert_eq!(self.hub.stats().unsynced, 0);
         for client in self.clients.values() {
             assert!(client.answers.is_empty() && client.dying.is_empty());
             // With one in the future, the others are answered one by one, and there may be none.

@@ -36,11 +36,11 @@ fn drain(hub: &mut Hub) -> Vec<(StreamId, i64)> {
 
 /// Writes one key; returns who was sent it, and the steps that it took.
 fn put(hub: &mut Hub, world: &mut World, key: &Bytes) -> (Vec<(StreamId, i64)>, u64) {
-    let before = hub.census().steps;
+    let before = hub.stats().steps;
     let changes = world.write(&[(key.clone(), Some(Bytes::from_static(b"value")))]);
     hub.changes(world.revision, &changes);
     let sent = drain(hub);
-    (sent, hub.census().steps - before)
+    (sent, hub.stats().steps - before)
 }
 
 fn key(n: u64) -> Bytes {
@@ -105,16 +105,16 @@ fn a_response_is_built_when_it_is_polled() {
     for _ in 0..WATCHERS {
         create(&mut hub, StreamId(1), KeyRange::One(key(7)));
     }
-    let before = hub.census();
+    let before = hub.stats();
     let changes = world.write(&[(key(7), Some(Bytes::new()))]);
     hub.changes(world.revision, &changes);
-    let told = hub.census();
+    let told = hub.stats();
     assert!(
         told.steps - before.steps <= 3,
         "telling the hub visits nobody"
     );
     assert!(matches!(hub.poll(), Some(Effect::WatchSend { .. })));
-    let polled = hub.census();
+    let polled = hub.stats();
     assert_eq!(
         polled.steps - told.steps,
         1,
@@ -139,7 +139,7 @@ fn a_round_serves_others_after_its_budget() {
             let changes = world.write(&[(key(7), Some(Bytes::new()))]);
             hub.changes(world.revision, &changes);
         }
-        let steps_before = hub.census().steps;
+        let steps_before = hub.stats().steps;
         let mut budget = Budget::new(WORK);
         while let Some(effect) = hub.poll_within(&mut budget) {
             let Effect::WatchSend { stream, response } = effect else {
@@ -147,7 +147,7 @@ fn a_round_serves_others_after_its_budget() {
             };
             sent[stream.0 as usize] += response.events.len();
         }
-        assert!(hub.census().steps - steps_before <= WORK);
+        assert!(hub.stats().steps - steps_before <= WORK);
         rounds += 1;
         if !budget.is_spent() {
             break;
@@ -192,16 +192,16 @@ fn a_client_that_reads_nothing_holds_nothing() {
         }
     }
     assert_eq!(sent, 128);
-    assert_eq!(hub.census().lagging as u64, WATCHERS);
+    assert_eq!(hub.stats().unsynced as u64, WATCHERS);
     hub.check();
 
     // All catch up from memory, once each but for those that had the first.
     hub.credit(StreamId(1), 1);
     let responses = drain(&mut hub);
     assert_eq!(responses.len() as u64, WATCHERS);
-    assert_eq!(hub.census().lagging, 0);
+    assert_eq!(hub.stats().unsynced, 0);
 
     hub.close(StreamId(1));
-    assert_eq!((hub.census().watchers, hub.census().streams), (0, 0));
+    assert_eq!((hub.stats().watchers, hub.stats().streams), (0, 0));
     hub.check();
 }

@@ -4,7 +4,7 @@
 //! `open`, `close`, `create`, `cancel`, `progress`, `credit n=…` (each with `stream=…`),
 //! `write` (a line of `key=value` and `-key` for each revision; `batch` hands them over as one),
 //! `unseen` (the same, but the hub is not told), `compact`, `compact-unseen`, `restore`, `read limit=…` (answers the
-//! read that was asked for), `tick now=…`, `census`. Everything that the hub wants done is shown.
+//! read that was asked for), `tick now=…`, `stats`. Everything that the hub wants done is shown.
 
 use crate::transcript::{self, Command};
 use crate::world::{World, watch};
@@ -90,7 +90,7 @@ impl State {
                 self.now = Millis(command.need("now"));
                 self.hub.tick(self.now);
             }
-            "census" => return self.census(),
+            "stats" => return self.stats(),
             other => panic!("{}: what is {other}?", command.at),
         }
         self.drain()
@@ -132,15 +132,15 @@ impl State {
         out
     }
 
-    fn census(&self) -> String {
-        let census = self.hub.census();
+    fn stats(&self) -> String {
+        let stats = self.hub.stats();
         let deadline = self
             .hub
             .deadline()
             .map_or("none".into(), |at| format!("{} ms", at.0));
         format!(
             "{} streams, {} watchers, {} lagging, {} events sent, deadline {deadline}",
-            census.streams, census.watchers, census.lagging, census.events_sent
+            stats.streams, stats.watchers, stats.unsynced, stats.events_sent
         )
     }
 }

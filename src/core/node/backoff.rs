@@ -6,14 +6,14 @@ use crate::limits::{RETRY_PAUSE_MAX, RETRY_PAUSE_MIN};
 /// A healthy new leader refuses everything for its first two or three milliseconds, a leader
 /// without its quorum for seconds: the pause starts short and doubles with every refusal until
 /// something succeeds or the leadership changes.
-pub(super) struct Pace {
+pub(super) struct Backoff {
     pause: Millis,
     until: Option<Millis>,
 }
 
-impl Pace {
-    pub fn new() -> Pace {
-        Pace {
+impl Backoff {
+    pub fn new() -> Backoff {
+        Backoff {
             pause: RETRY_PAUSE_MIN,
             until: None,
         }
@@ -28,7 +28,7 @@ impl Pace {
     }
 
     pub fn reset(&mut self) {
-        *self = Pace::new();
+        *self = Backoff::new();
     }
 
     /// Ends a pause that is over.

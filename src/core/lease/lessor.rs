@@ -10,7 +10,7 @@
 //! leader that is cut off, stalled or late ends nothing (etcd #15247): whoever may have been
 //! elected meanwhile has extended the lease, and that election denies this leader the contact.
 //! Heartbeats are contact enough, as a rule. If none comes (a lone member has nobody to send any
-//! to) the keeper asks for one.
+//! to) the lessor asks for one.
 //!
 //! A lease whose revoke is proposed is never renewed (etcd PR 20616): the revoke may be in the log
 //! already, and the client would go on believing in a lease that is gone.
@@ -25,10 +25,10 @@ const REVOKES_PER_WINDOW: usize =
     (LEASE_REVOKES_PER_SECOND as u64 * LEASE_REVOKE_WINDOW.0 / 1000) as usize;
 
 /// The leases of one member.
-pub struct Keeper {
+pub struct Lessor {
     election_timeout: Millis,
     leases: BTreeMap<LeaseId, Lease>,
-    office: Office,
+    state: LessorState,
     /// Deadlines of leases that live, if this member is primary.
     due: BTreeSet<(Millis, LeaseId)>,
     /// Leases whose revoke is proposed, by when it is proposed again if they are still there.
@@ -55,7 +55,7 @@ enum Timer {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Office {
+enum LessorState {
     Follower,
     /// Leads `term`, and has not applied an entry of it yet.
     Elected {
@@ -85,14 +85,14 @@ pub enum Renewal {
     NotPrimary,
 }
 
-impl Keeper {
-    pub fn new(election_timeout: Millis, leases: &[(LeaseId, i64)]) -> Keeper {
+impl Lessor {
+    pub fn new(election_timeout: Millis, leases: &[(LeaseId, i64)]) -> Lessor {
         let timer = Timer::None;
         let leases = leases.iter().map(|&(id, ttl)| (id, Lease { ttl, timer }));
-        Keeper {
+        Lessor {
             election_timeout,
             leases: leases.collect(),
-            office: Office::Follower,
+            state: LessorState::Follower,
             due: BTreeSet::new(),
             revoking: BTreeSet::new(),
             acked: Millis(0),
@@ -106,14 +106,14 @@ impl Keeper {
 
     /// A snapshot replaced the state.
     pub fn restored(&mut self, now: Millis, leases: &[(LeaseId, i64)]) {
-        let office = self.office;
-        self.resign();
+        let state = self.state;
+        self.demote();
         let timer = Timer::None;
         let leases = leases.iter().map(|&(id, ttl)| (id, Lease { ttl, timer }));
         self.leases = leases.collect();
-        match office {
-            Office::Primary => self.promote(now),
-            office => self.office = office,
+        match state {
+            LessorState::Primary => self.promote(now),
+            state => self.state = state,
         }
     }
 
@@ -122,7 +122,7 @@ impl Keeper {
         self.revoked(id);
         let timer = Timer::None;
         self.leases.insert(id, Lease { ttl, timer });
-        if self.office == Office::Primary {
+        if self.state == LessorState::Primary {
             self.set_timer(id, Timer::Until(now + seconds(ttl)));
         }
     }
@@ -138,13 +138,13 @@ impl Keeper {
     /// This member leads `term` from now on. Its leases get deadlines once it has applied an entry
     /// of that term.
     pub fn elected(&mut self, term: u64) {
-        self.resign();
-        self.office = Office::Elected { term };
+        self.demote();
+        self.state = LessorState::Elected { term };
     }
 
     /// This member does not lead (any more): it keeps no time.
-    pub fn resign(&mut self) {
-        self.office = Office::Follower;
+    pub fn demote(&mut self) {
+        self.state = LessorState::Follower;
         self.due.clear();
         self.revoking.clear();
         for lease in self.leases.values_mut() {
@@ -154,7 +154,7 @@ impl Keeper {
 
     /// An entry of `term` was applied, and all before it.
     pub fn applied_term(&mut self, now: Millis, term: u64) {
-        if self.office == (Office::Elected { term }) {
+        if self.state == (LessorState::Elected { term }) {
             self.promote(now);
         }
     }
@@ -167,7 +167,7 @@ impl Keeper {
     /// Gives a lease its whole time-to-live again. Only for a leader whose quorum has followed it
     /// since the keepalive arrived.
     pub fn renew(&mut self, now: Millis, id: LeaseId) -> Renewal {
-        if self.office != Office::Primary {
+        if self.state != LessorState::Primary {
             return Renewal::NotPrimary;
         }
         let Some(lease) = self.leases.get(&id) else {
@@ -242,7 +242,7 @@ impl Keeper {
         self.contact_due().is_some_and(|due| due <= now)
     }
 
-    /// When this keeper wants to be asked although nothing happens: [`Keeper::take_expired`] has
+    /// When this lessor wants to be asked although nothing happens: [`Lessor::take_expired`] has
     /// more to give, or it will want contact.
     pub fn deadline(&self, now: Millis) -> Option<Millis> {
         match self.next_expired() {
@@ -262,7 +262,7 @@ impl Keeper {
     }
 
     pub fn is_primary(&self) -> bool {
-        self.office == Office::Primary
+        self.state == LessorState::Primary
     }
 
     /// Renewals so far.
@@ -279,7 +279,7 @@ impl Keeper {
     }
 
     fn promote(&mut self, now: Millis) {
-        self.office = Office::Primary;
+        self.state = LessorState::Primary;
         self.due.clear();
         for (id, lease) in &mut self.leases {
             let deadline = now + seconds(lease.ttl) + self.election_timeout;
