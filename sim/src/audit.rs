@@ -3,13 +3,13 @@
 use crate::check::hash_equal::HashKv;
 use crate::client::Client;
 use crate::history::{Outcome, Request};
-use crate::protocol::Method;
 use crate::run_facts::LeaseKeys;
 use crate::time;
 use crate::timeouts::{CONVERGE_MAX, SERVE_MAX};
 use crate::workload::ops;
 use bytes::Bytes;
 use detcd_core::api::{CompactRequest, KeyValue, LeaseId, RangeReply};
+use detcd_service::Rpc;
 use detcd_wire::etcdserverpb as pb;
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -25,6 +25,7 @@ const ASK_MAX: Duration = Duration::from_secs(1);
 pub async fn sample_hashes(mut client: Client, members: usize) {
     loop {
         time::sleep(HASH_EVERY).await;
+        ask_about_cluster(&mut client, members).await;
         // The first that answers says at which revision.
         let mut revision = 0;
         for member in 0..members {
@@ -37,6 +38,25 @@ pub async fn sample_hashes(mut client: Client, members: usize) {
     }
 }
 
+/// Asks all members about the cluster. The client writes the answers down; without one there is
+/// nothing to judge.
+async fn ask_about_cluster(client: &mut Client, members: usize) {
+    for member in 0..members {
+        client.go_to(member);
+        for linearizable in [false, true] {
+            let list = pb::MemberListRequest { linearizable };
+            let asked = client.call::<pb::MemberListResponse>(Rpc::MemberList, &list, ASK_MAX);
+            let _ = asked.await;
+        }
+        let status = pb::StatusRequest {};
+        let asked = client.call::<pb::StatusResponse>(Rpc::Status, &status, ASK_MAX);
+        let _ = asked.await;
+        let leases = pb::LeaseLeasesRequest {};
+        let asked = client.call::<pb::LeaseLeasesResponse>(Rpc::LeaseLeases, &leases, ASK_MAX);
+        let _ = asked.await;
+    }
+}
+
 /// A member's hash at a revision, or at its own last one if that is 0.
 pub async fn hash(
     client: &Client,
@@ -45,7 +65,7 @@ pub async fn hash(
     timeout: Duration,
 ) -> Option<HashKv> {
     let request = pb::HashKvRequest { revision };
-    let answer = client.call::<pb::HashKvResponse>(Method::HashKv, &request, timeout);
+    let answer = client.call::<pb::HashKvResponse>(Rpc::HashKv, &request, timeout);
     let answer = answer.await.ok()?;
     Some(HashKv {
         member,
@@ -99,7 +119,7 @@ pub async fn keys(client: &Client, revision: i64) -> Option<BTreeMap<Bytes, KeyV
         serializable: true,
         ..Default::default()
     };
-    let answer = client.call::<pb::RangeResponse>(Method::Range, &request, SERVE_MAX);
+    let answer = client.call::<pb::RangeResponse>(Rpc::Range, &request, SERVE_MAX);
     let reply = RangeReply::from(answer.await.ok()?);
     let kvs = reply.kvs.into_iter().map(|kv| (kv.key.clone(), kv));
     Some(kvs.collect())
@@ -111,7 +131,7 @@ pub async fn lease(client: &Client, id: LeaseId, revision: i64) -> Option<LeaseK
         id: id.0,
         keys: true,
     };
-    let method = Method::LeaseTimeToLive;
+    let method = Rpc::LeaseTimeToLive;
     let answer = client.call::<pb::LeaseTimeToLiveResponse>(method, &request, SERVE_MAX);
     let answer = answer.await.ok()?;
     let is_same = answer.header.as_ref()?.revision == revision;

@@ -1,16 +1,19 @@
 //! A simulated client: etcd's messages over the simulated network, to one member at a time.
 
+use crate::cluster_calls::{Asked, ClusterCall};
+use crate::framing::{Broken, Frame, StreamedCall};
 use crate::history::{Header, History, HistoryRecorder, Operation, Outcome, Reply, Request};
-use crate::net::stream::Stream;
 use crate::net::{Host, Net, NetError, Port};
-use crate::protocol::{self, Failure, Method};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Counts, Ratio, Span, Times};
 use crate::time;
 use crate::trace;
 use bytes::Bytes;
-use detcd_core::api::{DeleteRangeReply, LeaseId, PutReply, RangeReply, TxnReply};
+use detcd_core::api::{
+    DeleteRangeReply, LeaseId, PutReply, RangeReply, RangeRequest, SortOrder, SortTarget, TxnReply,
+};
+use detcd_service::{Failure, Rpc};
 use detcd_wire::etcdserverpb as pb;
 use prost::Message;
 use std::sync::{Arc, Mutex};
@@ -18,7 +21,7 @@ use std::time::Duration;
 
 /// Codes of gRPC that say that nothing was done. Every other error leaves a write's outcome open,
 /// as it does for real clients.
-const REFUSALS: [u32; 5] = [
+const REFUSALS: [i32; 5] = [
     3,  // InvalidArgument
     5,  // NotFound
     8,  // ResourceExhausted
@@ -37,6 +40,8 @@ settings! {
         wanders: Ratio = 0.01,
         /// What it waits after a failure.
         backoff: Times = ("5ms", "100ms"),
+        /// How likely it reads a range with RangeStream, where that can be.
+        range_streams: Ratio = 0.2,
     }
 }
 
@@ -48,6 +53,7 @@ impl ClientSettings {
             stays: Ratio::one(1.0),
             wanders: Ratio::one(0.0),
             backoff: Times(Span::of(5, 100)),
+            range_streams: Ratio::one(0.0),
         }
     }
 }
@@ -64,6 +70,8 @@ pub struct Client {
     /// The member that it talks to.
     at: usize,
     rng: Rng,
+    /// Draws which ranges are read as streams.
+    range_streams: Rng,
     settings: ClientSettings,
 }
 
@@ -115,6 +123,15 @@ pub enum CallError {
     TimedOut,
 }
 
+impl From<Broken> for CallError {
+    fn from(broken: Broken) -> CallError {
+        match broken {
+            Broken::Failed(failure) => CallError::Failed(failure),
+            Broken::Net(error) => CallError::Net(error),
+        }
+    }
+}
+
 impl Client {
     pub fn new(
         net: Net,
@@ -130,6 +147,7 @@ impl Client {
             recorder,
             host,
             number,
+            range_streams: Rng::of(seed, &format!("{name}/range-streams")),
             name,
             seed,
             members,
@@ -151,6 +169,7 @@ impl Client {
             name: self.name.clone(),
             members: self.members.clone(),
             rng: self.rng(part),
+            range_streams: self.rng(&format!("{part}/range-streams")),
             settings: self.settings.clone(),
             ..*self
         }
@@ -183,11 +202,14 @@ impl Client {
     }
 
     /// Opens a stream to the member that it talks to.
-    pub fn open(&self, method: Method) -> Stream {
-        self.net.open(
-            (self.host, self.members.of(self.at), Port::Client),
-            method as u8,
-        )
+    pub fn open(&self, rpc: Rpc) -> StreamedCall {
+        let way = (self.host, self.members.of(self.at), Port::Client);
+        StreamedCall::new(self.net.open(way, rpc as u8))
+    }
+
+    /// The member that it talks to.
+    pub fn member(&self) -> usize {
+        self.at
     }
 
     /// Executes and writes down, reads again if they fail; gives the request back with its answer,
@@ -240,12 +262,15 @@ impl Client {
             outcome: Outcome::Unknown("not answered yet".to_owned()),
         };
         let open = self.recorder.open(operation.clone());
-        let mut answer = self.dispatch(request, timeout).await;
+        let streams = self
+            .range_streams
+            .chance(self.settings.range_streams.value());
+        let mut answer = self.dispatch(request, streams, timeout).await;
         if detcd_core::mutant!(RetryNotIdempotent)
             && matches!((request, &answer), (Request::Txn(_), Err(_)))
         {
             self.go_elsewhere();
-            answer = self.dispatch(request, timeout).await;
+            answer = self.dispatch(request, streams, timeout).await;
         }
         let is_final = answer.as_ref().map_or_else(is_refusal, |_| true);
         let outcome = match answer {
@@ -288,32 +313,40 @@ impl Client {
     async fn dispatch(
         &self,
         request: &Request,
+        streams: bool,
         timeout: Duration,
     ) -> Result<(i64, Reply), CallError> {
         let called = time::now();
         match request.clone() {
+            Request::Range(range) if streams && may_stream(&range) => {
+                let reading = self.range_stream(range);
+                let read = detcd_rt::timeout(timeout, reading).await;
+                let (header, reply) = read.unwrap_or(Err(CallError::TimedOut))?;
+                trace::mark("client.range-stream");
+                Ok((self.heard(called, header.as_ref()), Reply::Range(reply)))
+            }
             Request::Range(range) => {
                 let request = pb::RangeRequest::from(range);
-                let answer: pb::RangeResponse = self.call(Method::Range, &request, timeout).await?;
+                let answer: pb::RangeResponse = self.call(Rpc::Range, &request, timeout).await?;
                 let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::Range(RangeReply::from(answer))))
             }
             Request::Put(put) => {
                 let request = pb::PutRequest::from(put);
-                let answer: pb::PutResponse = self.call(Method::Put, &request, timeout).await?;
+                let answer: pb::PutResponse = self.call(Rpc::Put, &request, timeout).await?;
                 let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::Put(PutReply::from(answer))))
             }
             Request::Delete(delete) => {
                 let request = pb::DeleteRangeRequest::from(delete);
                 let answer: pb::DeleteRangeResponse =
-                    self.call(Method::DeleteRange, &request, timeout).await?;
+                    self.call(Rpc::DeleteRange, &request, timeout).await?;
                 let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::Delete(DeleteRangeReply::from(answer))))
             }
             Request::Txn(txn) => {
                 let request = pb::TxnRequest::from(txn);
-                let answer: pb::TxnResponse = self.call(Method::Txn, &request, timeout).await?;
+                let answer: pb::TxnResponse = self.call(Rpc::Txn, &request, timeout).await?;
                 let revision = self.heard(called, answer.header.as_ref());
                 let reply = TxnReply::try_from(answer).expect("a server answers each operation");
                 Ok((revision, Reply::Txn(reply)))
@@ -321,7 +354,7 @@ impl Client {
             Request::LeaseGrant { id, ttl } => {
                 let request = pb::LeaseGrantRequest { id: id.0, ttl };
                 let answer: pb::LeaseGrantResponse =
-                    self.call(Method::LeaseGrant, &request, timeout).await?;
+                    self.call(Rpc::LeaseGrant, &request, timeout).await?;
                 let (id, ttl) = (LeaseId(answer.id), answer.ttl);
                 let revision = self.heard(called, answer.header.as_ref());
                 Ok((revision, Reply::LeaseGrant { id, ttl }))
@@ -329,7 +362,7 @@ impl Client {
             Request::LeaseRevoke { id } => {
                 let request = pb::LeaseRevokeRequest { id: id.0 };
                 let answer: pb::LeaseRevokeResponse =
-                    self.call(Method::LeaseRevoke, &request, timeout).await?;
+                    self.call(Rpc::LeaseRevoke, &request, timeout).await?;
                 Ok((
                     self.heard(called, answer.header.as_ref()),
                     Reply::LeaseRevoke,
@@ -341,7 +374,7 @@ impl Client {
                     physical: compact.physical,
                 };
                 let answer: pb::CompactionResponse =
-                    self.call(Method::Compact, &request, timeout).await?;
+                    self.call(Rpc::Compact, &request, timeout).await?;
                 Ok((self.heard(called, answer.header.as_ref()), Reply::Compact))
             }
         }
@@ -365,13 +398,14 @@ impl Client {
     /// Sends one encoded message to the member that it talks to, and decodes the answer.
     pub async fn call<A: Message + Default>(
         &self,
-        method: Method,
+        rpc: Rpc,
         request: &impl Message,
         timeout: Duration,
     ) -> Result<A, CallError> {
         let body = Bytes::from(request.encode_to_vec());
+        let asked = Asked::of(rpc, &body).map(|asked| self.note_call(asked));
         let way = (self.host, self.members.of(self.at), Port::Client);
-        let call = self.net.call(way, method as u8, body, false);
+        let call = self.net.call(way, rpc as u8, body, false);
         let answer = match detcd_rt::timeout(timeout, call).await {
             Err(_) => {
                 trace::mark("client.gave-up");
@@ -379,9 +413,62 @@ impl Client {
             }
             Ok(answer) => answer.map_err(CallError::Net)?,
         };
-        let body = protocol::decode(answer).map_err(CallError::Failed)?;
+        let body = match Frame::decode(answer) {
+            Frame::Message(body) => body,
+            Frame::End(Err(failure)) => return Err(CallError::Failed(failure)),
+            Frame::End(Ok(())) => panic!("a call of one reply has one"),
+        };
+        if let Some(index) = asked {
+            self.note(|history| history.cluster_calls[index].answered(time::now(), &body));
+        }
         Ok(A::decode(body).expect("a server encodes what it sends"))
     }
+
+    /// Writes down what is asked of the cluster; gives its place in the history.
+    fn note_call(&self, asked: Asked) -> usize {
+        let call = ClusterCall {
+            member: self.at,
+            called: time::now(),
+            told: None,
+            asked,
+        };
+        self.recorder.note(|history| {
+            history.cluster_calls.push(call);
+            history.cluster_calls.len() - 1
+        })
+    }
+
+    /// A range in chunks, put together. The last one alone has a header.
+    async fn range_stream(
+        &self,
+        range: RangeRequest,
+    ) -> Result<(Option<pb::ResponseHeader>, RangeReply), CallError> {
+        let mut call = self.open(Rpc::RangeStream);
+        let sent = call.send(&pb::RangeRequest::from(range)).await;
+        sent.map_err(CallError::Net)?;
+        let (mut header, mut whole) = (None, RangeReply::default());
+        while let Some(chunk) = call.recv::<pb::RangeStreamResponse>().await? {
+            assert!(header.is_none(), "nothing follows the last chunk");
+            let chunk = chunk.range_response.expect("a chunk is one");
+            header = chunk.header;
+            let chunk = RangeReply::from(chunk);
+            whole.kvs.extend(chunk.kvs);
+            (whole.more, whole.count) = (chunk.more, chunk.count);
+        }
+        Ok((header, whole))
+    }
+}
+
+/// Whether RangeStream can read it.
+fn may_stream(range: &RangeRequest) -> bool {
+    let filters = [
+        range.min_mod_revision,
+        range.max_mod_revision,
+        range.min_create_revision,
+        range.max_create_revision,
+    ];
+    let is_sorted = range.sort_order != SortOrder::None || range.sort_target != SortTarget::Key;
+    !is_sorted && filters == [0; 4]
 }
 
 /// Whether the cluster understood the request and declined it.
@@ -394,7 +481,7 @@ fn outcome_of(request: &Request, error: CallError) -> Outcome {
         // Nobody listened: the request was seen by nobody.
         CallError::Net(NetError::Refused) => Outcome::Failed("connection refused".to_owned()),
         CallError::Failed(failure) if REFUSALS.contains(&failure.code) => {
-            Outcome::Refused(failure.text)
+            Outcome::Refused(failure.text.into_owned())
         }
         error if request.is_write() => Outcome::Unknown(format!("{error:?}")),
         // A read that failed had no effect.

@@ -1,6 +1,7 @@
 //! What clients did and saw: what the history checks judge.
 
 use crate::client_records::{Bank, Connection, Informer, ListTxn, Listing, Observer, Ring, Turn};
+use crate::cluster_calls::ClusterCall;
 use crate::run_facts::RunFacts;
 use bytes::Bytes;
 use detcd_core::api::{
@@ -170,6 +171,7 @@ pub struct History {
     pub informers: Vec<Informer>,
     pub connections: Vec<Connection>,
     pub headers: Vec<Header>,
+    pub cluster_calls: Vec<ClusterCall>,
 }
 
 /// Who says an answer is from.
@@ -268,6 +270,8 @@ pub struct LeaseLife {
     pub seen: Vec<Duration>,
     /// When a read ended that showed it gone. `None` if the client gave up waiting.
     pub gone: Option<Duration>,
+    /// When the put was answered that gave it its key.
+    pub attached: Option<Duration>,
 }
 
 impl LeaseLife {
@@ -284,6 +288,7 @@ impl LeaseLife {
             revoked: false,
             seen: Vec::new(),
             gone: None,
+            attached: None,
         }
     }
 
@@ -307,11 +312,14 @@ pub struct KeepAlive {
 }
 
 /// An answer to how long a lease has left, in seconds; of an unknown one, -1 and nothing granted.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct TimeToLive {
+    pub called: Duration,
     pub ended: Duration,
     pub ttl: i64,
     pub granted: i64,
+    /// The attached keys, if they were asked for.
+    pub keys: Option<BTreeSet<Bytes>>,
 }
 
 /// What one watcher saw, over all its reconnects.

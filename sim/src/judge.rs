@@ -2,7 +2,8 @@
 
 use crate::check::{self, Check, Clocks, Violation};
 use crate::check::{
-    compaction, durable, hash_equal, headers, lease, linearizable, refusals, serializable, watch,
+    compaction, durable, hash_equal, headers, lease, linearizable, refusals, serializable, status,
+    watch,
 };
 use crate::fault::Fault;
 use crate::history::History;
@@ -44,6 +45,9 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
     }
     if wants(Check::Headers) {
         violations.extend(headers::check(history));
+    }
+    if wants(Check::Status) {
+        violations.extend(status::check(history));
     }
     if wants(Check::Compaction) {
         violations.extend(compaction::check(history));

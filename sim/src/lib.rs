@@ -34,10 +34,12 @@ pub mod client_records;
 pub mod clients;
 #[cfg(madsim)]
 pub mod cluster;
+pub mod cluster_calls;
 pub mod conditions;
 pub mod disk;
 pub mod explain;
 pub mod fault;
+pub mod framing;
 pub mod history;
 pub mod judge;
 #[cfg(madsim)]
@@ -54,7 +56,6 @@ pub mod planted;
 #[cfg(madsim)]
 pub mod print_trace;
 pub mod profile;
-pub mod protocol;
 pub mod quorum_loss;
 pub mod report;
 pub mod rng;
@@ -66,7 +67,6 @@ pub mod run_record;
 pub mod run_thread;
 pub mod scenario;
 pub mod series;
-pub mod server;
 #[cfg(madsim)]
 pub mod shrink;
 #[cfg(madsim)]

@@ -5,12 +5,12 @@ use crate::disk::defects::{Defect, DiskFault, DiskFaultId, Part};
 use crate::disk::{DiskImage, Loss};
 use crate::fault::reconfigure::Changes;
 use crate::fault::{Backup, Trap};
+use crate::framing;
 use crate::net::transport::{self, Directory, SimTransport};
 use crate::net::{Host, Net};
 use crate::observer;
 use crate::rng::Rng;
 use crate::scenario::choice::Choice as _;
-use crate::server;
 use crate::store::StoreImage;
 use crate::time;
 use crate::trace;
@@ -456,6 +456,8 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         changes.apply(&mut options);
         trace::mark("fault.reconfigure");
     }
+    let election_timeout = Duration::from_millis(options.election_timeout.0);
+    let service = framing::options(options.quota_bytes, election_timeout);
     let member = match Member::start(options, disk, store, Arc::new(transport)).await {
         Ok(member) => member,
         Err(StartError::Removed) => return depart(&parts, &state, "member.refused"),
@@ -465,7 +467,8 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     let (net, directory) = (parts.net.clone(), parts.directory.clone());
     let peers = transport::serve(net, host, directory, member.receiver());
     detcd_rt::spawn(peers);
-    detcd_rt::spawn(server::serve(parts.net.clone(), host, handle.clone()));
+    let net = parts.net.clone();
+    detcd_rt::spawn(framing::serve(net, host, handle.clone(), service));
     detcd_rt::spawn(publish(handle.clone(), parts.index, state.clone()));
     let mut asked = {
         let mut state = lock(&state);

@@ -42,6 +42,7 @@ struct Observed {
     /// When each member's process started, and when one told that it leads.
     starts: BTreeMap<usize, Vec<Duration>>,
     elections: Vec<Duration>,
+    leaders: Vec<(Duration, u64)>,
     /// Members that lead, and have yet to apply an entry of this term.
     elected: BTreeMap<usize, u64>,
     /// Who led last, as each member told.
@@ -65,6 +66,7 @@ pub fn start(checks: &[Check], recorder: HistoryRecorder) {
         recorder,
         starts: BTreeMap::new(),
         elections: Vec::new(),
+        leaders: Vec::new(),
         elected: BTreeMap::new(),
         leading: BTreeMap::new(),
     };
@@ -152,6 +154,7 @@ pub fn run_facts() -> RunFacts {
     with(|observed| RunFacts {
         starts: observed.starts.clone(),
         elections: observed.elections.clone(),
+        leaders: observed.leaders.clone(),
         ..RunFacts::default()
     })
 }
@@ -288,6 +291,7 @@ impl Observed {
                 last_log_index,
             };
             self.elections.push(time::now());
+            self.leaders.push((time::now(), node));
             self.elected.insert(member, term);
             self.step(member, what);
             trace::mark("leader.elected");

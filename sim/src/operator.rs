@@ -3,10 +3,10 @@
 
 use crate::client::{CallError, Client};
 use crate::machine::Place;
-use crate::protocol::Method;
 use crate::time;
 use crate::trace;
 use detcd_core::api::{ClusterId, Member, MemberId};
+use detcd_service::Rpc;
 use detcd_wire::etcdserverpb as pb;
 use pb::alarm_request::AlarmAction;
 use prost::Message;
@@ -89,7 +89,7 @@ impl Operator {
     pub async fn remove(&mut self, id: MemberId) -> bool {
         let request = pb::MemberRemoveRequest { id: id.0 };
         let removed = self
-            .insist::<pb::MemberRemoveResponse>(Method::MemberRemove, &request, "member not found")
+            .insist::<pb::MemberRemoveResponse>(Rpc::MemberRemove, &request, "member not found")
             .await;
         if removed.is_some() {
             trace::mark("fault.remove-member");
@@ -101,7 +101,7 @@ impl Operator {
         let request = pb::MemberPromoteRequest { id: id.0 };
         let done = "can only promote a learner member";
         let promoted = self
-            .insist::<pb::MemberPromoteResponse>(Method::MemberPromote, &request, done)
+            .insist::<pb::MemberPromoteResponse>(Rpc::MemberPromote, &request, done)
             .await;
         if promoted.is_some() {
             trace::mark("fault.promote");
@@ -114,7 +114,7 @@ impl Operator {
             peer_urls: vec![peer_url],
         };
         let updated = self
-            .insist::<pb::MemberUpdateResponse>(Method::MemberUpdate, &request, "member not found")
+            .insist::<pb::MemberUpdateResponse>(Rpc::MemberUpdate, &request, "member not found")
             .await;
         if updated.is_some() {
             trace::mark("fault.update-address");
@@ -128,7 +128,7 @@ impl Operator {
         while quiet < QUIET_ANSWERS {
             let request = pb::AlarmRequest::default();
             let found = self
-                .insist::<pb::AlarmResponse>(Method::Alarm, &request, "no such word")
+                .insist::<pb::AlarmResponse>(Rpc::Alarm, &request, "no such word")
                 .await;
             let Some(Some(found)) = found else { return };
             quiet = if found.alarms.is_empty() {
@@ -142,7 +142,7 @@ impl Operator {
                     member_id: alarm.member_id,
                     alarm: alarm.alarm,
                 };
-                self.insist::<pb::AlarmResponse>(Method::Alarm, &disarm, "no such word")
+                self.insist::<pb::AlarmResponse>(Rpc::Alarm, &disarm, "no such word")
                     .await;
             }
             time::sleep(POLL_EVERY).await;
@@ -154,7 +154,7 @@ impl Operator {
         let request = pb::MoveLeaderRequest { target_id: to.0 };
         let done = "bad leader transferee";
         let moved = self
-            .insist::<pb::MoveLeaderResponse>(Method::MoveLeader, &request, done)
+            .insist::<pb::MoveLeaderResponse>(Rpc::MoveLeader, &request, done)
             .await;
         if let Some(Some(_)) = moved {
             trace::mark("fault.move-leader");
@@ -171,7 +171,7 @@ impl Operator {
         let mut rng = self.client.rng("operator");
         let deadline = time::now() + TRY_MAX;
         while time::now() < deadline {
-            let method = Method::MemberAdd;
+            let method = Rpc::MemberAdd;
             let answer = self.client.call(method, &request, CALL_MAX).await;
             let added: pb::MemberAddResponse = match answer {
                 Ok(added) => added,
@@ -192,7 +192,7 @@ impl Operator {
     /// The members as they are, in the words of who was added.
     async fn listed(&mut self) -> Option<pb::MemberAddResponse> {
         let request = pb::MemberListRequest { linearizable: true };
-        let answer = self.client.call(Method::MemberList, &request, CALL_MAX);
+        let answer = self.client.call(Rpc::MemberList, &request, CALL_MAX);
         let listed: pb::MemberListResponse = answer.await.ok()?;
         Some(pb::MemberAddResponse {
             header: listed.header,
@@ -205,7 +205,7 @@ impl Operator {
     /// `Some(None)`). `None` if the operator has given up.
     async fn insist<A: Message + Default>(
         &mut self,
-        method: Method,
+        method: Rpc,
         request: &impl Message,
         done: &str,
     ) -> Option<Option<A>> {

@@ -15,6 +15,8 @@ pub struct RunFacts {
     /// When a member told that it leads, and when it had applied its term's first entry: from then
     /// on it counts the leases' time.
     pub elections: Vec<Duration>,
+    /// Who was elected, and when.
+    pub leaders: Vec<(Duration, u64)>,
     /// From here on no fault is under way. `None` if that is not known.
     pub calm_since: Option<Duration>,
     pub election_timeout: Duration,
@@ -38,6 +40,7 @@ impl Default for RunFacts {
         RunFacts {
             starts: BTreeMap::new(),
             elections: Vec::new(),
+            leaders: Vec::new(),
             calm_since: None,
             election_timeout: Duration::ZERO,
             request_bytes: bytes..=bytes,

@@ -4,8 +4,8 @@
 //! A run record is a sink of the trace. It holds what is rare (faults, roles, restarts) as it is,
 //! and what is frequent (positions in the log, messages) in a few numbers each.
 
-use crate::protocol::Method;
 use crate::trace::{Event, Sink};
+use detcd_service::METHODS;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -349,7 +349,9 @@ fn request_label(event: &Event<'_>) -> String {
     let is_peer = event.text("port").as_deref() == Some("peer");
     let name = match is_peer {
         true => detcd_peer::Kind::from_tag(number).map(|kind| format!("{kind:?}")),
-        false => Method::from_number(number).map(|method| format!("{method:?}")),
+        false => METHODS
+            .get(usize::from(number))
+            .map(|method| format!("{:?}", method.rpc)),
     };
     name.unwrap_or_else(|| format!("request {number}"))
 }
@@ -364,6 +366,7 @@ pub fn member_of(node: &str) -> Option<usize> {
 mod tests {
     use super::*;
     use crate::trace::Value;
+    use detcd_service::Rpc;
 
     fn take_event(
         run_record: &mut RunRecord,
@@ -408,7 +411,7 @@ mod tests {
                 ("from", 1),
                 ("to", 2),
                 ("sent", 1000),
-                ("method", 2),
+                ("method", Rpc::Put as u64),
             ];
             let mut fields = vec![("what", Value::Text(what)), ("port", Value::Text("client"))];
             fields.extend(numbers.map(|(name, number)| (name, Value::Number(number))));

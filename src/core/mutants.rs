@@ -90,6 +90,8 @@ mod chosen {
         /// A member with an empty disk takes part, though the others have seen it before.
         WipedMember = "wiped-member",
 
+        /// A member names the leader of its term, though it hears from nobody.
+        StatusLostLeader = "status-lost-leader",
         /// A leader answers linearizable reads without asking its quorum.
         MinorityRead = "minority-read",
         /// A late answer to one round of reads serves the next round.

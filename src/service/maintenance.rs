@@ -20,12 +20,16 @@ impl Call {
         for alarm in handle.alarms_known()? {
             errors.push(alarm_text(&alarm.into()));
         }
+        let named = match detcd_core::mutant!(StatusLostLeader) {
+            true => member.raft.leader,
+            false => leader,
+        };
         let quota = options.quota_backend_bytes.unwrap_or(0);
         Ok(pb::StatusResponse {
             header: response_header(handle.header_now()),
             version: options.etcd_version.clone(),
             db_size: member.db_size,
-            leader: leader.unwrap_or_default().0,
+            leader: named.unwrap_or_default().0,
             raft_index: member.raft.committed,
             raft_term: member.raft.term,
             raft_applied_index: handle.published().applied,

@@ -4,6 +4,7 @@
 use super::{Check, Finding, Violation};
 use crate::history::{Header, History};
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 /// How many problems are reported; the rest follows from them.
 const REPORTED_MAX: usize = 5;
@@ -45,16 +46,31 @@ fn strangers(history: &History) -> Vec<Finding> {
 fn by_life(history: &History) -> BTreeMap<(usize, usize), Vec<Header>> {
     let mut lives: BTreeMap<(usize, usize), Vec<Header>> = BTreeMap::new();
     for header in &history.headers {
-        let starts = history.run_facts.starts.get(&header.member);
-        let starts = starts.map_or(&[][..], Vec::as_slice);
-        let by = |moment| starts.iter().filter(|at| **at <= moment).count();
-        let (before, after) = (by(header.called), by(header.ended));
-        if before == after {
-            let life = lives.entry((header.member, before)).or_default();
-            life.push(*header);
+        let Header {
+            member,
+            called,
+            ended,
+            ..
+        } = *header;
+        if let Some(life) = life(history, member, called, ended) {
+            lives.entry((member, life)).or_default().push(*header);
         }
     }
     lives
+}
+
+/// The number of the process that answered; `None` if the member was started anew meanwhile.
+pub(super) fn life(
+    history: &History,
+    member: usize,
+    called: Duration,
+    ended: Duration,
+) -> Option<usize> {
+    let starts = history.run_facts.starts.get(&member);
+    let starts = starts.map_or(&[][..], Vec::as_slice);
+    let by = |moment| starts.iter().filter(|at| **at <= moment).count();
+    let (before, after) = (by(called), by(ended));
+    (before == after).then_some(before)
 }
 
 /// What is wrong with the answers of one process.

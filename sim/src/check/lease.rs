@@ -11,6 +11,8 @@
 //!   clock left of it;
 //! - none that has ended or was revoked can be kept alive, and a lease that the cluster does not
 //!   know any more has no keys;
+//! - when it is asked for its keys, its key is among them once the put was answered, and no key that
+//!   was never attached to it;
 //! - in the end keys and leases agree on which is attached to which.
 
 use super::{Check, Finding, Violation, lease_ends};
@@ -49,12 +51,14 @@ impl Clocks {
 pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
     let lives = history.leases.iter();
     let late_max = late_max(history);
+    let leases = lease_ends::Leases::of(history, clocks);
     let problems = lives.filter_map(|life| {
         let what = problem(life, clocks)
             .or_else(|| endless(history, life, clocks))
             .or_else(|| late(history, life, clocks, late_max))
             .or_else(|| kept_after_revoke(history, life))
-            .or_else(|| told_wrong(history, life, clocks))?;
+            .or_else(|| told_wrong(history, life, clocks))
+            .or_else(|| keys_wrong(&leases, life))?;
         Some((life, what))
     });
     let mut violations: Vec<Violation> = problems
@@ -180,6 +184,28 @@ fn told_wrong(history: &History, life: &LeaseLife, clocks: Clocks) -> Option<Str
     ))
 }
 
+/// A key too many or too few. Further keys of a lease are named after its first.
+fn keys_wrong(leases: &lease_ends::Leases<'_>, life: &LeaseLife) -> Option<String> {
+    for told in life.ttl_replies.iter().filter(|told| told.ttl >= 0) {
+        let Some(keys) = &told.keys else { continue };
+        let (key, at) = (text(&life.key), told.ended);
+        if let Some(other) = keys.iter().find(|it| !it.starts_with(&life.key)) {
+            let other = text(other);
+            return Some(format!(
+                "its key is {key}, and it was told at {at:?} to have {other}"
+            ));
+        }
+        let is_attached = life
+            .attached
+            .is_some_and(|attached| attached <= told.called);
+        let is_there = leases.is_surely_there(life.id, told.called, told.ended);
+        if is_attached && is_there && !keys.contains(&life.key) {
+            return Some(format!("it was told at {at:?} not to have its key {key}"));
+        }
+    }
+    None
+}
+
 /// A lease that was said to be unknown, or to have less time left than there can have been.
 fn missed(life: &LeaseLife, whole: i64, clocks: Clocks) -> Option<String> {
     if life.revoked || clocks.jumped {
@@ -295,11 +321,12 @@ mod tests {
     }
 
     fn ttl_reply(ttl: i64, granted: i64) -> TimeToLive {
-        let ended = at(3.0);
         TimeToLive {
-            ended,
+            called: at(2.9),
+            ended: at(3.0),
             ttl,
             granted,
+            keys: None,
         }
     }
 
@@ -316,6 +343,7 @@ mod tests {
             revoked: false,
             seen: vec![at(4.9)],
             gone: Some(at(5.2)),
+            attached: Some(at(0.5)),
         }
     }
 
@@ -424,6 +452,31 @@ mod tests {
         assert!(reply(false, &[], &[&kv]));
         assert!(reply(true, &[], &[&kv]));
         assert!(reply(true, &[&key], &[]));
+    }
+
+    #[test]
+    fn a_lease_tells_its_keys() {
+        let is_wrong = |attached: f64, keys: &[&'static str]| {
+            let mut life = plain();
+            life.attached = Some(at(attached));
+            let keys = keys.iter().map(|key| Bytes::from_static(key.as_bytes()));
+            life.ttl_replies = vec![TimeToLive {
+                keys: Some(keys.collect()),
+                ..ttl_reply(2, 3)
+            }];
+            let (id, ttl) = (life.id, life.ttl);
+            let grant = Request::LeaseGrant { id, ttl };
+            let history = History {
+                operations: vec![operation(0.0, grant, Reply::LeaseGrant { id, ttl })],
+                leases: vec![life],
+                ..History::default()
+            };
+            !check(&history, TRUE).is_empty()
+        };
+        assert!(!is_wrong(0.5, &["l/1"]) && !is_wrong(0.5, &["l/1", "l/1/0"]));
+        // The put was under way.
+        assert!(!is_wrong(2.95, &[]));
+        assert!(is_wrong(0.5, &[]) && is_wrong(0.5, &["l/1", "l/2"]));
     }
 
     #[test]

@@ -66,15 +66,13 @@ impl<'a> Leases<'a> {
         Leases { clocks, known }
     }
 
-    /// Whether a lease was there all the time that an operation took.
-    pub fn is_surely_there(&self, id: LeaseId, during: &Operation) -> bool {
+    /// Whether a lease was there all the time from `called` to `ended`.
+    pub fn is_surely_there(&self, id: LeaseId, called: Duration, ended: Duration) -> bool {
         let grants = self.known.get(&id).map(|known| &known.grants[..]);
         let Some([grant]) = grants else {
             return false;
         };
-        granted(grant).is_some()
-            && grant.ended < during.called
-            && self.cannot_have_ended(id, during.ended)
+        granted(grant).is_some() && grant.ended < called && self.cannot_have_ended(id, ended)
     }
 
     /// Whether a lease that was granted cannot have ended by then.

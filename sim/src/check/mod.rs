@@ -34,6 +34,7 @@ pub mod rows;
 pub mod serializable;
 pub mod sizes;
 pub mod state_machine_safety;
+pub mod status;
 pub mod steps;
 pub mod streams;
 #[cfg(test)]
@@ -87,6 +88,7 @@ pub enum Check {
     Listing,
     Informer,
     Sizes,
+    Status,
     LeaderElected,
     Converged,
     HashEqual,
@@ -143,6 +145,7 @@ const ALL: &[(&str, Check, Phase)] = &[
     ("listing", Check::Listing, Phase::History),
     ("informer", Check::Informer, Phase::History),
     ("sizes", Check::Sizes, Phase::History),
+    ("status", Check::Status, Phase::History),
     ("leader-elected", Check::LeaderElected, Phase::Healed),
     ("converged", Check::Converged, Phase::Healed),
     ("hash-equal", Check::HashEqual, Phase::Healed),

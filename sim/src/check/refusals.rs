@@ -122,7 +122,8 @@ impl<'a> Judge<'a> {
             "key not found" => self.model_says(Refusal::KeyNotFound, operation, timeline),
             "requested lease not found" => {
                 let mut needed = leases_of(request).into_iter();
-                needed.any(|id| !self.leases.is_surely_there(id, operation))
+                let (called, ended) = (operation.called, operation.ended);
+                needed.any(|id| !self.leases.is_surely_there(id, called, ended))
             }
             "lease already exists" => self.leases.may_exist_for(operation),
             "mvcc: required revision is a future revision" => match request {

@@ -1,8 +1,8 @@
 //! A watcher over one connection after another: it goes on where it was, wherever that is.
 
 use crate::client::Client;
-use crate::net::{NetError, stream::Stream};
-use crate::protocol::Method;
+use crate::framing::{Broken, StreamedCall};
+use crate::net::NetError;
 use crate::rng::Rng;
 use crate::scenario::units::Times;
 use crate::time;
@@ -10,8 +10,8 @@ use crate::trace;
 use crate::workload::{Until, ops};
 use bytes::Bytes;
 use detcd_core::api::{Change, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
+use detcd_service::Rpc;
 use detcd_wire::etcdserverpb as pb;
-use prost::Message as _;
 use std::time::Duration;
 
 /// How often a watcher looks up whether the end has come.
@@ -107,7 +107,7 @@ impl Feed {
         mut note: impl FnMut(WatchMessage),
     ) -> Ended {
         self.parts.clear();
-        let mut stream = client.open(Method::Watch);
+        let mut stream = client.open(Rpc::Watch);
         let create = WatchRequest::Create(self.create.clone());
         if let Err(error) = send(&stream, create).await {
             return Ended::Broken(format!("{error:?}"));
@@ -127,12 +127,11 @@ impl Feed {
                 ask_at = self.ask_next();
             }
             let wait = ask_at.saturating_sub(time::now()).min(ASK_EVERY);
-            let response = match detcd_rt::timeout(wait, stream.recv()).await {
+            let response = match detcd_rt::timeout(wait, receive(&mut stream)).await {
                 Err(_) if time::now() < silent_since + timeout => continue,
                 Err(_) => return Ended::Broken("silence".to_owned()),
-                Ok(None) => return Ended::Broken("closed".to_owned()),
-                Ok(Some(Err(error))) => return Ended::Broken(format!("{error:?}")),
-                Ok(Some(Ok(body))) => decode(body),
+                Ok(Err(error)) => return Ended::Broken(format!("{error:?}")),
+                Ok(Ok(response)) => response,
             };
             silent_since = time::now();
             if response.canceled {
@@ -202,28 +201,28 @@ pub async fn wait_for_delete(client: &mut Client, key: &Bytes, start: i64, timeo
 }
 
 async fn wait(client: &mut Client, create: WatchCreate, timeout: Duration) {
-    let mut stream = client.open(Method::Watch);
+    let mut stream = client.open(Rpc::Watch);
     let seen = async {
         send(&stream, WatchRequest::Create(create)).await?;
-        while let Some(body) = stream.recv().await {
-            let response = decode(body?);
+        loop {
+            let response = receive(&mut stream).await?;
             if response.canceled || !response.events.is_empty() {
-                return Ok(());
+                return Ok::<(), Broken>(());
             }
         }
-        Err(NetError::Reset)
     };
     if let Ok(Err(_)) = detcd_rt::timeout(timeout, seen).await {
         client.recover().await;
     }
 }
 
-pub(super) async fn send(stream: &Stream, request: WatchRequest) -> Result<(), NetError> {
-    let request = pb::WatchRequest::from(request);
-    stream.send(request.encode_to_vec().into()).await
+pub(super) async fn send(stream: &StreamedCall, request: WatchRequest) -> Result<(), NetError> {
+    stream.send(&pb::WatchRequest::from(request)).await
 }
 
-pub(super) fn decode(body: Bytes) -> WatchResponse {
-    let response = pb::WatchResponse::decode(body).expect("a server encodes what it sends");
-    WatchResponse::try_from(response).expect("a server's events have keys")
+pub(super) async fn receive(stream: &mut StreamedCall) -> Result<WatchResponse, Broken> {
+    // A server ends no watch stream without an error.
+    let response = stream.recv::<pb::WatchResponse>().await?;
+    let response = response.ok_or(Broken::Net(NetError::Reset))?;
+    Ok(WatchResponse::try_from(response).expect("a server's events have keys"))
 }

@@ -1,16 +1,17 @@
 //! Clients that grant leases, attach a key, keep them alive for a while, and wait for the end.
 
 use crate::client::Client;
-use crate::history::{KeepAlive, LeaseLife, Reply, Request, TimeToLive};
-use crate::protocol::Method;
+use crate::history::{LeaseLife, Reply, Request, TimeToLive};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time};
 use crate::time;
 use crate::trace;
+use crate::workload::keep_alives::KeepAlives;
 use crate::workload::{ClientStarter, Work, job};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
+use detcd_service::Rpc;
 use detcd_wire::etcdserverpb as pb;
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ impl Lease {
             late: self.late.value(),
             negative_ids: self.negative_ids.value(),
             timeout: self.timeout.duration(),
+            keep_alives: KeepAlives::default(),
         };
         for round in 0..self.rounds.value() {
             let ttl = work.rng.range(self.ttl_s.range()) as i64;
@@ -90,6 +92,7 @@ struct Holder {
     timeout: Duration,
     late: f64,
     negative_ids: f64,
+    keep_alives: KeepAlives,
 }
 
 impl Holder {
@@ -109,7 +112,8 @@ impl Holder {
             ..PutRequest::default()
         };
         let has_key = self.execute(Request::Put(put)).await.is_some();
-        let life = LeaseLife::new(self.client.number(), id, ttl, key, granted);
+        let mut life = LeaseLife::new(self.client.number(), id, ttl, key, granted);
+        life.attached = has_key.then(time::now);
         Some((life, has_key))
     }
 
@@ -145,21 +149,33 @@ impl Holder {
     }
 
     async fn ask(&mut self, life: &mut LeaseLife) {
+        let called = time::now();
         let request = pb::LeaseTimeToLiveRequest {
             id: life.id.0,
             keys: self.rng.chance(0.5),
         };
         let answer = self
             .client
-            .call::<pb::LeaseTimeToLiveResponse>(Method::LeaseTimeToLive, &request, self.timeout)
+            .call::<pb::LeaseTimeToLiveResponse>(Rpc::LeaseTimeToLive, &request, self.timeout)
             .await;
         match answer {
             Ok(answer) => life.ttl_replies.push(TimeToLive {
+                called,
                 ended: time::now(),
                 ttl: answer.ttl,
                 granted: answer.granted_ttl,
+                keys: request.keys.then(|| answer.keys.into_iter().collect()),
             }),
             Err(_) => self.client.go_elsewhere(),
+        }
+        // The client writes the answer down.
+        let request = pb::LeaseLeasesRequest {};
+        let listed = self
+            .client
+            .call::<pb::LeaseLeasesResponse>(Rpc::LeaseLeases, &request, self.timeout)
+            .await;
+        if listed.is_err() {
+            self.client.go_elsewhere();
         }
     }
 
@@ -190,18 +206,9 @@ impl Holder {
     }
 
     async fn keep_alive(&mut self, life: &mut LeaseLife) {
-        let called = time::now();
-        let request = pb::LeaseKeepAliveRequest { id: life.id.0 };
-        let answer = self
-            .client
-            .call::<pb::LeaseKeepAliveResponse>(Method::LeaseKeepAlive, &request, self.timeout)
-            .await;
-        match answer {
-            Ok(answer) => life.keep_alives.push(KeepAlive {
-                called,
-                ended: time::now(),
-                ttl: answer.ttl,
-            }),
+        let renewing = self.keep_alives.renew(&self.client, life.id, self.timeout);
+        match renewing.await {
+            Ok(renewed) => life.keep_alives.push(renewed),
             Err(_) => self.client.go_elsewhere(),
         }
     }

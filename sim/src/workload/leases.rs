@@ -1,18 +1,17 @@
 //! Thousands of leases at once.
 
 use crate::client::Client;
-use crate::history::{KeepAlive, LeaseLife, Reply, Request};
-use crate::protocol::Method;
+use crate::history::{LeaseLife, Reply, Request};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::time;
 use crate::trace;
+use crate::workload::keep_alives::KeepAlives;
 use crate::workload::lease::WAIT_MAX;
 use crate::workload::{ClientStarter, Work, job, ops};
 use bytes::Bytes;
 use detcd_core::api::{LeaseId, PutRequest, RangeRequest};
-use detcd_wire::etcdserverpb as pb;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -57,6 +56,7 @@ impl Work for Leases {
                     rng,
                     alive,
                     lives: Vec::new(),
+                    keep_alives: KeepAlives::default(),
                 };
                 holder.grant_all().await;
                 holder.keep_some().await;
@@ -75,6 +75,7 @@ struct Holder {
     /// How many of all clients' leases have a key and were not seen to end.
     alive: Arc<AtomicU64>,
     lives: Vec<LeaseLife>,
+    keep_alives: KeepAlives,
 }
 
 impl Holder {
@@ -93,13 +94,14 @@ impl Holder {
                 lease: id,
                 ..ops::put(&key, format!("{}-{number}", self.client.name()))
             };
-            let life = LeaseLife::new(self.client.number(), id, ttl, key, granted);
+            let mut life = LeaseLife::new(self.client.number(), id, ttl, key, granted);
             let put = self.client.execute(Request::Put(put), timeout).await;
             if put.is_none() {
                 // Nobody can see it end; that it may not be missed is judged all the same.
                 self.client.note(|history| history.leases.push(life));
                 continue;
             }
+            life.attached = Some(time::now());
             if self.alive.fetch_add(1, Ordering::Relaxed) + 1 == MANY {
                 trace::mark("leases.many");
             }
@@ -115,30 +117,21 @@ impl Holder {
             .collect();
         let shortest = *self.settings.ttl_s.range().start();
         while time::now() < until {
-            for index in &kept {
-                self.keep_alive(*index).await;
-            }
+            self.keep_alive(&kept).await;
             time::sleep(Duration::from_millis(shortest * 1000 / 3)).await;
         }
     }
 
-    async fn keep_alive(&mut self, index: usize) {
-        let called = time::now();
-        let request = pb::LeaseKeepAliveRequest {
-            id: self.lives[index].id.0,
-        };
+    async fn keep_alive(&mut self, indices: &[usize]) {
+        let ids: Vec<LeaseId> = indices.iter().map(|index| self.lives[*index].id).collect();
         let timeout = self.settings.timeout.duration();
-        let answer = self
-            .client
-            .call::<pb::LeaseKeepAliveResponse>(Method::LeaseKeepAlive, &request, timeout)
-            .await;
-        match answer {
-            Ok(answer) => self.lives[index].keep_alives.push(KeepAlive {
-                called,
-                ended: time::now(),
-                ttl: answer.ttl,
-            }),
-            Err(_) => self.client.go_elsewhere(),
+        let renewing = self.keep_alives.renew_all(&self.client, &ids, timeout);
+        let (renewed, ended) = renewing.await;
+        for (index, keep_alive) in indices.iter().zip(renewed) {
+            self.lives[*index].keep_alives.push(keep_alive);
+        }
+        if ended.is_err() {
+            self.client.go_elsewhere();
         }
     }
 
@@ -161,7 +154,7 @@ impl Holder {
         }
         if !self.lives.is_empty() {
             let index = self.rng.index(self.lives.len());
-            self.keep_alive(index).await;
+            self.keep_alive(&[index]).await;
         }
         let lives = std::mem::take(&mut self.lives);
         self.client.note(|history| history.leases.extend(lives));

@@ -8,6 +8,7 @@ pub mod compaction;
 pub mod cycle;
 pub mod election;
 pub mod feed;
+pub mod keep_alives;
 pub mod kubernetes;
 pub mod kv;
 pub mod large;

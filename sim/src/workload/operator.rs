@@ -2,11 +2,11 @@
 
 use crate::client::{CallError, Client};
 use crate::history::Request;
-use crate::protocol::Method;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Time, Times};
 use crate::workload::{ClientStarter, Until, Work};
 use detcd_core::api::CompactRequest;
+use detcd_service::Rpc;
 use detcd_wire::etcdserverpb as pb;
 use futures::FutureExt;
 use pb::alarm_request::AlarmAction;
@@ -77,6 +77,6 @@ impl Operator {
         request: pb::AlarmRequest,
     ) -> Result<pb::AlarmResponse, CallError> {
         let timeout: Duration = self.timeout.duration();
-        client.call(Method::Alarm, &request, timeout).await
+        client.call(Rpc::Alarm, &request, timeout).await
     }
 }

@@ -4,18 +4,17 @@
 use crate::client::Client;
 use crate::client_records::Turn;
 use crate::history::{Reply, Request};
-use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::scenario::units::{Counts, Times};
 use crate::time;
 use crate::workload::feed;
+use crate::workload::keep_alives::KeepAlives;
 use crate::workload::ops::{self, Guarded};
 use bytes::Bytes;
 use detcd_core::api::{
     DeleteRangeRequest, KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest, RangeRequest,
     SortOrder, SortTarget, TxnRequest,
 };
-use detcd_wire::etcdserverpb as pb;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
@@ -94,24 +93,20 @@ impl Session {
 
 async fn keep_alive(mut client: Client, id: LeaseId, ttl_s: u64, life: Arc<Mutex<Life>>) {
     let third = Duration::from_millis(ttl_s * 1000 / 3);
+    let mut keep_alives = KeepAlives::default();
     loop {
         time::sleep(third).await;
         if life.lock().expect("no holder panics").closed {
             return;
         }
-        let called = time::now();
-        let request = pb::LeaseKeepAliveRequest { id: id.0 };
-        let answer = client
-            .call::<pb::LeaseKeepAliveResponse>(Method::LeaseKeepAlive, &request, third)
-            .await;
-        match answer {
+        match keep_alives.renew(&client, id, third).await {
             Ok(answer) => {
                 let mut life = life.lock().expect("no holder panics");
                 if answer.ttl <= 0 {
                     life.lost = true;
                     return;
                 }
-                life.renewed = called;
+                life.renewed = answer.called;
             }
             Err(_) => client.recover().await,
         }

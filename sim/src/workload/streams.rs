@@ -3,10 +3,9 @@
 
 use crate::client::Client;
 use crate::client_records::{Connection, Heard};
+use crate::framing::{Broken, StreamedCall};
 use crate::history::{Gap, Watched};
 use crate::net::NetError;
-use crate::net::stream::Stream;
-use crate::protocol::Method;
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Times};
@@ -16,6 +15,7 @@ use crate::workload::feed::{self, WatchMessage};
 use crate::workload::{ClientStarter, Until, Work, ops};
 use bytes::Bytes;
 use detcd_core::api::{Change, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
+use detcd_service::Rpc;
 use futures::FutureExt;
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -145,12 +145,12 @@ impl Follower {
     }
 
     /// One connection, until it breaks or is silent for too long, or the end has come.
-    async fn connect(&mut self) -> Result<(), NetError> {
+    async fn connect(&mut self) -> Result<(), Broken> {
         self.asked.clear();
         for slot in &mut self.slots {
             slot.close();
         }
-        let mut stream = self.client.open(Method::Watch);
+        let mut stream = self.client.open(Rpc::Watch);
         let timeout = self.settings.stream_timeout.pick(&mut self.rng);
         let mut silent_since = time::now();
         let mut ask_at = silent_since + self.settings.progress.pick(&mut self.rng);
@@ -167,10 +167,10 @@ impl Follower {
                 change_at = time::now() + self.settings.change.pick(&mut self.rng);
             }
             let wait = ask_at.min(change_at).saturating_sub(time::now());
-            match detcd_rt::timeout(wait.min(POLL_EVERY), stream.recv()).await {
+            match detcd_rt::timeout(wait.min(POLL_EVERY), feed::receive(&mut stream)).await {
                 Err(_) if time::now() < silent_since + timeout => continue,
-                Err(_) | Ok(None) => return Err(NetError::Reset),
-                Ok(Some(body)) => self.hear(feed::decode(body?)),
+                Err(_) => return Err(NetError::Reset.into()),
+                Ok(response) => self.hear(response?),
             }
             silent_since = time::now();
             let is_done = |slot: &Slot, until| slot.create.start_revision > until;
@@ -181,7 +181,7 @@ impl Follower {
     }
 
     /// Creates every watcher that is not there.
-    async fn ask_for_all(&mut self, stream: &Stream) -> Result<(), NetError> {
+    async fn ask_for_all(&mut self, stream: &StreamedCall) -> Result<(), NetError> {
         for index in 0..self.slots.len() {
             if self.slots[index].state == State::Closed {
                 let id = match self.rng.chance(0.5) {
@@ -201,7 +201,7 @@ impl Follower {
 
     async fn ask(
         &mut self,
-        stream: &Stream,
+        stream: &StreamedCall,
         create: WatchCreate,
         id: i64,
         what: Asked,
@@ -214,7 +214,7 @@ impl Follower {
     }
 
     /// Cancels some watcher, or asks for an id that is taken.
-    async fn change(&mut self, stream: &Stream) -> Result<(), NetError> {
+    async fn change(&mut self, stream: &StreamedCall) -> Result<(), NetError> {
         let open = self.slots.iter().enumerate();
         let open = open.filter_map(|(index, slot)| match slot.state {
             State::Open(id) => Some((index, id)),
