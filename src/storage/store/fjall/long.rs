@@ -20,7 +20,9 @@
 //! A stub stands exactly as long as its range has a row. Batches with long keys are written one
 //! after the other for that; others never wait for them.
 
-use super::{FjallSnapshot, Generation, fault, read_fault};
+use super::generation::Generation;
+use super::snapshot::FjallSnapshot;
+use super::{fault, read_fault};
 use crate::store::WHOLE_KEY_BYTES_MAX;
 use ::fjall::{Keyspace, OwnedWriteBatch, Readable};
 use bytes::Bytes;

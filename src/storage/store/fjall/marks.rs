@@ -1,6 +1,6 @@
 //! How far the store is marked as durable; see [`crate::store::mark`].
 
-use super::Generation;
+use super::generation::Generation;
 use crate::store::mark::Mark;
 use ::fjall::{Database, Keyspace, PersistMode};
 use std::path::{Path, PathBuf};

@@ -5,7 +5,9 @@
 //! when much more was written. Here it is done when much was removed.
 
 use super::super::space::Held;
-use super::{Generation, Removed, SEQUENCE_KEY, Shared, pass_sequence_buffered};
+use super::Shared;
+use super::generation::{Generation, Removed};
+use super::root::{SEQUENCE_KEY, pass_sequence_buffered};
 use crate::store::{Reclaim, Size};
 use ::fjall::{AbstractTree, Database, Keyspace, KeyspaceCreateOptions};
 use detcd_core::view::Table;
