@@ -97,7 +97,9 @@ async fn served_by_every_form(controls: &[PathBuf], folder: &Path, member: &str)
     ];
     for (i, form) in forms.iter().enumerate() {
         let value = format!("{member}{i}");
-        for control in controls {
+        // etcdctl 3.4 does not know the form without slashes; that of 3.5 does.
+        let takes_it = |control: &Path| control.ends_with("detcdctl") || form.contains("://");
+        for control in controls.iter().filter(|control| takes_it(control)) {
             let args = ["--endpoints", form, "put", "k", &value];
             assert_eq!(succeeds(control, folder, &args).await, "OK\n", "{form}");
             let args = ["--endpoints", form, "get", "k", "--print-value-only"];
