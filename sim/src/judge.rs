@@ -1,6 +1,6 @@
 //! What the histories of a run come to.
 
-use crate::check::{self, Check, Clocks, Violation};
+use crate::check::{self, Check, Clocks, Facts, Violation};
 use crate::check::{
     compaction, durable, hash_equal, headers, lease, linearizable, refusals, serializable, status,
     watch,
@@ -23,6 +23,7 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
     }
     let _part = profile::enter(Part::History);
     let clocks = clocks(plan);
+    let facts = Facts::of(history, clocks);
     let wants = |check| plan.wants(check);
     let mut violations = Vec::new();
     for (check, judge) in check::OF_WORKLOADS {
@@ -34,14 +35,14 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
         violations.extend(durable::check(history));
     }
     if wants(Check::Linearizable) || wants(Check::CheckersAgree) {
-        let found = linearizable::check(history).into_iter();
+        let found = linearizable::check(&facts).into_iter();
         violations.extend(found.filter(|found| wants(found.check)));
     }
     if wants(Check::Refusals) {
-        violations.extend(refusals::check(history, clocks));
+        violations.extend(refusals::check(&facts));
     }
     if wants(Check::Serializable) {
-        violations.extend(serializable::check(history));
+        violations.extend(serializable::check(&facts));
     }
     if wants(Check::Headers) {
         violations.extend(headers::check(history));
@@ -59,7 +60,7 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
         violations.extend(watch::check(history));
     }
     if wants(Check::Lease) {
-        violations.extend(lease::check(history, clocks));
+        violations.extend(lease::check(&facts));
     }
     violations
 }

@@ -15,7 +15,7 @@
 //!   was never attached to it;
 //! - in the end keys and leases agree on which is attached to which.
 
-use super::{Check, Finding, Violation, lease_ends};
+use super::{Check, Facts, Finding, Violation, lease_ends};
 use crate::history::{History, LeaseLife, Request, TimeToLive, text};
 use detcd_core::api::{LeaseId, Millis};
 use detcd_core::lease::ttl_min;
@@ -48,7 +48,8 @@ impl Clocks {
     };
 }
 
-pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+    let (history, clocks) = (facts.history, facts.clocks);
     let lives = history.leases.iter();
     let late_max = late_max(history);
     let leases = lease_ends::Leases::of(history, clocks);
@@ -73,7 +74,7 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
         })
         .collect();
     violations.extend(detached(history));
-    violations.extend(lease_ends::check(history, clocks));
+    violations.extend(lease_ends::check(facts));
     violations
 }
 
@@ -354,7 +355,7 @@ mod tests {
             leases: vec![life],
             ..History::default()
         };
-        !check(&history, clocks).is_empty()
+        !check(&Facts::of(&history, clocks)).is_empty()
     }
 
     fn operation(called: f64, request: Request, reply: Reply) -> Operation {
@@ -393,7 +394,7 @@ mod tests {
         history.run_facts.calm_since = Some(at(calm_since));
         history.run_facts.elections = vec![at(elected)];
         history.run_facts.election_timeout = at(1.0);
-        !check(&history, clocks).is_empty()
+        !check(&Facts::of(&history, clocks)).is_empty()
     }
 
     #[test]
@@ -422,7 +423,7 @@ mod tests {
                 leases: vec![life],
                 ..History::default()
             };
-            !check(&history, TRUE).is_empty()
+            !check(&Facts::of(&history, TRUE)).is_empty()
         };
         assert!(!kept(4.0));
         assert!(kept(1.0));
@@ -445,7 +446,7 @@ mod tests {
                 exists,
                 keys: keys.iter().map(|key| (*key).clone()).collect(),
             });
-            !check(&history, TRUE).is_empty()
+            !check(&Facts::of(&history, TRUE)).is_empty()
         };
         assert!(!reply(true, &[&key], &[&kv]));
         assert!(!reply(false, &[], &[]));
@@ -471,7 +472,7 @@ mod tests {
                 leases: vec![life],
                 ..History::default()
             };
-            !check(&history, TRUE).is_empty()
+            !check(&Facts::of(&history, TRUE)).is_empty()
         };
         assert!(!is_wrong(0.5, &["l/1"]) && !is_wrong(0.5, &["l/1", "l/1/0"]));
         // The put was under way.
@@ -556,7 +557,7 @@ mod tests {
             };
             history.run_facts.election_timeout = at(1.0);
             history.run_facts.elections = vec![at(elected)];
-            !check(&history, TRUE).is_empty()
+            !check(&Facts::of(&history, TRUE)).is_empty()
         };
         // Its time began for the last time when it was kept alive, at 2.1.
         assert!(!is_endless(46.0, 0.0));
@@ -578,7 +579,7 @@ mod tests {
             };
             history.run_facts.election_timeout = at(1.3);
             history.run_facts.elections = vec![at(elected)];
-            !check(&history, TRUE).is_empty()
+            !check(&Facts::of(&history, TRUE)).is_empty()
         };
         assert!(!is_wrong(4, 2.0));
         assert!(is_wrong(5, 2.0));

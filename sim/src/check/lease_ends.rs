@@ -4,8 +4,7 @@
 //!   a new leader only extends it;
 //! - nothing is attached to a lease whose revocation was answered, then or later.
 
-use super::replay::Replay;
-use super::{Check, Clocks, Finding, Violation};
+use super::{Check, Clocks, Facts, Finding, Violation};
 use crate::history::{History, Operation, Reply, Request, text};
 use bytes::Bytes;
 use detcd_core::api::{ChangeKind, LeaseId, Millis};
@@ -13,9 +12,10 @@ use detcd_core::lease::ttl_min;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+    let history = facts.history;
     let mut found = wrong_grants(history);
-    found.extend(early(history, clocks));
+    found.extend(early(facts));
     found.extend(kept(history));
     found
         .into_iter()
@@ -134,10 +134,9 @@ fn wrong_grants(history: &History) -> Vec<Finding> {
 }
 
 /// Ends that nobody had asked for, of leases that had time left.
-fn early(history: &History, clocks: Clocks) -> Vec<Finding> {
-    let leases = Leases::of(history, clocks);
-    let ends = Replay::of(history).ends;
-    let early = ends.iter().filter_map(|end| {
+fn early(facts: &Facts<'_>) -> Vec<Finding> {
+    let leases = facts.leases();
+    let early = facts.replay().ends.iter().filter_map(|end| {
         let known = end.known?;
         leases.cannot_have_ended(end.lease, known).then(|| {
             let id = end.lease.0;
@@ -272,7 +271,7 @@ mod tests {
     }
 
     fn is_wrong(history: &History, clocks: Clocks) -> bool {
-        !check(history, clocks).is_empty()
+        !check(&Facts::of(history, clocks)).is_empty()
     }
 
     #[test]

@@ -8,14 +8,13 @@
 //!   must find.
 
 use super::wing_gong::Searched;
-use super::{Check, Finding, Violation, replay, wing_gong};
-use crate::history::History;
+use super::{Check, Facts, Finding, Violation, replay, wing_gong};
 
 /// How many problems of one kind are reported; the rest follows from them.
 const REPORTED_MAX: usize = 5;
 
-pub fn check(history: &History) -> Vec<Violation> {
-    judge(replay::check(history), wing_gong::check(history))
+pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+    judge(replay::check(facts), wing_gong::check(facts.history))
 }
 
 /// What both judges together come to.

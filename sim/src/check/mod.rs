@@ -13,6 +13,7 @@ pub mod compaction;
 pub mod cycle;
 pub mod durable;
 pub mod election_safety;
+pub mod facts;
 pub mod graph;
 pub mod group;
 pub mod hash_equal;
@@ -52,6 +53,7 @@ use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::settings::{Setting, settings};
 use std::fmt;
 
+pub use facts::Facts;
 pub use lease::Clocks;
 pub use violation::{About, Finding, Violation};
 

@@ -5,9 +5,9 @@
 //! Reads of a compacted revision, and compactions, are [`super::compaction`]'s.
 
 use super::lease_ends::Leases;
-use super::replay::{Replay, leases_of};
+use super::replay::leases_of;
 use super::timeline::Timeline;
-use super::{Check, Clocks, Finding, Violation};
+use super::{Check, Facts, Finding, Violation};
 use crate::history::{History, Operation, Request, past_reads};
 use crate::model::Refusal;
 use crate::run_facts::RefusalReasons;
@@ -25,13 +25,14 @@ const REPORTED_MAX: usize = 5;
 /// What an encoded request may have besides what is counted.
 const FRAME_BYTES_MAX: u64 = 512;
 
-pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+    let history = facts.history;
     let mut refused: Vec<(&Operation, &str)> = history
         .operations
         .iter()
         .filter_map(|operation| Some((operation, operation.refused()?)))
         .collect();
-    let judge = Judge::of(history, clocks);
+    let judge = Judge::of(facts);
     refused.sort_by_key(|(operation, _)| *judge.window(operation).start());
     let mut timeline = Timeline::of(history);
     let unfounded = refused.into_iter().filter_map(|(operation, why)| {
@@ -46,7 +47,7 @@ pub fn check(history: &History, clocks: Clocks) -> Vec<Violation> {
 
 struct Judge<'a> {
     history: &'a History,
-    leases: Leases<'a>,
+    leases: &'a Leases<'a>,
     /// When operations were over, and the highest revision that any had seen by then.
     seen: BTreeMap<Duration, i64>,
     /// For each revision, when it and all before it had been asked for.
@@ -57,7 +58,8 @@ struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    fn of(history: &'a History, clocks: Clocks) -> Judge<'a> {
+    fn of(facts: &'a Facts<'_>) -> Judge<'a> {
+        let history = facts.history;
         let mut ended: Vec<(Duration, i64)> = history
             .operations
             .iter()
@@ -71,17 +73,17 @@ impl<'a> Judge<'a> {
             seen.insert(at, newest);
         }
         let mut latest = Duration::ZERO;
-        let calls = Replay::of(history).called;
-        let asked = calls.into_iter().map(|(revision, called)| {
-            latest = latest.max(called);
-            (latest, revision)
+        let calls = facts.replay().called.iter();
+        let asked = calls.map(|(revision, called)| {
+            latest = latest.max(*called);
+            (latest, *revision)
         });
         let asked = asked.collect();
         let mut calls: Vec<Duration> = history.operations.iter().map(|it| it.called).collect();
         calls.sort_unstable();
         Judge {
             history,
-            leases: Leases::of(history, clocks),
+            leases: facts.leases(),
             seen,
             asked,
             last: history.revisions.keys().next_back().copied().unwrap_or(1),
@@ -297,6 +299,7 @@ fn encoded_bytes(request: &Request) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::Clocks;
     use crate::history::{Outcome, Reply};
     use crate::model::State;
     use crate::workload::ops;
@@ -349,7 +352,7 @@ mod tests {
         history.operations.push(operation(2, request, was_put));
         history.operations.extend(later);
         history.run_facts.refusal_reasons = refusal_reasons;
-        check(&history, Clocks::TRUE).len()
+        check(&Facts::of(&history, Clocks::TRUE)).len()
     }
 
     fn is_wrong(refused: Operation) -> bool {

@@ -10,8 +10,8 @@
 //!
 //! Serializable reads are [`super::serializable`]'s.
 
-use super::Finding;
 use super::timeline::Timeline;
+use super::{Facts, Finding};
 use crate::history::{History, Operation, Reply, Request};
 use crate::model::Refusal;
 use detcd_core::api::{Change, ChangeKind, LeaseId, Op};
@@ -19,16 +19,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 /// What is wrong with the history; nothing if it is linearizable.
-pub fn check(history: &History) -> Vec<Finding> {
-    let mut replay = Replay::of(history);
-    if replay.problems.is_empty() {
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let (history, replay) = (facts.history, facts.replay());
+    let mut problems = replay.problems.clone();
+    if problems.is_empty() {
         let is_linearizable = |operation: &&Operation| !operation.request.is_serializable();
         let answered: Vec<&Operation> = history.operations.iter().filter(is_linearizable).collect();
-        replay.problems.extend(wrong_answers(history, &answered));
-        replay.problems.extend(stale(&answered));
-        replay.problems.extend(replay.early(&answered));
+        problems.extend(wrong_answers(history, &answered));
+        problems.extend(stale(&answered));
+        problems.extend(replay.early(&answered));
     }
-    replay.problems
+    problems
 }
 
 /// Which operation made which revision.

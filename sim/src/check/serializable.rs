@@ -5,8 +5,8 @@
 //! not go back is promised for the life of its process only: one that lost unsynced state in a
 //! crash starts further back, and catches up.
 
-use super::replay::{Replay, wrong_answers};
-use super::{Check, Finding, Violation};
+use super::replay::wrong_answers;
+use super::{Check, Facts, Finding, Violation};
 use crate::history::{History, Operation};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -14,16 +14,14 @@ use std::time::Duration;
 /// How many problems of one kind are reported; the rest follows from them.
 const REPORTED_MAX: usize = 5;
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+    let history = facts.history;
     let is_serializable = |operation: &&Operation| operation.request.is_serializable();
     let reads: Vec<&Operation> = history.operations.iter().filter(is_serializable).collect();
     let made_up = wrong_answers(history, &reads)
         .into_iter()
         .take(REPORTED_MAX);
-    let early = Replay::of(history)
-        .early(&reads)
-        .into_iter()
-        .take(REPORTED_MAX);
+    let early = facts.replay().early(&reads).into_iter().take(REPORTED_MAX);
     let back = going_back(history).into_iter().take(REPORTED_MAX);
     let found = made_up.chain(early).chain(back);
     found

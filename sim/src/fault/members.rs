@@ -110,7 +110,7 @@ impl FaultKind for Remove {
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        for member in self.target.members(world.members(), world.leader()) {
+        for member in world.named(&self.target) {
             trace::event("fault.remove", format_args!("m{}", member + 1));
             if world.leader() == Some(member) {
                 trace::mark("fault.remove-leader");
@@ -132,7 +132,7 @@ impl FaultKind for Replace {
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         let same_address = *self.same_address.value();
-        for member in self.target.members(world.members(), world.leader()) {
+        for member in world.named(&self.target) {
             if !world.may_break(member) {
                 continue;
             }
@@ -153,7 +153,7 @@ impl FaultKind for UpdateAddress {
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        for member in self.target.members(world.members(), world.leader()) {
+        for member in world.named(&self.target) {
             trace::event("fault.move", format_args!("m{}", member + 1));
             world.operate(Order::UpdateAddress { member });
         }

@@ -18,7 +18,7 @@ settings! {
 
 impl FaultKind for MixedVersions {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        let members = self.target.members(world.members(), world.leader());
+        let members = world.named(&self.target);
         change(&members, true, world);
         Ongoing::Upgraded(members)
     }

@@ -1,57 +1,26 @@
-//! Faults: what goes wrong, when, for how long and to whom. A file for each kind.
+//! Faults: what goes wrong, when, for how long and to whom. A file for each subject.
 
-pub mod bandwidth;
-pub mod bit_rot;
-pub mod bridge;
-pub mod client_cut;
-pub mod clock;
-pub mod clog;
-pub mod corrupt;
-pub mod crash;
-pub mod crash_loop;
-pub mod crash_point;
-pub mod delay;
-pub mod disk_full;
-pub mod duplicate;
-pub mod freeze;
-pub mod half_open;
-pub mod io_error;
-pub mod jitter;
+pub mod clocks;
+pub mod disks;
+pub mod links;
 pub mod load;
-pub mod loss;
-pub mod lost_note;
-pub mod lost_write;
 pub mod members;
 pub mod mixed_versions;
-pub mod old_disk;
-pub mod partition;
-pub mod pause;
+pub mod processes;
 pub mod reconfigure;
 pub mod rejoin;
-pub mod reorder;
-pub mod reset;
-pub mod ring;
 pub mod rolling;
-pub mod short_read;
-pub mod slow_disk;
-pub mod slow_link;
-pub mod snapshot_rot;
 pub mod snapshot_storm;
-pub mod stall;
-pub mod stop;
-pub mod storage;
-pub mod stray_write;
-pub mod strobe;
 pub mod timing;
-pub mod wipe;
 
-pub use partition::Direction;
+pub use links::Direction;
+pub(crate) use links::paths_of;
 pub use timing::{Fault, Length};
 
 use crate::disk::Loss as DiskLoss;
 use crate::disk::defects::{DiskFault, DiskFaultId, Part};
 use crate::disk::trap::{Point, Side};
-use crate::net::link::{Effect, FaultId, LinkFault, Paths};
+use crate::net::link::FaultId;
 use crate::net::{Host, Net};
 use crate::run_facts::RefusalReasons;
 use crate::scenario::settings::{Settings, kinds};
@@ -63,43 +32,44 @@ use std::fmt;
 use std::time::Duration;
 
 kinds! {
-    /// What goes wrong. To add a kind, write a file with its settings and a line here.
+    /// What goes wrong. To add a kind, declare its settings in the file of its subject, and
+    /// give it a line there and here.
     pub enum Kind: FaultKind {
-        "partition" => Partition(partition::Partition),
-        "ring" => Ring(ring::Ring),
-        "bridge" => Bridge(bridge::Bridge),
-        "loss" => Loss(loss::Loss),
-        "delay" => Delay(delay::Delay),
-        "jitter" => Jitter(jitter::Jitter),
-        "reorder" => Reorder(reorder::Reorder),
-        "duplicate" => Duplicate(duplicate::Duplicate),
-        "corrupt" => Corrupt(corrupt::Corrupt),
-        "bandwidth" => Bandwidth(bandwidth::Bandwidth),
-        "slow-link" => SlowLink(slow_link::SlowLink),
-        "clog" => Clog(clog::Clog),
-        "client-cut" => ClientCut(client_cut::ClientCut),
-        "reset" => Reset(reset::Reset),
-        "half-open" => HalfOpen(half_open::HalfOpen),
-        "crash" => Crash(crash::Crash),
-        "crash-loop" => CrashLoop(crash_loop::CrashLoop),
-        "crash-point" => CrashPoint(crash_point::CrashPoint),
-        "stop" => Stop(stop::Stop),
-        "pause" => Pause(pause::Pause),
-        "wipe" => Wipe(wipe::Wipe),
-        "old-disk" => OldDisk(old_disk::OldDisk),
-        "slow-disk" => SlowDisk(slow_disk::SlowDisk),
-        "stall" => Stall(stall::Stall),
-        "io-error" => IoError(io_error::IoError),
-        "disk-full" => DiskFull(disk_full::DiskFull),
-        "short-read" => ShortRead(short_read::ShortRead),
-        "bit-rot" => BitRot(bit_rot::BitRot),
-        "snapshot-rot" => SnapshotRot(snapshot_rot::SnapshotRot),
-        "lost-note" => LostNote(lost_note::LostNote),
-        "lost-write" => LostWrite(lost_write::LostWrite),
-        "stray-write" => StrayWrite(stray_write::StrayWrite),
-        "clock" => Clock(clock::Clock),
-        "freeze" => Freeze(freeze::Freeze),
-        "strobe" => Strobe(strobe::Strobe),
+        "partition" => Partition(links::Partition),
+        "ring" => Ring(links::Ring),
+        "bridge" => Bridge(links::Bridge),
+        "loss" => Loss(links::Loss),
+        "delay" => Delay(links::Delay),
+        "jitter" => Jitter(links::Jitter),
+        "reorder" => Reorder(links::Reorder),
+        "duplicate" => Duplicate(links::Duplicate),
+        "corrupt" => Corrupt(links::Corrupt),
+        "bandwidth" => Bandwidth(links::Bandwidth),
+        "slow-link" => SlowLink(links::SlowLink),
+        "clog" => Clog(links::Clog),
+        "client-cut" => ClientCut(links::ClientCut),
+        "reset" => Reset(links::Reset),
+        "half-open" => HalfOpen(links::HalfOpen),
+        "crash" => Crash(processes::Crash),
+        "crash-loop" => CrashLoop(processes::CrashLoop),
+        "crash-point" => CrashPoint(processes::CrashPoint),
+        "stop" => Stop(processes::Stop),
+        "pause" => Pause(processes::Pause),
+        "wipe" => Wipe(disks::Wipe),
+        "old-disk" => OldDisk(disks::OldDisk),
+        "slow-disk" => SlowDisk(disks::SlowDisk),
+        "stall" => Stall(disks::Stall),
+        "io-error" => IoError(disks::IoError),
+        "disk-full" => DiskFull(disks::DiskFull),
+        "short-read" => ShortRead(disks::ShortRead),
+        "bit-rot" => BitRot(disks::BitRot),
+        "snapshot-rot" => SnapshotRot(disks::SnapshotRot),
+        "lost-note" => LostNote(disks::LostNote),
+        "lost-write" => LostWrite(disks::LostWrite),
+        "stray-write" => StrayWrite(disks::StrayWrite),
+        "clock" => Clock(clocks::Clock),
+        "freeze" => Freeze(clocks::Freeze),
+        "strobe" => Strobe(clocks::Strobe),
         "add-member" => AddMember(members::Add),
         "remove-member" => RemoveMember(members::Remove),
         "replace-member" => ReplaceMember(members::Replace),
@@ -150,6 +120,10 @@ pub trait World {
     fn members(&self) -> usize;
     /// The member that leads now, as far as anybody knows.
     fn leader(&self) -> Option<usize>;
+    /// Whom a fault's target names now.
+    fn named(&self, target: &Targets) -> Vec<usize> {
+        target.members(self.members(), self.leader())
+    }
     fn net(&self) -> &Net;
     fn host(&self, member: usize) -> Host;
     /// Kills the member's process. False if it is dead already.
@@ -277,13 +251,6 @@ pub enum Ongoing {
     Rejoining(Vec<usize>),
     ExtraLoad(ExtraLoadId),
     SnapshotStorm(snapshot_storm::Storm),
-    Both(Box<(Ongoing, Ongoing)>),
-}
-
-impl Ongoing {
-    fn and(self, other: Ongoing) -> Ongoing {
-        Ongoing::Both(Box::new((self, other)))
-    }
 }
 
 /// Undoes a fault whose time is over.
@@ -294,10 +261,6 @@ pub fn end(ongoing: Ongoing, world: &mut dyn World) {
         Ongoing::Upgraded(members) => mixed_versions::change(&members, false, world),
         Ongoing::ExtraLoad(extra_load) => world.stop_load(extra_load),
         Ongoing::SnapshotStorm(storm) => storm.end(world),
-        Ongoing::Both(both) => {
-            end(both.0, world);
-            end(both.1, world);
-        }
         Ongoing::Links(faults) => world.net().change_links(|links| {
             faults.into_iter().for_each(|fault| links.end(fault));
         }),
@@ -338,48 +301,6 @@ pub fn end(ongoing: Ongoing, world: &mut dyn World) {
             }
         }
     }
-}
-
-/// Begins a fault of these paths, whose first effect leaves `mark`.
-fn begin_on_links(
-    world: &dyn World,
-    mark: &'static str,
-    paths: Vec<(Host, Host)>,
-    effect: Effect,
-) -> Ongoing {
-    let fault = LinkFault {
-        mark,
-        paths: Paths::Pairs(paths),
-        effect,
-    };
-    Ongoing::Links(vec![world.net().change_links(|links| links.begin(fault))])
-}
-
-/// Every direction of every link between these members and the others.
-pub(crate) fn paths_of(world: &dyn World, target: &Targets) -> Vec<(Host, Host)> {
-    let named = target.members(world.members(), world.leader());
-    let pairs = (0..world.members()).flat_map(|a| (0..world.members()).map(move |b| (a, b)));
-    pairs
-        .filter(|(a, b)| a != b && (named.contains(a) || named.contains(b)))
-        .map(|(a, b)| (world.host(a), world.host(b)))
-        .collect()
-}
-
-/// The links between these members and the others, in the directions that are wanted.
-fn directed_paths_of(
-    world: &dyn World,
-    target: &Targets,
-    direction: Direction,
-) -> Vec<(Host, Host)> {
-    let named = target.members(world.members(), world.leader());
-    let hosts: Vec<Host> = named.iter().map(|member| world.host(*member)).collect();
-    let mut paths = paths_of(world, target);
-    paths.retain(|(from, to)| match direction {
-        Direction::Both => true,
-        Direction::In => hosts.contains(to),
-        Direction::Out => hosts.contains(from),
-    });
-    paths
 }
 
 /// A world that only writes down what is done to it.

@@ -80,7 +80,7 @@ impl Reconfigure {
 
 impl FaultKind for Reconfigure {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        let members = self.target.members(world.members(), world.leader());
+        let members = world.named(&self.target);
         for member in &members {
             world.configure(*member, self.changes());
             restart(*member, world);

@@ -26,7 +26,7 @@ impl FaultKind for Rejoin {
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        let members = self.target.members(world.members(), world.leader());
+        let members = world.named(&self.target);
         for member in &members {
             trace::event("fault.rejoin", format_args!("m{} is removed", member + 1));
             world.operate(Order::Remove { member: *member });

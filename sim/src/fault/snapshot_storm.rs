@@ -52,7 +52,7 @@ const STORM_MIN: u64 = 2;
 impl FaultKind for SnapshotStorm {
     fn begin(&self, world: &mut dyn World) -> Ongoing {
         Ongoing::SnapshotStorm(Storm {
-            members: self.target.members(world.members(), world.leader()),
+            members: world.named(&self.target),
             next: 0,
             cut: None,
             extra_load: world.start_load(load::writers(self.writers.value())),

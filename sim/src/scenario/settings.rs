@@ -26,9 +26,9 @@
 //! [`super::target`] for members, [`super::choice`] for words, `Vec<T>` for lists, and another
 //! `settings!` for a table within.
 //!
-//! **A new kind of fault** is one file under `fault/` and one line in the list at the head of
-//! `fault/mod.rs`: declare its settings with `settings!` and implement `FaultKind`. **A new
-//! workload** likewise, under `workload/`. Nothing else names them: reading, the plan, the
+//! **A new kind of fault** is its settings in the file of its subject under `fault/`, with a line of
+//! that file's table or an `impl FaultKind`, and one line in the list at the head of `fault/mod.rs`.
+//! **A new workload** is a file under `workload/` and a line there. Nothing else names them: reading, the plan, the
 //! reference and the swarm follow from the list.
 
 use super::reader::{Problem, Reader, Value};

@@ -1,4 +1,4 @@
-//! A member's clock runs at another rate, jumps, or shows another date.
+//! Faults of members' clocks.
 
 use super::{ClockChange, FaultKind, Ongoing, World};
 use crate::scenario::reader::{Problem, Reader};
@@ -44,7 +44,7 @@ impl FaultKind for Clock {
     }
 
     fn begin(&self, world: &mut dyn World) -> Ongoing {
-        let targets = self.target.members(world.members(), world.leader());
+        let targets = world.named(&self.target);
         trace::event("fault.clock", format_args!("{targets:?} {self:?}"));
         let ppm = (self.rate.value() * 1e6).round() as u64;
         let wall = self.wall_ahead.value() as i64 - self.wall_behind.value() as i64;
@@ -67,6 +67,65 @@ impl FaultKind for Clock {
             }
         }
         Ongoing::Clocks(targets)
+    }
+}
+
+settings! {
+    /// Members' clocks stand still while the members go on, as in a virtual machine whose host
+    /// lost its time source; each shows a microsecond a second, so that sleeps end at all.
+    pub struct Freeze {
+        /// Whose clocks.
+        target: Targets,
+    }
+}
+
+impl FaultKind for Freeze {
+    fn clock(&self) -> Option<(f64, bool)> {
+        Some((1.0, false))
+    }
+
+    fn begin(&self, world: &mut dyn World) -> Ongoing {
+        let targets = world.named(&self.target);
+        for member in &targets {
+            world.change_clock(*member, ClockChange::Rate { ppm: 1 });
+            trace::mark("fault.freeze");
+        }
+        Ongoing::Clocks(targets)
+    }
+}
+
+settings! {
+    /// Members' wall clocks jump ahead and back, again and again. Monotonic clocks cannot.
+    pub struct Strobe {
+        /// Whose clocks.
+        target: Targets,
+        /// How far they jump.
+        ahead: Time [1..=86_400_000] = ("1s", "60s"),
+        /// The pause between two jumps.
+        pause: Time [1..=600_000] = ("50ms", "1s"),
+    }
+}
+
+impl FaultKind for Strobe {
+    fn begin(&self, world: &mut dyn World) -> Ongoing {
+        Ongoing::Strobe {
+            members: world.named(&self.target),
+            ahead: false,
+        }
+    }
+
+    fn go_on(&self, ongoing: &mut Ongoing, world: &mut dyn World) -> Option<Duration> {
+        let Ongoing::Strobe { members, ahead } = ongoing else {
+            unreachable!("it began as a strobe")
+        };
+        *ahead = !*ahead;
+        let by = self.ahead.value() as i64;
+        let milliseconds = if *ahead { by } else { -by };
+        for member in members {
+            world.change_clock(*member, ClockChange::StepWall { milliseconds });
+        }
+        trace::mark("fault.strobe");
+        Some(self.pause.duration())
     }
 }
 
