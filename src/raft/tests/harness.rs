@@ -16,7 +16,7 @@ use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{BoxStream, StreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
-use std::sync::{Arc, Condvar, Mutex};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tempfile::TempDir;
 
@@ -39,8 +39,6 @@ pub(super) struct Net {
     record: Mutex<Option<Vec<Sent>>>,
     receivers: Mutex<BTreeMap<u64, Arc<dyn Receiver>>>,
     cut_off: Mutex<BTreeSet<u64>>,
-    held: Mutex<Option<u64>>,
-    released: Condvar,
 }
 
 impl Net {
@@ -61,13 +59,6 @@ impl Net {
         self.record.lock().unwrap().clone().unwrap_or_default()
     }
 
-    /// This member applies no membership until what comes back is dropped. (A runtime with several
-    /// threads is needed for that.)
-    pub(super) fn hold(&self, id: u64) -> Hold<'_> {
-        *self.held.lock().unwrap() = Some(id);
-        Hold(self)
-    }
-
     fn way(&self, from: u64, to: u64) -> Result<Arc<dyn Receiver>, TransportError> {
         let cut_off = self.cut_off.lock().unwrap();
         let receiver = self.receivers.lock().unwrap().get(&to).cloned();
@@ -78,31 +69,13 @@ impl Net {
     }
 }
 
-/// See [`Net::hold`].
-pub(super) struct Hold<'a>(&'a Net);
-
-impl Drop for Hold<'_> {
-    fn drop(&mut self) {
-        *self.0.held.lock().unwrap() = None;
-        self.0.released.notify_all();
-    }
-}
-
 pub(super) struct Loopback {
     pub(super) from: u64,
     pub(super) net: Arc<Net>,
 }
 
 impl Transport for Loopback {
-    fn set_peer(&self, _id: u64, _peer_urls: Vec<String>) {
-        let mut held = self.net.held.lock().unwrap();
-        let is_held = |held: &mut Option<u64>| *held == Some(self.from);
-        if is_held(&mut held) {
-            // Other tasks must not wait with this one.
-            let released = || self.net.released.wait_while(held, is_held).unwrap();
-            drop(tokio::task::block_in_place(released));
-        }
-    }
+    fn set_peer(&self, _id: u64, _peer_urls: Vec<String>) {}
 
     fn remove_peer(&self, _id: u64) {}
 
