@@ -142,8 +142,10 @@ impl Node {
                 leases,
                 alarms,
             } => {
-                self.room
-                    .alarm(alarms.contains(&no_space(self.leadership.me)));
+                match alarms.contains(&no_space(self.leadership.me)) {
+                    true => self.room.raised(),
+                    false => self.room.disarmed(),
+                }
                 self.on_restored(index, (revision, compact_revision), &leases);
             }
             Event::Role {
@@ -328,8 +330,8 @@ impl Node {
     fn on_alarm(&mut self, reply: &Reply) {
         let own = no_space(self.leadership.me);
         match reply {
-            Reply::AlarmRaise(alarm) if *alarm == own => self.room.alarm(true),
-            Reply::AlarmDisarm(Some(alarm)) if *alarm == own => self.room.alarm(false),
+            Reply::AlarmRaise(alarm) if *alarm == own => self.room.raised(),
+            Reply::AlarmDisarm(Some(alarm)) if *alarm == own => self.room.disarmed(),
             _ => {}
         }
     }

@@ -126,9 +126,17 @@ impl Room {
         self.raising.take_if(|raising| *raising == seq).is_some()
     }
 
-    /// The alarm of this member was raised or disarmed.
-    pub fn alarm(&mut self, is_raised: bool) {
-        self.is_raised = is_raised;
+    /// The alarm of this member was raised.
+    pub fn raised(&mut self) {
+        self.is_raised = true;
+    }
+
+    /// The alarm of this member was disarmed. A size measured before decides nothing more: an
+    /// operator disarms the alarm because the store has become smaller.
+    pub fn disarmed(&mut self) {
+        self.is_raised = false;
+        self.measured = None;
+        self.wants_size = self.quota.is_some();
     }
 
     /// The writes that may be refused now: the alarm is raised.
