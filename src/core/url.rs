@@ -3,6 +3,7 @@
 
 use crate::percent;
 use alloc::borrow::ToOwned;
+use alloc::collections::BTreeMap;
 use alloc::format;
 use alloc::string::{String, ToString as _};
 use alloc::vec::Vec;
@@ -141,6 +142,23 @@ pub fn parse_all<T: AsRef<str>>(texts: impl IntoIterator<Item = T>) -> Result<Ve
     }
     urls.sort();
     Ok(urls)
+}
+
+/// Members by name: `NAME=URL,NAME=URL,...`; a name may stand several times.
+pub fn parse_named(text: &str) -> Result<BTreeMap<String, Vec<Url>>, UrlError> {
+    let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
+    let items = text.split(',').map(str::trim);
+    for item in items.filter(|item| !item.is_empty()) {
+        let (name, text) = item.split_once('=').unwrap_or((item, ""));
+        // etcd skips items without a name; a check of the local name then says what is wrong.
+        if name.is_empty() {
+            continue;
+        }
+        let urls = members.entry(name.to_owned()).or_default();
+        urls.push(Url::parse(text)?);
+    }
+    members.values_mut().for_each(|urls| urls.sort());
+    Ok(members)
 }
 
 /// Host, without the brackets of an IPv6 address, and port of `host:port`.

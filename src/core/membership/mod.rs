@@ -13,12 +13,14 @@
 //! - `purge`: the log is kept for members that get a snapshot.
 //! - `addresses`: where the others are reached.
 //! - [`id`], [`identity`], [`join`], [`admission`], [`peer_urls`]: how a member gets into its cluster.
+//! - [`discovery`]: how members that do not know of each other find each other.
 
 mod acknowledged;
 mod addresses;
 pub mod admission;
 mod change;
 mod config;
+pub mod discovery;
 pub mod id;
 pub mod identity;
 pub mod join;
