@@ -26,7 +26,7 @@ fn main() -> ExitCode {
     match config::read(&args, &variables) {
         Ok(Request::Serve(config, notices)) => serve(*config, notices),
         Ok(Request::Version) => {
-            print!("{}", config::version(VERSION));
+            print!("{}", config::version(VersionInfo::OWN));
             ExitCode::SUCCESS
         }
         Ok(Request::Help) => {
@@ -38,8 +38,8 @@ fn main() -> ExitCode {
             ExitCode::from(EXIT_USAGE)
         }
         Err(UsageError::Verify(error)) => {
-            // There is no log yet that the flags could have asked for.
-            if daemon::logging::start(&config::LogConfig::default()).is_ok() {
+            let log = config::log_of_refusal(&args, &variables);
+            if daemon::logging::start(&log).is_ok() {
                 tracing::error!(error, "failed to verify flags");
             }
             ExitCode::FAILURE
@@ -53,14 +53,6 @@ fn disable_huge_pages() {
     // An old kernel or a sandbox may refuse: then the member takes more memory.
     let _ = nix::sys::prctl::set_thp_disable(true);
 }
-
-const VERSION: VersionInfo = VersionInfo {
-    detcd: env!("CARGO_PKG_VERSION"),
-    git_sha: env!("DETCD_BUILT_FROM"),
-    rust: env!("DETCD_RUST_VERSION"),
-    os: std::env::consts::OS,
-    arch: std::env::consts::ARCH,
-};
 
 /// `detcd bench`: a client, and no member of anything.
 #[cfg(feature = "bench")]

@@ -61,7 +61,7 @@ impl Config {
 
     /// Who starts the cluster. Only asked by a member that has not started before.
     pub fn bootstrap(&self) -> Result<Bootstrap, BootstrapError> {
-        let members = self.parse_cluster()?;
+        let members = url::parse_named(&self.initial_cluster)?;
         if !members.contains_key(&self.name) {
             return Err(BootstrapError::NameMissing(self.name.clone()));
         }
@@ -74,29 +74,6 @@ impl Config {
             members,
             token: self.initial_cluster_token.clone(),
         })
-    }
-
-    /// `NAME=URL,NAME=URL,...`; a name may stand several times.
-    fn parse_cluster(&self) -> Result<BTreeMap<String, Vec<Url>>, BootstrapError> {
-        let mut members: BTreeMap<String, Vec<Url>> = BTreeMap::new();
-        for item in self
-            .initial_cluster
-            .split(',')
-            .map(str::trim)
-            .filter(|item| !item.is_empty())
-        {
-            let (name, text) = item.split_once('=').unwrap_or((item, ""));
-            // etcd skips items without a name; the check of the local name then says what is wrong.
-            if name.is_empty() {
-                continue;
-            }
-            members
-                .entry(name.to_owned())
-                .or_default()
-                .push(Url::parse(text)?);
-        }
-        members.values_mut().for_each(|urls| urls.sort());
-        Ok(members)
     }
 
     /// The refusal of a first start whose `--initial-advertise-peer-urls` are not what

@@ -15,6 +15,8 @@ pub enum Kind {
     Duration,
     /// URLs separated by commas.
     Urls,
+    /// `HOST:PORT`, as etcd 0.2 took addresses.
+    Address,
     /// One of these words.
     OneOf(&'static [&'static str]),
 }
@@ -29,6 +31,8 @@ pub enum Status {
     Inert,
     /// Accepted with its default only: detcd does not offer what another value asks for.
     DefaultOnly,
+    /// Accepted as etcd 2 did it: with a warning that nothing comes of it.
+    Dropped,
 }
 
 /// One flag.
@@ -53,6 +57,11 @@ impl Flag {
     /// Whether etcd has called it by a name with `experimental-` before.
     pub fn was_experimental(&self) -> bool {
         ONCE_EXPERIMENTAL.contains(&self.name)
+    }
+
+    /// Whether a variable can give it. `v` and `vv` were flags alone.
+    pub fn has_variable(&self) -> bool {
+        !self.is_question() && !matches!(self.name, "v" | "vv")
     }
 
     /// Asks for a text about the program instead of a server. Has no environment variable:
@@ -130,8 +139,8 @@ const fn flag(
     }
 }
 
-use Kind::{Bool, Duration, Int, OneOf, Text, Uint, Urls};
-use Status::{DefaultOnly, Inert, Works};
+use Kind::{Address, Bool, Duration, Int, OneOf, Text, Uint, Urls};
+use Status::{DefaultOnly, Dropped, Inert, Works};
 
 /// The flags, in the order of the help.
 #[rustfmt::skip]
@@ -247,7 +256,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Logging and monitoring", flags: &[
         flag("logger", OneOf(&["zap"]), "zap", Inert, "The shape of the log is zap's."),
         flag("log-level", OneOf(&["debug", "info", "warn", "error", "dpanic", "panic", "fatal"]), "info", Works, "Least level of the log."),
-        flag("log-format", OneOf(&["json", "console"]), "json", Works, "Shape of the log's lines."),
+        flag("log-format", OneOf(&["json", "console", "capnslog"]), "json", Works, "Shape of the log's lines; capnslog is that of etcd before 3.5."),
         flag("log-outputs", Text, "default", Works, "Where the log goes: stderr (default), stdout, or files, separated by commas."),
         flag("enable-log-rotation", Bool, "false", DefaultOnly, "Rotate log files."),
         flag("log-rotation-config-json", Text, "{\"maxsize\": 100, \"maxage\": 0, \"maxbackups\": 0, \"localtime\": false, \"compress\": false}", Inert, "Rotation is off."),
@@ -276,8 +285,25 @@ pub const SECTIONS: &[Section] = &[
         flag("stop-grpc-service-on-defrag", Bool, "false", Inert, "The store needs no defragmentation."),
         flag("txn-mode-write-with-shared-buffer", Bool, "true", Inert, "Reads of a transaction copy nothing."),
     ]},
+    Section { title: "Of etcd 0.2 to 0.4", flags: &[
+        flag("addr", Address, "127.0.0.1:4001", Works, "Address that clients are told; listened on, too, unless --bind-addr is given."),
+        flag("bind-addr", Address, "", Works, "Address to listen on for clients; a host alone takes the port of --addr."),
+        flag("peer-addr", Address, "127.0.0.1:7001", Works, "Address that other members are told; listened on, too, unless --peer-bind-addr is given."),
+        flag("peer-bind-addr", Address, "", Works, "Address to listen on for other members; a host alone takes the port of --peer-addr."),
+        flag("cluster-active-size", Text, "", Dropped, "Size of the quorum's part of a cluster."),
+        flag("cluster-remove-delay", Text, "", Dropped, "Seconds until a silent member is removed."),
+        flag("cluster-sync-interval", Text, "", Dropped, "Seconds between checks of the cluster's size."),
+        flag("config", Text, "", Dropped, "TOML file with the values of flags."),
+        flag("max-cluster-size", Text, "", Dropped, "Members allowed in a cluster."),
+        flag("max-result-buffer", Text, "", Dropped, "Events kept for watchers."),
+        flag("peer-election-timeout", Text, "", Dropped, "Milliseconds without a leader before an election."),
+        flag("peer-heartbeat-interval", Text, "", Dropped, "Milliseconds between heartbeats of a leader."),
+        flag("snapshot", Bool, "false", Dropped, "Make snapshots."),
+        flag("v", Bool, "false", Dropped, "Log more."),
+        flag("vv", Bool, "false", Dropped, "Log much more."),
+    ]},
     Section { title: "Of etcd 3.4 and before", flags: &[
-        flag("config-file", Text, "", DefaultOnly, "File with the values of flags."),
+        flag("config-file", Text, "", Works, "YAML file with the values of flags; other flags and variables are then left out."),
         flag("enable-v2", Bool, "false", DefaultOnly, "Serve the v2 API."),
         flag("proxy", OneOf(&["off", "readonly", "on"]), "off", DefaultOnly, "Serve as a proxy."),
         flag("debug", Bool, "false", DefaultOnly, "Use --log-level=debug."),

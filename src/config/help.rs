@@ -13,6 +13,26 @@ pub struct VersionInfo {
     pub arch: &'static str,
 }
 
+impl VersionInfo {
+    /// This build.
+    pub const OWN: VersionInfo = VersionInfo {
+        detcd: env!("CARGO_PKG_VERSION"),
+        git_sha: env!("DETCD_BUILT_FROM"),
+        rust: env!("DETCD_RUST_VERSION"),
+        os: std::env::consts::OS,
+        arch: std::env::consts::ARCH,
+    };
+
+    /// Go's name for the processor, which scripts expect.
+    pub fn go_arch(self) -> &'static str {
+        match self.arch {
+            "x86_64" => "amd64",
+            "aarch64" => "arm64",
+            other => other,
+        }
+    }
+}
+
 /// Four lines in etcd's shape.
 pub fn version(info: VersionInfo) -> String {
     format!(
@@ -21,12 +41,7 @@ pub fn version(info: VersionInfo) -> String {
         info.git_sha,
         info.rust,
         info.os,
-        // Go's name for it, which scripts expect.
-        match info.arch {
-            "x86_64" => "amd64",
-            "aarch64" => "arm64",
-            other => other,
-        }
+        info.go_arch()
     )
 }
 
@@ -58,7 +73,8 @@ pub fn help() -> String {
 Flags may begin with one dash or two, and be given as --flag=VALUE or --flag VALUE.
 Each may be given by a variable instead: --data-dir by ETCD_DATA_DIR. A flag beats a variable.
 Flags marked (inert) are accepted and mean nothing here; flags marked (default only) are
-etcd's, and refused with any value but their default.
+etcd's, and refused with any value but their default; flags marked (dropped) are accepted with a
+warning, as etcd 2 did it.
 ",
     );
     for section in SECTIONS {
@@ -68,6 +84,7 @@ etcd's, and refused with any value but their default.
                 Status::Works => "",
                 Status::Inert => " (inert)",
                 Status::DefaultOnly => " (default only)",
+                Status::Dropped => " (dropped)",
             };
             let words = match flag.kind {
                 Kind::OneOf(words) => {

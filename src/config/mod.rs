@@ -1,10 +1,12 @@
 //! Flags and environment to one [`Config`] value: parse, resolve, then start.
 //!
-//! [`read`] is a pure function of the arguments and the variables. What depends on the data-dir
+//! [`read`] is a function of the arguments, the variables and the file that `--config-file` names. What depends on the data-dir
 //! (whether a cluster is to be bootstrapped, and of whom) is a second step, [`Config::bootstrap`],
 //! which a member that has started before never takes: a restart needs no cluster flags.
 
+mod addresses;
 mod bootstrap;
+mod file;
 pub mod flags;
 mod help;
 mod parse;
@@ -102,6 +104,10 @@ pub enum LogLevel {
 pub enum LogFormat {
     Json,
     Console,
+    /// That of etcd 2 to 3.4.
+    Capnslog,
+    /// That of etcd 0.2.
+    Capnslog02,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,6 +131,10 @@ pub enum Notice {
     UsedVariable(String, String),
     ShadowedVariable(String),
     UnknownVariable(String),
+    /// A flag that etcd 2 did not know any more.
+    DroppedFlag(&'static str),
+    /// A flag, or its variable, that a configuration file leaves out.
+    LeftOut(String),
     /// etcd's advice about a value that is allowed and unwise.
     Advice(String),
 }
@@ -140,7 +150,7 @@ pub enum UsageError {
     Verify(String),
 }
 
-/// Reads arguments (without the program's name) and variables.
+/// Reads arguments (without the program's name), variables and the file that they name.
 pub fn read(args: &[String], variables: &[(String, String)]) -> Result<Request, UsageError> {
     let mut given = parse::arguments(args)?;
     if ["help", "h"]
@@ -153,6 +163,19 @@ pub fn read(args: &[String], variables: &[(String, String)]) -> Result<Request, 
         return Ok(Request::Version);
     }
     let mut notices = parse::environment(&mut given, variables)?;
-    let config = resolve::resolve(&given, &mut notices)?;
+    if !given.text("config-file").is_empty() {
+        given = file::read(&given, &mut notices)?;
+    }
+    let config = resolve::resolve(given, &mut notices)?;
     Ok(Request::Serve(Box::new(config), notices))
+}
+
+/// The log that arguments ask for which are refused.
+pub fn log_of_refusal(args: &[String], variables: &[(String, String)]) -> LogConfig {
+    let Ok(mut given) = parse::arguments(args) else {
+        return LogConfig::default();
+    };
+    // What can be read before the refusal counts.
+    let _ = parse::environment(&mut given, variables);
+    resolve::log(&given)
 }

@@ -2,7 +2,7 @@
 //! error texts are those of Go's flag package, which etcd's users know.
 
 use super::flags::{self, ENV_PREFIX, Flag, Kind, Status};
-use super::{Notice, UsageError};
+use super::{Notice, UsageError, addresses};
 use detcd_core::go::{self, parse_bool};
 use std::collections::BTreeMap;
 
@@ -23,6 +23,7 @@ struct Value {
 pub enum Source {
     Flag,
     Env,
+    File,
 }
 
 impl Given {
@@ -42,12 +43,33 @@ impl Given {
     pub fn place(&self, flag: &Flag) -> String {
         match self.values.get(flag.name).map(|value| value.source) {
             Some(Source::Env) => flag.env(),
+            Some(Source::File) => format!("{} of --config-file", flag.name),
             Some(Source::Flag) | None => format!("flag -{}", flag.name),
         }
     }
 
-    fn set(&mut self, flag: &'static Flag, text: String, source: Source) {
+    /// The flags that were given.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.values.keys().copied()
+    }
+
+    /// Takes a value in, unless it is none of the flag's.
+    pub fn set_checked(
+        &mut self,
+        flag: &'static Flag,
+        text: String,
+        source: Source,
+        place: &str,
+    ) -> Result<(), String> {
+        check_value(flag, &text, place)?;
         self.values.insert(flag.name, Value { text, source });
+        Ok(())
+    }
+
+    /// What another flag says about `name`, which counts unless it was given itself.
+    pub fn set_default(&mut self, name: &'static str, text: String) {
+        let source = Source::Flag;
+        self.values.entry(name).or_insert(Value { text, source });
     }
 }
 
@@ -81,8 +103,9 @@ pub fn arguments(args: &[String]) -> Result<Given, UsageError> {
                 .cloned()
                 .ok_or_else(|| UsageError::Syntax(format!("flag needs an argument: -{name}")))?,
         };
-        check_value(flag, &text, &format!("flag -{name}")).map_err(UsageError::Syntax)?;
-        given.set(flag, text, Source::Flag);
+        given
+            .set_checked(flag, text, Source::Flag, &format!("flag -{name}"))
+            .map_err(UsageError::Syntax)?;
     }
     Ok(given)
 }
@@ -114,7 +137,7 @@ pub fn environment(
         .map(|(name, value)| (&name[..], &value[..]))
         .collect();
     let mut known = BTreeMap::new();
-    for flag in flags::all().filter(|flag| !flag.is_question()) {
+    for flag in flags::all().filter(|flag| flag.has_variable()) {
         known.insert(flag.env(), flag);
     }
     let strict = set
@@ -138,8 +161,9 @@ pub fn environment(
             notices.push(Notice::ShadowedVariable(variable.to_owned()));
             continue;
         }
-        check_value(flag, value, variable).map_err(UsageError::Verify)?;
-        given.set(flag, value.to_owned(), Source::Env);
+        given
+            .set_checked(flag, value.to_owned(), Source::Env, variable)
+            .map_err(UsageError::Verify)?;
         notices.push(Notice::UsedVariable(variable.to_owned(), value.to_owned()));
     }
     Ok(notices)
@@ -181,6 +205,11 @@ fn check_value(flag: &Flag, text: &str, place: &str) -> Result<(), String> {
         Kind::Duration => parse_duration_ms(text)
             .is_none()
             .then(|| "parse error".to_owned()),
+        Kind::Address if text.is_empty() => None,
+        Kind::Address if flag.name.ends_with("bind-addr") => {
+            addresses::bind_problem(text).map(str::to_owned)
+        }
+        Kind::Address => addresses::problem(text).map(str::to_owned),
         Kind::Urls if text.is_empty() => None,
         Kind::Urls => super::url::parse_list(text)
             .err()

@@ -1,5 +1,7 @@
 //! From the texts of the flags to a [`Config`], with etcd's checks.
 
+use super::addresses;
+use super::flags::{self, Status};
 use super::parse::{self, Given};
 use super::url::{self, Url};
 use super::{ClusterState, Config, LogConfig, LogFormat, LogLevel, LogOutput, Notice, UsageError};
@@ -14,9 +16,13 @@ const REQUEST_BYTES_ADVISED_MAX: u64 = 10 * 1024 * 1024;
 const REQUEST_BYTES_MAX: u64 = 1 << 30;
 const ELECTION_MS_MAX: u64 = 50_000;
 
-pub(super) fn resolve(given: &Given, notices: &mut Vec<Notice>) -> Result<Config, UsageError> {
+pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Config, UsageError> {
+    let log = log(&given);
+    addresses::translate(&mut given)?;
+    let given = &given;
     check_discovery(given)?;
     parse::check_supported(given)?;
+    notices.extend(dropped(given));
     let mut listen_client_urls = listen_urls(given, "listen-client-urls")?;
     // As in etcd, an address that stands twice is listened on once. (A peer's fails to bind.)
     listen_client_urls.dedup_by(|a, b| a.address == b.address);
@@ -77,13 +83,20 @@ pub(super) fn resolve(given: &Given, notices: &mut Vec<Notice>) -> Result<Config
             .map(|origin| origin.trim().to_owned())
             .collect(),
         extensive_metrics: given.text("metrics") == "extensive",
-        log: log(given),
+        log,
         name,
     })
 }
 
 fn refused(text: impl Into<String>) -> UsageError {
     UsageError::Verify(text.into())
+}
+
+fn dropped(given: &Given) -> impl Iterator<Item = Notice> {
+    let dropped = flags::all().filter(|flag| flag.status == Status::Dropped);
+    dropped
+        .filter(|flag| given.is_set(flag.name))
+        .map(|flag| Notice::DroppedFlag(flag.name))
 }
 
 fn check_discovery(given: &Given) -> Result<(), UsageError> {
@@ -173,7 +186,8 @@ fn etcd_version(given: &Given) -> Result<String, UsageError> {
     }
 }
 
-fn log(given: &Given) -> LogConfig {
+pub(super) fn log(given: &Given) -> LogConfig {
+    let is_old = addresses::is_used(given);
     let debug = parse_bool(given.text("debug")) == Some(true);
     LogConfig {
         level: match given.text("log-level") {
@@ -184,6 +198,10 @@ fn log(given: &Given) -> LogConfig {
             _ => LogLevel::Error,
         },
         format: match given.text("log-format") {
+            // Whoever starts a member as in 2013 finds the log of then.
+            _ if is_old && !given.is_set("log-format") => LogFormat::Capnslog02,
+            "capnslog" if is_old => LogFormat::Capnslog02,
+            "capnslog" => LogFormat::Capnslog,
             "console" => LogFormat::Console,
             _ => LogFormat::Json,
         },

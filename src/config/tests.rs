@@ -304,7 +304,7 @@ fn what_is_not_offered_is_refused_and_not_ignored() {
             Kind::Duration => "17s".to_owned(),
             Kind::Urls => "http://127.0.0.1:1".to_owned(),
             Kind::OneOf(words) => words[1].to_owned(),
-            Kind::Text => "y".to_owned(),
+            Kind::Text | Kind::Address => "y".to_owned(),
         };
         let refused = read(&[format!("--{}={other}", flag.name)], &[]).expect_err(flag.name);
         assert!(
@@ -348,6 +348,123 @@ fn every_default_is_a_value_of_its_flag() {
         Ok(Request::Serve(config, _)) => assert_eq!(config.name, "default"),
         other => panic!("{other:?}"),
     }
+}
+
+#[test]
+fn the_addresses_of_2013_are_urls() {
+    let wanted = |line: &str, urls: [&str; 4]| {
+        let config = config(line);
+        let given = [
+            url::join(&config.advertise_client_urls),
+            url::join(&config.listen_client_urls),
+            url::join(&config.initial_advertise_peer_urls),
+            url::join(&config.listen_peer_urls),
+        ];
+        assert_eq!(given, urls, "{line}");
+        assert_eq!(config.log.format, LogFormat::Capnslog02);
+    };
+    let peer = "http://127.0.0.1:7001";
+    let all = "http://0.0.0.0:4001";
+    wanted("-name machine1 -addr 0.0.0.0:4001", [all, all, peer, peer]);
+    wanted(
+        "-addr host:4002 -bind-addr 0.0.0.0:4001",
+        ["http://host:4002", all, peer, peer],
+    );
+    let client = "http://127.0.0.1:4001";
+    wanted(
+        "-peer-addr [::1]:7002 -peer-bind-addr [::]",
+        [client, client, "http://[::1]:7002", "http://[::]:7002"],
+    );
+    wanted(
+        "-addr host:4001 -listen-client-urls http://127.0.0.1:4009",
+        ["http://host:4001", "http://127.0.0.1:4009", peer, peer],
+    );
+    assert_eq!(
+        error("-addr a:1 -advertise-client-urls http://a:1").to_string(),
+        "Set only one of flags \"advertise-client-urls\" and \"addr\""
+    );
+    for (line, problem) in [
+        ("-addr a", "bad format in address specification"),
+        ("-addr :4001", "bad format in address specification"),
+        ("-peer-addr a:b", "bad port in address specification"),
+    ] {
+        assert!(error(line).to_string().ends_with(problem), "{line}");
+    }
+}
+
+#[test]
+fn the_log_has_the_shape_that_is_asked_for() {
+    let format = |line: &str| config(line).log.format;
+    assert_eq!(format(""), LogFormat::Json);
+    assert_eq!(format("--log-format=capnslog"), LogFormat::Capnslog);
+    assert_eq!(
+        format("-addr a:1 --bind-addr 127.0.0.1 --log-format=json"),
+        LogFormat::Json
+    );
+    let refused = args("--log-format capnslog --heartbeat-interval 0");
+    assert_eq!(log_of_refusal(&refused, &[]).format, LogFormat::Capnslog);
+}
+
+#[test]
+fn flags_that_etcd_2_dropped_are_told() {
+    let (_, notices) = serve("-v -snapshot -cluster-active-size 9", &[]);
+    assert_eq!(
+        notices,
+        [
+            Notice::DroppedFlag("cluster-active-size"),
+            Notice::DroppedFlag("snapshot"),
+            Notice::DroppedFlag("v"),
+        ]
+    );
+}
+
+#[test]
+fn a_file_beats_flags_and_variables_and_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("etcd.yml");
+    std::fs::write(&path, "etcd:\n  name: of-file\n").unwrap();
+    let line = format!("--name flag --config-file {}", path.display());
+    let (config, notices) = serve(&line, &[("ETCD_SNAPSHOT_COUNT", "7")]);
+    assert_eq!(
+        (&config.name[..], config.snapshot_count),
+        ("of-file", 10_000)
+    );
+    assert_eq!(
+        notices,
+        [
+            Notice::LeftOut("flag -name".into()),
+            Notice::LeftOut("ETCD_SNAPSHOT_COUNT".into()),
+        ]
+    );
+    let missing = error("--config-file /nonexistent").to_string();
+    assert!(
+        missing.starts_with("config file /nonexistent: No such file"),
+        "{missing}"
+    );
+}
+
+/// The map of a walkthrough, whose name is none of its cluster's.
+#[test]
+fn the_map_of_a_walkthrough_is_read_and_its_mistake_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("etcd.yml");
+    let map = "etcd:
+  name: my-etcd-1
+  listen_client_urls: http://127.0.0.1:2379
+  advertise_client_urls: http://127.0.0.1:2379
+  listen_peer_urls: http://127.0.0.1:2380
+  initial_advertise_peer_urls: http://127.0.0.1:2380
+  initial_cluster: my-1=http://127.0.0.1:2380,my-2=http://127.0.0.2:2380,my-3=http://127.0.0.3:2380
+  initial_cluster_token: my-etcd-token
+  initial_cluster_state: new
+";
+    std::fs::write(&path, map).unwrap();
+    let config = config(&format!("--config-file {}", path.display()));
+    assert_eq!(
+        config.bootstrap().unwrap_err().to_string(),
+        "couldn't find local name \"my-etcd-1\" in the initial cluster configuration"
+    );
+    assert_eq!(config.initial_cluster_token, "my-etcd-token");
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The URLs of flags, which [`detcd_core::url`] reads.
 
-pub use detcd_core::url::{Scheme, Url, UrlError, parse_all};
+pub use detcd_core::url::{Scheme, Url, UrlError, parse_all, parse_named};
 
 /// URLs separated by commas.
 pub fn parse_list(text: &str) -> Result<Vec<Url>, UrlError> {

@@ -1,5 +1,7 @@
 //! The log, in the shape that etcd's users read and their tools parse: one JSON object a line
-//! (zap's), or columns for people.
+//! (zap's), columns for people, or the lines of etcd before 3.5.
+
+mod capnslog;
 
 use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
 use std::fmt::Write as _;
@@ -108,7 +110,8 @@ impl<S: Subscriber> Layer<S> for Lines {
             .unwrap_or_default();
         let entry = Entry {
             level: *meta.level(),
-            time: timestamp(now),
+            target: meta.target(),
+            since_epoch: now,
             caller,
             message: fields.message,
             fields: fields.rest,
@@ -116,6 +119,8 @@ impl<S: Subscriber> Layer<S> for Lines {
         let line = match self.format {
             LogFormat::Json => entry.json(),
             LogFormat::Console => entry.console(),
+            LogFormat::Capnslog => capnslog::format(&entry),
+            LogFormat::Capnslog02 => capnslog::format_02(&entry),
         };
         let mut outputs = self
             .outputs
@@ -128,15 +133,46 @@ impl<S: Subscriber> Layer<S> for Lines {
     }
 }
 
-struct Entry {
+struct Entry<'a> {
     level: Level,
-    time: String,
+    /// The module that says it.
+    target: &'a str,
+    since_epoch: Duration,
     caller: Option<String>,
     message: String,
     fields: Vec<(&'static str, serde_json::Value)>,
 }
 
-impl Entry {
+impl Entry<'_> {
+    /// ISO 8601 in UTC, to the millisecond.
+    fn time(&self) -> String {
+        humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + self.since_epoch).to_string()
+    }
+
+    /// The same to the microsecond.
+    fn time_micros(&self) -> String {
+        humantime::format_rfc3339_micros(SystemTime::UNIX_EPOCH + self.since_epoch).to_string()
+    }
+
+    /// A field as text, without quotes; empty if there is none.
+    fn field(&self, name: &str) -> String {
+        match self.fields.iter().find(|(field, _)| *field == name) {
+            Some((_, serde_json::Value::String(text))) => text.clone(),
+            Some((_, value)) => value.to_string(),
+            None => String::new(),
+        }
+    }
+
+    /// A field that is a list of texts.
+    fn list(&self, name: &str) -> Vec<String> {
+        let field = self.fields.iter().find(|(field, _)| *field == name);
+        let values = field.and_then(|(_, value)| value.as_array());
+        let texts = values.into_iter().flatten();
+        texts
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect()
+    }
+
     fn json(&self) -> String {
         let mut line = String::with_capacity(256);
         let string = |text: &str| serde_json::Value::from(text).to_string();
@@ -145,7 +181,7 @@ impl Entry {
             line,
             "{{\"level\":\"{}\",\"ts\":\"{}\"",
             name(self.level),
-            self.time
+            self.time()
         );
         if let Some(caller) = &self.caller {
             let _ = write!(line, ",\"caller\":{}", string(caller));
@@ -159,7 +195,7 @@ impl Entry {
     }
 
     fn console(&self) -> String {
-        let mut line = format!("{}\t{}", self.time, name(self.level));
+        let mut line = format!("{}\t{}", self.time(), name(self.level));
         if let Some(caller) = &self.caller {
             let _ = write!(line, "\t{caller}");
         }
@@ -193,11 +229,6 @@ fn short(file: &str) -> &str {
         Some(at) => &file[at + 1..],
         None => file,
     }
-}
-
-/// ISO 8601 in UTC, to the millisecond.
-fn timestamp(since_epoch: Duration) -> String {
-    humantime::format_rfc3339_millis(SystemTime::UNIX_EPOCH + since_epoch).to_string()
 }
 
 /// The fields of an event; its message apart.
@@ -252,17 +283,32 @@ impl Visit for Fields {
 }
 
 #[cfg(test)]
+fn entry_for_tests<'a>(
+    level: Level,
+    target: &'a str,
+    message: &str,
+    fields: Vec<(&'static str, serde_json::Value)>,
+) -> Entry<'a> {
+    Entry {
+        level,
+        target,
+        since_epoch: Duration::from_micros(1_795_260_884_928_123),
+        caller: None,
+        message: message.to_owned(),
+        fields,
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn lines_have_zaps_shape() {
+        let fields = vec![("member_id", "8e9e05c52164694d".into()), ("n", 3.into())];
         let entry = Entry {
-            level: Level::INFO,
-            time: timestamp(Duration::from_millis(1_795_260_884_928)),
             caller: Some("daemon/mod.rs:7".into()),
-            message: "say \"hi\"".into(),
-            fields: vec![("member_id", "8e9e05c52164694d".into()), ("n", 3.into())],
+            ..entry_for_tests(Level::INFO, "detcd", "say \"hi\"", fields)
         };
         assert_eq!(
             entry.json(),
@@ -278,7 +324,13 @@ mod tests {
 
     #[test]
     fn timestamps_have_zaps_form() {
-        let shown = |seconds| timestamp(Duration::new(seconds, 999_999));
+        let shown = |seconds| {
+            let entry = Entry {
+                since_epoch: Duration::new(seconds, 999_999),
+                ..entry_for_tests(Level::INFO, "detcd", "", Vec::new())
+            };
+            entry.time()
+        };
         assert_eq!(shown(0), "1970-01-01T00:00:00.000Z");
         assert_eq!(shown(951_782_400), "2000-02-29T00:00:00.000Z");
         assert_eq!(shown(4_107_542_399), "2100-02-28T23:59:59.000Z");

@@ -7,6 +7,7 @@ pub mod identity;
 pub mod logging;
 
 mod advertise;
+mod announce;
 mod join;
 mod names;
 mod notify;
@@ -107,7 +108,7 @@ pub enum DaemonError {
 
 /// Serves until a signal asks to stop. `Ok` means that the member stopped as it should.
 pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonError> {
-    tell(&config, &notices);
+    announce::flags(&config, &notices);
     let descriptors = Descriptors::take(&config)?;
     let mut signals = Signals::listen()?;
     config.check_listeners()?;
@@ -128,10 +129,14 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
         member,
         peers,
         clients,
+        restarts,
     } = started;
 
     let handle = member.handle();
-    tell_addresses(&config, handle.header(0).member_id, &peers, &clients);
+    if restarts {
+        announce::restart(&config, &handle).await;
+    }
+    announce::addresses(&config, handle.header(0).member_id, &peers, &clients);
     let options = ServerOptions {
         client_connections_max: descriptors.client_connections,
         peer_connections_max: descriptors.peer_connections,
@@ -153,14 +158,16 @@ struct Started {
     member: Member,
     peers: Vec<Listener>,
     clients: Vec<Listener>,
+    /// Whether it has been there before.
+    restarts: bool,
 }
 
 /// Takes the data-dir, finds out who this member is, and starts it.
 async fn start(config: Config, descriptors: Descriptors) -> Result<Started, DaemonError> {
     let (folder, lock) = data_dir::take(&config.data_dir)?;
+    let (peers, clients) = listen(&config)?;
+    announce::start(&config);
     let identity = identify(&config, &folder).await?;
-    let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
-    let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
     // First of all: whatever else there is then has an owner.
     identity.write(&folder)?;
     data_dir::clear_unfinished(&folder, &identity)?;
@@ -176,6 +183,7 @@ async fn start(config: Config, descriptors: Descriptors) -> Result<Started, Daem
         path: config.data_dir.clone(),
         source,
     })?;
+    let restarts = identity.started;
     let identity = Identity {
         started: true,
         ..identity
@@ -187,24 +195,8 @@ async fn start(config: Config, descriptors: Descriptors) -> Result<Started, Daem
         member,
         peers,
         clients,
+        restarts,
     })
-}
-
-fn tell_addresses(config: &Config, id: MemberId, peers: &[Listener], clients: &[Listener]) {
-    let addresses = |listeners: &[Listener]| -> Vec<String> {
-        listeners
-            .iter()
-            .map(|listener| listener.address().to_string())
-            .collect()
-    };
-    tracing::info!(
-        local_member_id = %id,
-        initial_advertise_peer_urls = ?strings(&config.initial_advertise_peer_urls),
-        listen_peer_urls = ?addresses(peers),
-        advertise_client_urls = ?strings(&config.advertise_client_urls),
-        listen_client_urls = ?addresses(clients),
-        "now serving peer/client/metrics"
-    );
 }
 
 /// Waits for a signal or for the member to halt.
@@ -282,44 +274,6 @@ impl Signals {
             _ = self.interrupt.recv() => "interrupt",
         }
     }
-}
-
-/// Says what the flags and the environment made of this process.
-fn tell(config: &Config, notices: &[Notice]) {
-    for notice in notices {
-        match notice {
-            Notice::UsedVariable(name, value) => tracing::info!(
-                variable_name = name,
-                variable_value = value,
-                "recognized and used environment variable"
-            ),
-            Notice::ShadowedVariable(name) => tracing::warn!(
-                "recognized environment variable {name}, but unused: shadowed by corresponding flag"
-            ),
-            Notice::UnknownVariable(variable) => tracing::warn!(
-                environment_variable = variable,
-                "unrecognized environment variable"
-            ),
-            Notice::Advice(text) => tracing::warn!("{text}"),
-        }
-    }
-    let data_dir = config.data_dir.display();
-    if config.data_dir_is_default {
-        tracing::warn!(%data_dir, "'data-dir' was empty; using default");
-    }
-    tracing::info!(
-        detcd_version = env!("CARGO_PKG_VERSION"),
-        etcd_version = config.etcd_version,
-        name = config.name,
-        %data_dir,
-        heartbeat_interval = ?config.heartbeat,
-        election_timeout = ?config.election_timeout,
-        snapshot_count = config.snapshot_count,
-        listen_peer_urls = ?strings(&config.listen_peer_urls),
-        listen_client_urls = ?strings(&config.listen_client_urls),
-        advertise_client_urls = ?strings(&config.advertise_client_urls),
-        "starting a detcd server"
-    );
 }
 
 /// Who this member is: by its data-dir if it has started before, else by its flags.
@@ -409,6 +363,24 @@ async fn join(config: &Config) -> Result<Identity, DaemonError> {
         members: cluster.members,
         joined: true,
     })
+}
+
+/// The sockets for other members and for clients.
+fn listen(config: &Config) -> Result<(Vec<Listener>, Vec<Listener>), BindError> {
+    let addresses =
+        |urls: &[Url]| -> Vec<String> { urls.iter().map(|url| url.address.clone()).collect() };
+    tracing::info!(
+        listen_peer_urls = ?strings(&config.listen_peer_urls),
+        "configuring peer listeners"
+    );
+    let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
+    tracing::info!(
+        listen_client_urls = ?strings(&config.listen_client_urls),
+        listen_client_addresses = ?addresses(&config.listen_client_urls),
+        "configuring client listeners"
+    );
+    let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
+    Ok((peers, clients))
 }
 
 fn bind(urls: &[Url], reuse_port: bool) -> Result<Vec<Listener>, BindError> {

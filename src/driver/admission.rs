@@ -166,6 +166,14 @@ impl AdmissionTask {
         })
     }
 
+    /// The ids of the other members, as a log shows them.
+    fn others(&self) -> Vec<String> {
+        let roster = &self.shared().engine.published().roster;
+        let ids = roster.members.iter().map(|member| member.id);
+        let others = ids.filter(|id| *id != roster.own_id && !roster.removed.contains(id));
+        others.map(|id| id.to_string()).collect()
+    }
+
     /// A member that has just started does not know whom it has seen before it has applied what is
     /// in its log: until then it says so.
     fn answer(&mut self, from: MemberId, greeting: Greeting) -> Result<Bytes, String> {
@@ -213,7 +221,7 @@ impl AdmissionTask {
                     "this member is new, and waits for more of the others to let it in: start them"
                 );
             }
-            Effect::WarnOfRemoval => tracing::error!("{REMOVED}"),
+            Effect::WarnOfRemoval => tracing::error!(others = ?self.others(), "{REMOVED}"),
             Effect::ShutDown(reason) => {
                 match reason {
                     ShutdownReason::Removed { is_confirmed: true } => {

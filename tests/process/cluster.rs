@@ -120,10 +120,17 @@ impl Node {
     }
 
     pub fn spawn(&mut self, flags: &[String]) {
+        self.spawn_with(flags, &[]);
+    }
+
+    /// With these variables, too, in the folder that holds the data.
+    pub fn spawn_with(&mut self, flags: &[String], variables: &[(&str, &str)]) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let log = self.open_log();
         let child = Command::new(&self.program)
             .args(flags)
+            .envs(variables.iter().copied())
+            .current_dir(self.data_dir.parent().expect("it is in a folder"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -23,3 +23,4 @@ mod mutants;
 mod old_data;
 mod quota;
 mod small_disk;
+mod start;

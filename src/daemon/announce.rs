@@ -1,0 +1,107 @@
+//! What the log says while a member starts.
+
+use super::strings;
+use crate::config::{Config, Notice, VersionInfo};
+use detcd_core::api::MemberId;
+use detcd_driver::Handle;
+use detcd_net::Listener;
+
+/// Says what the flags and the environment made of this process.
+pub(super) fn flags(config: &Config, notices: &[Notice]) {
+    for notice in notices {
+        match notice {
+            Notice::UsedVariable(name, value) => tracing::info!(
+                variable_name = name,
+                variable_value = value,
+                "recognized and used environment variable"
+            ),
+            Notice::ShadowedVariable(name) => tracing::warn!(
+                "recognized environment variable {name}, but unused: shadowed by corresponding flag"
+            ),
+            Notice::UnknownVariable(variable) => tracing::warn!(
+                environment_variable = variable,
+                "unrecognized environment variable"
+            ),
+            Notice::DroppedFlag(name) => {
+                tracing::warn!("flag \"-{name}\" is no longer supported - ignoring.");
+            }
+            Notice::LeftOut(place) => {
+                tracing::warn!("{place} is left out: with --config-file, only the file counts");
+            }
+            Notice::Advice(text) => tracing::warn!("{text}"),
+        }
+    }
+    program(config);
+    let data_dir = config.data_dir.display();
+    if config.data_dir_is_default {
+        tracing::warn!(%data_dir, "'data-dir' was empty; using default");
+    }
+}
+
+fn program(config: &Config) {
+    let own = VersionInfo::OWN;
+    let cpus = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let threads = match config.worker_threads {
+        0 => cpus,
+        threads => threads,
+    };
+    tracing::info!(
+        detcd_version = own.detcd,
+        git_sha = own.git_sha,
+        rust_version = own.rust,
+        os_arch = format!("{}/{}", own.os, own.go_arch()),
+        threads,
+        cpus,
+        "running detcd"
+    );
+}
+
+pub(super) fn start(config: &Config) {
+    tracing::info!(
+        detcd_version = VersionInfo::OWN.detcd,
+        etcd_version = config.etcd_version,
+        name = config.name,
+        data_dir = %config.data_dir.display(),
+        heartbeat_interval = ?config.heartbeat,
+        election_timeout = ?config.election_timeout,
+        snapshot_count = config.snapshot_count,
+        listen_peer_urls = ?strings(&config.listen_peer_urls),
+        listen_client_urls = ?strings(&config.listen_client_urls),
+        advertise_client_urls = ?strings(&config.advertise_client_urls),
+        initial_advertise_peer_urls = ?strings(&config.initial_advertise_peer_urls),
+        initial_cluster = config.initial_cluster,
+        "starting a detcd server"
+    );
+}
+
+pub(super) fn addresses(config: &Config, id: MemberId, peers: &[Listener], clients: &[Listener]) {
+    let addresses = |listeners: &[Listener]| -> Vec<String> {
+        listeners
+            .iter()
+            .map(|listener| listener.address().to_string())
+            .collect()
+    };
+    tracing::info!(
+        local_member_id = %id,
+        name = config.name,
+        initial_advertise_peer_urls = ?strings(&config.initial_advertise_peer_urls),
+        listen_peer_urls = ?addresses(peers),
+        advertise_client_urls = ?strings(&config.advertise_client_urls),
+        listen_client_urls = ?addresses(clients),
+        "now serving peer/client/metrics"
+    );
+}
+
+/// A member that is a cluster alone restarts the cluster.
+pub(super) async fn restart(config: &Config, handle: &Handle) {
+    let Ok((_, members)) = handle.member_list(false).await else {
+        return;
+    };
+    if let [own] = &members[..] {
+        tracing::info!(
+            name = config.name,
+            peer_urls = ?own.peer_urls,
+            "this member is the whole cluster, which starts again with it"
+        );
+    }
+}
