@@ -4,9 +4,15 @@ use std::fmt;
 use std::path::PathBuf;
 use thiserror::Error;
 
-/// A place to listen at or to dial.
+/// Where to listen or whom to dial, and whether TLS is spoken there.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Address {
+pub struct Address {
+    pub place: Place,
+    pub is_tls: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
     /// `host:port`; an IPv6 address stands in brackets.
     Tcp(String),
     /// The path of a Unix socket. Relative ones begin in the working directory, as etcd's do.
@@ -15,8 +21,6 @@ pub enum Address {
 
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub enum AddressError {
-    #[error("{0} needs TLS, which this version of detcd does not speak")]
-    Tls(String),
     #[error("{0} has no host and port")]
     NoPort(String),
     #[error("{0} has no path")]
@@ -29,39 +33,54 @@ impl Address {
     pub fn of_url(url: &str) -> Result<Address, AddressError> {
         let (scheme, rest) = split_scheme(url);
         let is = |name: &str| scheme.eq_ignore_ascii_case(name);
-        if is("https") || is("unixs") {
-            return Err(AddressError::Tls(url.to_owned()));
-        }
-        if is("unix") {
+        let is_tls = is("https") || is("unixs");
+        let at = |place| Address { place, is_tls };
+        if is("unix") || is("unixs") {
             let path = rest.split(['?', '#']).next().unwrap_or_default();
             return match path.is_empty() {
                 true => Err(AddressError::NoPath(url.to_owned())),
-                false => Ok(Address::Unix(path.into())),
+                false => Ok(at(Place::Unix(path.into()))),
             };
         }
         let authority = rest.split(['/', '?', '#']).next().unwrap_or_default();
         let (_, host) = authority.rsplit_once('@').unwrap_or(("", authority));
         // A host without a port is no address; a URI would silently take port 80.
         match host.rsplit_once(':') {
-            Some((_, port)) if port.parse::<u16>().is_ok() => Ok(Address::Tcp(host.to_owned())),
+            Some((_, port)) if port.parse::<u16>().is_ok() => Ok(at(Place::Tcp(host.to_owned()))),
             _ => Err(AddressError::NoPort(url.to_owned())),
+        }
+    }
+
+    /// `host:port`, without TLS.
+    pub fn tcp(address: impl Into<String>) -> Address {
+        Address {
+            place: Place::Tcp(address.into()),
+            is_tls: false,
         }
     }
 
     /// What an HTTP request to it names as its authority. A socket's path is none.
     pub fn authority(&self) -> &str {
-        match self {
-            Address::Tcp(address) => address,
-            Address::Unix(_) => "localhost",
+        match &self.place {
+            Place::Tcp(address) => address,
+            Place::Unix(_) => "localhost",
+        }
+    }
+
+    /// What an HTTP request to it names as its scheme.
+    pub fn scheme(&self) -> &'static str {
+        match self.is_tls {
+            true => "https",
+            false => "http",
         }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Address::Tcp(address) => f.write_str(address),
-            Address::Unix(path) => write!(f, "unix:{}", path.display()),
+        match &self.place {
+            Place::Tcp(address) => f.write_str(address),
+            Place::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }
 }
@@ -83,8 +102,9 @@ mod tests {
 
     #[test]
     fn a_url_gives_the_address_that_etcdctl_dials() {
-        let tcp = |address: &str| Ok(Address::Tcp(address.to_owned()));
-        let unix = |path: &str| Ok(Address::Unix(path.into()));
+        let tcp = |address: &str| Ok(Address::tcp(address));
+        let at = |place, is_tls| Ok(Address { place, is_tls });
+        let unix = |path: &str| at(Place::Unix(path.into()), false);
         for (url, address) in [
             ("http://a:1", tcp("a:1")),
             ("HTTP://a:1/", tcp("a:1")),
@@ -99,14 +119,9 @@ mod tests {
             ("unix://", Err(AddressError::NoPath("unix://".to_owned()))),
             ("a", Err(AddressError::NoPort("a".to_owned()))),
             ("http://a", Err(AddressError::NoPort("http://a".to_owned()))),
-            (
-                "https://a:1",
-                Err(AddressError::Tls("https://a:1".to_owned())),
-            ),
-            (
-                "unixs://a:1",
-                Err(AddressError::Tls("unixs://a:1".to_owned())),
-            ),
+            ("https://a:1", at(Place::Tcp("a:1".to_owned()), true)),
+            ("unixs://a:1", at(Place::Unix("a:1".into()), true)),
+            ("unixs:/a", at(Place::Unix("/a".into()), true)),
         ] {
             assert_eq!(Address::of_url(url), address, "{url}");
         }

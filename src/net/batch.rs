@@ -43,6 +43,8 @@ struct Inner {
     bytes: Vec<u8>,
     /// How many of `bytes` the socket has taken.
     sent: usize,
+    /// Whether the stream may hold what the socket has not taken (TLS does).
+    unflushed: bool,
     /// Whether the other tasks had their turn since something was written.
     yielded: bool,
     traffic: Option<Arc<dyn Traffic>>,
@@ -57,6 +59,7 @@ impl BatchedStream {
             stream,
             bytes: Vec::new(),
             sent: 0,
+            unflushed: false,
             yielded: false,
             traffic,
         }));
@@ -83,7 +86,7 @@ impl PendingWrites {
             return Poll::Ready(ended);
         }
         let mut inner = lock(&self.inner);
-        if inner.bytes.is_empty() {
+        if inner.bytes.is_empty() && !inner.unflushed {
             return Poll::Pending;
         }
         if !std::mem::replace(&mut inner.yielded, true) {
@@ -107,7 +110,10 @@ impl Inner {
             }
             self.count_sent(taken);
             self.sent += taken;
+            self.unflushed = true;
         }
+        ready!(Pin::new(&mut self.stream).poll_flush(context))?;
+        self.unflushed = false;
         self.bytes.clear();
         self.sent = 0;
         self.yielded = false;
@@ -160,6 +166,7 @@ impl AsyncWrite for BatchedStream {
             let stream = Pin::new(&mut inner.stream);
             let taken = ready!(stream.poll_write_vectored(context, slices))?;
             inner.count_sent(taken);
+            inner.unflushed |= matches!(inner.stream, Stream::Tls(_));
             return Poll::Ready(Ok(taken));
         }
         for slice in slices {

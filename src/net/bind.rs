@@ -1,7 +1,7 @@
 //! From an address to a socket that listens: over TCP in the family and on the addresses that Go's
 //! listeners take, and at a path.
 
-use crate::address::{Address, AddressError};
+use crate::address::{Address, AddressError, Place};
 use crate::limits::BACKLOG;
 use crate::stream::probe;
 use rustix::fs::{FileType, Stat, lstat, unlink};
@@ -23,9 +23,9 @@ pub struct BindError {
 
 impl BindError {
     pub(crate) fn new(address: &Address, problem: String) -> BindError {
-        let (network, address) = match address {
-            Address::Tcp(address) => ("tcp", address.clone()),
-            Address::Unix(path) => ("unix", path.display().to_string()),
+        let (network, address) = match &address.place {
+            Place::Tcp(address) => ("tcp", address.clone()),
+            Place::Unix(path) => ("unix", path.display().to_string()),
         };
         BindError {
             network,

@@ -1,8 +1,9 @@
 //! Connections to others.
 
-use crate::address::Address;
+use crate::address::{Address, Place};
 use crate::limits::NEXT_ADDRESS_DELAY;
 use crate::stream::{Stream, probe};
+use crate::tls::{Alpn, TlsClient};
 use futures::FutureExt as _;
 use futures::StreamExt as _;
 use futures::future::BoxFuture;
@@ -10,26 +11,51 @@ use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 use tokio::net::{TcpStream, UnixStream, lookup_host};
 
 /// Dials addresses, each within a time.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Dialer {
     timeout: Duration,
+    tls: Option<Arc<TlsClient>>,
+    alpn: Alpn,
 }
 
 impl Dialer {
     pub fn within(timeout: Duration) -> Dialer {
-        Dialer { timeout }
+        Dialer {
+            timeout,
+            tls: None,
+            alpn: Alpn::Http2,
+        }
     }
 
-    pub async fn dial(self, address: &Address) -> io::Result<Stream> {
+    /// With what to speak TLS. Without it, only plain addresses are dialed.
+    pub fn with_tls(self, tls: Option<Arc<TlsClient>>) -> Dialer {
+        Dialer { tls, ..self }
+    }
+
+    /// What is to be spoken over TLS: HTTP/2 if nobody says otherwise.
+    pub fn speaking(self, alpn: Alpn) -> Dialer {
+        Dialer { alpn, ..self }
+    }
+
+    pub async fn dial(&self, address: &Address) -> io::Result<Stream> {
         let dialed = async {
-            match address {
-                Address::Tcp(address) => dial_tcp(address).await,
-                Address::Unix(path) => UnixStream::connect(path).await.map(Stream::Unix),
+            let stream = match &address.place {
+                Place::Tcp(address) => dial_tcp(address).await?,
+                Place::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
+            };
+            match (&self.tls, address.is_tls) {
+                (_, false) => Ok(stream),
+                (Some(tls), true) => tls.connect(stream, address, self.alpn).await,
+                (None, true) => {
+                    let text = format!("{address} speaks TLS, and nothing is set up to speak it");
+                    Err(io::Error::new(io::ErrorKind::Unsupported, text))
+                }
             }
         };
         match detcd_rt::timeout(self.timeout, dialed).await {

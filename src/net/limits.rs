@@ -13,6 +13,13 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
 /// What a new connection may be silent for, though others wait for its place.
 pub const SILENCE_MIN: Duration = Duration::from_secs(1);
+/// What a TLS handshake may take.
+pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a client whose handshake was refused is listened to, so that it reads why: what it sent
+/// and nobody reads would reset the connection before.
+pub const REFUSED_TIMEOUT: Duration = Duration::from_millis(200);
+/// What looking up the names of another member's address may take.
+pub const REVERSE_LOOKUP_TIMEOUT: Duration = Duration::from_secs(5);
 /// What requests under way get when a server stops.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_millis(500);
 

@@ -1,10 +1,11 @@
 //! A socket that takes connections.
 
-use crate::address::Address;
+use crate::address::{Address, Place};
 use crate::bind::{self, BindError, SocketFile};
 use crate::limit::{ConnectionLimit, ConnectionPermit};
 use crate::limits::ACCEPT_PAUSE;
 use crate::stream::Stream;
+use crate::tls::Security;
 use detcd_rt::{Instant, RepeatedLines};
 use std::fmt;
 use std::io;
@@ -15,6 +16,7 @@ use tokio::net::{TcpListener, UnixListener};
 /// A bound socket. Dropped, it is closed, and its file is removed if it has one.
 pub struct Listener {
     socket: Socket,
+    security: Security,
     address: LocalAddress,
     file: Option<SocketFile>,
     lines: RepeatedLines,
@@ -42,7 +44,7 @@ impl fmt::Display for LocalAddress {
 }
 
 impl Listener {
-    /// Listens where `url` leads.
+    /// Listens where `url` leads. Connections begin as [`Listener::with_security`] says.
     pub fn bind_url(url: &str, reuse_port: bool) -> Result<Listener, BindError> {
         let address = Address::of_url(url);
         let address = address.map_err(|error| BindError::of_url(url, &error))?;
@@ -52,15 +54,15 @@ impl Listener {
     /// Listens at `address`; port 0 takes a free one. Must run within the runtime.
     pub fn bind(address: &Address, reuse_port: bool) -> Result<Listener, BindError> {
         let failed = |error: io::Error| BindError::of(address, &error);
-        let (socket, local, file) = match address {
-            Address::Tcp(text) => {
+        let (socket, local, file) = match &address.place {
+            Place::Tcp(text) => {
                 let no_host = || BindError::new(address, "no such host".to_owned());
                 let bound = bind::tcp(text, reuse_port).ok_or_else(no_host)?;
                 let socket = bound.map_err(failed)?;
                 let local = LocalAddress::Tcp(socket.local_addr().map_err(failed)?);
                 (Socket::Tcp(socket), local, None)
             }
-            Address::Unix(path) => {
+            Place::Unix(path) => {
                 let (socket, file) = bind::unix(path).map_err(failed)?;
                 let local = LocalAddress::Unix(path.clone());
                 (Socket::Unix(socket), local, Some(file))
@@ -68,6 +70,7 @@ impl Listener {
         };
         Ok(Listener {
             socket,
+            security: Security::Plain,
             address: local,
             file,
             lines: RepeatedLines::default(),
@@ -76,6 +79,17 @@ impl Listener {
 
     pub fn address(&self) -> &LocalAddress {
         &self.address
+    }
+
+    /// Has connections begin so. Without it, they are plain.
+    pub fn with_security(mut self, security: Security) -> Listener {
+        self.security = security;
+        self
+    }
+
+    /// How a connection is to begin, in a task of its own: nobody waits for a slow client.
+    pub fn security(&self) -> &Security {
+        &self.security
     }
 
     /// The file of the socket, for an owner that stops the listener from elsewhere.

@@ -4,8 +4,9 @@
 //! [`address`] says where to listen and whom to dial, [`bind`] opens a listening socket, [`limit`]
 //! bounds the connections of a port, [`batch`] joins the writes of a connection, [`filter`] is a
 //! stream whose incoming bytes pass something first ([`first_bytes`] ends those that stay silent),
-//! [`message`] hands on gRPC messages that are whole, and [`limits`] holds every limit and timeout. Nothing here knows what is said over a
-//! connection, and TLS would be one more case of [`Stream`].
+//! [`message`] hands on gRPC messages that are whole, [`tls`] holds the files and handshakes of TLS,
+//! which is one more case of [`Stream`], and [`limits`] holds every limit and timeout. Nothing here
+//! knows what is said over a connection.
 
 mod address;
 mod batch;
@@ -18,8 +19,9 @@ pub mod limits;
 mod listen;
 pub mod message;
 mod stream;
+pub mod tls;
 
-pub use address::{Address, AddressError};
+pub use address::{Address, AddressError, Place};
 pub use batch::{BatchedStream, PendingWrites, Traffic};
 pub use bind::{BindError, SocketFile};
 pub use dial::{Connector, Dialer};

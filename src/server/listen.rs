@@ -269,7 +269,7 @@ mod tests {
     }
 
     fn serve_some(first_bytes_timeout: Duration, limit: usize) -> Listening {
-        let address = Address::Tcp("127.0.0.1:0".to_owned());
+        let address = Address::tcp("127.0.0.1:0");
         let tuning = Tuning {
             first_bytes_timeout,
             head_bytes_max: HEAD_BYTES_MAX,
