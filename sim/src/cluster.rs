@@ -50,6 +50,8 @@ pub struct Cluster {
     plan: Plan,
     seed: u64,
     net: Net,
+    /// What operators ask and are told.
+    recorder: HistoryRecorder,
     directory: Directory,
     machines: Vec<Machine>,
     failures: Failures,
@@ -106,7 +108,7 @@ fn ring(node: &NodeHandle, net: Arc<OnceLock<Net>>, at: Duration) {
 
 impl Cluster {
     /// The machines of the founders; their stores are the observer's to look into.
-    pub fn start(plan: &Plan, seed: u64, net: Net) -> Cluster {
+    pub fn start(plan: &Plan, seed: u64, net: Net, recorder: HistoryRecorder) -> Cluster {
         let size = plan.size();
         let named: BTreeMap<String, Vec<Url>> = (1..=size).map(founder).collect();
         let founding = named
@@ -123,6 +125,7 @@ impl Cluster {
             plan: plan.clone(),
             seed,
             net,
+            recorder,
             directory: Directory::default(),
             machines: Vec::new(),
             failures: Failures::default(),
@@ -297,7 +300,7 @@ impl Cluster {
         let hosts = self.hosts.clone();
         let client = Client::new(
             self.net.clone(),
-            HistoryRecorder::default(),
+            self.recorder.clone(),
             identity,
             hosts,
             self.seed,

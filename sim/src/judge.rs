@@ -2,8 +2,8 @@
 
 use crate::check::{self, Check, Clocks, Facts, Violation};
 use crate::check::{
-    compaction, durable, hash_equal, headers, lease, linearizable, refusals, serializable, status,
-    watch,
+    compaction, durable, hash_equal, headers, lease, lease_list, linearizable, member_list,
+    refusals, serializable, status, watch,
 };
 use crate::fault::Fault;
 use crate::history::History;
@@ -47,8 +47,14 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
     if wants(Check::Headers) {
         violations.extend(headers::check(history));
     }
+    if wants(Check::MemberList) {
+        violations.extend(member_list::check(history));
+    }
     if wants(Check::Status) {
         violations.extend(status::check(history));
+    }
+    if wants(Check::LeaseList) {
+        violations.extend(lease_list::check(&facts));
     }
     if wants(Check::Compaction) {
         violations.extend(compaction::check(history));

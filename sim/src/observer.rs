@@ -43,6 +43,7 @@ struct Observed {
     starts: BTreeMap<usize, Vec<Duration>>,
     elections: Vec<Duration>,
     leaders: Vec<(Duration, u64)>,
+    leader_known: BTreeMap<usize, Vec<(Duration, bool)>>,
     /// Members that lead, and have yet to apply an entry of this term.
     elected: BTreeMap<usize, u64>,
     /// Who led last, as each member told.
@@ -67,6 +68,7 @@ pub fn start(checks: &[Check], recorder: HistoryRecorder) {
         starts: BTreeMap::new(),
         elections: Vec::new(),
         leaders: Vec::new(),
+        leader_known: BTreeMap::new(),
         elected: BTreeMap::new(),
         leading: BTreeMap::new(),
     };
@@ -101,6 +103,7 @@ pub fn name_id(id: u64, member: usize) {
 pub fn started(member: usize) {
     with(|observed| {
         observed.starts.entry(member).or_default().push(time::now());
+        observed.leader_known(member, false);
         observed.step(member, What::Started);
     });
 }
@@ -110,6 +113,7 @@ pub fn started(member: usize) {
 pub fn died(member: usize) {
     with(|observed| {
         observed.leading.remove(&member);
+        observed.leader_known(member, false);
         observed.ask_disks(|at| at == member);
         // What the system still has of a process that was only killed can yet be synced.
         let lost = observed.unsynced.iter().all(|(at, _)| *at != member);
@@ -155,6 +159,8 @@ pub fn run_facts() -> RunFacts {
         starts: observed.starts.clone(),
         elections: observed.elections.clone(),
         leaders: observed.leaders.clone(),
+        leader_known: observed.leader_known.clone(),
+        ids: observed.ids.keys().copied().collect(),
         ..RunFacts::default()
     })
 }
@@ -231,6 +237,7 @@ impl Observed {
                 trace::mark("snapshot.installed");
             }
             "role" => self.role(member, term, index, number("is_leader") == 1),
+            "leader known" => self.leader_known(member, number("leader") != 0),
             "truncated" => {
                 self.step(member, What::Truncated { last: index });
                 trace::mark("log.truncated");
@@ -298,6 +305,12 @@ impl Observed {
         } else if led {
             trace::mark("leader.deposed");
         }
+    }
+
+    /// The member hears from a leader from now on, or does not.
+    fn leader_known(&mut self, member: usize, is_known: bool) {
+        let known = self.leader_known.entry(member).or_default();
+        known.push((time::now(), is_known));
     }
 
     /// A leader whose first entry is applied begins its term.
@@ -439,7 +452,7 @@ impl SaidStep {
 
     /// The kind of the event in the trace.
     fn kind(&self) -> &'static str {
-        const KINDS: [(&str, &str); 17] = [
+        const KINDS: [(&str, &str); 18] = [
             ("membership", "raft.membership"),
             ("recovered", "raft.recovered"),
             ("vote", "raft.vote"),
@@ -454,6 +467,7 @@ impl SaidStep {
             ("published", "raft.published"),
             ("restored", "raft.restored"),
             ("role", "raft.role"),
+            ("leader known", "raft.leader-known"),
             ("truncated", "raft.truncated"),
             ("purged", "raft.purged"),
             ("snapshot built", "raft.snapshot-built"),

@@ -81,7 +81,7 @@ impl<'a> Run<'a> {
         let recorder = HistoryRecorder::default();
         observer::start(&plan.checks(), recorder.clone());
         let net = cluster::network(plan.cluster(), seed);
-        let mut cluster = Cluster::start(plan.cluster(), seed, net.clone());
+        let mut cluster = Cluster::start(plan.cluster(), seed, net.clone(), recorder.clone());
         conditions::set(plan.cluster(), &mut cluster);
         let buggified = buggify::start(&plan.cluster().buggify, seed);
         madsim::task::spawn(run_thread::record_engine_draws());
@@ -382,7 +382,10 @@ impl<'a> Run<'a> {
             }
         }
         let mut run_facts = observer::run_facts();
-        run_facts.starts = self.starts_of_places(&run_facts.starts);
+        run_facts.starts = self.of_places(&run_facts.starts);
+        run_facts.leader_known = self.of_places(&run_facts.leader_known);
+        let known = run_facts.leader_known.values_mut();
+        known.for_each(|known| known.sort_by_key(|(at, _)| *at));
         self.compare_keys(&mut run_facts, last).await;
         self.finish_followers(last).await;
         let mut history = self.clients.recorder().read();
@@ -429,17 +432,14 @@ impl<'a> Run<'a> {
         history
     }
 
-    /// When processes started at each place where clients find members: whoever is replaced at its
-    /// own address is another machine at the same place.
-    fn starts_of_places(
-        &self,
-        starts: &BTreeMap<usize, Vec<Duration>>,
-    ) -> BTreeMap<usize, Vec<Duration>> {
-        let mut places: BTreeMap<usize, Vec<Duration>> = BTreeMap::new();
-        for (machine, at) in starts {
+    /// What is known of machines, by the place where clients find their members: whoever is replaced
+    /// at its own address is another machine at the same place.
+    fn of_places<T: Copy>(&self, machines: &BTreeMap<usize, Vec<T>>) -> BTreeMap<usize, Vec<T>> {
+        let mut places: BTreeMap<usize, Vec<T>> = BTreeMap::new();
+        for (machine, known) in machines {
             let host = self.cluster.host(*machine);
             if let Some(place) = self.cluster.hosts().position(host) {
-                places.entry(place).or_default().extend(at);
+                places.entry(place).or_default().extend(known);
             }
         }
         places

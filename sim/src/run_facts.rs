@@ -17,6 +17,10 @@ pub struct RunFacts {
     pub elections: Vec<Duration>,
     /// Who was elected, and when.
     pub leaders: Vec<(Duration, u64)>,
+    /// When each member found a leader, and when it lost it.
+    pub leader_known: BTreeMap<usize, Vec<(Duration, bool)>>,
+    /// The ids of members that were there from the start, or joined.
+    pub ids: BTreeSet<u64>,
     /// From here on no fault is under way. `None` if that is not known.
     pub calm_since: Option<Duration>,
     pub election_timeout: Duration,
@@ -41,6 +45,8 @@ impl Default for RunFacts {
             starts: BTreeMap::new(),
             elections: Vec::new(),
             leaders: Vec::new(),
+            leader_known: BTreeMap::new(),
+            ids: BTreeSet::new(),
             calm_since: None,
             election_timeout: Duration::ZERO,
             request_bytes: bytes..=bytes,
@@ -49,6 +55,19 @@ impl Default for RunFacts {
             keys: None,
             leases: Vec::new(),
         }
+    }
+}
+
+impl RunFacts {
+    /// Whether the member heard from a leader all the time.
+    pub fn has_leader(&self, member: usize, called: Duration, ended: Duration) -> bool {
+        let known = self
+            .leader_known
+            .get(&member)
+            .map_or(&[][..], Vec::as_slice);
+        let before = known.iter().rfind(|(at, _)| *at < called);
+        let mut during = known.iter().filter(|(at, _)| called <= *at && *at <= ended);
+        before.is_some_and(|(_, is_known)| *is_known) && during.all(|(_, is_known)| *is_known)
     }
 }
 

@@ -92,6 +92,10 @@ mod chosen {
 
         /// A member names the leader of its term, though it hears from nobody.
         StatusLostLeader = "status-lost-leader",
+        /// A list of members that is to be linearizable is read as it is here.
+        MemberListLocal = "member-list-local",
+        /// A list of leases is read as it is here, though there is a leader to ask.
+        LeaseListLocal = "lease-list-local",
         /// A leader answers linearizable reads without asking its quorum.
         MinorityRead = "minority-read",
         /// A late answer to one round of reads serves the next round.

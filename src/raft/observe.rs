@@ -69,6 +69,9 @@ fn tell_leader(listeners: &watch::Sender<Option<MemberId>>, leader: Option<Membe
         if let (Some(lost), None) = (before, leader) {
             tracing::warn!(%lost, "the leader was not heard from for too long");
         }
+        if before != leader {
+            steps::leader_known(leader);
+        }
         before != leader
     });
 }

@@ -151,6 +151,12 @@ pub(crate) fn role(term: u64, leader: Option<u64>, is_leader: bool, last_log_ind
     trace!(target: TARGET, term, leader, is_leader, index = last_log_index, "role");
 }
 
+/// The leader that this member hears from, whenever that changes.
+pub(crate) fn leader_known(leader: Option<MemberId>) {
+    let leader = leader.map_or(0, |leader| leader.0);
+    trace!(target: TARGET, leader, "leader known");
+}
+
 /// FNV-1a: the same in every build, unlike the standard library's hasher.
 fn hash(bytes: &[u8]) -> u64 {
     bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {

@@ -94,6 +94,26 @@ impl<'a> Leases<'a> {
         !is_revoked && !self.clocks.jumped && by < since + lasts
     }
 
+    /// Whether somebody may have been granted a lease of this id by then.
+    pub fn may_be_granted(&self, id: LeaseId, by: Duration) -> bool {
+        let grants = self.known.get(&id).map(|known| &known.grants);
+        grants.into_iter().flatten().any(|grant| grant.called <= by)
+    }
+
+    /// How many leases there may be by then whose ids the server chose, and nobody was told.
+    pub fn unnamed(&self, by: Duration) -> usize {
+        let grants = self.known.get(&LeaseId::NONE).map(|known| &known.grants);
+        let called = grants.into_iter().flatten().filter(|it| it.called <= by);
+        called.count()
+    }
+
+    /// Whether nobody asked for a lease of this id again.
+    pub fn is_granted_once(&self, id: LeaseId) -> bool {
+        self.known
+            .get(&id)
+            .is_some_and(|known| known.grants.len() == 1)
+    }
+
     /// Whether another grant may have made a lease of the id that this one asks for.
     pub fn may_exist_for(&self, grant: &Operation) -> bool {
         let Request::LeaseGrant { id, .. } = grant.request else {

@@ -23,10 +23,12 @@ pub mod leader_append_only;
 pub mod leader_completeness;
 pub mod lease;
 pub mod lease_ends;
+pub mod lease_list;
 pub mod linearizable;
 pub mod listing;
 pub mod log_matching;
 pub mod logs;
+pub mod member_list;
 pub mod members;
 pub mod refusals;
 pub mod replay;
@@ -90,7 +92,9 @@ pub enum Check {
     Listing,
     Informer,
     Sizes,
+    MemberList,
     Status,
+    LeaseList,
     LeaderElected,
     Converged,
     HashEqual,
@@ -147,7 +151,9 @@ const ALL: &[(&str, Check, Phase)] = &[
     ("listing", Check::Listing, Phase::History),
     ("informer", Check::Informer, Phase::History),
     ("sizes", Check::Sizes, Phase::History),
+    ("member-list", Check::MemberList, Phase::History),
     ("status", Check::Status, Phase::History),
+    ("lease-list", Check::LeaseList, Phase::History),
     ("leader-elected", Check::LeaderElected, Phase::Healed),
     ("converged", Check::Converged, Phase::Healed),
     ("hash-equal", Check::HashEqual, Phase::Healed),

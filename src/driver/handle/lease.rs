@@ -72,7 +72,8 @@ impl Handle {
     pub async fn leases(&self) -> Result<(Header, Vec<LeaseId>), Error> {
         self.full_member()?;
         let mut leader = self.leader();
-        let lost = pin!(leader.wait_for(Option::is_none));
+        let lost = leader.wait_for(|it| it.is_none() || detcd_core::mutant!(LeaseListLocal));
+        let lost = pin!(lost);
         if let Either::Left((Err(Error::Stopped), _)) =
             future::select(pin!(self.confirm_read()), lost).await
         {
