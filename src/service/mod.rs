@@ -7,13 +7,15 @@
 //! [`CallError`], and decides nothing.
 //!
 //! Behind that there is a file for each of etcd's services (`kv`, `watch`, `lease`, `cluster`,
-//! `maintenance`): which fields a reply carries, which error a request gets, and what a member does
-//! without a leader stand there. They ask the driver's [`Handle`] and know of nothing below it.
+//! `maintenance`) and one for probes (`health`): which fields a reply carries, which error a request
+//! gets, and what a member does without a leader stand there. They ask the driver's [`Handle`] and
+//! know of nothing below it.
 
 mod caller;
 mod cluster;
 mod dispatch;
 mod error;
+pub mod health;
 mod kv;
 mod lease;
 mod maintenance;
@@ -95,7 +97,8 @@ impl Service {
         &self.inner.counts
     }
 
-    /// Decides whether this member takes a call at all, in etcd's order.
+    /// Decides whether this member takes a call at all. In etcd, too, a learner refuses first: one that
+    /// had lost its leader still said that it is a learner (3.5.1, asked).
     pub fn check(&self, method: &Method, caller: &Caller) -> Result<(), Error> {
         let handle = &self.inner.handle;
         if method.on_learner == OnLearner::Refuses && handle.is_learner() {
