@@ -4,5 +4,7 @@
 pub mod config;
 pub mod ctl;
 pub mod daemon;
+mod http_client;
 mod members_page;
+mod probe;
 pub mod server;

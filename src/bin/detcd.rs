@@ -99,7 +99,10 @@ fn serve(config: Config, notices: Vec<Notice>) -> ExitCode {
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!(%error, "failed to serve");
+            match &error.advice()[..] {
+                "" => tracing::error!(%error, "failed to serve"),
+                advice => tracing::error!(%error, advice, "failed to serve"),
+            }
             ExitCode::FAILURE
         }
     }

@@ -29,7 +29,8 @@ const PORTS: [Port; 2] = [
 
 /// Whether a flag of then was given.
 pub(super) fn is_used(given: &Given) -> bool {
-    let mut flags = PORTS.iter().flat_map(|port| [port.address, port.bind]);
+    let addresses = PORTS.iter().flat_map(|port| [port.address, port.bind]);
+    let mut flags = addresses.chain(["peers", "peers-file", "force"]);
     flags.any(|name| given.is_set(name))
 }
 

@@ -111,6 +111,7 @@ const ONCE_EXPERIMENTAL: &[&str] = &[
 
 /// The flag called `name`, as it is called now or was called while it was experimental.
 pub fn find(name: &str) -> Option<&'static Flag> {
+    let name = if name == "f" { "force" } else { name };
     let named = |name: &str| all().find(|flag| flag.name == name);
     named(name).or_else(|| {
         let name = name.strip_prefix("experimental-")?;
@@ -195,7 +196,7 @@ pub const SECTIONS: &[Section] = &[
         flag("advertise-client-urls", Urls, "http://localhost:2379", Works, "URLs of this member that clients are told."),
         flag("pre-vote", Bool, "true", DefaultOnly, "Ask before starting an election."),
         flag("strict-reconfig-check", Bool, "true", Works, "Refuse changes of membership that cost the quorum."),
-        flag("discovery", Text, "", DefaultOnly, "Discovery URL."),
+        flag("discovery", Text, "", Works, "URL in the v2 tree of another cluster, where the members of this one find each other."),
         flag("discovery-token", Text, "", DefaultOnly, "Discovery token in a v3 cluster."),
         flag("discovery-endpoints", Text, "", DefaultOnly, "Endpoints of the discovery cluster."),
         flag("discovery-dial-timeout", Duration, "2s", Inert, "Discovery is off."),
@@ -209,8 +210,8 @@ pub const SECTIONS: &[Section] = &[
         flag("discovery-cacert", Text, "", DefaultOnly, "Authorities for discovery."),
         flag("discovery-user", Text, "", DefaultOnly, "User for discovery."),
         flag("discovery-password", Text, "", DefaultOnly, "Password for discovery."),
-        flag("discovery-fallback", OneOf(&["exit", "proxy"]), "exit", DefaultOnly, "What a surplus member of a discovery becomes."),
-        flag("discovery-proxy", Text, "", DefaultOnly, "HTTP proxy for discovery."),
+        flag("discovery-fallback", OneOf(&["exit", "proxy"]), "proxy", Works, "What a surplus member of a discovery does."),
+        flag("discovery-proxy", Text, "", Works, "HTTP proxy on the way to the discovery URL."),
         flag("discovery-srv", Text, "", DefaultOnly, "Domain whose SRV records name the members."),
         flag("discovery-srv-name", Text, "", DefaultOnly, "Suffix of the SRV records' names."),
         flag("auto-compaction-mode", OneOf(&["periodic", "revision"]), "periodic", Inert, "How the retention of history counts."),
@@ -290,6 +291,11 @@ pub const SECTIONS: &[Section] = &[
         flag("bind-addr", Address, "", Works, "Address to listen on for clients; a host alone takes the port of --addr."),
         flag("peer-addr", Address, "127.0.0.1:7001", Works, "Address that other members are told; listened on, too, unless --peer-bind-addr is given."),
         flag("peer-bind-addr", Address, "", Works, "Address to listen on for other members; a host alone takes the port of --peer-addr."),
+        flag("peers", Text, "", Works, "Members that are asked to admit this one: HOST:PORT, separated by commas."),
+        flag("peers-file", Text, "", Works, "File with more of them, separated by commas or line feeds."),
+        flag("max-retry-attempts", Uint, "3", Works, "How often the peers are asked."),
+        flag("retry-interval", Uint, "10", Works, "Seconds before the peers are asked again."),
+        flag("force", Bool, "false", Works, "Let flags win over what the data-dir has kept of earlier ones; also -f."),
         flag("cluster-active-size", Text, "", Dropped, "Size of the quorum's part of a cluster."),
         flag("cluster-remove-delay", Text, "", Dropped, "Seconds until a silent member is removed."),
         flag("cluster-sync-interval", Text, "", Dropped, "Seconds between checks of the cluster's size."),
@@ -305,7 +311,12 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Of etcd 3.4 and before", flags: &[
         flag("config-file", Text, "", Works, "YAML file with the values of flags; other flags and variables are then left out."),
         flag("enable-v2", Bool, "false", DefaultOnly, "Serve the v2 API."),
-        flag("proxy", OneOf(&["off", "readonly", "on"]), "off", DefaultOnly, "Serve as a proxy."),
+        flag("proxy", OneOf(&["off", "readonly", "on"]), "off", Works, "Serve as a proxy of the v2 API, and be no member."),
+        flag("proxy-failure-wait", Uint, "5000", Works, "Milliseconds for which a proxy leaves out a member that did not answer."),
+        flag("proxy-refresh-interval", Uint, "30000", Works, "Milliseconds until a proxy asks again who the members are."),
+        flag("proxy-dial-timeout", Uint, "1000", Works, "Milliseconds that a proxy's connection to a member may take."),
+        flag("proxy-write-timeout", Uint, "5000", Works, "Milliseconds that a member may leave what a proxy sends untaken; 0 means no limit."),
+        flag("proxy-read-timeout", Uint, "0", Works, "Milliseconds that a proxy waits for more of a member's answer; 0 means no limit."),
         flag("debug", Bool, "false", DefaultOnly, "Use --log-level=debug."),
         flag("log-package-levels", Text, "", DefaultOnly, "Levels of single packages."),
     ]},

@@ -41,6 +41,13 @@ pub struct Config {
     /// Whether `initial_cluster` was given, and not made of the name.
     pub initial_cluster_given: bool,
     pub initial_cluster_token: String,
+    /// Where members find each other that do not know of each other.
+    pub discovery: Option<Discovery>,
+    /// Who is asked to admit this member.
+    pub peers: Option<Peers>,
+    /// Whether the flags win over what the data-dir has kept of earlier ones.
+    pub force: bool,
+    pub proxy: ProxyConfig,
     pub initial_cluster_state: ClusterState,
     pub heartbeat: Duration,
     pub election_timeout: Duration,
@@ -66,6 +73,46 @@ pub struct Config {
     pub cors: Vec<String>,
     pub extensive_metrics: bool,
     pub log: LogConfig,
+}
+
+/// Where members find each other that do not know of each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Discovery {
+    /// Where they register.
+    pub url: String,
+    /// The HTTP proxy on the way there.
+    pub proxy: Option<String>,
+    /// Whether a member that is left over becomes a proxy.
+    pub falls_back: bool,
+}
+
+/// Who is asked to admit a member to a cluster.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Peers {
+    pub urls: Vec<Url>,
+    /// How often all of them are asked, and the pause after each time.
+    pub attempts: u64,
+    pub pause: Duration,
+}
+
+/// How a proxy goes about it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProxyConfig {
+    pub mode: ProxyMode,
+    pub failure_wait: Duration,
+    pub refresh_interval: Duration,
+    pub dial_timeout: Duration,
+    /// `None`: no limit.
+    pub write_timeout: Option<Duration>,
+    pub read_timeout: Option<Duration>,
+}
+
+/// Whether the process is a proxy, and of what.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProxyMode {
+    Off,
+    Readonly,
+    On,
 }
 
 /// Whether the cluster of the flags is to be made or to be joined.

@@ -4,7 +4,10 @@ use super::addresses;
 use super::flags::{self, Status};
 use super::parse::{self, Given};
 use super::url::{self, Url};
-use super::{ClusterState, Config, LogConfig, LogFormat, LogLevel, LogOutput, Notice, UsageError};
+use super::{
+    ClusterState, Config, Discovery, LogConfig, LogFormat, LogLevel, LogOutput, Notice, Peers,
+    ProxyConfig, ProxyMode, UsageError,
+};
 use detcd_core::go::parse_bool;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -28,7 +31,11 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
     listen_client_urls.dedup_by(|a, b| a.address == b.address);
     let listen_peer_urls = listen_urls(given, "listen-peer-urls")?;
     let (heartbeat, election_timeout) = timing(given)?;
-    if given.is_set("listen-client-urls") && !given.is_set("advertise-client-urls") {
+    let (discovery, proxy) = (discovery(given)?, proxy(given));
+    let may_be_proxy =
+        proxy.mode != ProxyMode::Off || discovery.as_ref().is_some_and(|it| it.falls_back);
+    let listens = given.is_set("listen-client-urls");
+    if listens && !given.is_set("advertise-client-urls") && !may_be_proxy {
         return Err(refused(
             "--advertise-client-urls is required when --listen-client-urls is set explicitly",
         ));
@@ -54,7 +61,14 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
         advertise_client_urls: urls(given, "advertise-client-urls")?,
         initial_cluster,
         initial_cluster_given: given.is_set("initial-cluster"),
-        initial_cluster_token: given.text("initial-cluster-token").to_owned(),
+        initial_cluster_token: match &discovery {
+            Some(discovery) => discovery.url.clone(),
+            None => given.text("initial-cluster-token").to_owned(),
+        },
+        discovery,
+        peers: peers(given)?,
+        force: boolean(given, "force"),
+        proxy,
         initial_cluster_state: match given.text("initial-cluster-state") {
             "existing" => ClusterState::Existing,
             _ => ClusterState::New,
@@ -101,12 +115,95 @@ fn dropped(given: &Given) -> impl Iterator<Item = Notice> {
 
 fn check_discovery(given: &Given) -> Result<(), UsageError> {
     let ways = ["initial-cluster", "discovery", "discovery-srv"];
+    let has_peers = given.is_set("peers") || given.is_set("peers-file");
     match ways.iter().filter(|way| given.is_set(way)).count() {
+        1 if has_peers => Err(refused(
+            "--peers asks others for the cluster: leave out \"initial-cluster\", \"discovery\" and \
+             \"discovery-srv\"",
+        )),
         0 | 1 => Ok(()),
         _ => Err(refused(
             "multiple discovery or bootstrap flags are set. Choose one of \"initial-cluster\", \
              \"discovery\" or \"discovery-srv\"",
         )),
+    }
+}
+
+fn discovery(given: &Given) -> Result<Option<Discovery>, UsageError> {
+    let url = given.text("discovery");
+    if url.is_empty() {
+        return Ok(None);
+    }
+    let proxy = Some(given.text("discovery-proxy")).filter(|proxy| !proxy.is_empty());
+    for (name, url) in [("discovery", Some(url)), ("discovery-proxy", proxy)] {
+        let Some(url) = url else { continue };
+        if url.starts_with("https://") {
+            return Err(refused(format!(
+                "--{name}={url:?} needs TLS, which this version of detcd does not speak: give a URL \
+                 with http://"
+            )));
+        }
+        let host = url.strip_prefix("http://").unwrap_or_default();
+        if host.split('/').next().unwrap_or_default().is_empty() {
+            return Err(refused(format!(
+                "--{name}={url:?} is not a URL: http://HOST:PORT/PATH is wanted"
+            )));
+        }
+    }
+    Ok(Some(Discovery {
+        url: url.to_owned(),
+        proxy: proxy.map(str::to_owned),
+        falls_back: given.text("discovery-fallback") == "proxy",
+    }))
+}
+
+/// Of `-peers`, and of the file that `-peers-file` names: addresses, or URLs, with commas or line
+/// feeds between.
+fn peers(given: &Given) -> Result<Option<Peers>, UsageError> {
+    let mut text = given.text("peers").to_owned();
+    let file = given.text("peers-file");
+    if !file.is_empty() {
+        let read = std::fs::read_to_string(file);
+        let read = read.map_err(|error| refused(format!("--peers-file {file}: {error}")))?;
+        text = format!("{text},{read}");
+    }
+    let items = text.split([',', '\n']).map(str::trim);
+    let mut urls = Vec::new();
+    for item in items.filter(|item| !item.is_empty()) {
+        let url = match item.contains("://") {
+            true => item.to_owned(),
+            false => format!("http://{item}"),
+        };
+        let url = Url::parse(&url);
+        urls.push(url.map_err(|error| refused(format!("--peers: {error}")))?);
+    }
+    let is_given = given.is_set("peers") || given.is_set("peers-file");
+    if is_given && urls.is_empty() {
+        return Err(refused(
+            "--peers and --peers-file name nobody: HOST:PORT is wanted",
+        ));
+    }
+    Ok(is_given.then(|| Peers {
+        urls,
+        attempts: uint(given, "max-retry-attempts"),
+        pause: Duration::from_secs(uint(given, "retry-interval")),
+    }))
+}
+
+fn proxy(given: &Given) -> ProxyConfig {
+    let millis = |name: &str| Duration::from_millis(uint(given, name));
+    let limit = |name: &str| Some(millis(name)).filter(|limit| !limit.is_zero());
+    ProxyConfig {
+        mode: match given.text("proxy") {
+            "on" => ProxyMode::On,
+            "readonly" => ProxyMode::Readonly,
+            _ => ProxyMode::Off,
+        },
+        failure_wait: millis("proxy-failure-wait"),
+        refresh_interval: millis("proxy-refresh-interval"),
+        dial_timeout: millis("proxy-dial-timeout"),
+        write_timeout: limit("proxy-write-timeout"),
+        read_timeout: limit("proxy-read-timeout"),
     }
 }
 

@@ -3,6 +3,10 @@
 use super::notify;
 use crate::config::Config;
 use detcd_driver::Handle;
+use std::time::Duration;
+
+/// The pause before an update of the peer URLs is tried again.
+const UPDATE_PAUSE: Duration = Duration::from_secs(1);
 
 pub(super) async fn advertise(handle: Handle, config: Config, cluster_version: String) {
     let client_urls: Vec<String> = config
@@ -14,6 +18,9 @@ pub(super) async fn advertise(handle: Handle, config: Config, cluster_version: S
     let published = handle.publish(config.name.clone(), client_urls.clone());
     if published.await.is_err() {
         return;
+    }
+    if config.force {
+        update_peer_urls(&handle, &config).await;
     }
     tracing::info!(
         local_member_id = %header.member_id,
@@ -29,5 +36,32 @@ pub(super) async fn advertise(handle: Handle, config: Config, cluster_version: S
             address = url.address,
             "serving client traffic insecurely; this is strongly discouraged!"
         );
+    }
+}
+
+/// `-force`: the peer URLs of the flags replace those of the first start.
+async fn update_peer_urls(handle: &Handle, config: &Config) {
+    let own = handle.header(0).member_id;
+    let urls: Vec<String> = config
+        .initial_advertise_peer_urls
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    loop {
+        let known = handle.member_list(false).await;
+        let is_known = known.is_ok_and(|(_, members)| {
+            let mut members = members.iter();
+            members.any(|member| member.id == own && member.peer_urls == urls)
+        });
+        if is_known {
+            return;
+        }
+        match handle.member_update(own, &urls).await {
+            Ok(_) => {
+                return tracing::info!(peer_urls = ?urls, "updated the peer URLs of this member");
+            }
+            Err(error) => tracing::warn!(%error, "cannot update the peer URLs of this member yet"),
+        }
+        detcd_rt::sleep(UPDATE_PAUSE).await;
     }
 }

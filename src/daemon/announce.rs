@@ -70,6 +70,7 @@ pub(super) fn start(config: &Config) {
         advertise_client_urls = ?strings(&config.advertise_client_urls),
         initial_advertise_peer_urls = ?strings(&config.initial_advertise_peer_urls),
         initial_cluster = config.initial_cluster,
+        discovery_url = config.discovery.as_ref().map(|it| &it.url[..]),
         "starting a detcd server"
     );
 }

@@ -89,6 +89,13 @@ pub(super) fn take(data_dir: &Path) -> Result<(PathBuf, DataDirLock), DataDirErr
     Ok((folder, lock))
 }
 
+/// Takes back what [`take`] made for a member that has not started.
+pub(super) fn leave(data_dir: &Path) -> Result<(), DataDirError> {
+    let path = data_dir.join("member");
+    let removed = std::fs::remove_file(path.join("lock")).and_then(|()| std::fs::remove_dir(&path));
+    removed.map_err(|source| DataDirError::Unusable { path, source })
+}
+
 /// Whether there can be a folder.
 fn check_place(data_dir: &Path) -> Result<(), DataDirError> {
     let path = data_dir.to_owned();
@@ -106,9 +113,9 @@ fn check_place(data_dir: &Path) -> Result<(), DataDirError> {
     }
 }
 
-/// What is there of another program: etcd 3 and 2 (a member or a proxy), and etcd 0.4.
+/// What is there of another program: etcd 3 and 2 (a member; a proxy's is taken over), and etcd 0.4.
 fn found_of_etcd(data_dir: &Path) -> Option<String> {
-    let alone = ["member/wal", "member/snap", "proxy"];
+    let alone = ["member/wal", "member/snap"];
     let together = ["log", "conf", "snapshot"];
     let exists = |name: &&str| data_dir.join(name).exists();
     match alone.into_iter().find(exists) {
@@ -254,11 +261,10 @@ mod tests {
 
     #[test]
     fn what_etcd_left_is_found() {
-        let layouts: [&[&str]; 7] = [
+        let layouts: [&[&str]; 6] = [
             &["member/wal", "member/snap"],
             &["member/wal"],
             &["member/snap"],
-            &["proxy"],
             &["member/snap/0000000000000002-0000000000000005.snap"],
             &["log", "conf", "snapshot"],
             &["member/wal", "member/log"],

@@ -50,9 +50,14 @@ pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<Joined, Join
 }
 
 async fn answer(url: Url) -> Event {
-    let asked = detcd_rt::timeout(ANSWER_MAX, ask(&url)).await;
-    let answer = asked.unwrap_or_else(|_| Err("no cluster response in time".to_owned()));
+    let answer = ask_in_time(&url).await;
     Event::Answered { url, answer }
+}
+
+/// The cluster, as the member at this peer URL tells it.
+pub(super) async fn ask_in_time(url: &Url) -> Result<ToldCluster, String> {
+    let asked = detcd_rt::timeout(ANSWER_MAX, ask(url)).await;
+    asked.unwrap_or_else(|_| Err("no cluster response in time".to_owned()))
 }
 
 async fn ask(url: &Url) -> Result<ToldCluster, String> {

@@ -6,16 +6,21 @@ mod descriptors;
 pub mod identity;
 pub mod logging;
 
+mod admit;
 mod advertise;
 mod announce;
+mod clocks;
+mod discovery;
 mod join;
 mod names;
 mod notify;
+mod proxy;
 mod space;
 
 use crate::config::url::Url;
-use crate::config::{Bootstrap, BootstrapError, ClusterState, Config, Notice};
+use crate::config::{Bootstrap, BootstrapError, ClusterState, Config, Notice, ProxyMode};
 use crate::server::{ServerOptions, Servers};
+use admit::NotAdmitted;
 use data_dir::DataDirError;
 use descriptors::{Descriptors, TooFewDescriptors};
 use detcd_core::api::{ClusterId, MemberId, Millis};
@@ -32,7 +37,9 @@ use detcd_storage::advice;
 use detcd_storage::disk::{DataDirLock, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
+use discovery::FindError;
 use identity::{Identity, IdentityError};
+use proxy::{DirUse, ProxyError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
@@ -55,6 +62,17 @@ pub enum DaemonError {
     Bootstrap(#[from] BootstrapError),
     #[error(transparent)]
     Join(#[from] JoinError),
+    #[error(transparent)]
+    NotAdmitted(#[from] NotAdmitted),
+    #[error(
+        "data-dir {path} belongs to member {stored}, which cannot join anew: start it without \
+         -peers and -force to go on with what the data-dir holds, or choose another --data-dir"
+    )]
+    JoinedBefore { path: PathBuf, stored: MemberId },
+    #[error(transparent)]
+    Discovery(#[from] FindError),
+    #[error(transparent)]
+    Proxy(#[from] ProxyError),
     #[error(transparent)]
     DataDir(#[from] DataDirError),
     #[error(transparent)]
@@ -106,12 +124,34 @@ pub enum DaemonError {
     Persist(Fault),
 }
 
+impl DaemonError {
+    /// What to do about it, where the error alone does not say it.
+    pub fn advice(&self) -> String {
+        match self {
+            DaemonError::Discovery(error) => error.advice(),
+            _ => String::new(),
+        }
+    }
+}
+
 /// Serves until a signal asks to stop. `Ok` means that the member stopped as it should.
 pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonError> {
     announce::flags(&config, &notices);
     let descriptors = Descriptors::take(&config)?;
     let mut signals = Signals::listen()?;
     config.check_listeners()?;
+    match proxy::dir_use(&config.data_dir)? {
+        DirUse::Proxy => {
+            tracing::info!(
+                "the server is already initialized as proxy before, starting as etcd proxy..."
+            );
+            return proxy::serve(&config, signals).await;
+        }
+        DirUse::Empty if config.proxy.mode != ProxyMode::Off => {
+            return proxy::serve(&config, signals).await;
+        }
+        DirUse::Member | DirUse::Empty => {}
+    }
     // A task of its own, as opening a large store keeps its thread for a while.
     let starting = detcd_rt::spawn(start(config.clone(), descriptors));
     let started = tokio::select! {
@@ -122,7 +162,15 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
             notify::stopping().await;
             return Ok(());
         }
-        started = starting => started.expect("nobody cancels the start")?,
+        started = starting => started.expect("nobody cancels the start"),
+    };
+    let started = match started {
+        Err(DaemonError::Discovery(error)) if error.is_full() && falls_back(&config) => {
+            tracing::info!("discovery cluster full, falling back to proxy");
+            data_dir::leave(&config.data_dir)?;
+            return proxy::serve(&config, signals).await;
+        }
+        started => started?,
     };
     let Started {
         lock: _lock,
@@ -145,11 +193,18 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
     let version = options.service().cluster_version();
     let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
     let space = detcd_rt::spawn(space::watch(config.data_dir.clone(), handle.clone()));
+    let clocks = detcd_rt::spawn(clocks::watch(handle.clone()));
     let published = detcd_rt::spawn(advertise::advertise(handle.clone(), config, version));
     let outcome = until_the_end(&handle, signals).await;
     published.abort();
     space.abort();
+    clocks.abort();
     stop(member, servers, outcome).await
+}
+
+/// Whether a member that a discovery leaves over becomes a proxy.
+fn falls_back(config: &Config) -> bool {
+    config.discovery.as_ref().is_some_and(|it| it.falls_back)
 }
 
 /// A member that nobody can reach yet.
@@ -280,6 +335,8 @@ impl Signals {
 async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonError> {
     let Some(stored) = data_dir::identity(&config.data_dir, folder).await? else {
         let identity = match config.initial_cluster_state {
+            _ if config.peers.is_some() => join_by_peers(config).await?,
+            _ if config.discovery.is_some() => found(&discovered(config).await?).await?,
             ClusterState::New => found(config).await?,
             ClusterState::Existing => join(config).await?,
         };
@@ -291,7 +348,30 @@ async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonErro
         );
         return Ok(identity);
     };
-    check_owner(config, &stored)?;
+    if config.discovery.is_some() {
+        tracing::warn!(
+            "discovery token ignored since a cluster has already been initialized. Valid log found \
+             at \"{}\"",
+            folder.display()
+        );
+    }
+    match (&config.peers, config.force) {
+        (Some(_), true) => {
+            return Err(DaemonError::JoinedBefore {
+                path: config.data_dir.clone(),
+                stored: stored.member_id,
+            });
+        }
+        (Some(_), false) => {
+            tracing::warn!(
+                "the given peers are not asked: the data-dir says whose cluster it is of"
+            );
+        }
+        (None, _) => {}
+    }
+    if !config.force {
+        check_owner(config, &stored)?;
+    }
     tracing::info!(
         local_member_id = %stored.member_id,
         cluster_id = %stored.cluster_id,
@@ -333,6 +413,21 @@ fn check_owner(config: &Config, stored: &Identity) -> Result<(), DaemonError> {
             token: bootstrap.token.clone(),
         },
     })
+}
+
+/// The identity of a member that one of the given peers admits.
+async fn join_by_peers(config: &Config) -> Result<Identity, DaemonError> {
+    let peers = config.peers.as_ref().expect("it was looked at");
+    join(&admit::admitted(config, peers).await?).await
+}
+
+/// The flags of a member that has found the others.
+async fn discovered(config: &Config) -> Result<Config, DaemonError> {
+    let mut found = config.clone();
+    if let Some(flags) = &config.discovery {
+        found.initial_cluster = discovery::join(config, flags).await?;
+    }
+    Ok(found)
 }
 
 /// The identity of a member of a new cluster.

@@ -9,6 +9,7 @@ use futures::StreamExt as _;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
+use rustix::net::sockopt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,8 @@ pub struct Dialer {
     timeout: Duration,
     tls: Option<Arc<TlsClient>>,
     alpn: Alpn,
+    /// How long the other side may leave untaken what was sent.
+    write_timeout: Option<Duration>,
 }
 
 impl Dialer {
@@ -30,6 +33,7 @@ impl Dialer {
             timeout,
             tls: None,
             alpn: Alpn::Http2,
+            write_timeout: None,
         }
     }
 
@@ -43,12 +47,24 @@ impl Dialer {
         Dialer { alpn, ..self }
     }
 
+    /// Ends TCP connections whose other side leaves untaken for so long what was sent.
+    pub fn with_write_timeout(self, write_timeout: Option<Duration>) -> Dialer {
+        Dialer {
+            write_timeout,
+            ..self
+        }
+    }
+
     pub async fn dial(&self, address: &Address) -> io::Result<Stream> {
         let dialed = async {
             let stream = match &address.place {
                 Place::Tcp(address) => dial_tcp(address).await?,
                 Place::Unix(path) => Stream::Unix(UnixStream::connect(path).await?),
             };
+            if let (Stream::Tcp(stream), Some(timeout)) = (&stream, self.write_timeout) {
+                let millis = u32::try_from(timeout.as_millis()).unwrap_or(u32::MAX);
+                sockopt::set_tcp_user_timeout(stream, millis)?;
+            }
             match (&self.tls, address.is_tls) {
                 (_, false) => Ok(stream),
                 (Some(tls), true) => tls.connect(stream, address, self.alpn).await,

@@ -4,7 +4,7 @@
 //! [`listen`] owns connections, [`client_port`] tells gRPC from HTTP, [`grpc`] frames
 //! the messages of [`detcd_service`], [`http2`] mends requests that the HTTP/2 library would reset,
 //! [`receive`] bounds messages, [`http`] has the paths for people and probes, [`peer`] the port of
-//! the other members. Nothing here knows of raft or of storage.
+//! the other members, [`proxy`] the port of a process that is no member. Nothing here knows of raft or of storage.
 
 mod call_count;
 mod client_port;
@@ -15,6 +15,7 @@ mod http2;
 mod listen;
 mod metrics;
 mod peer;
+pub(crate) mod proxy;
 mod receive;
 
 pub use listen::Listening;

@@ -4,6 +4,7 @@ use super::Context;
 use super::http::{json, not_found, only_get, problem, version};
 use super::listen::Reply;
 use crate::members_page::MemberEntry;
+use crate::probe::Probe;
 use ::http::{HeaderValue, Method, Request, StatusCode};
 use detcd_peer::Receiver;
 use detcd_peer::tonic::PeerService;
@@ -11,6 +12,7 @@ use futures::future::BoxFuture;
 use hyper::body::Incoming;
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 use tonic::server::NamedService;
 use tower::Service as _;
 
@@ -50,9 +52,10 @@ fn service(path: &str) -> Option<&str> {
 
 async fn page(context: &Context, request: &Request<Incoming>) -> Reply {
     match request.uri().path() {
-        "/version" | "/members" if request.method() != Method::GET => only_get(),
+        "/version" | "/members" | Probe::PATH if request.method() != Method::GET => only_get(),
         "/version" => version(context),
         "/members" => members(context).await,
+        Probe::PATH => json(&Probe::at(Duration::from_millis(detcd_rt::wall_unix_ms()))),
         _ => not_found(),
     }
 }

@@ -264,12 +264,21 @@ impl Drop for Node {
 
 /// A GET over HTTP/1.1 with nothing but a socket.
 pub async fn http_get(port: u16, path: &str) -> Option<(u16, String)> {
+    http_call(port, "GET", path, "").await
+}
+
+/// A request over HTTP/1.1, whose body is a form.
+pub async fn http_call(port: u16, method: &str, path: &str, form: &str) -> Option<(u16, String)> {
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     let exchange = async {
         let mut stream = tokio::net::TcpStream::connect(("127.0.0.1", port))
             .await
             .ok()?;
-        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        let request = format!(
+            "{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Type: \
+             application/x-www-form-urlencoded\r\nContent-Length: {}\r\n\r\n{form}",
+            form.len()
+        );
         stream.write_all(request.as_bytes()).await.ok()?;
         let mut reply = String::new();
         stream.read_to_string(&mut reply).await.ok()?;

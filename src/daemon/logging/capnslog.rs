@@ -105,7 +105,7 @@ fn process_lines(entry: &Entry) -> Option<Vec<Line>> {
                 told("error")
             ),
         )]),
-        "failed to serve" => Vec::from([line('C', "etcdmain", told("error"))]),
+        "failed to serve" => failure_lines(&told("error"), &told("advice")),
         "running detcd" => Vec::from([
             main(format!("detcd Version: {}", told("detcd_version"))),
             main(format!("Git SHA: {}", told("git_sha"))),
@@ -135,8 +135,27 @@ fn process_lines(entry: &Entry) -> Option<Vec<Line>> {
                 format!("received {} signal{when}, shutting down...", told("signal")),
             )])
         }
+        text @ ("discovery cluster full, falling back to proxy"
+        | "the server is already initialized as proxy before, starting as etcd proxy...") => {
+            Vec::from([line('N', "etcdmain", text)])
+        }
+        text @ "this proxy supports v2 API only!" => {
+            Vec::from([line('N', "etcdmain", format!("proxy: {text}"))])
+        }
+        text @ "endpoints found" => {
+            let urls = entry.list("endpoints").join("\" \"");
+            Vec::from([line('I', "proxy/httpproxy", format!("{text} [\"{urls}\"]"))])
+        }
         _ => return None,
     })
+}
+
+/// What ends the process, and what to do about it.
+fn failure_lines(error: &str, advice: &str) -> Vec<Line> {
+    let level = if advice.is_empty() { 'C' } else { 'E' };
+    let errors = error.lines().map(|text| line(level, "etcdmain", text));
+    let advice = advice.lines().map(|text| line('I', "etcdmain", text));
+    errors.chain(advice).collect()
 }
 
 /// What a member says of itself and of others.
@@ -215,6 +234,10 @@ fn member_lines(entry: &Entry) -> Option<Vec<Line>> {
             ),
         )]),
         REMOVED => removal_lines(entry),
+        text if entry.target == "detcd::discovery" => {
+            let level = if entry.level == Level::INFO { 'N' } else { 'I' };
+            Vec::from([line(level, "discovery", text)])
+        }
         text @ "the data-dir used by this member must be removed." => {
             Vec::from([line('I', "etcdserver", text)])
         }
@@ -239,6 +262,9 @@ fn server_lines(entry: &Entry) -> Vec<Line> {
         "snapshot count = {}",
         entry.field("snapshot_count")
     ));
+    if !entry.field("discovery_url").is_empty() {
+        say(format!("discovery URL= {}", entry.field("discovery_url")));
+    }
     say(format!(
         "advertise client URLs = {}",
         urls("advertise_client_urls")
@@ -330,6 +356,7 @@ fn lines_02(entry: &Entry) -> Vec<Line> {
             let down = "the entire cluster is down! this peer will restart the cluster.";
             Vec::from([line('I', "", urls), line('W', "", down)])
         }
+        "failed to serve" => Vec::from([line('C', "", told("error"))]),
         _ => lines(entry),
     }
 }

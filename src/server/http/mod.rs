@@ -165,7 +165,11 @@ pub(super) fn only_get() -> Reply {
 }
 
 /// Lets pages of the allowed origins call from a browser.
-fn allow_browsers(allowed: &[String], origin: Option<&HeaderValue>, headers: &mut HeaderMap) {
+pub(super) fn allow_browsers(
+    allowed: &[String],
+    origin: Option<&HeaderValue>,
+    headers: &mut HeaderMap,
+) {
     let any = allowed.iter().any(|allowed| allowed == "*");
     let origin = match origin {
         _ if any => Some(HeaderValue::from_static("*")),
