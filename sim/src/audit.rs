@@ -78,9 +78,10 @@ pub async fn hash(
     })
 }
 
-/// Has a member compact everything, and waits until it says that the rows are gone. Gives the
+/// Has the member that is asked compact everything, and waits until it says that the rows are gone. Gives the
 /// revision; `None` if that does not end.
-pub async fn compact(client: &mut Client, member: usize) -> Option<i64> {
+pub async fn compact(mut client: Client) -> Option<i64> {
+    let member = client.member();
     let deadline = time::now() + CONVERGE_MAX;
     let key = Bytes::from(format!("audit/{}", client.name()));
     while time::now() < deadline {
@@ -89,7 +90,7 @@ pub async fn compact(client: &mut Client, member: usize) -> Option<i64> {
         let revision = match client.execute(put, SERVE_MAX).await {
             Some((_, revision, _)) => revision,
             // A store at its quota takes no put: it is compacted as it is.
-            None => match ops::read(client, &key, SERVE_MAX).await {
+            None => match ops::read(&mut client, &key, SERVE_MAX).await {
                 Some((revision, _)) => revision,
                 None => continue,
             },

@@ -414,6 +414,12 @@ pub fn text(bytes: &[u8]) -> String {
     }
 }
 
+/// The number of "number anything", as clients write it who take turns or keep accounts.
+pub fn first_number<T: std::str::FromStr>(value: &[u8]) -> Option<T> {
+    let text = std::str::from_utf8(value).ok()?;
+    text.split(' ').next()?.parse().ok()
+}
+
 struct Range<'a>(&'a KeyRange);
 
 impl fmt::Display for Range<'_> {

@@ -1,10 +1,6 @@
 //! What the histories of a run come to.
 
-use crate::check::{self, Check, Clocks, Facts, Violation};
-use crate::check::{
-    compaction, durable, hash_equal, headers, lease, lease_list, linearizable, member_list,
-    refusals, serializable, status, watch,
-};
+use crate::check::{Check, Clocks, Facts, JUDGES, Violation};
 use crate::fault::Fault;
 use crate::history::History;
 use crate::profile::{self, Part};
@@ -15,6 +11,9 @@ use crate::scenario::Scenario;
 /// middle leaves traces in the store that nobody owns up to.
 const OF_DONE_CLIENTS: [Check; 3] = [Check::Append, Check::MutualExclusion, Check::Election];
 
+/// How much each check reports; the rest mostly follows from it.
+const REPORTED_MAX: usize = 10;
+
 /// Judges a history by all checks that the scenario wants: also one that ends early, as far as it
 /// goes, so that a cluster that does not come back cannot hide what it did before.
 pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<Violation> {
@@ -22,51 +21,13 @@ pub fn judge(plan: &Scenario, history: &History, clients_are_done: bool) -> Vec<
         return Vec::new();
     }
     let _part = profile::enter(Part::History);
-    let clocks = clocks(plan);
-    let facts = Facts::of(history, clocks);
-    let wants = |check| plan.wants(check);
+    let facts = Facts::of(history, clocks(plan));
     let mut violations = Vec::new();
-    for (check, judge) in check::OF_WORKLOADS {
-        if wants(*check) && (clients_are_done || !OF_DONE_CLIENTS.contains(check)) {
-            violations.extend(judge(history, clocks));
+    for (check, judge) in JUDGES {
+        if plan.wants(*check) && (clients_are_done || !OF_DONE_CLIENTS.contains(check)) {
+            let found = judge(&facts).into_iter().take(REPORTED_MAX);
+            violations.extend(found.map(|finding| finding.of(*check)));
         }
-    }
-    if wants(Check::Durable) {
-        violations.extend(durable::check(history));
-    }
-    if wants(Check::Linearizable) || wants(Check::CheckersAgree) {
-        let found = linearizable::check(&facts).into_iter();
-        violations.extend(found.filter(|found| wants(found.check)));
-    }
-    if wants(Check::Refusals) {
-        violations.extend(refusals::check(&facts));
-    }
-    if wants(Check::Serializable) {
-        violations.extend(serializable::check(&facts));
-    }
-    if wants(Check::Headers) {
-        violations.extend(headers::check(history));
-    }
-    if wants(Check::MemberList) {
-        violations.extend(member_list::check(history));
-    }
-    if wants(Check::Status) {
-        violations.extend(status::check(history));
-    }
-    if wants(Check::LeaseList) {
-        violations.extend(lease_list::check(&facts));
-    }
-    if wants(Check::Compaction) {
-        violations.extend(compaction::check(history));
-    }
-    if wants(Check::HashEqual) {
-        violations.extend(hash_equal::check(&history.run_facts.hashes));
-    }
-    if wants(Check::Watch) {
-        violations.extend(watch::check(history));
-    }
-    if wants(Check::Lease) {
-        violations.extend(lease::check(&facts));
     }
     violations
 }

@@ -236,7 +236,7 @@ impl Observed {
                 self.published(member, index, number("revision"));
                 trace::mark("snapshot.installed");
             }
-            "role" => self.role(member, term, index, number("is_leader") == 1),
+            "role" => self.role(member, term, number("is_leader") == 1),
             "leader known" => self.leader_known(member, number("leader") != 0),
             "truncated" => {
                 self.step(member, What::Truncated { last: index });
@@ -286,17 +286,13 @@ impl Observed {
         self.step(member, what);
     }
 
-    fn role(&mut self, member: usize, term: u64, last_log_index: u64, leads: bool) {
+    fn role(&mut self, member: usize, term: u64, leads: bool) {
         let led = self.leading.insert(member, leads).unwrap_or(false);
         if leads {
             self.ask_disks(|at| at == member);
             let mut ids = self.ids.iter();
             let node = ids.find(|(_, at)| **at == member).map_or(0, |(id, _)| *id);
-            let what = What::Leads {
-                term,
-                node,
-                last_log_index,
-            };
+            let what = What::Leads { term, node };
             self.elections.push(time::now());
             self.leaders.push((time::now(), node));
             self.elected.insert(member, term);

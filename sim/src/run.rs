@@ -5,6 +5,7 @@ use crate::buggify;
 use crate::catch_up;
 use crate::check::hash_equal::{self, HashKv};
 use crate::check::{Check, Finding, Violation, durable, rows};
+use crate::client::Client;
 use crate::clients::Clients;
 use crate::cluster::{self, Cluster};
 use crate::conditions;
@@ -27,7 +28,7 @@ use crate::workload;
 use crate::workload::ops;
 use crate::workload::watch::follow;
 use bytes::Bytes;
-use detcd_core::api::{KeyRange, LeaseId, PutRequest, RangeRequest};
+use detcd_core::api::LeaseId;
 use detcd_driver::MemberStatus;
 use futures::future;
 use std::collections::{BTreeMap, BTreeSet};
@@ -118,7 +119,7 @@ impl<'a> Run<'a> {
             let done = madsim::time::timeout(self.left(), node.spawn(setup(client))).await;
             let Ok(done) = done else {
                 let what = format!("the workload {name} cannot be set up");
-                self.violations.push(Violation::new(Check::Serves, what));
+                self.fails(Check::Serves, what);
                 return false;
             };
             done.expect("a client's panic ends the run");
@@ -165,6 +166,29 @@ impl<'a> Run<'a> {
         self.plan.wants(check)
     }
 
+    /// Writes down what a check found.
+    fn found(&mut self, check: Check, findings: impl IntoIterator<Item = Finding>) {
+        let findings = findings.into_iter();
+        self.violations
+            .extend(findings.map(|finding| finding.of(check)));
+    }
+
+    fn fails(&mut self, check: Check, what: String) {
+        self.found(check, [Finding::new(what)]);
+    }
+
+    /// Has an auditor, a client of its own, ask a member.
+    async fn ask<T, F>(&mut self, member: usize, work: impl FnOnce(Client) -> F) -> T
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + Send + 'static,
+    {
+        let (node, mut client) = self.clients.steady_client("audit");
+        client.go_to(self.place(member));
+        let asked = node.spawn(work(client)).await;
+        asked.expect("an auditor's panic ends the run")
+    }
+
     fn left(&self) -> Duration {
         self.plan.head.budget.duration().saturating_sub(time::now())
     }
@@ -189,7 +213,7 @@ impl<'a> Run<'a> {
                 Err(_) => {
                     let budget = self.plan.head.budget.duration();
                     let what = format!("the clients are not done within {budget:?}");
-                    self.violations.push(Violation::new(Check::Serves, what));
+                    self.fails(Check::Serves, what);
                     return false;
                 }
             }
@@ -208,8 +232,7 @@ impl<'a> Run<'a> {
         for member in lagging {
             let (member, statuses) = (member + 1, self.statuses_text());
             let what = format!("member {member} lags, long after the last fault: {statuses}");
-            let found = Violation::new(Check::Converged, what);
-            self.violations.push(found);
+            self.fails(Check::Converged, what);
         }
     }
 
@@ -219,7 +242,7 @@ impl<'a> Run<'a> {
             let done = madsim::time::timeout(OPERATE_MAX, operator).await;
             let Ok(done) = done else {
                 let what = "an operator is not done long after healing".to_owned();
-                self.violations.push(Violation::new(Check::Serves, what));
+                self.fails(Check::Serves, what);
                 return false;
             };
             done.expect("an operator's panic ends the run");
@@ -232,7 +255,7 @@ impl<'a> Run<'a> {
             let still_running = self.cluster.removed_but_running();
             for member in still_running {
                 let what = format!("member {} was removed, and has not stopped", member + 1);
-                self.violations.push(Violation::new(Check::Members, what));
+                self.fails(Check::Members, what);
             }
         }
         self.cluster.failures().is_empty()
@@ -252,15 +275,14 @@ impl<'a> Run<'a> {
                 time::now() - healed,
                 self.statuses_text()
             );
-            self.violations
-                .push(Violation::new(Check::LeaderElected, what));
+            self.fails(Check::LeaderElected, what);
         }
         if !self.wait(converged, Run::agrees).await {
             let what = format!(
                 "members differ {CONVERGE_MAX:?} after healing: {}",
                 self.statuses_text()
             );
-            self.violations.push(Violation::new(Check::Converged, what));
+            self.fails(Check::Converged, what);
             return false;
         }
         self.cluster.failures().is_empty()
@@ -350,7 +372,7 @@ impl<'a> Run<'a> {
                 None if self.cluster.is_lost(member) => {}
                 None => {
                     let what = format!("member {} does not serve after healing", member + 1);
-                    self.violations.push(Violation::new(Check::Serves, what));
+                    self.fails(Check::Serves, what);
                     return None;
                 }
             }
@@ -362,7 +384,7 @@ impl<'a> Run<'a> {
                 "members differ long after healing: {}",
                 self.statuses_text()
             );
-            self.violations.push(Violation::new(Check::Converged, what));
+            self.fails(Check::Converged, what);
             return None;
         }
         let compacted = self.compare_hashes(last).await;
@@ -373,12 +395,12 @@ impl<'a> Run<'a> {
                     continue;
                 }
                 let what = format!("member {} does not report its history", member + 1);
-                self.violations.push(Violation::new(Check::Serves, what));
+                self.fails(Check::Serves, what);
                 return None;
             };
             if self.wants(Check::Durable) {
                 let changed = durable::retold(member, &reported, &revisions, compacted + 1);
-                self.violations.extend(changed);
+                self.found(Check::Durable, changed);
             }
         }
         let mut run_facts = observer::run_facts();
@@ -453,58 +475,43 @@ impl<'a> Run<'a> {
 
     /// A write and a linearizable read at one member; gives the revision that it shows.
     async fn serve(&mut self, member: usize) -> Option<i64> {
-        let (node, mut client) = self.clients.steady_client("audit");
-        let member = self.place(member);
-        client.go_to(member);
         let deadline = time::now() + SERVE_MAX;
-        let work = async move {
+        let work = async move |mut client: Client| {
+            let member = client.member();
             let key = Bytes::from(format!("audit/{}", client.name()));
+            let timeout = Duration::from_secs(3);
             while time::now() < deadline {
-                let value = Bytes::from(format!("{:?}", time::now()));
-                let put = PutRequest {
-                    key: key.clone(),
-                    value,
-                    ..PutRequest::default()
-                };
-                let get = RangeRequest::of(KeyRange::One(key.clone()));
+                let put = ops::put(&key, format!("{:?}", time::now()));
                 client.go_to(member);
-                let put = client
-                    .execute(Request::Put(put), Duration::from_secs(3))
-                    .await;
+                let put = client.execute(Request::Put(put), timeout).await;
                 client.go_to(member);
-                let get = client
-                    .execute(Request::Range(get), Duration::from_secs(3))
-                    .await;
-                if let (Some(_), Some((_, revision, _))) = (put, get) {
+                let get = ops::read(&mut client, &key, timeout).await;
+                if let (Some(_), Some((revision, _))) = (put, get) {
                     return Some(revision);
                 }
             }
             None
         };
-        node.spawn(work)
-            .await
-            .expect("an auditor's panic ends the run")
+        self.ask(member, work).await
     }
 
     /// Compares what all members hold, and gives the revision that the history begins with.
     async fn compare_hashes(&mut self, revision: i64) -> i64 {
         let mut hashes: Vec<HashKv> = Vec::new();
         for member in self.cluster.living() {
-            let (node, mut client) = self.clients.steady_client("audit");
-            client.go_to(self.place(member));
-            let ask = async move { audit::hash(&client, member, revision, SERVE_MAX).await };
-            let answer = node.spawn(ask).await;
-            match answer.expect("an auditor's panic ends the run") {
+            let ask =
+                async move |client: Client| audit::hash(&client, member, revision, SERVE_MAX).await;
+            match self.ask(member, ask).await {
                 Some(hash) => hashes.push(hash),
                 None if self.cluster.is_lost(member) => {}
                 None => {
                     let what = format!("member {} does not report its hash", member + 1);
-                    self.violations.push(Violation::new(Check::Serves, what));
+                    self.fails(Check::Serves, what);
                 }
             }
         }
         if self.wants(Check::HashEqual) {
-            self.violations.extend(hash_equal::settled(&hashes));
+            self.found(Check::HashEqual, hash_equal::settled(&hashes));
         }
         let compacted = hashes.iter().map(|hash| hash.compact_revision);
         let compacted = compacted.max().unwrap_or(0).max(0);
@@ -517,37 +524,31 @@ impl<'a> Run<'a> {
     async fn compact_each(&mut self) {
         let mut reported = Vec::new();
         for member in self.cluster.serving() {
-            let (node, mut client) = self.clients.steady_client("audit");
-            let place = self.place(member);
-            let work = async move { audit::compact(&mut client, place).await };
-            let compacted = node.spawn(work).await;
-            let compacted = compacted.expect("an auditor's panic ends the run");
+            let compacted = self.ask(member, audit::compact).await;
             if !self.cluster.is_lost(member) {
                 reported.push((member, compacted));
             }
         }
-        self.violations.extend(rows::compacted(&reported).await);
+        self.found(Check::Compaction, rows::compacted(&reported).await);
     }
 
     /// Asks every member for all keys at the last revision, and the cluster for their leases.
     async fn compare_keys(&mut self, run_facts: &mut RunFacts, last: i64) {
         for member in self.cluster.serving() {
-            let (node, mut client) = self.clients.steady_client("audit");
-            client.go_to(self.place(member));
-            let reported = node.spawn(async move { audit::keys(&client, last).await });
-            let Some(reported) = reported.await.expect("an auditor's panic ends the run") else {
+            let keys = async move |client: Client| audit::keys(&client, last).await;
+            let Some(reported) = self.ask(member, keys).await else {
                 if self.cluster.is_lost(member) {
                     continue;
                 }
                 let what = format!("member {} does not report its keys", member + 1);
-                self.violations.push(Violation::new(Check::Serves, what));
+                self.fails(Check::Serves, what);
                 continue;
             };
             match &run_facts.keys {
                 Some(first) if *first != reported => {
                     let what = format!("member {} has other keys than another", member + 1);
                     let finding = Finding::new(what).member(member).revision(last);
-                    self.violations.push(finding.of(Check::HashEqual));
+                    self.found(Check::HashEqual, [finding]);
                 }
                 _ => run_facts.keys = Some(reported),
             }
@@ -569,23 +570,18 @@ impl<'a> Run<'a> {
 
     /// The changes that a member holds, from revision `start` on, by watching.
     async fn read_revisions(&mut self, member: usize, start: i64, last: i64) -> Option<Revisions> {
-        let (node, mut client) = self.clients.steady_client("audit");
-        let member = self.place(member);
-        client.go_to(member);
-        let seen = Watched::new(client.name(), ops::prefix(""), start);
         let (_, until) = tokio_watch::channel(Some(last));
-        let work = async move { follow(client, seen, Times::initial("5s"), until).await };
-        let seen = madsim::time::timeout(SERVE_MAX, node.spawn(work))
-            .await
-            .ok()?;
-        let mut seen = seen.expect("an auditor's panic ends the run");
+        let watch = async move |client: Client| {
+            let seen = Watched::new(client.name(), ops::prefix(""), start);
+            follow(client, seen, Times::initial("5s"), until).await
+        };
+        let seen = madsim::time::timeout(SERVE_MAX, self.ask(member, watch)).await;
+        let mut seen = seen.ok()?;
         seen.forget_after(last);
         let mut revisions = Revisions::new();
         for change in seen.responses.into_iter().flat_map(|(_, events)| events) {
-            revisions
-                .entry(change.kv.mod_revision)
-                .or_default()
-                .push(change);
+            let changes = revisions.entry(change.kv.mod_revision).or_default();
+            changes.push(change);
         }
         Some(revisions)
     }
@@ -597,7 +593,7 @@ impl<'a> Run<'a> {
                 Ok(done) => done.expect("a client's panic ends the run"),
                 Err(_) => {
                     let what = format!("a watcher did not get to revision {last}");
-                    self.violations.push(Violation::new(Check::Watch, what));
+                    self.fails(Check::Watch, what);
                 }
             }
         }

@@ -2,9 +2,9 @@
 //! of a quorum. What is durable is the disks' own account, not what the members believe. What was
 //! durable and then taken away by a fault counts: whoever told of it told the truth.
 
+use super::Finding;
 use super::logs::{Log, Logs, Voters};
 use super::steps::{Invariant, Place, Step, What};
-use super::{Check, Finding};
 use std::collections::{BTreeMap, BTreeSet};
 
 #[derive(Default)]
@@ -25,10 +25,6 @@ struct Pending {
 }
 
 impl Invariant for AckAfterSync {
-    fn check(&self) -> Check {
-        Check::AckAfterSync
-    }
-
     fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         let pending = self.members.entry(step.member).or_default();
         match &step.what {
@@ -157,178 +153,96 @@ impl Pending {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
-
-    fn place(change: u64) -> Place {
-        Place { file: 3, change }
-    }
-
-    fn appended(member: usize, index: u64) -> (usize, What) {
-        let (term, hash) = (1, 0);
-        (member, What::Appended { index, term, hash })
-    }
-
-    fn written(member: usize, first: u64, last: u64, change: u64) -> (usize, What) {
-        let (term, place) = (1, place(change));
-        let what = What::Written {
-            first,
-            last,
-            term,
-            place,
-        };
-        (member, what)
-    }
-
-    fn synced(member: usize, change: u64) -> (usize, What) {
-        let place = place(change);
-        (member, What::Synced { place })
-    }
-
-    fn acked(member: usize, index: u64) -> (usize, What) {
-        (member, What::Acked { index, term: 1 })
-    }
-
-    fn committed(index: u64) -> (usize, What) {
-        (0, What::Committed { index, term: 1 })
-    }
-
-    fn configured(members: usize) -> Vec<(usize, What)> {
-        let voters: Voters = vec![(0..members).collect()];
-        let index = 0;
-        vec![(0, What::Configured { index, voters })]
-    }
-
-    fn is_wrong(steps: &[(usize, What)]) -> bool {
-        verdicts(&mut AckAfterSync::default(), steps).contains(&false)
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn acknowledgements_after_the_sync_are_fine() {
-        let steps = [
-            appended(0, 1),
-            appended(0, 2),
-            written(0, 1, 2, 1),
-            appended(0, 3),
-            synced(0, 1),
-            acked(0, 2),
-            written(0, 3, 3, 2),
-            (0, What::Truncated { last: 2 }),
-            acked(0, 2),
-        ];
-        assert!(!is_wrong(&steps));
+        judge::<AckAfterSync>(
+            "m1 appended 1@1; m1 appended 2@1; m1 written 1 2@1 as 1; m1 appended 3@1
+             m1 synced 1; m1 acked 2@1; m1 written 3 3@1 as 2; m1 truncated 2; m1 acked 2@1",
+        );
     }
 
     /// Swarm seed 745: a member that was paused answered the leader of term 1 when it had taken an
     /// entry of the next one.
     #[test]
     fn a_late_answer_to_an_old_leader_is_fine() {
-        let (term, hash) = (2, 0);
-        let newer = |index| (0, What::Appended { index, term, hash });
-        let mut steps = Vec::from([
-            appended(0, 1),
-            appended(0, 2),
-            written(0, 1, 2, 1),
-            synced(0, 1),
-            (0, What::Truncated { last: 1 }),
-            newer(2),
-            acked(0, 2),
-        ]);
-        assert!(!is_wrong(&steps));
-        steps.push((0, What::Acked { index: 2, term }));
-        assert!(is_wrong(&steps));
-        let unsynced = [appended(0, 1), newer(2), acked(0, 2)];
-        assert!(is_wrong(&unsynced));
+        judge::<AckAfterSync>(
+            "m1 appended 1@1; m1 appended 2@1; m1 written 1 2@1 as 1; m1 synced 1
+             m1 truncated 1; m1 appended 2@2; m1 acked 2@1; ! m1 acked 2@2
+
+             m1 appended 1@1; m1 appended 2@2; ! m1 acked 2@1",
+        );
     }
 
     #[test]
     fn acknowledgements_before_the_sync_are_seen() {
-        assert!(is_wrong(&[appended(0, 1), acked(0, 1)]));
-        let unsynced = [appended(0, 1), written(0, 1, 1, 1), acked(0, 1)];
-        assert!(is_wrong(&unsynced));
-        let partly = [
-            appended(0, 1),
-            written(0, 1, 1, 1),
-            appended(0, 2),
-            written(0, 2, 2, 2),
-            synced(0, 1),
-            acked(0, 2),
-        ];
-        assert!(is_wrong(&partly));
+        judge::<AckAfterSync>(
+            "m1 appended 1@1; ! m1 acked 1@1
+
+             m1 appended 1@1; m1 written 1 1@1 as 1; ! m1 acked 1@1
+
+             m1 appended 1@1; m1 written 1 1@1 as 1; m1 appended 2@1; m1 written 2 2@1 as 2
+             m1 synced 1; ! m1 acked 2@1",
+        );
     }
 
     #[test]
     fn what_is_committed_is_durable_on_a_quorum() {
-        let on = |members: &[usize]| -> Vec<(usize, What)> {
-            let mut steps = configured(3);
-            steps.extend((0..3).map(|member| appended(member, 1)));
-            for member in members {
-                steps.extend([written(*member, 1, 1, 1), synced(*member, 1)]);
-            }
-            steps.push(committed(1));
-            steps
-        };
-        assert!(!is_wrong(&on(&[1, 2])));
-        assert!(!is_wrong(&on(&[0, 1, 2])));
-        assert!(is_wrong(&on(&[0])));
-        assert!(is_wrong(&on(&[])));
+        judge::<AckAfterSync>(
+            "m1 configured 0 1,2,3; m1,2,3 appended 1@1; m2,3 written 1 1@1 as 1
+             m2,3 synced 1; m1 committed 1@1
+
+             m1 configured 0 1,2,3; m1,2,3 appended 1@1; m1,2,3 written 1 1@1 as 1
+             m1,2,3 synced 1; m1 committed 1@1
+
+             m1 configured 0 1,2,3; m1,2,3 appended 1@1; m1 written 1 1@1 as 1
+             m1 synced 1; ! m1 committed 1@1
+
+             m1 configured 0 1,2,3; m1,2,3 appended 1@1; ! m1 committed 1@1",
+        );
     }
 
     #[test]
     fn what_was_taken_from_a_disk_was_there() {
-        let robbed = |synced_before: bool| -> Vec<(usize, What)> {
-            let mut steps = configured(3);
-            steps.extend((0..2).map(|member| appended(member, 1)));
-            steps.extend([written(0, 1, 1, 1), synced(0, 1), written(1, 1, 1, 1)]);
-            if synced_before {
-                steps.push(synced(1, 1));
-            }
-            steps.extend([(1, What::Died { lost: true }), (1, What::Robbed)]);
-            let (end, committed) = (0, 0);
-            steps.push((1, What::Recovered { end, committed }));
-            steps.push(self::committed(1));
-            steps
-        };
-        assert!(!is_wrong(&robbed(true)));
-        assert!(is_wrong(&robbed(false)));
+        judge::<AckAfterSync>(
+            "m1 configured 0 1,2,3; m1,2 appended 1@1; m1 written 1 1@1 as 1; m1 synced 1
+             m2 written 1 1@1 as 1; m2 synced 1; m2 died lost; m2 robbed; m2 recovered 0 0
+             m1 committed 1@1
+
+             m1 configured 0 1,2,3; m1,2 appended 1@1; m1 written 1 1@1 as 1; m1 synced 1
+             m2 written 1 1@1 as 1; m2 died lost; m2 robbed; m2 recovered 0 0
+             ! m1 committed 1@1",
+        );
     }
 
     #[test]
     fn what_died_unsynced_is_on_no_disk() {
-        let mut steps = configured(3);
-        steps.extend((0..2).map(|member| appended(member, 1)));
-        steps.extend([written(0, 1, 1, 1), synced(0, 1), written(1, 1, 1, 1)]);
-        steps.extend([(1, What::Died { lost: true }), committed(1)]);
-        assert!(is_wrong(&steps));
+        judge::<AckAfterSync>(
+            "m1 configured 0 1,2,3; m1,2 appended 1@1; m1 written 1 1@1 as 1; m1 synced 1
+             m2 written 1 1@1 as 1; m2 died lost; ! m1 committed 1@1",
+        );
     }
 
     #[test]
     fn what_a_killed_process_wrote_is_as_durable_as_it_was() {
-        let restarted = |end: u64, synced_then: bool| -> Vec<(usize, What)> {
-            let mut steps = vec![appended(0, 1), written(0, 1, 1, 1)];
-            steps.push((0, What::Died { lost: false }));
-            steps.extend(synced_then.then(|| synced(0, 1)));
-            let committed = 0;
-            steps.push((0, What::Recovered { end, committed }));
-            steps.push(acked(0, 1));
-            steps
-        };
-        assert!(!is_wrong(&restarted(2, true)));
-        assert!(is_wrong(&restarted(2, false)));
         // What is not read any more was cut off, and comes again.
-        assert!(!is_wrong(&restarted(1, false)));
+        judge::<AckAfterSync>(
+            "m1 appended 1@1; m1 written 1 1@1 as 1; m1 died; m1 synced 1; m1 recovered 2 0
+             m1 acked 1@1
+
+             m1 appended 1@1; m1 written 1 1@1 as 1; m1 died; m1 recovered 2 0; ! m1 acked 1@1
+
+             m1 appended 1@1; m1 written 1 1@1 as 1; m1 died; m1 recovered 1 0; m1 acked 1@1",
+        );
     }
 
     #[test]
     fn a_joint_configuration_needs_a_majority_of_both() {
-        let voters: Voters = vec![BTreeSet::from([0, 1, 2]), BTreeSet::from([2, 3, 4])];
-        let index = 1;
-        let mut steps = vec![(0, What::Configured { index, voters })];
-        steps.extend((0..5).map(|member| appended(member, 2)));
-        for member in [0, 1, 2] {
-            steps.extend([written(member, 2, 2, 1), synced(member, 1)]);
-        }
-        steps.push(committed(2));
-        assert!(is_wrong(&steps));
+        judge::<AckAfterSync>(
+            "m1 configured 1 1,2,3|3,4,5; m1,2,3,4,5 appended 2@1; m1,2,3 written 2 2@1 as 1
+             m1,2,3 synced 1; ! m1 committed 2@1",
+        );
     }
 }

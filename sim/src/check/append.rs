@@ -12,18 +12,15 @@
 //! the anomaly: G0 (ww), G1c (ww and wr), G-single (one rw), G2 (more of them), each on its own or
 //! with real time.
 
+use super::Finding;
 use super::graph::{Edge, Graph, Kind};
-use super::{Check, Violation};
 use crate::client_records::{End, ListAct, ListTxn};
 use crate::history::{History, text};
 use crate::model::State;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 
-/// How many problems are reported; the rest mostly follows from them.
-const REPORTED_MAX: usize = 5;
-
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     if history.list_txns.is_empty() {
         return Vec::new();
     }
@@ -35,10 +32,7 @@ pub fn check(history: &History) -> Vec<Violation> {
     if lists.problems.is_empty() {
         lists.judge_cycles();
     }
-    let reported = lists.problems.into_iter().take(REPORTED_MAX);
-    reported
-        .map(|what| Violation::new(Check::Append, what))
-        .collect()
+    lists.problems.into_iter().map(Finding::new).collect()
 }
 
 /// The list that a value of a key stands for.
@@ -284,8 +278,7 @@ impl<'a> Lists<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Request;
-    use detcd_core::api::PutRequest;
+    use crate::check::forge;
     use std::time::Duration;
 
     const A: &str = "a";
@@ -319,23 +312,15 @@ mod tests {
 
     /// What is wrong with these transactions if the lists end like this.
     fn problems(stored: &[(&'static str, &'static str)], list_txns: Vec<ListTxn>) -> String {
-        let mut history = History {
+        let stored = stored
+            .iter()
+            .map(|(key, value)| format!("put {key} {value}"));
+        let history = History {
             list_txns,
-            ..History::default()
+            ..forge::history(&stored.collect::<Vec<_>>(), Vec::new())
         };
-        let mut state = State::empty();
-        for (key, value) in stored {
-            let put = PutRequest {
-                key: (*key).into(),
-                value: (*value).into(),
-                ..PutRequest::default()
-            };
-            let step = state.apply(&Request::Put(put));
-            state = step.state;
-            history.revisions.insert(state.revision, step.changes);
-        }
-        let found: Vec<String> = check(&history).iter().map(ToString::to_string).collect();
-        found.join("\n")
+        let found = check(&history).into_iter();
+        found.map(|finding| finding.what + "\n").collect()
     }
 
     #[track_caller]

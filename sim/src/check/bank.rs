@@ -2,21 +2,15 @@
 //! the same sum, and none of the accounts is missing.
 
 use super::group::{self, Group};
-use super::{Check, Violation};
+use super::{Facts, Finding};
 use crate::client_records::Bank;
-use crate::history::{History, text};
+use crate::history::{first_number, text};
 
-pub fn check(history: &History) -> Vec<Violation> {
-    let banks = history.banks.iter();
-    let findings = banks
-        .flat_map(|bank| group::judge(history, &bank.range, |accounts| is_right(bank, accounts)));
-    findings.map(|finding| finding.of(Check::Bank)).collect()
-}
-
-/// The balance of "balance anything".
-pub fn parse(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    text.split(' ').next()?.parse().ok()
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let banks = facts.history.banks.iter();
+    banks
+        .flat_map(|bank| group::judge(facts, &bank.range, |accounts| is_right(bank, accounts)))
+        .collect()
 }
 
 fn is_right(bank: &Bank, accounts: &Group) -> Result<(), String> {
@@ -26,7 +20,7 @@ fn is_right(bank: &Bank, accounts: &Group) -> Result<(), String> {
     }
     let mut sum = 0;
     for (key, value) in accounts {
-        let balance = parse(value);
+        let balance = first_number::<u64>(value);
         let balance = balance
             .ok_or_else(|| format!("account {} has no balance but {}", text(key), text(value)))?;
         sum += balance;
@@ -44,19 +38,17 @@ fn is_right(bank: &Bank, accounts: &Group) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::group::forge;
+    use crate::check::Clocks;
     use crate::workload::ops;
 
     fn is_wrong(written: &[&[&str]], seen: &[&str]) -> bool {
-        let mut history = forge::history("bank", written, seen);
+        let mut history = group::forged("bank", written, seen);
         history.banks.push(Bank {
             range: ops::prefix("bank/"),
             accounts: 2,
             total: 200,
         });
-        let found = check(&history);
-        println!("{found:#?}");
-        !found.is_empty()
+        !check(&Facts::of(&history, Clocks::TRUE)).is_empty()
     }
 
     #[test]

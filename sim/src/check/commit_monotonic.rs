@@ -2,9 +2,9 @@
 //! nothing is applied beyond what is committed, twice, or with a gap; and what is known to be
 //! committed is never cut off from the log.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -20,10 +20,6 @@ struct Progress {
 }
 
 impl Invariant for CommitMonotonic {
-    fn check(&self) -> Check {
-        Check::CommitMonotonic
-    }
-
     fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         let progress = self.members.entry(step.member).or_default();
         let member = step.member + 1;
@@ -82,66 +78,31 @@ impl Invariant for CommitMonotonic {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
-
-    fn committed(index: u64) -> (usize, What) {
-        (0, What::Committed { index, term: 1 })
-    }
-
-    fn applied(index: u64) -> (usize, What) {
-        let (term, hash) = (1, 0);
-        (0, What::Applied { index, term, hash })
-    }
-
-    fn restored(index: u64) -> (usize, What) {
-        (0, What::Restored { index })
-    }
-
-    fn seen(steps: &[(usize, What)]) -> Vec<bool> {
-        verdicts(&mut CommitMonotonic::default(), steps)
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn going_back_and_skipping_are_seen() {
-        let steps = [
-            committed(4),
-            committed(3),
-            committed(9),
-            applied(3),
-            applied(4),
-            applied(4),
-            applied(6),
-        ];
-        let expected = [true, false, true, true, true, false, false];
-        assert_eq!(seen(&steps), expected);
-        assert_eq!(seen(&[restored(9), applied(10)]), [true, false]);
-        let steps = [restored(9), committed(10), applied(10), restored(9)];
-        assert_eq!(seen(&steps), [true, true, true, false]);
+        judge::<CommitMonotonic>(
+            "m1 committed 4@1; ! m1 committed 3@1; m1 committed 9@1; m1 applied 3@1
+             m1 applied 4@1; ! m1 applied 4@1; ! m1 applied 6@1
+
+             m1 restored 9; ! m1 applied 10@1
+
+             m1 restored 9; m1 committed 10@1; m1 applied 10@1; ! m1 restored 9",
+        );
     }
 
     #[test]
     fn restarts_are_forgiven() {
-        let recovered = What::Recovered {
-            end: 5,
-            committed: 3,
-        };
-        let steps = [
-            committed(4),
-            applied(4),
-            (0, What::Started),
-            (0, recovered),
-            applied(2),
-            applied(3),
-            applied(4),
-        ];
-        let expected = [true, true, true, true, true, true, false];
-        assert_eq!(seen(&steps), expected);
+        judge::<CommitMonotonic>(
+            "m1 committed 4@1; m1 applied 4@1; m1 started; m1 recovered 5 3; m1 applied 2@1
+             m1 applied 3@1; ! m1 applied 4@1",
+        );
     }
 
     #[test]
     fn cutting_off_what_is_committed_is_seen() {
-        let cut = |last| (0, What::Truncated { last });
-        assert_eq!(seen(&[committed(4), cut(4), cut(3)]), [true, true, false]);
+        judge::<CommitMonotonic>("m1 committed 4@1; m1 truncated 4; ! m1 truncated 3");
     }
 }

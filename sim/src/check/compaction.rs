@@ -4,13 +4,10 @@
 //! A compaction that was answered is a fact from its answer on; one that was called, whatever
 //! became of it, is a possible fact from its call on.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::history::{Gap, History, Operation, Outcome, Reply, Request, Watched, taken};
 use detcd_core::api::{Op, OpReply, TxnReply, TxnRequest};
 use std::time::Duration;
-
-/// How many problems are reported; the rest follows from them.
-const REPORTED_MAX: usize = 5;
 
 /// So often may a watcher be refused the very revision that it was told to go on with: once by each
 /// member that learns of the compaction while it has yet to send what it holds.
@@ -20,7 +17,7 @@ const REFUSED_MAX: usize = 8;
 const COMPACTED: &str = "required revision has been compacted";
 const FUTURE: &str = "required revision is a future revision";
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let compactions = Compactions::of(history);
     let mut found: Vec<Finding> = Vec::new();
     for operation in &history.operations {
@@ -56,10 +53,7 @@ pub fn check(history: &History) -> Vec<Violation> {
             found.push(Finding::new(what).client(name).time(gap.at));
         }
     }
-    let reported = found.into_iter().take(REPORTED_MAX);
-    reported
-        .map(|finding| finding.of(Check::Compaction))
-        .collect()
+    found
 }
 
 /// A watcher that lags at the compacted revision itself may be refused, because a delete of that
@@ -198,135 +192,100 @@ fn is_refused(operation: &Operation) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use detcd_core::api::{CompactRequest, KeyRange, RangeReply, RangeRequest};
+    use crate::check::forge::{NOTHING, did, history, operation, refused, unknown};
+    use crate::workload::ops;
 
-    fn operation(from: u64, request: Request, outcome: Outcome) -> Operation {
+    const GONE: &str = "mvcc: required revision has been compacted";
+    const TO_COME: &str = "mvcc: required revision is a future revision";
+
+    fn read(from: f64, at: i64) -> Operation {
+        was_done(from, &format!("get a rev={at}"))
+    }
+
+    fn compact(from: f64, to: i64) -> Operation {
+        was_done(from, &format!("compact {to}"))
+    }
+
+    /// Answered at revision 9, after half a second.
+    fn was_done(from: f64, text: &str) -> Operation {
+        let mut operation = did(from, from + 0.5, NOTHING, text);
+        if let Outcome::Done { revision, .. } = &mut operation.outcome {
+            *revision = 9;
+        }
+        operation
+    }
+
+    fn ended(operation: Operation, outcome: Outcome) -> Operation {
         Operation {
-            client: 1,
-            member: 0,
-            called: Duration::from_secs(from),
-            ended: Duration::from_millis(from * 1000 + 500),
-            request,
             outcome,
+            ..operation
         }
     }
 
-    fn range() -> KeyRange {
-        KeyRange::One(Bytes::from_static(b"a"))
-    }
-
-    fn done(revision: i64, reply: Reply) -> Outcome {
-        Outcome::Done { revision, reply }
-    }
-
-    fn refused(why: &str) -> Outcome {
-        Outcome::Refused(format!("etcdserver: mvcc: {why}"))
-    }
-
-    fn read(from: u64, at: i64, outcome: Outcome) -> Operation {
-        let mut request = RangeRequest::of(range());
-        request.revision = at;
-        operation(from, Request::Range(request), outcome)
-    }
-
-    fn was_read() -> Outcome {
-        done(9, Reply::Range(RangeReply::default()))
-    }
-
-    fn compact(from: u64, revision: i64, outcome: Outcome) -> Operation {
-        let physical = false;
-        let request = Request::Compact(CompactRequest { revision, physical });
-        operation(from, request, outcome)
-    }
-
     fn is_wrong(operations: Vec<Operation>) -> bool {
-        let history = History {
-            operations,
-            ..History::default()
-        };
-        !check(&history).is_empty()
+        !check(&history(NOTHING, operations)).is_empty()
     }
 
     #[test]
     fn reads_above_and_refusals_below_are_fine() {
-        let unknown = Outcome::Unknown("timed out".to_owned());
         let operations = vec![
-            read(0, 3, was_read()),
-            compact(1, 5, done(9, Reply::Compact)),
-            read(2, 5, was_read()),
-            read(3, 4, refused(COMPACTED)),
-            compact(4, 5, refused(COMPACTED)),
-            read(4, 10, refused(FUTURE)),
-            compact(5, 7, unknown),
-            read(6, 6, refused(COMPACTED)),
-            read(7, 6, was_read()),
+            read(0.0, 3),
+            compact(1.0, 5),
+            read(2.0, 5),
+            ended(read(3.0, 4), refused(GONE)),
+            ended(compact(4.0, 5), refused(GONE)),
+            ended(read(4.0, 10), refused(TO_COME)),
+            ended(compact(5.0, 7), unknown()),
+            ended(read(6.0, 6), refused(GONE)),
+            read(7.0, 6),
         ];
         assert!(!is_wrong(operations));
     }
 
     #[test]
     fn a_read_of_what_is_gone_is_found() {
-        let compaction = compact(1, 5, done(9, Reply::Compact));
-        assert!(is_wrong(vec![compaction, read(2, 4, was_read())]));
+        assert!(is_wrong(vec![compact(1.0, 5), read(2.0, 4)]));
     }
 
     #[test]
     fn a_transaction_that_reads_what_is_gone_is_found() {
-        let txn = |at, revision| {
-            let mut get = RangeRequest::of(range());
-            get.revision = revision;
-            let txn = TxnRequest {
-                success: vec![Op::Range(get)],
-                ..TxnRequest::default()
-            };
-            let reply = TxnReply {
-                succeeded: true,
-                responses: vec![OpReply::Range(RangeReply::default())],
-                revisions: vec![9],
-            };
-            operation(at, Request::Txn(txn), done(9, Reply::Txn(reply)))
+        let judged = |at: f64, revision| {
+            let written = ["put a 1"; 8];
+            let text = format!("txn then ( get a rev={revision} )");
+            let mut txn = operation(at, at + 0.5, text, unknown());
+            let done = did(at, at + 0.5, &written, "txn then ( get a )");
+            txn.outcome = done.outcome;
+            is_wrong(vec![compact(1.0, 5), txn])
         };
-        let judged = |at, revision| {
-            let compaction = compact(1, 5, done(9, Reply::Compact));
-            is_wrong(vec![compaction, txn(at, revision)])
-        };
-        assert!(!judged(2, 0));
-        assert!(!judged(2, 5));
-        assert!(!judged(0, 4));
-        assert!(judged(2, 4));
+        assert!(!judged(2.0, 0));
+        assert!(!judged(2.0, 5));
+        assert!(!judged(0.0, 4));
+        assert!(judged(2.0, 4));
     }
 
     #[test]
     fn refusals_without_a_reason_are_found() {
-        let compaction = || compact(1, 5, done(9, Reply::Compact));
-        assert!(is_wrong(vec![read(0, 4, refused(COMPACTED)), compaction()]));
-        assert!(is_wrong(vec![compaction(), read(2, 5, refused(COMPACTED))]));
-        assert!(is_wrong(vec![
-            compaction(),
-            compact(2, 6, refused(COMPACTED))
-        ]));
-        let late = read(3, 9, refused(FUTURE));
-        assert!(is_wrong(vec![read(1, 2, was_read()), late]));
+        let gone = |operation| ended(operation, refused(GONE));
+        assert!(is_wrong(vec![gone(read(0.0, 4)), compact(1.0, 5)]));
+        assert!(is_wrong(vec![compact(1.0, 5), gone(read(2.0, 5))]));
+        assert!(is_wrong(vec![compact(1.0, 5), gone(compact(2.0, 6))]));
+        let late = ended(read(3.0, 9), refused(TO_COME));
+        assert!(is_wrong(vec![read(1.0, 2), late]));
     }
 
     #[test]
     fn compactions_that_go_back_or_too_far_are_found() {
-        let first = compact(1, 5, done(9, Reply::Compact));
-        assert!(is_wrong(vec![
-            first,
-            compact(2, 5, done(9, Reply::Compact))
-        ]));
-        assert!(is_wrong(vec![compact(1, 10, done(9, Reply::Compact))]));
-        let seen = || read(0, 1, was_read());
-        assert!(!is_wrong(vec![seen(), compact(1, 10, refused(FUTURE))]));
-        assert!(is_wrong(vec![seen(), compact(1, 9, refused(FUTURE))]));
+        assert!(is_wrong(vec![compact(1.0, 5), compact(2.0, 5)]));
+        assert!(is_wrong(vec![compact(1.0, 10)]));
+        let to_come = |to| ended(compact(1.0, to), refused(TO_COME));
+        assert!(!is_wrong(vec![read(0.0, 1), to_come(10)]));
+        assert!(is_wrong(vec![read(0.0, 1), to_come(9)]));
     }
 
     #[test]
     fn watchers_that_are_refused_too_much_are_found() {
         let refused_often = |asked, compacted, times| {
-            let mut watched = Watched::new("watcher", range(), 1);
+            let mut watched = Watched::new("watcher", ops::prefix("a"), 1);
             let at = Duration::from_secs(2);
             let gap = Gap {
                 asked,
@@ -334,11 +293,8 @@ mod tests {
                 at,
             };
             watched.gaps = vec![gap; times];
-            let history = History {
-                operations: vec![compact(1, 5, done(9, Reply::Compact))],
-                watchers: vec![watched],
-                ..History::default()
-            };
+            let mut history = history(NOTHING, vec![compact(1.0, 5)]);
+            history.watchers.push(watched);
             !check(&history).is_empty()
         };
         let refused = |asked, compacted| refused_often(asked, compacted, 1);

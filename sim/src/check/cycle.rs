@@ -2,22 +2,16 @@
 //! links from any key comes by all the others before it comes back.
 
 use super::group::{self, Group};
-use super::{Check, Violation};
+use super::{Facts, Finding};
 use crate::client_records::Ring;
-use crate::history::{History, text};
+use crate::history::{first_number, text};
 use std::collections::BTreeSet;
 
-pub fn check(history: &History) -> Vec<Violation> {
-    let rings = history.rings.iter();
-    let findings =
-        rings.flat_map(|ring| group::judge(history, &ring.range, |links| is_right(ring, links)));
-    findings.map(|finding| finding.of(Check::Cycle)).collect()
-}
-
-/// The link of "link anything": a key's number.
-pub fn parse(value: &[u8]) -> Option<u64> {
-    let text = std::str::from_utf8(value).ok()?;
-    text.split(' ').next()?.parse().ok()
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let rings = facts.history.rings.iter();
+    rings
+        .flat_map(|ring| group::judge(facts, &ring.range, |links| is_right(ring, links)))
+        .collect()
 }
 
 fn is_right(ring: &Ring, links: &Group) -> Result<(), String> {
@@ -28,7 +22,7 @@ fn is_right(ring: &Ring, links: &Group) -> Result<(), String> {
     // Keys are numbered in the order in which they sort.
     let next: Option<Vec<usize>> = links
         .values()
-        .map(|value| usize::try_from(parse(value)?).ok())
+        .map(|value| first_number::<usize>(value))
         .collect();
     let reported = || {
         let links: Vec<String> = links.values().map(|value| text(value)).collect();
@@ -51,18 +45,16 @@ fn is_right(ring: &Ring, links: &Group) -> Result<(), String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::group::forge;
+    use crate::check::Clocks;
     use crate::workload::ops;
 
     fn is_wrong(written: &[&[&str]], seen: &[&str]) -> bool {
-        let mut history = forge::history("cycle", written, seen);
+        let mut history = group::forged("cycle", written, seen);
         history.rings.push(Ring {
             range: ops::prefix("cycle/"),
             nodes: 4,
         });
-        let found = check(&history);
-        println!("{found:#?}");
-        !found.is_empty()
+        !check(&Facts::of(&history, Clocks::TRUE)).is_empty()
     }
 
     const CLOSED: &[&str] = &["1 a", "2 b", "3 c", "0 d"];

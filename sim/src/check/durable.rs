@@ -1,6 +1,6 @@
 //! Every acknowledged write is in the final state, or was replaced by a later one.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::history::{History, Operation, Reply, Request, Revisions, taken, text};
 use crate::model::State;
 use bytes::Bytes;
@@ -10,15 +10,15 @@ use std::collections::{BTreeMap, BTreeSet};
 /// How many keys that differ are reported; a lost tail of the log takes many with it.
 const DIFFERENCES_MAX: usize = 5;
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let mut applied = State::empty();
     for changes in history.revisions.values() {
         applied.advance(changes);
     }
-    let mut violations = Vec::new();
+    let mut findings = Vec::new();
     let reported = history.run_facts.keys.as_ref();
     if let Some(reported) = reported {
-        violations.extend(differences(&applied, reported).take(DIFFERENCES_MAX));
+        findings.extend(differences(&applied, reported).take(DIFFERENCES_MAX));
     }
     let last = |key: &Bytes| match reported {
         Some(reported) => reported.get(key),
@@ -30,17 +30,17 @@ pub fn check(history: &History) -> Vec<Violation> {
         };
         for (key, value) in put(&operation.request, reply) {
             if let Some(why) = missing(last(&key), history, &key, &value, revision) {
-                violations.push(lost(&why, operation));
+                findings.push(lost(&why, operation));
             }
         }
         if let Reply::Delete(delete) = reply
             && delete.deleted > 0
             && !history.revisions.contains_key(&revision)
         {
-            violations.push(lost("its revision is gone", operation));
+            findings.push(lost("its revision is gone", operation));
         }
     }
-    violations
+    findings
 }
 
 /// Where a healed member's history, told from revision `from` on, is not what was applied.
@@ -49,7 +49,7 @@ pub fn retold(
     reported: &Revisions,
     applied: &Revisions,
     from: i64,
-) -> Option<Violation> {
+) -> Option<Finding> {
     let applied_at = applied.range(from..).map(|(at, _)| at);
     let revisions: BTreeSet<i64> = reported.keys().chain(applied_at).copied().collect();
     let mut revisions = revisions.into_iter();
@@ -65,15 +65,14 @@ pub fn retold(
         list(reported),
         list(applied)
     );
-    let finding = Finding::new(what).member(member).revision(at);
-    Some(finding.of(Check::Durable))
+    Some(Finding::new(what).member(member).revision(at))
 }
 
 /// Where the healed cluster's keys are not those that its members had applied.
 fn differences<'a>(
     applied: &'a State,
     reported: &'a BTreeMap<Bytes, KeyValue>,
-) -> impl Iterator<Item = Violation> + 'a {
+) -> impl Iterator<Item = Finding> + 'a {
     let keys: BTreeSet<&Bytes> = applied.keys.keys().chain(reported.keys()).collect();
     let different = keys
         .into_iter()
@@ -91,8 +90,7 @@ fn differences<'a>(
             told_of(is)
         );
         let revisions = was.into_iter().chain(is).map(|kv| kv.mod_revision);
-        let finding = revisions.fold(Finding::new(what), Finding::revision);
-        finding.of(Check::Durable)
+        revisions.fold(Finding::new(what), Finding::revision)
     })
 }
 
@@ -125,9 +123,9 @@ fn missing(
     }
 }
 
-fn lost(why: &str, operation: &Operation) -> Violation {
+fn lost(why: &str, operation: &Operation) -> Finding {
     let what = format!("an acknowledged write is lost: {why}");
-    Finding::new(what).operation(operation).of(Check::Durable)
+    Finding::new(what).operation(operation)
 }
 
 /// The last value that the operation gave to each key for certain.

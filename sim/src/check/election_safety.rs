@@ -1,8 +1,8 @@
 //! At most one leader in a term (Raft, figure 3: Election Safety).
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -11,10 +11,6 @@ pub struct ElectionSafety {
 }
 
 impl Invariant for ElectionSafety {
-    fn check(&self) -> Check {
-        Check::ElectionSafety
-    }
-
     fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         let What::Leads { term, .. } = step.what else {
             return Ok(());
@@ -31,33 +27,20 @@ impl Invariant for ElectionSafety {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
-
-    fn leads(member: usize, term: u64) -> (usize, What) {
-        let (node, last_log_index) = (member as u64, 0);
-        let what = What::Leads {
-            term,
-            node,
-            last_log_index,
-        };
-        (member, what)
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn leaders_of_different_terms_are_fine() {
-        let steps = [leads(0, 1), leads(1, 2), leads(1, 2), leads(0, 3)];
-        let seen = verdicts(&mut ElectionSafety::default(), &steps);
-        assert_eq!(seen, [true; 4]);
+        judge::<ElectionSafety>("m1 leads 1; m2 leads 2; m2 leads 2; m1 leads 3");
     }
 
     #[test]
     fn a_second_leader_of_a_term_is_seen() {
-        let at_once = [leads(0, 1), leads(1, 1)];
-        let seen = verdicts(&mut ElectionSafety::default(), &at_once);
-        assert_eq!(seen, [true, false]);
-        let late = [leads(1, 2), leads(0, 3), leads(0, 2)];
-        let seen = verdicts(&mut ElectionSafety::default(), &late);
-        assert_eq!(seen, [true, true, false]);
+        judge::<ElectionSafety>(
+            "m1 leads 1; ! m2 leads 1
+
+             m2 leads 2; m1 leads 3; ! m1 leads 2",
+        );
     }
 }

@@ -1,9 +1,8 @@
 //! What a group of keys was seen to be: at every revision of the store, and in every read of all
 //! of them.
 
-use super::Finding;
-use crate::history::{History, Operation, Reply, Request, taken};
-use crate::model::State;
+use super::{Facts, Finding};
+use crate::history::{Operation, Reply, Request, taken};
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, Op, OpReply, RangeReply, RangeRequest, TxnReply, TxnRequest};
 use std::collections::BTreeMap;
@@ -11,25 +10,21 @@ use std::collections::BTreeMap;
 /// The keys of the group and their values.
 pub type Group = BTreeMap<Bytes, Bytes>;
 
-/// How many problems are reported; the rest follows from them.
-const REPORTED_MAX: usize = 3;
-
 /// Has every sight of the group judged, from its first revision on.
 pub fn judge(
-    history: &History,
+    facts: &Facts<'_>,
     range: &KeyRange,
     is_right: impl Fn(&Group) -> Result<(), String>,
 ) -> Vec<Finding> {
     let mut findings = Vec::new();
-    let mut state = State::empty();
     let mut first = None;
-    for (revision, changes) in &history.revisions {
-        state = state.follow(changes);
+    for (revision, changes) in &facts.history.revisions {
         if !changes.iter().any(|change| range.contains(&change.kv.key)) {
             continue;
         }
         first.get_or_insert(*revision);
-        let kvs = state.keys.iter().filter(|(key, _)| range.contains(key));
+        let stored = facts.states()[revision].keys.iter();
+        let kvs = stored.filter(|(key, _)| range.contains(key));
         let group = kvs
             .map(|(key, kv)| (key.clone(), kv.value.clone()))
             .collect();
@@ -38,7 +33,7 @@ pub fn judge(
                 .push(Finding::new(format!("at revision {revision} {what}")).revision(*revision));
         }
     }
-    for operation in &history.operations {
+    for operation in &facts.history.operations {
         for (request, reply) in reads(operation) {
             let is_whole = request.range == *range
                 && request.limit == 0
@@ -59,7 +54,6 @@ pub fn judge(
             }
         }
     }
-    findings.truncate(REPORTED_MAX);
     findings
 }
 
@@ -87,52 +81,20 @@ fn reads(operation: &Operation) -> Vec<(&RangeRequest, &RangeReply)> {
     reads
 }
 
-/// A group's histories, for the tests of the checks that use it.
+/// A history in which all these values are written together, one after the other, and then read; the
+/// read shows `seen`. For the tests of the checks that use groups.
 #[cfg(test)]
-pub(crate) mod forge {
-    use super::*;
-    use crate::history::Outcome;
-    use crate::workload::ops;
-    use std::time::Duration;
-
-    /// A history in which all these values are written together, one after the other, and then
-    /// read; the read shows `seen`.
-    pub fn history(name: &str, written: &[&[&str]], seen: &[&str]) -> History {
-        let key = |number: usize| Bytes::from(format!("{name}/{number:03}"));
-        let puts = |values: &[&str]| {
-            let puts = values.iter().enumerate();
-            let puts = puts.map(|(number, value)| {
-                Op::Put(ops::put(
-                    &key(number),
-                    Bytes::copy_from_slice(value.as_bytes()),
-                ))
-            });
-            Request::Txn(TxnRequest {
-                success: puts.collect(),
-                ..TxnRequest::default()
-            })
-        };
-        let (mut history, mut state) = (History::default(), State::empty());
-        for values in written {
-            let step = state.apply(&puts(values));
-            state = step.state;
-            history.revisions.insert(state.revision, step.changes);
-        }
-        let mut request = RangeRequest::of(ops::prefix(&format!("{name}/")));
-        request.serializable = true;
-        let shown = State::empty().apply(&puts(seen)).state;
-        let reply = shown.apply(&Request::Range(request.clone())).result;
-        history.operations.push(Operation {
-            client: 1,
-            member: 0,
-            called: Duration::ZERO,
-            ended: Duration::from_secs(1),
-            request: Request::Range(request),
-            outcome: Outcome::Done {
-                revision: state.revision,
-                reply: reply.expect("a read is answered"),
-            },
+pub(super) fn forged(name: &str, written: &[&[&str]], seen: &[&str]) -> crate::history::History {
+    use super::forge;
+    let puts = |values: &&[&str]| {
+        let puts = values.iter().enumerate().map(|(number, value)| {
+            let value = value.replace(' ', "\\x20");
+            format!(" ( put {name}/{number:03} {value} )")
         });
-        history
-    }
+        format!("txn then{}", puts.collect::<String>())
+    };
+    let read = format!("get {name}/..{name}0 serializable");
+    let read = forge::did(0.0, 1.0, &[puts(&seen)], read);
+    let written: Vec<String> = written.iter().map(puts).collect();
+    forge::history(&written, vec![read])
 }

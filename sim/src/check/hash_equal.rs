@@ -1,7 +1,8 @@
 //! Hashes of the key space (etcd's HashKV) at equal revisions and compactions are equal, whichever
 //! member tells of them, and whenever.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
+use crate::history::History;
 use std::collections::BTreeMap;
 
 /// One member's answer to HashKV.
@@ -13,30 +14,30 @@ pub struct HashKv {
     pub hash: u32,
 }
 
-pub fn check(hashes: &[HashKv]) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let mut first_of: BTreeMap<(i64, i64), &HashKv> = BTreeMap::new();
-    let mut violations = Vec::new();
-    for hash in hashes {
+    let mut findings = Vec::new();
+    for hash in &history.run_facts.hashes {
         let key = (hash.revision, hash.compact_revision);
         let first = *first_of.entry(key).or_insert(hash);
         if first.hash != hash.hash {
             let finding = Finding::new(format!("{first} and {hash} differ"));
             let finding = finding.member(first.member).member(hash.member);
-            violations.push(finding.revision(hash.revision).of(Check::HashEqual));
+            findings.push(finding.revision(hash.revision));
         }
     }
-    violations
+    findings
 }
 
 /// Of members that have applied the same: all of them know of the same compaction.
-pub fn settled(hashes: &[HashKv]) -> Option<Violation> {
+pub fn settled(hashes: &[HashKv]) -> Option<Finding> {
     let first = hashes.first()?;
     let other = hashes
         .iter()
         .find(|hash| hash.compact_revision != first.compact_revision)?;
     let finding = Finding::new(format!("{first} and {other} know of other compactions"));
     let finding = finding.member(first.member).member(other.member);
-    Some(finding.revision(first.revision).of(Check::HashEqual))
+    Some(finding.revision(first.revision))
 }
 
 impl std::fmt::Display for HashKv {
@@ -68,15 +69,18 @@ mod tests {
         }
     }
 
+    /// How many differ of these.
+    fn differing<const N: usize>(hashes: [HashKv; N]) -> usize {
+        let mut history = History::default();
+        history.run_facts.hashes = hashes.to_vec();
+        check(&history).len()
+    }
+
     #[test]
     fn different_revisions_and_compactions_have_different_hashes() {
-        let hashes = [
-            of(0, 9, -1, 1),
-            of(1, 9, -1, 1),
-            of(1, 9, 5, 2),
-            of(2, 8, -1, 3),
-        ];
-        assert!(check(&hashes).is_empty());
+        let first = of(0, 9, -1, 1);
+        let others = [of(1, 9, -1, 1), of(1, 9, 5, 2), of(2, 8, -1, 3)];
+        assert_eq!(others.map(|other| differing([first, other])), [0; 3]);
     }
 
     #[test]
@@ -90,12 +94,10 @@ mod tests {
 
     #[test]
     fn one_that_differs_is_seen() {
-        assert_eq!(
-            check(&[of(0, 9, -1, 1), of(1, 9, -1, 2), of(2, 9, -1, 1)]).len(),
-            1
-        );
+        let found = differing([of(0, 9, -1, 1), of(1, 9, -1, 2), of(2, 9, -1, 1)]);
+        assert_eq!(found, 1);
         // Long after another told of it, and under a compaction.
-        let hashes = [of(0, 9, 5, 1), of(0, 12, 5, 4), of(0, 9, 5, 2)];
-        assert_eq!(check(&hashes).len(), 1);
+        let found = differing([of(0, 9, 5, 1), of(0, 12, 5, 4), of(0, 9, 5, 2)]);
+        assert_eq!(found, 1);
     }
 }

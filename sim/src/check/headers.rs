@@ -1,21 +1,17 @@
 //! Answers come from who was asked: all members are of one cluster, each has an id that no other
 //! has, and keeps it; and the raft term that it tells never goes back while its process lives.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::history::{Header, History};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How many problems are reported; the rest follows from them.
-const REPORTED_MAX: usize = 5;
-
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let mut found = strangers(history);
     for headers in by_life(history).values() {
         found.extend(wrong(headers));
     }
-    let reported = found.into_iter().take(REPORTED_MAX);
-    reported.map(|finding| finding.of(Check::Headers)).collect()
+    found
 }
 
 /// Answers of another cluster, and two members with one id.

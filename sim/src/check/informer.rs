@@ -1,33 +1,22 @@
 //! Caches of a list and a watch: after every list, every response with changes and every bookmark
 //! the cache is what the store had at that revision, and in the end it is what the store has.
 
-use super::{Check, Finding, Violation};
+use super::{Facts, Finding};
 use crate::client_records::{Informer, Seen};
-use crate::history::{History, text};
+use crate::history::text;
 use crate::model::State;
 use bytes::Bytes;
 use detcd_core::api::{Change, ChangeKind, KeyValue};
 use std::collections::BTreeMap;
 
-pub fn check(history: &History) -> Vec<Violation> {
-    if history.informers.is_empty() {
-        return Vec::new();
-    }
-    let mut state = State::empty();
-    let mut states = BTreeMap::from([(1, state.clone())]);
-    for (revision, changes) in &history.revisions {
-        state = state.follow(changes);
-        states.insert(*revision, state.clone());
-    }
-    let informers = history.informers.iter();
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let informers = facts.history.informers.iter();
     let findings = informers.filter_map(|informer| {
-        let (what, revision) = Cache::new(informer, &states).problem().err()?;
+        let (what, revision) = Cache::new(informer, facts.states()).problem().err()?;
         let what = format!("{}: {what}", informer.name);
         Some(Finding::new(what).revision(revision).client(&informer.name))
     });
-    findings
-        .map(|finding| finding.of(Check::Informer))
-        .collect()
+    findings.collect()
 }
 
 /// What is wrong, and at which revision.
@@ -143,39 +132,27 @@ impl<'a> Cache<'a> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Request;
+    use crate::check::{Clocks, forge};
+    use crate::history::History;
     use crate::workload::ops;
-    use detcd_core::api::DeleteRangeRequest;
 
     /// Two objects are created and listed, one is changed and the other deleted; the third
     /// revision is nobody's.
     fn plain() -> History {
-        let (a, b) = (Bytes::from_static(b"o/a"), Bytes::from_static(b"o/b"));
-        let delete = DeleteRangeRequest {
-            range: ops::one(&b),
-            prev_kv: false,
-        };
-        let requests = [
-            Request::Put(ops::put(&a, "1")),
-            Request::Put(ops::put(&b, "2")),
-            Request::Put(ops::put(&a, "3")),
-            Request::Delete(delete),
-            Request::Put(ops::put(&Bytes::from_static(b"other"), "4")),
+        let effects = [
+            "put o/a 1",
+            "put o/b 2",
+            "put o/a 3",
+            "delete o/b",
+            "put other 4",
         ];
-        let (mut history, mut state, mut listed) = (History::default(), State::empty(), Vec::new());
-        for request in requests {
-            let step = state.apply(&request);
-            state = step.state;
-            history.revisions.insert(state.revision, step.changes);
-            if state.revision == 3 {
-                listed = state.keys.iter().map(|(_, kv)| kv.clone()).collect();
-            }
-        }
+        let mut history = forge::history(&effects, Vec::new());
+        let listed = forge::state(&effects[..2]).keys;
         let changes = |revision: i64| Seen::Changed(history.revisions[&revision].clone());
         let seen = vec![
             Seen::Listed {
                 revision: 3,
-                objects: listed,
+                objects: listed.values().cloned().collect(),
             },
             changes(4),
             changes(5),
@@ -192,9 +169,7 @@ mod tests {
     fn is_wrong(forge: impl FnOnce(&mut Vec<Seen>)) -> bool {
         let mut history = plain();
         forge(&mut history.informers[0].seen);
-        let found = check(&history);
-        println!("{found:#?}");
-        !found.is_empty()
+        !check(&Facts::of(&history, Clocks::TRUE)).is_empty()
     }
 
     #[test]

@@ -3,9 +3,9 @@
 //!
 //! A leader is one until it saves a vote of a higher term, whatever it says of its role later.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -21,10 +21,6 @@ struct LeaderTerm {
 }
 
 impl Invariant for LeaderAppendOnly {
-    fn check(&self) -> Check {
-        Check::LeaderAppendOnly
-    }
-
     fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         let leader_term = self.members.entry(step.member).or_default();
         match step.what {
@@ -67,61 +63,26 @@ impl Invariant for LeaderAppendOnly {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
-
-    fn appended(index: u64, term: u64) -> (usize, What) {
-        let hash = 0;
-        (0, What::Appended { index, term, hash })
-    }
-
-    fn vote(term: u64) -> (usize, What) {
-        let (node, hash) = (0, 0);
-        (0, What::Vote { term, node, hash })
-    }
-
-    fn leads(term: u64) -> (usize, What) {
-        let (node, last_log_index) = (0, 0);
-        let what = What::Leads {
-            term,
-            node,
-            last_log_index,
-        };
-        (0, what)
-    }
-
-    fn seen(steps: &[(usize, What)]) -> bool {
-        let verdicts = verdicts(&mut LeaderAppendOnly::default(), steps);
-        verdicts.contains(&false)
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn a_deposed_leader_may_be_cut_back() {
-        let cut = (0, What::Truncated { last: 0 });
-        let steps = [
-            appended(0, 1),
-            vote(2),
-            leads(2),
-            appended(1, 2),
-            vote(3),
-            // What it says of its role comes late.
-            leads(2),
-            cut,
-            appended(1, 3),
-        ];
-        assert!(!seen(&steps));
+        // What it says of its role comes late.
+        judge::<LeaderAppendOnly>(
+            "m1 appended 0@1; m1 vote 2 1; m1 leads 2; m1 appended 1@2; m1 vote 3 1; m1 leads 2
+             m1 truncated 0; m1 appended 1@3",
+        );
     }
 
     #[test]
     fn a_leader_that_cuts_overwrites_or_appends_others_entries_is_seen() {
-        let base = [appended(0, 1), vote(2), leads(2), appended(1, 2)];
-        for forged in [
-            (0, What::Truncated { last: 0 }),
-            appended(1, 2),
-            appended(2, 1),
-        ] {
-            let steps = [&base[..], &[forged]].concat();
-            assert!(seen(&steps), "{steps:?}");
-        }
+        judge::<LeaderAppendOnly>(
+            "m1 appended 0@1; m1 vote 2 1; m1 leads 2; m1 appended 1@2; ! m1 truncated 0
+
+             m1 appended 0@1; m1 vote 2 1; m1 leads 2; m1 appended 1@2; ! m1 appended 1@2
+
+             m1 appended 0@1; m1 vote 2 1; m1 leads 2; m1 appended 1@2; ! m1 appended 2@1",
+        );
     }
 }

@@ -1,9 +1,9 @@
 //! A leader has every entry that was committed before its term (Raft, figure 3: Leader
 //! Completeness), in its log or under its snapshot.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -25,10 +25,6 @@ struct Committed {
 }
 
 impl Invariant for LeaderCompleteness {
-    fn check(&self) -> Check {
-        Check::LeaderCompleteness
-    }
-
     fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         match step.what {
             What::Applied { index, term, .. } => {
@@ -78,58 +74,25 @@ impl LeaderCompleteness {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
-
-    fn appended(member: usize, index: u64, term: u64) -> (usize, What) {
-        let hash = 0;
-        (member, What::Appended { index, term, hash })
-    }
-
-    fn applied(member: usize, index: u64, term: u64) -> (usize, What) {
-        let hash = 0;
-        (member, What::Applied { index, term, hash })
-    }
-
-    fn leads(member: usize, term: u64) -> (usize, What) {
-        let (node, last_log_index) = (0, 0);
-        let what = What::Leads {
-            term,
-            node,
-            last_log_index,
-        };
-        (member, what)
-    }
-
-    fn seen(steps: &[(usize, What)]) -> bool {
-        verdicts(&mut LeaderCompleteness::default(), steps).contains(&false)
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn leaders_with_all_that_was_committed_are_fine() {
-        let steps = [
-            leads(0, 1),
-            appended(0, 0, 1),
-            appended(1, 0, 1),
-            applied(0, 0, 1),
-            leads(1, 2),
-            appended(1, 1, 2),
-            applied(1, 1, 2),
-            // It tells of its first term late: entry 1 is of a later one.
-            leads(0, 1),
-            // A snapshot covers what this one's log lacks.
-            (2, What::Restored { index: 1 }),
-            leads(2, 3),
-        ];
-        assert!(!seen(&steps));
+        // Member 1 tells of its first term late: entry 1 is of a later one. And a snapshot covers
+        // what member 3's log lacks.
+        judge::<LeaderCompleteness>(
+            "m1 leads 1; m1,2 appended 0@1; m1 applied 0@1; m2 leads 2; m2 appended 1@2
+             m2 applied 1@2; m1 leads 1; m3 restored 1; m3 leads 3",
+        );
     }
 
     #[test]
     fn a_leader_without_a_committed_entry_is_seen() {
-        let base = [leads(0, 1), appended(0, 0, 1), applied(0, 0, 1)];
-        let empty = [&base[..], &[leads(1, 2)]].concat();
-        assert!(seen(&empty));
-        let another = [&base[..], &[appended(1, 0, 2), leads(1, 3)]].concat();
-        assert!(seen(&another));
+        judge::<LeaderCompleteness>(
+            "m1 leads 1; m1 appended 0@1; m1 applied 0@1; ! m2 leads 2
+
+             m1 leads 1; m1 appended 0@1; m1 applied 0@1; m2 appended 0@2; ! m2 leads 3",
+        );
     }
 }

@@ -15,7 +15,7 @@
 //!   was never attached to it;
 //! - in the end keys and leases agree on which is attached to which.
 
-use super::{Check, Facts, Finding, Violation, lease_ends};
+use super::{Facts, Finding, lease_ends};
 use crate::history::{History, LeaseLife, Request, TimeToLive, text};
 use detcd_core::api::{LeaseId, Millis};
 use detcd_core::lease::ttl_min;
@@ -48,34 +48,29 @@ impl Clocks {
     };
 }
 
-pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let (history, clocks) = (facts.history, facts.clocks);
     let lives = history.leases.iter();
     let late_max = late_max(history);
-    let leases = lease_ends::Leases::of(history, clocks);
     let problems = lives.filter_map(|life| {
         let what = problem(life, clocks)
             .or_else(|| endless(history, life, clocks))
             .or_else(|| late(history, life, clocks, late_max))
             .or_else(|| kept_after_revoke(history, life))
             .or_else(|| told_wrong(history, life, clocks))
-            .or_else(|| keys_wrong(&leases, life))?;
+            .or_else(|| keys_wrong(facts.leases(), life))?;
         Some((life, what))
     });
-    let mut violations: Vec<Violation> = problems
-        .map(|(life, what)| {
-            let (client, id) = (life.client, life.id.0);
-            let what = format!("lease {id:x} of client {client}: {what}");
-            let finding = Finding::new(what).time(life.granted);
-            match life.gone {
-                Some(gone) => finding.time(gone).of(Check::Lease),
-                None => finding.of(Check::Lease),
-            }
-        })
-        .collect();
-    violations.extend(detached(history));
-    violations.extend(lease_ends::check(facts));
-    violations
+    let problems = problems.map(|(life, what)| {
+        let (client, id) = (life.client, life.id.0);
+        let finding = Finding::new(format!("lease {id:x} of client {client}: {what}"));
+        let times = [Some(life.granted), life.gone].into_iter().flatten();
+        times.fold(finding, Finding::time)
+    });
+    let mut findings: Vec<Finding> = problems.collect();
+    findings.extend(detached(history));
+    findings.extend(lease_ends::check(facts));
+    findings
 }
 
 /// What a revoke may take in this run: the leader revokes so many a second and no more, and all of
@@ -230,13 +225,13 @@ fn missed(life: &LeaseLife, whole: i64, clocks: Clocks) -> Option<String> {
 }
 
 /// Keys and leases that do not agree in the end.
-fn detached(history: &History) -> Vec<Violation> {
+fn detached(history: &History) -> Vec<Finding> {
     let run_facts = &history.run_facts;
     let Some(keys) = &run_facts.keys else {
         return Vec::new();
     };
-    let mut violations = Vec::new();
-    let mut wrong = |what: String| violations.push(Finding::new(what).of(Check::Lease));
+    let mut findings = Vec::new();
+    let mut wrong = |what: String| findings.push(Finding::new(what));
     for reply in &run_facts.leases {
         let id = reply.id.0;
         let attached = keys.values().filter(|kv| kv.lease == reply.id);
@@ -266,7 +261,7 @@ fn detached(history: &History) -> Vec<Violation> {
             ));
         }
     }
-    violations
+    findings
 }
 
 fn problem(life: &LeaseLife, clocks: Clocks) -> Option<String> {
@@ -305,10 +300,10 @@ fn problem(life: &LeaseLife, clocks: Clocks) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{KeepAlive, Operation, Outcome, Reply, TimeToLive};
+    use crate::check::forge::{NOTHING, did, state};
+    use crate::history::{KeepAlive, Operation, TimeToLive};
     use crate::run_facts::LeaseKeys;
     use bytes::Bytes;
-    use detcd_core::api::KeyValue;
 
     const TRUE: Clocks = Clocks::TRUE;
 
@@ -348,26 +343,25 @@ mod tests {
         }
     }
 
-    fn is_wrong(forge: impl FnOnce(&mut LeaseLife), clocks: Clocks) -> bool {
-        let mut life = plain();
-        forge(&mut life);
-        let history = History {
+    /// Whether something is found in a history of this life, once it is forged.
+    fn is_wrong_in(life: LeaseLife, clocks: Clocks, forge: impl FnOnce(&mut History)) -> bool {
+        let mut history = History {
             leases: vec![life],
             ..History::default()
         };
+        forge(&mut history);
         !check(&Facts::of(&history, clocks)).is_empty()
     }
 
-    fn operation(called: f64, request: Request, reply: Reply) -> Operation {
-        let (called, ended) = (at(called), at(called + 0.1));
-        Operation {
-            client: 1,
-            member: 0,
-            called,
-            ended,
-            request,
-            outcome: Outcome::Done { revision: 2, reply },
-        }
+    fn is_wrong(forge: impl FnOnce(&mut LeaseLife), clocks: Clocks) -> bool {
+        let mut life = plain();
+        forge(&mut life);
+        is_wrong_in(life, clocks, |_| {})
+    }
+
+    /// The grant of the plain life's lease.
+    fn grant() -> Operation {
+        did(0.0, 0.1, NOTHING, "grant 7 3")
     }
 
     /// Whether a key that is seen this late is found, with the last fault and the last election
@@ -381,20 +375,12 @@ mod tests {
         life.seen.push(at(seen));
         life.gone = Some(at(seen + 0.1));
         life.keep_alives.pop();
-        let (id, ttl) = (life.id, life.ttl);
-        let mut history = History {
-            operations: vec![operation(
-                0.0,
-                Request::LeaseGrant { id, ttl },
-                Reply::LeaseGrant { id, ttl },
-            )],
-            leases: vec![life],
-            ..History::default()
-        };
-        history.run_facts.calm_since = Some(at(calm_since));
-        history.run_facts.elections = vec![at(elected)];
-        history.run_facts.election_timeout = at(1.0);
-        !check(&Facts::of(&history, clocks)).is_empty()
+        is_wrong_in(life, clocks, |history| {
+            history.operations.push(grant());
+            history.run_facts.calm_since = Some(at(calm_since));
+            history.run_facts.elections = vec![at(elected)];
+            history.run_facts.election_timeout = at(1.0);
+        })
     }
 
     #[test]
@@ -417,13 +403,8 @@ mod tests {
         let kept = |revoked: f64| {
             let mut life = plain();
             life.revoked = true;
-            let revoke = Request::LeaseRevoke { id: life.id };
-            let history = History {
-                operations: vec![operation(revoked, revoke, Reply::LeaseRevoke)],
-                leases: vec![life],
-                ..History::default()
-            };
-            !check(&Facts::of(&history, TRUE)).is_empty()
+            let revoke = did(revoked, revoked + 0.1, &["grant 7 3"], "revoke 7");
+            is_wrong_in(life, TRUE, |history| history.operations.push(revoke))
         };
         assert!(!kept(4.0));
         assert!(kept(1.0));
@@ -431,28 +412,23 @@ mod tests {
 
     #[test]
     fn keys_and_leases_agree_on_what_is_attached() {
-        let key = Bytes::from_static(b"l/1");
-        let kv = KeyValue {
-            key: key.clone(),
-            lease: LeaseId(7),
-            ..KeyValue::default()
-        };
-        let reply = |exists, keys: &[&Bytes], kvs: &[&KeyValue]| {
+        let is_wrong = |exists, keys: &[&'static str], stored: &[&str]| {
             let mut history = History::default();
-            let kvs = kvs.iter().map(|kv| (kv.key.clone(), (*kv).clone()));
-            history.run_facts.keys = Some(kvs.collect());
+            let stored = [&["grant 7 3"][..], stored].concat();
+            history.run_facts.keys = Some(state(&stored).keys.into_iter().collect());
             history.run_facts.leases.push(LeaseKeys {
                 id: LeaseId(7),
                 exists,
-                keys: keys.iter().map(|key| (*key).clone()).collect(),
+                keys: keys.iter().map(|key| (*key).into()).collect(),
             });
             !check(&Facts::of(&history, TRUE)).is_empty()
         };
-        assert!(!reply(true, &[&key], &[&kv]));
-        assert!(!reply(false, &[], &[]));
-        assert!(reply(false, &[], &[&kv]));
-        assert!(reply(true, &[], &[&kv]));
-        assert!(reply(true, &[&key], &[]));
+        let attached: &[&str] = &["put l/1 x lease=7"];
+        assert!(!is_wrong(true, &["l/1"], attached));
+        assert!(!is_wrong(false, &[], &[]));
+        assert!(is_wrong(false, &[], attached));
+        assert!(is_wrong(true, &[], attached));
+        assert!(is_wrong(true, &["l/1"], &[]));
     }
 
     #[test]
@@ -465,14 +441,7 @@ mod tests {
                 keys: Some(keys.collect()),
                 ..ttl_reply(2, 3)
             }];
-            let (id, ttl) = (life.id, life.ttl);
-            let grant = Request::LeaseGrant { id, ttl };
-            let history = History {
-                operations: vec![operation(0.0, grant, Reply::LeaseGrant { id, ttl })],
-                leases: vec![life],
-                ..History::default()
-            };
-            !check(&Facts::of(&history, TRUE)).is_empty()
+            is_wrong_in(life, TRUE, |history| history.operations.push(grant()))
         };
         assert!(!is_wrong(0.5, &["l/1"]) && !is_wrong(0.5, &["l/1", "l/1/0"]));
         // The put was under way.
@@ -490,42 +459,19 @@ mod tests {
         let early = |life: &mut LeaseLife| life.gone = Some(at(4.95));
         assert!(is_wrong(early, TRUE));
         // Unless a clock ran fast or jumped, or the client wanted it.
-        let fast = Clocks {
-            fastest: 1.1,
-            ..TRUE
-        };
-        assert!(!is_wrong(early, fast));
-        let jumped = Clocks {
-            jumped: true,
-            ..TRUE
-        };
-        assert!(!is_wrong(early, jumped));
+        let (mut fast, mut jumped) = (TRUE, TRUE);
+        (fast.fastest, jumped.jumped) = (1.1, true);
+        assert!(!is_wrong(early, fast) && !is_wrong(early, jumped));
         let revoked = |life: &mut LeaseLife| {
             early(life);
             life.revoked = true;
         };
         assert!(!is_wrong(revoked, TRUE));
-        assert!(is_wrong(
-            |life| life.ttl_replies.push(ttl_reply(4, 3)),
-            TRUE
-        ));
-        assert!(is_wrong(
-            |life| life.ttl_replies.push(ttl_reply(1, 2)),
-            TRUE
-        ));
-        assert!(is_wrong(
-            |life| life.ttl_replies.push(ttl_reply(1, 4)),
-            TRUE
-        ));
-        // At 3, one second after it was kept alive, two are left.
-        assert!(is_wrong(
-            |life| life.ttl_replies.push(ttl_reply(1, 3)),
-            TRUE
-        ));
-        assert!(is_wrong(
-            |life| life.ttl_replies.push(ttl_reply(-1, 0)),
-            TRUE
-        ));
+        // At 3, one second after it was kept alive, two of three seconds are left.
+        for (ttl, granted) in [(4, 3), (1, 2), (1, 4), (1, 3), (-1, 0)] {
+            let told = |life: &mut LeaseLife| life.ttl_replies.push(ttl_reply(ttl, granted));
+            assert!(is_wrong(told, TRUE), "{ttl} of {granted}");
+        }
         let renewed_for = |ttl| {
             move |life: &mut LeaseLife| {
                 life.keep_alives.insert(0, keep_alive(1.0, ttl));
@@ -534,14 +480,12 @@ mod tests {
         assert!(!is_wrong(renewed_for(3), TRUE));
         assert!(is_wrong(renewed_for(2), TRUE));
         assert!(is_wrong(renewed_for(4), TRUE));
-        assert!(is_wrong(
-            |life| life.keep_alives.push(keep_alive(7.0, 3)),
-            TRUE
-        ));
-        assert!(is_wrong(
-            |life| life.keep_alives.push(keep_alive(4.0, 0)),
-            TRUE
-        ));
+        for late in [keep_alive(7.0, 3), keep_alive(4.0, 0)] {
+            assert!(
+                is_wrong(|life| life.keep_alives.push(late), TRUE),
+                "{late:?}"
+            );
+        }
     }
 
     #[test]
@@ -551,13 +495,10 @@ mod tests {
             life.keep_alives.pop();
             life.gone = None;
             life.seen.push(at(seen));
-            let mut history = History {
-                leases: vec![life],
-                ..History::default()
-            };
-            history.run_facts.election_timeout = at(1.0);
-            history.run_facts.elections = vec![at(elected)];
-            !check(&Facts::of(&history, TRUE)).is_empty()
+            is_wrong_in(life, TRUE, |history| {
+                history.run_facts.election_timeout = at(1.0);
+                history.run_facts.elections = vec![at(elected)];
+            })
         };
         // Its time began for the last time when it was kept alive, at 2.1.
         assert!(!is_endless(46.0, 0.0));
@@ -573,13 +514,10 @@ mod tests {
         let is_wrong = |ttl: i64, elected: f64| {
             let mut life = plain();
             life.ttl_replies.push(ttl_reply(ttl, 3));
-            let mut history = History {
-                leases: vec![life],
-                ..History::default()
-            };
-            history.run_facts.election_timeout = at(1.3);
-            history.run_facts.elections = vec![at(elected)];
-            !check(&Facts::of(&history, TRUE)).is_empty()
+            is_wrong_in(life, TRUE, |history| {
+                history.run_facts.election_timeout = at(1.3);
+                history.run_facts.elections = vec![at(elected)];
+            })
         };
         assert!(!is_wrong(4, 2.0));
         assert!(is_wrong(5, 2.0));

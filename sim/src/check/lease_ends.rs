@@ -4,7 +4,7 @@
 //!   a new leader only extends it;
 //! - nothing is attached to a lease whose revocation was answered, then or later.
 
-use super::{Check, Clocks, Facts, Finding, Violation};
+use super::{Clocks, Facts, Finding};
 use crate::history::{History, Operation, Reply, Request, text};
 use bytes::Bytes;
 use detcd_core::api::{ChangeKind, LeaseId, Millis};
@@ -12,15 +12,12 @@ use detcd_core::lease::ttl_min;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let history = facts.history;
     let mut found = wrong_grants(history);
     found.extend(early(facts));
     found.extend(kept(history));
     found
-        .into_iter()
-        .map(|finding| finding.of(Check::Lease))
-        .collect()
 }
 
 /// What is known of the leases.
@@ -236,58 +233,26 @@ fn kept(history: &History) -> Vec<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Outcome;
-    use crate::model::State;
-    use crate::workload::ops;
-    use detcd_core::api::{PutReply, PutRequest};
+    use crate::check::forge::{self, NOTHING, did};
+    use crate::history::{KeepAlive, LeaseLife};
 
     const ID: LeaseId = LeaseId(7);
+    const EFFECTS: [&str; 3] = ["grant 7 10", "put a 1 lease=7", "revoke 7"];
 
-    fn at(from: u64, request: Request, revision: i64, reply: Reply) -> Operation {
+    /// The grant of the lease 7 for ten seconds, as it was answered.
+    fn grant(from: f64, id: LeaseId, ttl: i64) -> Operation {
+        let done = format!("grant {:x} {ttl}", id.0);
         Operation {
-            client: 1,
-            member: 0,
-            called: Duration::from_secs(from),
-            ended: Duration::from_secs(from + 1),
-            request,
-            outcome: Outcome::Done { revision, reply },
+            request: forge::request(EFFECTS[0]),
+            ..did(from, from + 1.0, NOTHING, done)
         }
-    }
-
-    fn grant(from: u64, id: LeaseId, ttl: i64) -> Operation {
-        let asked = Request::LeaseGrant { id: ID, ttl: 10 };
-        at(from, asked, 1, Reply::LeaseGrant { id, ttl })
-    }
-
-    fn put(key: &'static str, lease: LeaseId) -> Request {
-        Request::Put(PutRequest {
-            lease,
-            ..ops::put(&Bytes::from_static(key.as_bytes()), "1")
-        })
-    }
-
-    fn was_put(from: u64, key: &'static str, lease: LeaseId, revision: i64) -> Operation {
-        let reply = Reply::Put(PutReply::default());
-        at(from, put(key, lease), revision, reply)
     }
 
     /// A lease that is granted at second 0 for ten, gets a key, and what follows.
     fn history(ends: bool, later: Vec<Operation>) -> History {
-        let mut history = History {
-            operations: vec![grant(0, ID, 10), was_put(2, "a", ID, 2)],
-            ..History::default()
-        };
-        history.operations.extend(later);
-        let granted = State::empty().apply(&Request::LeaseGrant { id: ID, ttl: 10 });
-        let mut state = granted.state;
-        let mut steps = vec![put("a", ID)];
-        steps.extend(ends.then_some(Request::LeaseRevoke { id: ID }));
-        for request in steps {
-            let step = state.apply(&request);
-            state = step.state;
-            history.revisions.insert(state.revision, step.changes);
-        }
-        history
+        let put = did(2.0, 3.0, &EFFECTS[..1], EFFECTS[1]);
+        let operations = [vec![grant(0.0, ID, 10), put], later].concat();
+        forge::history(&EFFECTS[..2 + usize::from(ends)], operations)
     }
 
     fn is_wrong(history: &History, clocks: Clocks) -> bool {
@@ -297,60 +262,56 @@ mod tests {
     #[test]
     fn a_lease_ends_when_its_time_is_over_or_it_is_revoked() {
         // The end is known when a later write of another key is answered.
-        let ended = |known: u64, renewed: Option<u64>, revoked: Option<u64>| {
-            let revoke = Request::LeaseRevoke { id: ID };
-            let revoke = revoked.map(|from| at(from, revoke, 3, Reply::LeaseRevoke));
-            let read = Request::Range(ops::get(&Bytes::from_static(b"a")));
-            let reply = Reply::Range(Default::default());
-            let mut later = vec![at(known - 1, read, 3, reply)];
+        let ended = |known: f64, renewed: Option<f64>, revoked: Option<f64>| {
+            let revoke = revoked.map(|from| did(from, from + 1.0, &EFFECTS[..2], "revoke 7"));
+            let mut later = vec![did(known - 1.0, known, &EFFECTS, "get a")];
             later.extend(revoke);
             let mut history = history(true, later);
-            let mut life = crate::history::LeaseLife::new(1, ID, 10, "a".into(), Duration::ZERO);
-            life.keep_alives
-                .extend(renewed.map(|called| crate::history::KeepAlive {
-                    called: Duration::from_secs(called),
-                    ended: Duration::from_secs(called + 1),
-                    ttl: 10,
-                }));
+            let mut life = LeaseLife::new(1, ID, 10, "a".into(), Duration::ZERO);
+            life.keep_alives.extend(renewed.map(|called| KeepAlive {
+                called: Duration::from_secs_f64(called),
+                ended: Duration::from_secs_f64(called + 1.0),
+                ttl: 10,
+            }));
             history.leases.push(life);
             history
         };
-        assert!(is_wrong(&ended(9, None, None), Clocks::TRUE));
-        assert!(!is_wrong(&ended(10, None, None), Clocks::TRUE));
-        assert!(is_wrong(&ended(10, Some(3), None), Clocks::TRUE));
-        assert!(!is_wrong(&ended(9, None, Some(4)), Clocks::TRUE));
+        assert!(is_wrong(&ended(9.0, None, None), Clocks::TRUE));
+        assert!(!is_wrong(&ended(10.0, None, None), Clocks::TRUE));
+        assert!(is_wrong(&ended(10.0, Some(3.0), None), Clocks::TRUE));
+        assert!(!is_wrong(&ended(9.0, None, Some(4.0)), Clocks::TRUE));
         let fast = Clocks {
             fastest: 1.2,
             ..Clocks::TRUE
         };
-        assert!(!is_wrong(&ended(9, None, None), fast));
-        assert!(is_wrong(&ended(8, None, None), fast));
+        assert!(!is_wrong(&ended(9.0, None, None), fast));
+        assert!(is_wrong(&ended(8.0, None, None), fast));
     }
 
     #[test]
     fn a_revoked_lease_has_no_keys() {
-        let revoke = |revision| {
-            let request = Request::LeaseRevoke { id: ID };
-            at(4, request, revision, Reply::LeaseRevoke)
-        };
-        assert!(!is_wrong(&history(true, vec![revoke(3)]), Clocks::TRUE));
-        assert!(is_wrong(&history(false, vec![revoke(2)]), Clocks::TRUE));
+        let revoke = |after: &[&str]| did(4.0, 5.0, after, "revoke 7");
+        assert!(!is_wrong(
+            &history(true, vec![revoke(&EFFECTS[..2])]),
+            Clocks::TRUE
+        ));
+        assert!(is_wrong(
+            &history(false, vec![revoke(&EFFECTS[..1])]),
+            Clocks::TRUE
+        ));
         // One that got a key again.
-        let mut again = history(true, vec![revoke(3)]);
+        let mut again = history(true, vec![revoke(&EFFECTS[..2])]);
         let changes = again.revisions[&2].clone();
         again.revisions.insert(4, changes);
         assert!(is_wrong(&again, Clocks::TRUE));
-        again.operations.push(grant(6, ID, 10));
+        again.operations.push(grant(6.0, ID, 10));
         assert!(!is_wrong(&again, Clocks::TRUE));
     }
 
     #[test]
     fn a_grant_is_what_was_asked_for() {
         let answered = |id, ttl| {
-            let mut history = History {
-                operations: vec![grant(0, id, ttl)],
-                ..History::default()
-            };
+            let mut history = forge::history(NOTHING, vec![grant(0.0, id, ttl)]);
             history.run_facts.election_timeout = Duration::from_secs(1);
             is_wrong(&history, Clocks::TRUE)
         };

@@ -4,14 +4,14 @@
 //!   and none whose revocation was answered. (Without a leader a member tells of those that it knows.)
 
 use super::lease_ends::Leases;
-use super::{Check, Facts, Finding, Violation};
+use super::{Facts, Finding};
 use crate::cluster_calls::Told;
 use crate::history::{History, Operation, Request};
 use detcd_core::api::LeaseId;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let (history, leases) = (facts.history, facts.leases());
     let mut findings = Vec::new();
     for (call, ended, told) in history.cluster_answers() {
@@ -36,8 +36,7 @@ pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
             findings.push(Finding::new(what).member(call.member).time(ended));
         }
     }
-    let violations = findings.into_iter().map(|it| it.of(Check::LeaseList));
-    violations.collect()
+    findings
 }
 
 /// A lease that nobody asked for. Of one whose id the server was to choose, no client knows the id if

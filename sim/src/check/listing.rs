@@ -1,40 +1,21 @@
 //! Ranges that are read in pages: all pages together are what was there at the revision of the
 //! first, each in its place; each tells rightly how many there are, and whether there are more.
 
-use super::{Check, Finding, Violation};
+use super::{Facts, Finding};
 use crate::client_records::Listing;
-use crate::history::{History, text};
+use crate::history::text;
 use crate::model::State;
 use detcd_core::api::KeyValue;
-use std::collections::BTreeMap;
 
-pub fn check(history: &History) -> Vec<Violation> {
-    let mut listings: BTreeMap<i64, Vec<&Listing>> = BTreeMap::new();
-    for listing in &history.listings {
-        listings.entry(listing.revision).or_default().push(listing);
-    }
-    let mut findings = Vec::new();
-    let mut state = State::empty();
-    let mut judge = |state: &State| {
-        for listing in listings.remove(&state.revision).unwrap_or_default() {
-            if let Some(what) = problem(state, listing) {
-                let Listing {
-                    client, revision, ..
-                } = listing;
-                let what = format!("client {client} at revision {revision}: {what}");
-                findings.push(Finding::new(what).revision(*revision));
-            }
-        }
-    };
-    judge(&state);
-    for changes in history.revisions.values() {
-        state = state.follow(changes);
-        judge(&state);
-    }
-    findings
-        .into_iter()
-        .map(|finding| finding.of(Check::Listing))
-        .collect()
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
+    let listings = facts.history.listings.iter();
+    let findings = listings.filter_map(|listing| {
+        let (client, revision) = (listing.client, listing.revision);
+        let what = problem(facts.states().get(&revision)?, listing)?;
+        let what = format!("client {client} at revision {revision}: {what}");
+        Some(Finding::new(what).revision(revision))
+    });
+    findings.collect()
 }
 
 fn problem(state: &State, listing: &Listing) -> Option<String> {
@@ -78,42 +59,36 @@ fn problem(state: &State, listing: &Listing) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::check::{Clocks, forge};
     use crate::client_records::Page;
-    use crate::history::Request;
     use crate::workload::ops;
-    use bytes::Bytes;
 
-    /// Five keys in pages of two.
-    fn plain() -> History {
-        let (mut history, mut state) = (History::default(), State::empty());
-        for number in 0..5 {
-            let put = ops::put(&Bytes::from(format!("l/{number}")), "x");
-            let step = state.apply(&Request::Put(put));
-            state = step.state;
-            history.revisions.insert(state.revision, step.changes);
-        }
-        let kvs: Vec<KeyValue> = state.keys.iter().map(|(_, kv)| kv.clone()).collect();
+    fn is_wrong(change: impl FnOnce(&mut Listing)) -> bool {
+        // Five keys in pages of two.
+        let effects = [
+            "put l/0 x",
+            "put l/1 x",
+            "put l/2 x",
+            "put l/3 x",
+            "put l/4 x",
+        ];
+        let mut history = forge::history(&effects, Vec::new());
+        let kvs: Vec<KeyValue> = forge::state(&effects).keys.values().cloned().collect();
         let pages = kvs.chunks(2).enumerate().map(|(number, kvs)| Page {
             kvs: kvs.to_vec(),
             more: number < 2,
             count: 5 - 2 * number as i64,
         });
-        history.listings = vec![Listing {
+        let mut listing = Listing {
             client: 1,
             range: ops::prefix("l/"),
             revision: 6,
             limit: 2,
             pages: pages.collect(),
-        }];
-        history
-    }
-
-    fn is_wrong(forge: impl FnOnce(&mut Listing)) -> bool {
-        let mut history = plain();
-        forge(&mut history.listings[0]);
-        let found = check(&history);
-        println!("{found:#?}");
-        !found.is_empty()
+        };
+        change(&mut listing);
+        history.listings.push(listing);
+        !check(&Facts::of(&history, Clocks::TRUE)).is_empty()
     }
 
     #[test]

@@ -4,9 +4,9 @@
 //! That is so exactly if an entry's index and term decide its content and the term of the entry
 //! before it.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -25,10 +25,6 @@ struct First {
 }
 
 impl Invariant for LogMatching {
-    fn check(&self) -> Check {
-        Check::LogMatching
-    }
-
     fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         let What::Appended { index, term, hash } = step.what else {
             return Ok(());
@@ -67,45 +63,23 @@ impl Invariant for LogMatching {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
-
-    fn appended(member: usize, index: u64, term: u64, hash: u64) -> (usize, What) {
-        (member, What::Appended { index, term, hash })
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn logs_that_grow_alike_are_fine() {
-        let steps = [
-            appended(0, 5, 1, 7),
-            appended(1, 5, 1, 7),
-            appended(1, 6, 2, 8),
-            appended(0, 6, 2, 8),
-        ];
-        let seen = verdicts(&mut LogMatching::default(), &steps);
-        assert_eq!(seen, [true; 4]);
+        judge::<LogMatching>("m1,2 appended 5@1#7; m2,1 appended 6@2#8");
     }
 
     #[test]
     fn entries_of_one_index_and_term_that_differ_are_seen() {
-        let steps = [
-            appended(0, 5, 1, 7),
-            appended(1, 5, 2, 8),
-            appended(2, 5, 1, 8),
-        ];
-        let seen = verdicts(&mut LogMatching::default(), &steps);
-        assert_eq!(seen, [true, true, false]);
+        judge::<LogMatching>("m1 appended 5@1#7; m2 appended 5@2#8; ! m3 appended 5@1#8");
     }
 
     #[test]
     fn equal_entries_on_unequal_logs_are_seen() {
-        let steps = [
-            appended(0, 5, 1, 7),
-            appended(0, 6, 3, 9),
-            appended(1, 5, 2, 8),
-            appended(1, 6, 3, 9),
-        ];
-        let seen = verdicts(&mut LogMatching::default(), &steps);
-        assert_eq!(seen, [true, true, true, false]);
+        judge::<LogMatching>(
+            "m1 appended 5@1#7; m1 appended 6@3#9; m2 appended 5@2#8; ! m2 appended 6@3#9",
+        );
     }
 }

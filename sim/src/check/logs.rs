@@ -128,88 +128,45 @@ impl Log {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn appended(index: u64, term: u64) -> What {
-        What::Appended {
-            index,
-            term,
-            hash: index,
-        }
-    }
-
-    fn log(steps: Vec<What>) -> Logs {
-        let mut logs = Logs::default();
-        for what in steps {
-            logs.follow(&Step { member: 0, what });
-        }
-        logs
-    }
+    use crate::check::transcript::logs;
 
     #[test]
     fn follows_appends_cuts_purges_and_restarts() {
-        let all = log(vec![
-            appended(0, 1),
-            appended(1, 1),
-            appended(2, 1),
-            What::Truncated { last: 1 },
-            appended(2, 2),
-            appended(3, 2),
-            What::Purged { through: 0 },
-            What::Recovered {
-                end: 3,
-                committed: 1,
-            },
-        ]);
+        let all = logs(
+            "m1 appended 0@1; m1 appended 1@1; m1 appended 2@1; m1 truncated 1; m1 appended 2@2
+             m1 appended 3@2; m1 purged 0; m1 recovered 3 1",
+        );
         let log = all.of(0).expect("it told of steps");
         assert_eq!((log.floor(), log.end()), (1, 3));
         assert_eq!(log.get(2).map(|entry| entry.term), Some(2));
         assert_eq!((log.get(0), log.get(3)), (None, None));
     }
 
+    /// The configurations that the log of member 1 has, the newest first.
+    fn configs(story: &str) -> Vec<Voters> {
+        let all = logs(story);
+        let log = all.of(0).expect("it told of steps");
+        log.configs().cloned().collect()
+    }
+
     #[test]
     fn a_snapshot_replaces_the_log_and_keeps_its_configuration() {
-        let voters: Voters = vec![BTreeSet::from([0, 1, 2])];
-        let all = log(vec![
-            appended(0, 1),
-            appended(1, 1),
-            What::Restored { index: 9 },
-            What::Configured {
-                index: 7,
-                voters: voters.clone(),
-            },
-            appended(10, 3),
-        ]);
+        let story = "m1 appended 0@1; m1 appended 1@1; m1 restored 9; m1 configured 7 1,2,3
+                     m1 appended 10@3";
+        let all = logs(story);
         let log = all.of(0).expect("it told of steps");
         assert_eq!((log.floor(), log.end()), (10, 11));
-        assert_eq!(log.configs().collect::<Vec<_>>(), [&voters]);
+        assert_eq!(configs(story), [vec![BTreeSet::from([0, 1, 2])]]);
     }
 
     #[test]
     fn an_entry_keeps_the_configuration_that_it_brings() {
-        let configured = |index, voters: &[usize]| What::Configured {
-            index,
-            voters: vec![voters.iter().copied().collect()],
-        };
-        let steps = vec![
-            configured(0, &[0, 1, 2]),
-            appended(0, 1),
-            configured(1, &[0, 1]),
-            appended(1, 1),
-        ];
-        let newest = |steps: Vec<What>| {
-            let all = log(steps);
-            let log = all.of(0).expect("it told of steps");
-            log.configs().next().cloned()
-        };
-        assert_eq!(newest(steps.clone()), Some(vec![BTreeSet::from([0, 1])]));
-        let batch = vec![
-            configured(0, &[0, 1, 2]),
-            configured(1, &[0, 1]),
-            appended(0, 1),
-            appended(1, 1),
-        ];
-        assert_eq!(newest(batch), Some(vec![BTreeSet::from([0, 1])]));
-        let cut = [steps, vec![What::Truncated { last: 0 }]].concat();
-        assert_eq!(newest(cut), Some(vec![BTreeSet::from([0, 1, 2])]));
+        let newest = |story: &str| configs(story).swap_remove(0);
+        let steps = "m1 configured 0 1,2,3; m1 appended 0@1; m1 configured 1 1,2; m1 appended 1@1";
+        assert_eq!(newest(steps), [BTreeSet::from([0, 1])]);
+        let batch = "m1 configured 0 1,2,3; m1 configured 1 1,2; m1 appended 0@1; m1 appended 1@1";
+        assert_eq!(newest(batch), [BTreeSet::from([0, 1])]);
+        let cut = format!("{steps}; m1 truncated 0");
+        assert_eq!(newest(&cut), [BTreeSet::from([0, 1, 2])]);
     }
 }

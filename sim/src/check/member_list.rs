@@ -4,14 +4,14 @@
 //!   removal;
 //! - whose removal was answered is in no later linearizable list.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::cluster_calls::{Asked, ClusterCall, Told};
 use crate::history::History;
 use detcd_wire::etcdserverpb as pb;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let mut findings = Vec::new();
     for (call, ended, told) in history.cluster_answers() {
         let Told::Members(members) = told else {
@@ -25,8 +25,7 @@ pub fn check(history: &History) -> Vec<Violation> {
             findings.push(Finding::new(what).member(call.member).time(ended));
         }
     }
-    let violations = findings.into_iter().map(|it| it.of(Check::MemberList));
-    violations.collect()
+    findings
 }
 
 /// A member that nobody asked for.

@@ -7,9 +7,9 @@
 //! - Who was removed is in no later membership, and stays removed.
 //! - A member that has applied its own removal gives its vote to nobody and leads no new term.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// A membership, as an entry of the log holds it. Members by their ids.
@@ -54,10 +54,6 @@ pub struct Members {
 }
 
 impl Invariant for Members {
-    fn check(&self) -> Check {
-        Check::Members
-    }
-
     fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding> {
         match &step.what {
             What::Membership {
@@ -175,124 +171,57 @@ fn has_log(logs: &Logs, member: Option<&usize>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::check::steps::verdicts;
-
-    fn config_of(member: usize, index: u64, voters: &str, removed: &str) -> (usize, What) {
-        let what = What::Membership {
-            index,
-            own: (member + 1).to_string(),
-            config: Config::parse(1, voters, ""),
-            removed: set(removed),
-            places: (1..=9).map(|id| (id.to_string(), id - 1)).collect(),
-        };
-        (member, what)
-    }
-
-    fn granted(member: usize, term: u64) -> (usize, What) {
-        (member, What::Granted { term, node: 9 })
-    }
-
-    fn judge(steps: &[(usize, What)]) -> Vec<bool> {
-        verdicts(&mut Members::default(), steps)
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn a_removal_in_two_steps_is_in_order() {
-        let leads = |member, term| {
-            let what = What::Leads {
-                term,
-                node: 0,
-                last_log_index: 9,
-            };
-            (member, what)
-        };
-        let history = [
-            config_of(0, 0, "1,2,3", ""),
-            config_of(1, 0, "1,2,3", ""),
-            leads(2, 1),
-            config_of(2, 0, "1,2,3", ""),
-            config_of(2, 5, "1,2,3|1,2", ""),
-            config_of(2, 6, "1,2", "3"),
-            // It goes on in the term in which it removed itself.
-            leads(2, 1),
-            config_of(0, 5, "1,2,3|1,2", ""),
-            config_of(0, 6, "1,2", "3"),
-            granted(0, 2),
-            leads(1, 2),
-        ];
-        assert_eq!(judge(&history), [true; 11]);
+        // Who removes itself goes on in the term in which it did.
+        judge::<Members>(
+            "m1,2 membership 0 1,2,3; m3 leads 1; m3 membership 0 1,2,3
+             m3 membership 5 1,2,3|1,2; m3 membership 6 1,2 without 3; m3 leads 1
+             m1 membership 5 1,2,3|1,2; m1 membership 6 1,2 without 3; m1 granted 2 9; m2 leads 2",
+        );
     }
 
     #[test]
     fn members_that_are_swapped_in_one_step_are_seen() {
-        let history = [
-            config_of(0, 0, "1,2,3", ""),
-            config_of(0, 4, "3,4,5", "1,2"),
-        ];
-        assert_eq!(judge(&history), [true, false]);
+        judge::<Members>("m1 membership 0 1,2,3; ! m1 membership 4 3,4,5 without 1,2");
     }
 
     #[test]
     fn two_memberships_at_one_place_are_seen() {
-        let history = [
-            config_of(0, 0, "1,2,3", ""),
-            config_of(0, 4, "1,2,3|1,2", ""),
-            config_of(1, 4, "1,2,3|1,3", ""),
-        ];
-        assert_eq!(judge(&history), [true, true, false]);
+        judge::<Members>(
+            "m1 membership 0 1,2,3; m1 membership 4 1,2,3|1,2; ! m2 membership 4 1,2,3|1,3",
+        );
     }
 
     #[test]
     fn who_comes_back_is_seen() {
-        let history = [
-            config_of(0, 0, "1,2", ""),
-            config_of(0, 4, "1,2|1", ""),
-            config_of(0, 5, "1", "2"),
-            config_of(0, 6, "1|1,2", "2"),
-        ];
-        assert_eq!(judge(&history), [true, true, true, false]);
-        let forgets = [
-            config_of(0, 0, "1,2", ""),
-            config_of(0, 4, "1,2|1", ""),
-            config_of(0, 5, "1", "2"),
-            config_of(0, 6, "1", ""),
-        ];
-        assert_eq!(judge(&forgets), [true, true, true, false]);
+        judge::<Members>(
+            "m1 membership 0 1,2; m1 membership 4 1,2|1; m1 membership 5 1 without 2
+             ! m1 membership 6 1|1,2 without 2
+
+             m1 membership 0 1,2; m1 membership 4 1,2|1; m1 membership 5 1 without 2
+             ! m1 membership 6 1",
+        );
     }
 
     #[test]
     fn a_vote_of_a_removed_member_is_seen() {
-        let history = [
-            config_of(2, 0, "1,2,3", ""),
-            config_of(2, 5, "1,2,3|1,2", ""),
-            granted(2, 2),
-            config_of(2, 6, "1,2", "3"),
-            granted(2, 3),
-        ];
-        assert_eq!(judge(&history), [true, true, true, true, false]);
-        let leads = What::Leads {
-            term: 4,
-            node: 0,
-            last_log_index: 7,
-        };
-        let history = [config_of(2, 5, "1,2", "3"), (2, leads)];
-        assert_eq!(judge(&history), [true, false]);
+        judge::<Members>(
+            "m3 membership 0 1,2,3; m3 membership 5 1,2,3|1,2; m3 granted 2 9
+             m3 membership 6 1,2 without 3; ! m3 granted 3 9
+
+             m3 membership 5 1,2 without 3; ! m3 leads 4",
+        );
     }
 
     #[test]
     fn a_voter_that_never_started_is_seen() {
-        let appended = What::Appended {
-            index: 0,
-            term: 1,
-            hash: 7,
-        };
-        let joins = |newcomer: Option<(usize, What)>| {
-            let before = [config_of(0, 0, "1,2", "")];
-            let after = [config_of(0, 4, "1,2|1,2,3", "")];
-            let all: Vec<_> = before.into_iter().chain(newcomer).chain(after).collect();
-            judge(&all).pop()
-        };
-        assert_eq!(joins(None), Some(false));
-        assert_eq!(joins(Some((2, appended))), Some(true));
+        judge::<Members>(
+            "m1 membership 0 1,2; ! m1 membership 4 1,2|1,2,3
+
+             m1 membership 0 1,2; m3 appended 0@1; m1 membership 4 1,2|1,2,3",
+        );
     }
 }

@@ -14,6 +14,8 @@ pub mod cycle;
 pub mod durable;
 pub mod election_safety;
 pub mod facts;
+#[cfg(test)]
+pub(crate) mod forge;
 pub mod graph;
 pub mod group;
 pub mod hash_equal;
@@ -43,13 +45,14 @@ pub mod streams;
 #[cfg(test)]
 mod tests;
 pub mod timeline;
+#[cfg(test)]
+mod transcript;
 pub mod turns;
 pub mod violation;
 pub mod vote_durable;
 pub mod watch;
 pub mod wing_gong;
 
-use crate::history::History;
 use crate::scenario::choice::Choice;
 use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::settings::{Setting, settings};
@@ -59,46 +62,63 @@ pub use facts::Facts;
 pub use lease::Clocks;
 pub use violation::{About, Finding, Violation};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Check {
-    ElectionSafety,
-    LeaderAppendOnly,
-    LogMatching,
-    LeaderCompleteness,
-    StateMachineSafety,
-    CommitMonotonic,
-    VoteDurable,
-    AckAfterSync,
-    RevisionMonotonic,
-    Members,
-    /// No member stops by itself; what it found wrong is its own to say.
-    Alive,
-    Linearizable,
-    CheckersAgree,
-    /// No refusal without a reason.
-    Refusals,
-    Serializable,
-    Headers,
-    Compaction,
-    Watch,
-    Streams,
-    Lease,
-    Durable,
-    Append,
-    Bank,
-    Cycle,
-    MutualExclusion,
-    Election,
-    Listing,
-    Informer,
-    Sizes,
-    MemberList,
-    Status,
-    LeaseList,
-    LeaderElected,
-    Converged,
-    HashEqual,
-    Serves,
+/// Declares the checks, by when they look, with their names in files.
+macro_rules! checks {
+    ($($phase:ident { $($(#[doc = $doc:literal])* $check:ident = $name:literal,)* })*) => {
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum Check {
+            $($($(#[doc = $doc])* $check,)*)*
+        }
+
+        const ALL: &[(&str, Check, Phase)] = &[$($(($name, Check::$check, Phase::$phase),)*)*];
+    };
+}
+
+checks! {
+    Always {
+        ElectionSafety = "election-safety",
+        LeaderAppendOnly = "leader-append-only",
+        LogMatching = "log-matching",
+        LeaderCompleteness = "leader-completeness",
+        StateMachineSafety = "state-machine-safety",
+        CommitMonotonic = "commit-monotonic",
+        VoteDurable = "vote-durable",
+        AckAfterSync = "ack-after-sync",
+        RevisionMonotonic = "revision-monotonic",
+        Members = "members",
+        /// No member stops by itself; what it found wrong is its own to say.
+        Alive = "alive",
+    }
+    History {
+        Linearizable = "linearizable",
+        CheckersAgree = "checkers-agree",
+        /// No refusal without a reason.
+        Refusals = "refusals",
+        Serializable = "serializable",
+        Headers = "headers",
+        Compaction = "compaction",
+        Watch = "watch",
+        Streams = "streams",
+        Lease = "lease",
+        Durable = "durable",
+        Append = "append",
+        Bank = "bank",
+        Cycle = "cycle",
+        MutualExclusion = "mutual-exclusion",
+        Election = "election",
+        Listing = "listing",
+        Informer = "informer",
+        Sizes = "sizes",
+        MemberList = "member-list",
+        Status = "status",
+        LeaseList = "lease-list",
+    }
+    Healed {
+        LeaderElected = "leader-elected",
+        Converged = "converged",
+        HashEqual = "hash-equal",
+        Serves = "serves",
+    }
 }
 
 /// When a check looks.
@@ -109,90 +129,50 @@ pub enum Phase {
     Healed,
 }
 
-const ALL: &[(&str, Check, Phase)] = &[
-    ("election-safety", Check::ElectionSafety, Phase::Always),
-    ("leader-append-only", Check::LeaderAppendOnly, Phase::Always),
-    ("log-matching", Check::LogMatching, Phase::Always),
-    (
-        "leader-completeness",
-        Check::LeaderCompleteness,
-        Phase::Always,
-    ),
-    (
-        "state-machine-safety",
-        Check::StateMachineSafety,
-        Phase::Always,
-    ),
-    ("commit-monotonic", Check::CommitMonotonic, Phase::Always),
-    ("vote-durable", Check::VoteDurable, Phase::Always),
-    ("ack-after-sync", Check::AckAfterSync, Phase::Always),
-    (
-        "revision-monotonic",
-        Check::RevisionMonotonic,
-        Phase::Always,
-    ),
-    ("members", Check::Members, Phase::Always),
-    ("alive", Check::Alive, Phase::Always),
-    ("linearizable", Check::Linearizable, Phase::History),
-    ("checkers-agree", Check::CheckersAgree, Phase::History),
-    ("refusals", Check::Refusals, Phase::History),
-    ("serializable", Check::Serializable, Phase::History),
-    ("headers", Check::Headers, Phase::History),
-    ("compaction", Check::Compaction, Phase::History),
-    ("watch", Check::Watch, Phase::History),
-    ("streams", Check::Streams, Phase::History),
-    ("lease", Check::Lease, Phase::History),
-    ("durable", Check::Durable, Phase::History),
-    ("append", Check::Append, Phase::History),
-    ("bank", Check::Bank, Phase::History),
-    ("cycle", Check::Cycle, Phase::History),
-    ("mutual-exclusion", Check::MutualExclusion, Phase::History),
-    ("election", Check::Election, Phase::History),
-    ("listing", Check::Listing, Phase::History),
-    ("informer", Check::Informer, Phase::History),
-    ("sizes", Check::Sizes, Phase::History),
-    ("member-list", Check::MemberList, Phase::History),
-    ("status", Check::Status, Phase::History),
-    ("lease-list", Check::LeaseList, Phase::History),
-    ("leader-elected", Check::LeaderElected, Phase::Healed),
-    ("converged", Check::Converged, Phase::Healed),
-    ("hash-equal", Check::HashEqual, Phase::Healed),
-    ("serves", Check::Serves, Phase::Healed),
-];
+/// What a check finds wrong with a history.
+pub type Judge = fn(&Facts<'_>) -> Vec<Finding>;
 
-/// A check that judges what the clients of one kind of workload saw.
-pub type OfWorkload = fn(&History, Clocks) -> Vec<Violation>;
-
-/// The checks that each belong to a kind of workload.
-pub const OF_WORKLOADS: &[(Check, OfWorkload)] = &[
-    (Check::Append, |history, _| append::check(history)),
-    (Check::Bank, |history, _| bank::check(history)),
-    (Check::Cycle, |history, _| cycle::check(history)),
+/// Who judges histories, in the order in which they tell.
+pub const JUDGES: &[(Check, Judge)] = &[
+    (Check::Append, |facts| append::check(facts.history)),
+    (Check::Bank, bank::check),
+    (Check::Cycle, cycle::check),
     (Check::MutualExclusion, turns::exclusive),
-    (Check::Election, |history, _| turns::observed(history)),
-    (Check::Listing, |history, _| listing::check(history)),
-    (Check::Informer, |history, _| informer::check(history)),
-    (Check::Sizes, |history, _| sizes::check(history)),
-    (Check::Streams, |history, _| streams::check(history)),
+    (Check::Election, turns::observed),
+    (Check::Listing, listing::check),
+    (Check::Informer, informer::check),
+    (Check::Sizes, |facts| sizes::check(facts.history)),
+    (Check::Streams, |facts| streams::check(facts.history)),
+    (Check::Durable, |facts| durable::check(facts.history)),
+    (Check::CheckersAgree, linearizable::disagreements),
+    (Check::Linearizable, linearizable::check),
+    (Check::Refusals, refusals::check),
+    (Check::Serializable, serializable::check),
+    (Check::Headers, |facts| headers::check(facts.history)),
+    (Check::MemberList, |facts| member_list::check(facts.history)),
+    (Check::Status, |facts| status::check(facts.history)),
+    (Check::LeaseList, lease_list::check),
+    (Check::Compaction, |facts| compaction::check(facts.history)),
+    (Check::HashEqual, |facts| hash_equal::check(facts.history)),
+    (Check::Watch, |facts| watch::check(facts.history)),
+    (Check::Lease, lease::check),
 ];
 
 impl Check {
+    fn row(self) -> (&'static str, Phase) {
+        let row = ALL.iter().find(|(_, check, _)| *check == self);
+        let (name, _, phase) = row.expect("ALL is all");
+        (name, *phase)
+    }
+
     pub fn phase(self) -> Phase {
-        let (_, _, phase) = ALL
-            .iter()
-            .find(|(_, check, _)| *check == self)
-            .expect("ALL is all");
-        *phase
+        self.row().1
     }
 }
 
 impl fmt::Display for Check {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (name, _, _) = ALL
-            .iter()
-            .find(|(_, check, _)| check == self)
-            .expect("ALL is all");
-        f.write_str(name)
+        f.write_str(self.row().0)
     }
 }
 
@@ -217,44 +197,36 @@ settings! {
 }
 
 impl Checks {
+    /// What was chosen of each phase, if anything was.
+    fn by_phase(&self) -> [(Phase, &'static str, &Option<Vec<Check>>); 3] {
+        [
+            (Phase::Always, "always", &self.always),
+            (Phase::History, "history", &self.history),
+            (Phase::Healed, "healed", &self.healed),
+        ]
+    }
+
     /// Every check that is asked for.
     pub fn all(&self) -> Vec<Check> {
-        let asked = |phase: Phase, chosen: &Option<Vec<Check>>| match chosen {
-            Some(chosen) => chosen.clone(),
-            None => Check::every()
-                .into_iter()
-                .filter(|check| check.phase() == phase)
-                .collect(),
-        };
-        let mut checks = asked(Phase::Always, &self.always);
-        checks.extend(asked(Phase::History, &self.history));
-        checks.extend(asked(Phase::Healed, &self.healed));
-        checks
+        let asked = self.by_phase().into_iter().map(|(phase, _, chosen)| {
+            let mut of_phase = Check::every();
+            of_phase.retain(|check| check.phase() == phase);
+            chosen.clone().unwrap_or(of_phase)
+        });
+        asked.flatten().collect()
     }
 
     fn verify(&self, reader: &Reader<'_>) -> Result<(), Problem> {
-        let phases = [
-            (Phase::Always, &self.always),
-            (Phase::History, &self.history),
-            (Phase::Healed, &self.healed),
-        ];
-        for (phase, chosen) in phases {
+        for (phase, key, chosen) in self.by_phase() {
             let misplaced = chosen.iter().flatten().find(|check| check.phase() != phase);
             if let Some(check) = misplaced {
-                let message = format!("`{check}` belongs to `{}`", check.phase().key());
-                return Err(reader.problem_at(phase.key(), message));
+                let mut phases = self.by_phase().into_iter();
+                let own = phases.find(|(phase, ..)| *phase == check.phase());
+                let (_, own, _) = own.expect("a check has a phase");
+                let message = format!("`{check}` belongs to `{own}`");
+                return Err(reader.problem_at(key, message));
             }
         }
         Ok(())
-    }
-}
-
-impl Phase {
-    fn key(self) -> &'static str {
-        match self {
-            Phase::Always => "always",
-            Phase::History => "history",
-            Phase::Healed => "healed",
-        }
     }
 }

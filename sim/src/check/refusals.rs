@@ -7,7 +7,7 @@
 use super::lease_ends::Leases;
 use super::replay::leases_of;
 use super::timeline::Timeline;
-use super::{Check, Facts, Finding, Violation};
+use super::{Facts, Finding};
 use crate::history::{History, Operation, Request, past_reads};
 use crate::model::Refusal;
 use crate::run_facts::RefusalReasons;
@@ -19,13 +19,10 @@ use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 use std::time::Duration;
 
-/// How many problems are reported; the rest follows from them.
-const REPORTED_MAX: usize = 5;
-
 /// What an encoded request may have besides what is counted.
 const FRAME_BYTES_MAX: u64 = 512;
 
-pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let history = facts.history;
     let mut refused: Vec<(&Operation, &str)> = history
         .operations
@@ -39,10 +36,7 @@ pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
         let what = judge.problem(operation, why, &mut timeline)?;
         Some(Finding::new(what).operation(operation))
     });
-    let reported = unfounded.take(REPORTED_MAX);
-    reported
-        .map(|finding| finding.of(Check::Refusals))
-        .collect()
+    unfounded.collect()
 }
 
 struct Judge<'a> {
@@ -300,159 +294,80 @@ fn encoded_bytes(request: &Request) -> u64 {
 mod tests {
     use super::*;
     use crate::check::Clocks;
-    use crate::history::{Outcome, Reply};
-    use crate::model::State;
-    use crate::workload::ops;
-    use bytes::Bytes;
-    use detcd_core::api::{CompactRequest, LeaseId, PutReply, RangeRequest};
+    use crate::check::forge::{self, NOTHING, did, history, operation, unknown};
 
-    fn operation(from: u64, request: Request, outcome: Outcome) -> Operation {
-        let (called, ended) = (Duration::from_secs(from), Duration::from_secs(from + 1));
-        Operation {
-            client: 1,
-            member: 0,
-            called,
-            ended,
-            request,
-            outcome,
-        }
-    }
-
-    fn refused(from: u64, request: Request, why: &str) -> Operation {
-        operation(
-            from,
-            request,
-            Outcome::Refused(format!("etcdserver: {why}")),
-        )
-    }
-
-    fn key() -> Bytes {
-        Bytes::from_static(b"a")
-    }
-
-    fn put(value: &'static str) -> PutRequest {
-        ops::put(&key(), value)
-    }
-
-    fn touch() -> Request {
-        Request::Put(PutRequest {
-            ignore_value: true,
-            ..put("")
-        })
+    fn refused(from: f64, text: &str, why: &str) -> Operation {
+        operation(from, from + 1.0, text, forge::refused(why))
     }
 
     /// A history in which the key was put from second 2 to 3, and then this.
     fn found(refusal_reasons: RefusalReasons, later: Vec<Operation>) -> usize {
-        let request = Request::Put(put("1"));
-        let step = State::empty().apply(&request);
-        let mut history = History::default();
-        history.revisions.insert(2, step.changes);
-        let reply = Reply::Put(PutReply::default());
-        let was_put = Outcome::Done { revision: 2, reply };
-        history.operations.push(operation(2, request, was_put));
-        history.operations.extend(later);
+        let put = did(2.0, 3.0, NOTHING, "put a 1");
+        let mut history = history(&["put a 1"], [vec![put], later].concat());
         history.run_facts.refusal_reasons = refusal_reasons;
         check(&Facts::of(&history, Clocks::TRUE)).len()
     }
 
-    fn is_wrong(refused: Operation) -> bool {
-        found(RefusalReasons::default(), vec![refused]) > 0
+    fn is_wrong(later: impl Into<Vec<Operation>>) -> bool {
+        found(RefusalReasons::default(), later.into()) > 0
     }
 
     #[test]
     fn what_the_state_forbids_may_be_refused_while_it_does() {
-        let why = "key not found";
-        assert!(!is_wrong(refused(0, touch(), why)));
-        assert!(!is_wrong(refused(2, touch(), why)));
-        assert!(is_wrong(refused(4, touch(), why)));
-        assert!(is_wrong(refused(0, Request::Put(put("2")), why)));
+        let touch = |from| refused(from, "put a \"\" keep-value", "key not found");
+        assert!(!is_wrong([touch(0.0)]));
+        assert!(!is_wrong([touch(2.0)]));
+        assert!(is_wrong([touch(4.0)]));
+        assert!(is_wrong([refused(0.0, "put a 2", "key not found")]));
     }
 
     #[test]
     fn a_transaction_may_not_read_what_is_to_come_or_gone() {
-        let read = |revision| {
-            let get = RangeRequest {
-                revision,
-                ..ops::get(&key())
-            };
-            Request::Txn(TxnRequest {
-                success: vec![Op::Range(get)],
-                ..TxnRequest::default()
-            })
+        let read = |from, revision: i64, why| {
+            let text = format!("txn then ( get a rev={revision} )");
+            refused(from, &text, why)
         };
         let future = "mvcc: required revision is a future revision";
-        assert!(!is_wrong(refused(4, read(3), future)));
-        assert!(is_wrong(refused(4, read(2), future)));
+        assert!(!is_wrong([read(4.0, 3, future)]));
+        assert!(is_wrong([read(4.0, 2, future)]));
         let gone = "mvcc: required revision has been compacted";
-        assert!(is_wrong(refused(4, read(1), gone)));
-        let compaction = |from| {
-            let compact = CompactRequest {
-                revision: 2,
-                physical: false,
-            };
-            let unknown = Outcome::Unknown(String::new());
-            operation(from, Request::Compact(compact), unknown)
-        };
-        let reads = |at| vec![compaction(4), refused(at, read(1), gone)];
-        assert_eq!(found(RefusalReasons::default(), reads(5)), 0);
-        assert_eq!(found(RefusalReasons::default(), reads(2)), 1);
+        assert!(is_wrong([read(4.0, 1, gone)]));
+        let compaction = || operation(4.0, 5.0, "compact 2", unknown());
+        assert!(!is_wrong([compaction(), read(5.0, 1, gone)]));
+        assert!(is_wrong([compaction(), read(2.0, 1, gone)]));
     }
 
     #[test]
     fn a_lease_is_missed_only_where_it_may_be_missing() {
-        let id = LeaseId(7);
-        let leased = || {
-            Request::Put(PutRequest {
-                lease: id,
-                ..put("2")
-            })
-        };
-        let why = "requested lease not found";
-        let grant = || {
-            let reply = Reply::LeaseGrant { id, ttl: 5 };
-            let done = Outcome::Done { revision: 2, reply };
-            operation(4, Request::LeaseGrant { id, ttl: 5 }, done)
-        };
-        let judged = |put_at, revoked: bool| {
-            let mut later = vec![grant(), refused(put_at, leased(), why)];
-            let unknown = Outcome::Unknown(String::new());
-            let revoke = operation(6, Request::LeaseRevoke { id }, unknown);
-            later.extend(Some(revoke).filter(|_| revoked));
-            found(RefusalReasons::default(), later)
-        };
-        assert!(!is_wrong(refused(4, leased(), why)));
-        assert_eq!(judged(3, false), 0);
-        assert_eq!(judged(6, false), 1);
-        assert_eq!(judged(6, true), 0);
-        assert_eq!(judged(9, false), 0);
-        let exists = "lease already exists";
-        let again = || refused(6, Request::LeaseGrant { id, ttl: 5 }, exists);
-        assert!(is_wrong(again()));
-        assert_eq!(found(RefusalReasons::default(), vec![grant(), again()]), 0);
+        let leased = |from| refused(from, "put a 2 lease=7", "requested lease not found");
+        let grant = || did(4.0, 5.0, &["put a 1"], "grant 7 5");
+        let revoke = || operation(6.0, 7.0, "revoke 7", unknown());
+        assert!(!is_wrong([leased(4.0)]));
+        assert!(!is_wrong([grant(), leased(3.0)]));
+        assert!(is_wrong([grant(), leased(6.0)]));
+        assert!(!is_wrong([grant(), leased(6.0), revoke()]));
+        assert!(!is_wrong([grant(), leased(9.0)]));
+        let again = || refused(6.0, "grant 7 5", "lease already exists");
+        assert!(is_wrong([again()]));
+        assert!(!is_wrong([grant(), again()]));
     }
 
     #[test]
     fn the_rest_needs_a_request_or_settings_to_match() {
-        let twice = |second: &'static str| {
-            Request::Txn(TxnRequest {
-                success: vec![
-                    Op::Put(put("2")),
-                    Op::Put(ops::put(&Bytes::from_static(second.as_bytes()), "3")),
-                ],
-                ..TxnRequest::default()
-            })
+        let twice = |second: &str, why| {
+            let text = format!("txn then ( put a 2 ) ( put {second} 3 )");
+            refused(4.0, &text, why)
         };
         let why = "duplicate key given in txn request";
-        assert!(!is_wrong(refused(4, twice("a"), why)));
-        assert!(is_wrong(refused(4, twice("b"), why)));
-        let many = "too many operations in txn request";
-        assert!(is_wrong(refused(4, twice("b"), many)));
+        assert!(!is_wrong([twice("a", why)]));
+        assert!(is_wrong([twice("b", why)]));
+        let many = || vec![twice("b", "too many operations in txn request")];
+        assert!(is_wrong(many()));
         let few = RefusalReasons {
             txn_ops: 1,
             ..RefusalReasons::default()
         };
-        assert_eq!(found(few, vec![refused(4, twice("b"), many)]), 0);
-        let put = || Request::Put(put("2"));
+        assert_eq!(found(few, many()), 0);
         for why in [
             "mvcc: database space exceeded",
             "too many requests",
@@ -461,15 +376,15 @@ mod tests {
             "not leader",
             "made up",
         ] {
-            assert!(is_wrong(refused(4, put(), why)), "{why}");
+            assert!(is_wrong([refused(4.0, "put a 2", why)]), "{why}");
         }
         let full = RefusalReasons {
             quota: true,
             joins: true,
             ..RefusalReasons::default()
         };
-        let no_space = refused(4, put(), "mvcc: database space exceeded");
-        let learner = refused(4, put(), "rpc not supported for learner");
+        let no_space = refused(4.0, "put a 2", "mvcc: database space exceeded");
+        let learner = refused(4.0, "put a 2", "rpc not supported for learner");
         assert_eq!(found(full, vec![no_space, learner]), 0);
     }
 }

@@ -1,8 +1,8 @@
 //! As long as a process lives, its store's revision only grows.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -11,10 +11,6 @@ pub struct RevisionMonotonic {
 }
 
 impl Invariant for RevisionMonotonic {
-    fn check(&self) -> Check {
-        Check::RevisionMonotonic
-    }
-
     fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         match step.what {
             What::Started => drop(self.revisions.remove(&step.member)),
@@ -37,14 +33,13 @@ impl Invariant for RevisionMonotonic {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
+    use crate::check::transcript::judge;
 
     #[test]
     fn a_revision_that_goes_back_is_seen() {
-        let at = |revision| (1, What::Revision { revision });
-        let steps = [at(2), at(2), at(5), at(4), (1, What::Started), at(3)];
-        let seen = verdicts(&mut RevisionMonotonic::default(), &steps);
-        assert_eq!(seen, [true, true, true, false, true, true]);
+        judge::<RevisionMonotonic>(
+            "m2 revision 2; m2 revision 2; m2 revision 5; ! m2 revision 4; m2 started; m2 revision 3",
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What a compaction leaves of the history: at most the last change of each key, and on every
 //! member the same rows. Looked at in the members' stores, once they have compacted everything.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::observer;
 use crate::store::tables::Tables;
 use crate::time;
@@ -10,16 +10,16 @@ use std::time::Duration;
 
 /// Judges members that were told to compact everything, each with the revision to which it said
 /// it had. Waits for those that were told by others: each removes rows at its own pace.
-pub async fn compacted(reported: &[(usize, Option<i64>)]) -> Vec<Violation> {
+pub async fn compacted(reported: &[(usize, Option<i64>)]) -> Vec<Finding> {
     let endless = reported.iter().filter(|(_, revision)| revision.is_none());
     let endless = endless.map(|(member, _)| {
         let what = format!("the compaction of member {} does not end", member + 1);
-        Finding::new(what).member(*member).of(Check::Compaction)
+        Finding::new(what).member(*member)
     });
-    let mut violations: Vec<Violation> = endless.collect();
+    let endless: Vec<Finding> = endless.collect();
     let last = reported.iter().filter_map(|(_, revision)| *revision).max();
-    let Some(last) = last.filter(|_| violations.is_empty()) else {
-        return violations;
+    let Some(last) = last.filter(|_| endless.is_empty()) else {
+        return endless;
     };
     let deadline = time::now() + CONVERGE_MAX;
     loop {
@@ -29,8 +29,7 @@ pub async fn compacted(reported: &[(usize, Option<i64>)]) -> Vec<Violation> {
             .collect();
         let found = problem(&stores, last);
         if found.is_none() || time::now() > deadline {
-            violations.extend(found.map(|found| found.of(Check::Compaction)));
-            return violations;
+            return found.into_iter().collect();
         }
         time::sleep(Duration::from_millis(50)).await;
     }

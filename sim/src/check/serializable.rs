@@ -6,27 +6,19 @@
 //! crash starts further back, and catches up.
 
 use super::replay::wrong_answers;
-use super::{Check, Facts, Finding, Violation};
+use super::{Facts, Finding};
 use crate::history::{History, Operation};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How many problems of one kind are reported; the rest follows from them.
-const REPORTED_MAX: usize = 5;
-
-pub fn check(facts: &Facts<'_>) -> Vec<Violation> {
+pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
     let history = facts.history;
     let is_serializable = |operation: &&Operation| operation.request.is_serializable();
     let reads: Vec<&Operation> = history.operations.iter().filter(is_serializable).collect();
-    let made_up = wrong_answers(history, &reads)
-        .into_iter()
-        .take(REPORTED_MAX);
-    let early = facts.replay().early(&reads).into_iter().take(REPORTED_MAX);
-    let back = going_back(history).into_iter().take(REPORTED_MAX);
-    let found = made_up.chain(early).chain(back);
+    let mut found = wrong_answers(history, &reads);
+    found.extend(facts.replay().early(&reads));
+    found.extend(going_back(history));
     found
-        .map(|finding| finding.of(Check::Serializable))
-        .collect()
 }
 
 /// Serializable reads that are older than what the same client saw before at the same member.

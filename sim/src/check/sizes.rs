@@ -1,6 +1,6 @@
 //! The limit of a request's size: nothing larger is taken, and nothing smaller is refused for it.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::history::{History, Operation, Outcome, Request};
 use std::ops::RangeInclusive;
 
@@ -10,13 +10,13 @@ const FRAME_BYTES_MAX: u64 = 512;
 /// How a member says that a request is too large.
 const TOO_LARGE: &str = "request is too large";
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let operations = history.operations.iter();
     let findings = operations.filter_map(|operation| {
         let problem = problem(operation, &history.run_facts.request_bytes)?;
         Some(Finding::new(problem).operation(operation))
     });
-    findings.map(|finding| finding.of(Check::Sizes)).collect()
+    findings.collect()
 }
 
 fn problem(operation: &Operation, limits: &RangeInclusive<u64>) -> Option<&'static str> {
@@ -42,43 +42,28 @@ fn problem(operation: &Operation, limits: &RangeInclusive<u64>) -> Option<&'stat
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Reply;
-    use crate::workload::ops;
-    use bytes::Bytes;
-    use detcd_core::api::PutReply;
-    use std::time::Duration;
+    use crate::check::forge::{NOTHING, did, history, refused, unknown};
 
-    fn is_wrong(bytes: usize, outcome: Outcome) -> bool {
-        let key = Bytes::from_static(b"large");
-        let history = History {
-            operations: vec![Operation {
-                client: 1,
-                member: 0,
-                called: Duration::ZERO,
-                ended: Duration::from_secs(1),
-                request: Request::Put(ops::put(&key, vec![b'.'; bytes])),
-                outcome,
-            }],
-            ..History::default()
-        };
-        !check(&history).is_empty()
+    /// Whether a value of so many bytes may be put, or end like this.
+    fn is_wrong(bytes: usize, outcome: Option<Outcome>) -> bool {
+        let mut put = did(
+            0.0,
+            1.0,
+            NOTHING,
+            format!("put large {}", ".".repeat(bytes)),
+        );
+        put.outcome = outcome.unwrap_or(put.outcome);
+        !check(&history(NOTHING, vec![put])).is_empty()
     }
 
     #[test]
     fn the_limit_is_where_it_is() {
-        let taken = || Outcome::Done {
-            revision: 2,
-            reply: Reply::Put(PutReply::default()),
-        };
-        let refused = || Outcome::Refused(format!("etcdserver: {TOO_LARGE}"));
-        assert!(!is_wrong(1_500_000, taken()));
-        assert!(!is_wrong(1_600_000, refused()));
-        assert!(!is_wrong(
-            1_600_000,
-            Outcome::Unknown("timed out".to_owned())
-        ));
-        assert!(is_wrong(1_572_865, taken()));
-        assert!(is_wrong(1_500_000, refused()));
-        assert!(is_wrong(10, refused()));
+        let too_large = || Some(refused(TOO_LARGE));
+        assert!(!is_wrong(1_500_000, None));
+        assert!(!is_wrong(1_600_000, too_large()));
+        assert!(!is_wrong(1_600_000, Some(unknown())));
+        assert!(is_wrong(1_572_865, None));
+        assert!(is_wrong(1_500_000, too_large()));
+        assert!(is_wrong(10, too_large()));
     }
 }

@@ -1,9 +1,9 @@
 //! No two members apply different entries at one index (Raft, figure 3: State Machine Safety),
 //! and members that applied equally far have equal rows.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -14,10 +14,6 @@ pub struct StateMachineSafety {
 }
 
 impl Invariant for StateMachineSafety {
-    fn check(&self) -> Check {
-        Check::StateMachineSafety
-    }
-
     fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         match step.what {
             What::Applied { index, term, hash } => {
@@ -53,23 +49,14 @@ impl Invariant for StateMachineSafety {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
+    use crate::check::transcript::judge;
 
     #[test]
     fn another_entry_and_other_rows_at_an_index_are_seen() {
-        let applied = |member, index, term, hash| (member, What::Applied { index, term, hash });
-        let state = |member, index, hash| (member, What::State { index, hash });
-        let steps = [
-            applied(0, 1, 1, 7),
-            applied(1, 1, 1, 7),
-            applied(2, 1, 1, 8),
-            applied(2, 1, 2, 7),
-            state(0, 1, 5),
-            state(1, 1, 5),
-            state(2, 1, 6),
-        ];
-        let seen = verdicts(&mut StateMachineSafety::default(), &steps);
-        assert_eq!(seen, [true, true, false, false, true, true, false]);
+        judge::<StateMachineSafety>(
+            "m1,2 applied 1@1#7; ! m3 applied 1@1#8; ! m3 applied 1@2#7
+             m1,2 state 1 5; ! m3 state 1 6",
+        );
     }
 }

@@ -4,8 +4,8 @@
 //! - while its process lives, its term, what it knows to be committed and what it has applied never
 //!   go back.
 
+use super::Finding;
 use super::headers::life;
-use super::{Check, Finding, Violation};
 use crate::cluster_calls::Told;
 use crate::history::History;
 use detcd_core::error::Error;
@@ -16,7 +16,7 @@ use std::time::Duration;
 /// One answer, with its call and its end.
 type StatusReply<'a> = (Duration, Duration, &'a pb::StatusResponse);
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let mut lives: BTreeMap<(usize, usize), Vec<StatusReply<'_>>> = BTreeMap::new();
     let mut findings = Vec::new();
     for (call, ended, told) in history.cluster_answers() {
@@ -36,8 +36,7 @@ pub fn check(history: &History) -> Vec<Violation> {
             findings.push(Finding::new(what).member(member).time(at));
         }
     }
-    let violations = findings.into_iter().map(|it| it.of(Check::Status));
-    violations.collect()
+    findings
 }
 
 fn wrong_leader(history: &History, status: &pb::StatusResponse, ended: Duration) -> Option<String> {

@@ -37,12 +37,8 @@ pub enum What {
     Vote { term: u64, node: u64, hash: u64 },
     /// It told a candidate that it has this member's vote.
     Granted { term: u64, node: u64 },
-    /// It leads in this term, as the member `node`, and its log ends here.
-    Leads {
-        term: u64,
-        node: u64,
-        last_log_index: u64,
-    },
+    /// It leads in this term, as the member `node`.
+    Leads { term: u64, node: u64 },
     /// An entry is in its log. `hash` is of the entry's payload.
     Appended { index: u64, term: u64, hash: u64 },
     /// Its log was cut off after this entry.
@@ -94,15 +90,34 @@ pub struct Place {
 
 /// One invariant.
 pub trait Invariant {
-    fn check(&self) -> Check;
     /// What is violated by this step. `logs` are the members' logs as they were before it.
     fn step(&mut self, step: &Step, logs: &Logs) -> Result<(), Finding>;
+}
+
+/// An invariant that has heard nothing yet.
+type New = fn() -> Box<dyn Invariant + Send>;
+
+const INVARIANTS: [(Check, New); 10] = [
+    (Check::ElectionSafety, new::<ElectionSafety>),
+    (Check::LeaderAppendOnly, new::<LeaderAppendOnly>),
+    (Check::LogMatching, new::<LogMatching>),
+    (Check::LeaderCompleteness, new::<LeaderCompleteness>),
+    (Check::StateMachineSafety, new::<StateMachineSafety>),
+    (Check::CommitMonotonic, new::<CommitMonotonic>),
+    (Check::VoteDurable, new::<VoteDurable>),
+    (Check::AckAfterSync, new::<AckAfterSync>),
+    (Check::RevisionMonotonic, new::<RevisionMonotonic>),
+    (Check::Members, new::<Members>),
+];
+
+fn new<I: Invariant + Default + Send + 'static>() -> Box<dyn Invariant + Send> {
+    Box::new(I::default())
 }
 
 /// The invariants that a scenario asks for.
 pub struct Steps {
     /// Each with how often it was violated.
-    invariants: Vec<(Box<dyn Invariant + Send>, usize)>,
+    invariants: Vec<(Check, Box<dyn Invariant + Send>, usize)>,
     logs: Logs,
     /// The last entry that any member knows to be committed.
     committed: u64,
@@ -114,25 +129,11 @@ const REPORTED_MAX: usize = 3;
 
 impl Steps {
     pub fn new(checks: &[Check]) -> Steps {
-        let all: Vec<Box<dyn Invariant + Send>> = vec![
-            Box::new(ElectionSafety::default()),
-            Box::new(LeaderAppendOnly::default()),
-            Box::new(LogMatching::default()),
-            Box::new(LeaderCompleteness::default()),
-            Box::new(StateMachineSafety::default()),
-            Box::new(CommitMonotonic::default()),
-            Box::new(VoteDurable::default()),
-            Box::new(AckAfterSync::default()),
-            Box::new(RevisionMonotonic::default()),
-            Box::new(Members::default()),
-        ];
-        let invariants = all
-            .into_iter()
-            .filter(|one| checks.contains(&one.check()))
-            .map(|one| (one, 0))
-            .collect();
+        let asked = INVARIANTS
+            .iter()
+            .filter(|(check, _)| checks.contains(check));
         Steps {
-            invariants,
+            invariants: asked.map(|(check, new)| (*check, new(), 0)).collect(),
             logs: Logs::default(),
             committed: 0,
             violations: Vec::new(),
@@ -140,14 +141,14 @@ impl Steps {
     }
 
     pub fn step(&mut self, step: &Step) {
-        for (invariant, violated) in &mut self.invariants {
+        for (check, invariant, violated) in &mut self.invariants {
             let Err(finding) = invariant.step(step, &self.logs) else {
                 continue;
             };
             *violated += 1;
             if *violated <= REPORTED_MAX {
                 let finding = finding.member(step.member).time(time::now());
-                self.violations.push(finding.of(invariant.check()));
+                self.violations.push(finding.of(*check));
             }
         }
         self.logs.follow(step);
@@ -170,20 +171,4 @@ impl Steps {
     pub fn violations(&self) -> &[Violation] {
         &self.violations
     }
-}
-
-/// Which of these steps are fine.
-#[cfg(test)]
-pub(crate) fn verdicts(invariant: &mut dyn Invariant, steps: &[(usize, What)]) -> Vec<bool> {
-    let mut logs = Logs::default();
-    let run = |(member, what): &(usize, What)| {
-        let step = Step {
-            member: *member,
-            what: what.clone(),
-        };
-        let found = invariant.step(&step, &logs);
-        logs.follow(&step);
-        found.is_ok()
-    };
-    steps.iter().map(run).collect()
 }

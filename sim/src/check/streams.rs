@@ -6,18 +6,18 @@
 //! - only who agreed to fragments gets them, and nothing but the rest and the end comes for a
 //!   watcher between the first and the last.
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::client_records::{Connection, Heard};
 use crate::history::History;
 use std::collections::{BTreeMap, VecDeque};
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let connections = history.connections.iter();
     let findings = connections.filter_map(|connection| {
         let what = problem(connection)?;
         let Connection { client, ended, .. } = connection;
         let what = format!("the stream of client {client} that ended at {ended:?}: {what}");
-        Some(Finding::new(what).time(*ended).of(Check::Streams))
+        Some(Finding::new(what).time(*ended))
     });
     findings.collect()
 }

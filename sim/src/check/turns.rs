@@ -4,63 +4,40 @@
 //! - No two had their turn at the same time, as their own clocks told them.
 //! - An observer saw the oldest key, and never an older one after a newer.
 
-use super::{Check, Clocks, Finding, Violation};
+use super::{Facts, Finding};
 use crate::client_records::{Observer, Turn};
-use crate::history::{History, text};
+use crate::history::{History, first_number, text};
 use crate::model::State;
 use bytes::Bytes;
 use detcd_core::api::{KeyRange, KeyValue};
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-/// How many problems are reported; the rest mostly follows from them.
-const REPORTED_MAX: usize = 5;
-
-pub fn exclusive(history: &History, clocks: Clocks) -> Vec<Violation> {
+pub fn exclusive(facts: &Facts<'_>) -> Vec<Finding> {
+    let history = facts.history;
     if history.turns.is_empty() {
         return Vec::new();
     }
-    let states = states(history);
-    let mut findings = Vec::new();
-    for turn in &history.turns {
-        findings.extend(entered(&states, turn));
+    let turns = history.turns.iter();
+    let mut findings: Vec<Finding> = turns
+        .filter_map(|turn| entered(facts.states(), turn))
+        .collect();
+    findings.extend(guarded(history, facts.states()));
+    if !facts.clocks.jumped {
+        findings.extend(overlaps(&history.turns, facts.clocks.fastest));
     }
-    findings.extend(guarded(history, &states));
-    if !clocks.jumped {
-        findings.extend(overlaps(&history.turns, clocks.fastest));
-    }
-    let reported = findings.into_iter().take(REPORTED_MAX);
-    reported
-        .map(|finding| finding.of(Check::MutualExclusion))
-        .collect()
+    findings
 }
 
-pub fn observed(history: &History) -> Vec<Violation> {
-    if history.observers.is_empty() {
-        return Vec::new();
-    }
-    let states = states(history);
-    let findings = history
-        .observers
-        .iter()
-        .filter_map(|one| seen(&states, one));
-    findings
-        .map(|finding| finding.of(Check::Election))
+pub fn observed(facts: &Facts<'_>) -> Vec<Finding> {
+    let observers = facts.history.observers.iter();
+    observers
+        .filter_map(|one| seen(facts.states(), one))
         .collect()
 }
 
 /// The store at each revision.
 type States = BTreeMap<i64, State>;
-
-fn states(history: &History) -> States {
-    let mut state = State::empty();
-    let mut states = States::from([(1, state.clone())]);
-    for (revision, changes) in &history.revisions {
-        state = state.follow(changes);
-        states.insert(*revision, state.clone());
-    }
-    states
-}
 
 /// Whose turn it is: the key that was created first.
 fn first<'a>(state: &'a State, queue: &KeyRange) -> Option<&'a KeyValue> {
@@ -115,7 +92,7 @@ fn guarded(history: &History, states: &States) -> Vec<Finding> {
             let first = states
                 .get(&(revision - 1))
                 .and_then(|state| first(state, queue));
-            let token = token(&change.kv.value);
+            let token = first_number(&change.kv.value);
             if token.is_none() || token != first.map(|kv| kv.create_revision) {
                 let (value, first) = (text(&change.kv.value), reported(first));
                 let what = format!(
@@ -127,16 +104,6 @@ fn guarded(history: &History, states: &States) -> Vec<Finding> {
         }
     }
     findings
-}
-
-/// The token of "token anything".
-fn token(value: &[u8]) -> Option<i64> {
-    std::str::from_utf8(value)
-        .ok()?
-        .split(' ')
-        .next()?
-        .parse()
-        .ok()
 }
 
 /// Two turns of one queue at one time. A lease may end as much earlier as the fastest clock is
@@ -206,9 +173,8 @@ fn seen(states: &States, observer: &Observer) -> Option<Finding> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::Request;
+    use crate::check::{Clocks, forge};
     use crate::workload::ops;
-    use detcd_core::api::DeleteRangeRequest;
 
     const TRUE: Clocks = Clocks::TRUE;
 
@@ -237,27 +203,18 @@ mod tests {
 
     /// `a` stands in line at 2 and `b` at 3, `a` writes at 4 and goes at 5, `b` writes at 6.
     fn plain() -> History {
-        let delete = Request::Delete(DeleteRangeRequest {
-            range: ops::one(&key("a")),
-            prev_kv: false,
-        });
-        let requests = [
-            Request::Put(ops::put(&key("a"), "")),
-            Request::Put(ops::put(&key("b"), "")),
-            Request::Put(ops::put(&guarded_key(), "2 x")),
-            delete,
-            Request::Put(ops::put(&guarded_key(), "3 y")),
+        let effects = [
+            "put lock/queue/a \"\"",
+            "put lock/queue/b \"\"",
+            "put lock/guarded 2\\x20x",
+            "delete lock/queue/a",
+            "put lock/guarded 3\\x20y",
         ];
-        let (mut history, mut state) = (History::default(), State::empty());
-        for request in requests {
-            let step = state.apply(&request);
-            state = step.state;
-            history.revisions.insert(state.revision, step.changes);
-        }
+        let mut history = forge::history(&effects, Vec::new());
         history.turns = vec![turn("a", 2, (1, 2), 5), turn("b", 3, (6, 5), 9)];
         let led = |revision: i64, by: &str| {
-            let states = states(&history);
-            (revision, states[&revision].keys[&key(by)].clone())
+            let state = forge::state(&effects[..revision as usize - 1]);
+            (revision, state.keys[&key(by)].clone())
         };
         history.observers = vec![Observer {
             name: "o1".to_owned(),
@@ -270,9 +227,8 @@ mod tests {
     fn is_wrong(forge: impl FnOnce(&mut History)) -> bool {
         let mut history = plain();
         forge(&mut history);
-        let found = [exclusive(&history, TRUE), observed(&history)].concat();
-        println!("{found:#?}");
-        !found.is_empty()
+        let facts = Facts::of(&history, TRUE);
+        !exclusive(&facts).is_empty() || !observed(&facts).is_empty()
     }
 
     #[test]
@@ -302,17 +258,11 @@ mod tests {
         let mut history = plain();
         history.turns[0].renewed = Duration::from_secs(0);
         (history.turns[0].left, history.turns[0].ttl_s) = (Duration::from_secs(7), 7);
-        assert!(!exclusive(&history, TRUE).is_empty());
-        let fast = Clocks {
-            fastest: 1.2,
-            ..TRUE
-        };
-        assert!(exclusive(&history, fast).is_empty());
-        let jumped = Clocks {
-            jumped: true,
-            ..TRUE
-        };
-        assert!(exclusive(&history, jumped).is_empty());
+        let is_wrong = |clocks| !exclusive(&Facts::of(&history, clocks)).is_empty();
+        assert!(is_wrong(TRUE));
+        let (mut fast, mut jumped) = (TRUE, TRUE);
+        (fast.fastest, jumped.jumped) = (1.2, true);
+        assert!(!is_wrong(fast) && !is_wrong(jumped));
     }
 
     #[test]

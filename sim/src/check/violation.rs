@@ -57,6 +57,13 @@ impl Finding {
         }
     }
 
+    /// The same, with these words before its own.
+    pub fn after(&self, words: &str) -> Finding {
+        let what = format!("{words}{}", self.what);
+        let about = self.about.clone();
+        Finding { what, about }
+    }
+
     pub fn member(mut self, member: usize) -> Finding {
         self.about.members.insert(member);
         self
@@ -109,12 +116,9 @@ impl Violation {
 
     /// Whether it is the cluster's coming back that failed, and not its safety.
     pub fn is_liveness(&self) -> bool {
-        match self.check {
-            Check::LeaderElected | Check::Converged | Check::Serves => true,
-            // Members that agree on everything applied and differ in content are unsafe.
-            Check::HashEqual => false,
-            _ => false,
-        }
+        // Members that agree on everything applied and differ in content (`hash-equal`) are unsafe.
+        let of_liveness = [Check::LeaderElected, Check::Converged, Check::Serves];
+        of_liveness.contains(&self.check)
     }
 }
 

@@ -4,9 +4,9 @@
 //!
 //! What is durable is the disk's own account, not what the member believes.
 
+use super::Finding;
 use super::logs::Logs;
 use super::steps::{Invariant, Place, Step, What};
-use super::{Check, Finding};
 use std::collections::BTreeMap;
 
 #[derive(Default)]
@@ -36,10 +36,6 @@ struct Vote {
 }
 
 impl Invariant for VoteDurable {
-    fn check(&self) -> Check {
-        Check::VoteDurable
-    }
-
     fn step(&mut self, step: &Step, _: &Logs) -> Result<(), Finding> {
         let votes = self.members.entry(step.member).or_default();
         match step.what {
@@ -117,92 +113,60 @@ impl Votes {
 
 #[cfg(test)]
 mod tests {
-    use super::super::steps::verdicts;
     use super::*;
-
-    fn place(change: u64) -> Place {
-        Place { file: 7, change }
-    }
-
-    /// A vote for `node` in `term`, written as this change of the file.
-    fn vote(term: u64, node: u64, change: u64) -> [(usize, What); 2] {
-        let hash = term * 100 + node;
-        let written = What::VoteWritten {
-            hash,
-            place: place(change),
-        };
-        [(0, What::Vote { term, node, hash }), (0, written)]
-    }
-
-    fn granted(term: u64, node: u64) -> (usize, What) {
-        (0, What::Granted { term, node })
-    }
-
-    fn synced(change: u64) -> (usize, What) {
-        let place = place(change);
-        (0, What::Synced { place })
-    }
-
-    fn leads(term: u64, node: u64) -> (usize, What) {
-        let last_log_index = 0;
-        let what = What::Leads {
-            term,
-            node,
-            last_log_index,
-        };
-        (0, what)
-    }
-
-    fn is_wrong(steps: &[&[(usize, What)]]) -> bool {
-        let verdicts = verdicts(&mut VoteDurable::default(), &steps.concat());
-        verdicts.contains(&false)
-    }
+    use crate::check::transcript::judge;
 
     #[test]
     fn votes_that_are_synced_first_are_fine() {
-        let own = [synced(1), leads(2, 9)];
-        assert!(!is_wrong(&[&vote(2, 9, 1), &own]));
-        let later = [synced(2), granted(2, 9), granted(3, 8)];
-        assert!(!is_wrong(&[&vote(2, 9, 1), &vote(3, 8, 2), &later]));
-        let restarted = [synced(1), (0, What::Died { lost: true }), granted(2, 9)];
-        assert!(!is_wrong(&[&vote(2, 9, 1), &restarted]));
+        judge::<VoteDurable>(
+            "m1 vote 2 1; m1 vote-written 2 1 as 1; m1 synced 1; m1 leads 2
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 vote 3 8; m1 vote-written 3 8 as 2
+             m1 synced 2; m1 granted 2 9; m1 granted 3 8
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 synced 1; m1 died lost; m1 granted 2 9",
+        );
     }
 
     #[test]
     fn votes_that_a_crash_could_take_back_are_seen() {
-        assert!(is_wrong(&[&vote(2, 9, 1), &[granted(2, 9)]]));
-        assert!(is_wrong(&[&vote(2, 9, 1), &[leads(2, 9)]]));
-        // The sync covers the vote before only.
-        let early = [synced(1), granted(3, 8)];
-        assert!(is_wrong(&[&vote(2, 9, 1), &vote(3, 8, 2), &early]));
-        // The crash took the written vote with it, and a later sync does not bring it back.
-        let lost = [(0, What::Died { lost: true }), synced(1), granted(2, 9)];
-        assert!(is_wrong(&[&vote(2, 9, 1), &lost]));
-        // What a killed process left unsynced is so until somebody syncs it.
-        let killed = (0, What::Died { lost: false });
-        assert!(is_wrong(&[
-            &vote(2, 9, 1),
-            &[killed.clone(), granted(2, 9)]
-        ]));
-        assert!(!is_wrong(&[
-            &vote(2, 9, 1),
-            &[killed, synced(1), granted(2, 9)]
-        ]));
+        // One that is not synced; one that another's sync does not cover; one that went with the
+        // crash, which a later sync does not bring back; one of a killed process, until somebody
+        // syncs it.
+        judge::<VoteDurable>(
+            "m1 vote 2 9; m1 vote-written 2 9 as 1; ! m1 granted 2 9
+
+             m1 vote 2 1; m1 vote-written 2 1 as 1; ! m1 leads 2
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 vote 3 8; m1 vote-written 3 8 as 2
+             m1 synced 1; ! m1 granted 3 8
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 died lost; m1 synced 1; ! m1 granted 2 9
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 died; ! m1 granted 2 9
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 died; m1 synced 1; m1 granted 2 9",
+        );
     }
 
     #[test]
     fn a_second_vote_in_a_term_is_seen() {
-        let twice = [synced(1), granted(2, 9), granted(2, 8)];
-        assert!(is_wrong(&[&vote(2, 9, 1), &twice]));
-        let both_durable = [synced(2), granted(2, 9), granted(2, 8)];
-        assert!(is_wrong(&[&vote(2, 9, 1), &vote(2, 8, 2), &both_durable]));
+        judge::<VoteDurable>(
+            "m1 vote 2 9; m1 vote-written 2 9 as 1; m1 synced 1; m1 granted 2 9; ! m1 granted 2 8
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 vote 2 8; m1 vote-written 2 8 as 2
+             m1 synced 2; m1 granted 2 9; ! m1 granted 2 8",
+        );
     }
 
     #[test]
     fn a_vote_that_was_given_before_another_won_is_fine() {
-        let late = [synced(2), granted(2, 9)];
-        assert!(!is_wrong(&[&vote(2, 9, 1), &vote(2, 8, 2), &late]));
-        let never = [synced(2), granted(2, 7)];
-        assert!(is_wrong(&[&vote(2, 9, 1), &vote(2, 8, 2), &never]));
+        judge::<VoteDurable>(
+            "m1 vote 2 9; m1 vote-written 2 9 as 1; m1 vote 2 8; m1 vote-written 2 8 as 2
+             m1 synced 2; m1 granted 2 9
+
+             m1 vote 2 9; m1 vote-written 2 9 as 1; m1 vote 2 8; m1 vote-written 2 8 as 2
+             m1 synced 2; ! m1 granted 2 7",
+        );
     }
 }

@@ -3,16 +3,16 @@
 //! all its reconnects. Progress never runs ahead of events. What a compaction took is left out;
 //! whether it did is the business of [`super::compaction`].
 
-use super::{Check, Finding, Violation};
+use super::Finding;
 use crate::history::{History, Request, Watched};
 use crate::model::State;
 use detcd_core::api::{Change, ChangeKind};
 use std::time::Duration;
 
-pub fn check(history: &History) -> Vec<Violation> {
+pub fn check(history: &History) -> Vec<Finding> {
     let reported = |watcher: &Watched| {
         let what = problem(history, watcher)?;
-        Some(Finding::new(what).client(&watcher.name).of(Check::Watch))
+        Some(Finding::new(what).client(&watcher.name))
     };
     history.watchers.iter().filter_map(reported).collect()
 }

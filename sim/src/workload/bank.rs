@@ -2,13 +2,13 @@
 
 use crate::client::Client;
 use crate::client_records::Bank as BankRecord;
-use crate::history::Request;
+use crate::history::{Request, first_number};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
 use crate::workload::ops::{self, Guarded};
 use crate::workload::{ClientStarter, Job, Work, job};
-use crate::{check, time, trace};
+use crate::{time, trace};
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, Op, RangeRequest, TxnRequest};
 
@@ -123,8 +123,7 @@ impl BankClient {
         let Some((_, kvs)) = ops::read_all(&mut self.client, &keys, timeout).await else {
             return;
         };
-        let balance =
-            |kv: &Option<KeyValue>| kv.as_ref().and_then(|kv| check::bank::parse(&kv.value));
+        let balance = |kv: &Option<KeyValue>| kv.as_ref().and_then(|kv| first_number(&kv.value));
         let balances = kvs.iter().map(balance).collect::<Option<Vec<u64>>>();
         let balances = balances.expect("accounts stay, and have balances");
         if balances[0] == 0 {

@@ -3,13 +3,13 @@
 
 use crate::client::Client;
 use crate::client_records::Ring;
-use crate::history::Request;
+use crate::history::{Request, first_number};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
 use crate::workload::ops::{self, Guarded};
 use crate::workload::{ClientStarter, Job, Work, job};
-use crate::{check, time, trace};
+use crate::{time, trace};
 use bytes::Bytes;
 use detcd_core::api::{KeyValue, Op, RangeRequest, TxnRequest};
 use std::time::Duration;
@@ -108,7 +108,7 @@ impl CycleClient {
             let Some((_, Some(kv))) = ops::read(&mut self.client, &key, timeout).await else {
                 return;
             };
-            let next = check::cycle::parse(&kv.value).expect("only walkers write links");
+            let next = first_number(&kv.value).expect("only walkers write links");
             path.push((at, key, kv));
             at = next;
         }

@@ -88,8 +88,7 @@ fn shown<'o>(operation: &'o OnKey<'_>) -> Option<&'o Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::history::{Outcome, Request};
-    use detcd_core::api::CompactRequest;
+    use crate::check::forge;
 
     /// From second to second; a write of unknown outcome has no end.
     type Forged = (u64, Option<u64>, Act);
@@ -104,17 +103,7 @@ mod tests {
 
     /// How many of these operations are impossible.
     fn count(forged: &[Forged]) -> usize {
-        let operation = Operation {
-            client: 1,
-            member: 0,
-            called: Duration::ZERO,
-            ended: Duration::ZERO,
-            request: Request::Compact(CompactRequest {
-                revision: 1,
-                physical: false,
-            }),
-            outcome: Outcome::Unknown(String::new()),
-        };
+        let operation = forge::operation(0.0, 0.0, "compact 1", forge::unknown());
         let on_key = forged.iter().map(|(called, returned, act)| OnKey {
             operation: &operation,
             called: Duration::from_secs(*called),
