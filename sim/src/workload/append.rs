@@ -1,15 +1,13 @@
 //! Transactions that read lists and append to them. Strict serializability shows in the lists.
 
-use crate::client::Client;
 use crate::client_records::{End, ListAct, ListTxn};
-use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{ClientStarter, Work, job};
+use crate::workload::{ClientStarter, Work, Worker, share};
 use crate::{check, time, trace};
 use bytes::Bytes;
-use detcd_core::api::{CompareOp, CompareTarget, KeyValue, Op, TxnRequest};
+use detcd_core::api::{CompareOp, CompareTarget, KeyValue, Op};
 use std::collections::{BTreeMap, BTreeSet};
 
 settings! {
@@ -36,20 +34,15 @@ settings! {
 
 impl Work for Append {
     fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
-        for ops in self.ops.shares(self.clients.value()) {
-            let (append, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client| Appender::new(append, name, client).run(ops).await);
-            clients.start("a", run);
-        }
+        let ops = self.ops.shares(self.clients.value());
+        let work = async |worker, ops| Appender::new(worker).run(ops).await;
+        share(self, name, clients, ("a", "append"), ops, work);
     }
 }
 
 /// One client.
 struct Appender {
-    settings: Append,
-    name: String,
-    client: Client,
-    rng: Rng,
+    worker: Worker<Append>,
     appended: u64,
     /// How many lists were filled in each place, as far as this client knows.
     filled: Vec<u64>,
@@ -59,40 +52,44 @@ struct Appender {
 type Intent = (usize, bool);
 
 impl Appender {
-    fn new(settings: Append, name: String, client: Client) -> Appender {
-        let filled = vec![0; settings.keys.value() as usize];
+    fn new(worker: Worker<Append>) -> Appender {
         Appender {
-            rng: client.rng("append"),
-            settings,
-            name,
-            client,
+            filled: vec![0; worker.settings.keys.value() as usize],
+            worker,
             appended: 0,
-            filled,
         }
     }
 
     async fn run(&mut self, ops: u64) {
         for _ in 0..ops {
             self.transact().await;
-            time::sleep(self.settings.pause.pick(&mut self.rng)).await;
+            self.worker.pause(self.worker.settings.pause).await;
         }
     }
 
     fn key(&self, place: usize) -> Bytes {
-        Bytes::from(format!("{}/{place}-{}", self.name, self.filled[place]))
+        Bytes::from(format!(
+            "{}/{place}-{}",
+            self.worker.name, self.filled[place]
+        ))
     }
 
     /// Unique in the run.
     fn element(&mut self) -> u64 {
         self.appended += 1;
-        u64::from(self.client.number()) * 1_000_000 + self.appended
+        u64::from(self.worker.client.number()) * 1_000_000 + self.appended
     }
 
     fn intents(&mut self) -> Vec<Intent> {
-        let count = self.rng.range(self.settings.acts.range());
-        let reads = self.settings.reads.value();
+        let count = self.worker.rng.range(self.worker.settings.acts.range());
+        let reads = self.worker.settings.reads.value();
         let places = self.filled.len();
-        let intents = (0..count).map(|_| (self.rng.index(places), !self.rng.chance(reads)));
+        let intents = (0..count).map(|_| {
+            (
+                self.worker.rng.index(places),
+                !self.worker.rng.chance(reads),
+            )
+        });
         intents.collect()
     }
 
@@ -102,8 +99,8 @@ impl Appender {
         let intents = self.intents();
         let keys: BTreeSet<Bytes> = intents.iter().map(|(place, _)| self.key(*place)).collect();
         let keys: Vec<Bytes> = keys.into_iter().collect();
-        let (called, timeout) = (time::now(), self.settings.timeout.duration());
-        let Some((_, kvs)) = ops::read_all(&mut self.client, &keys, timeout).await else {
+        let (called, timeout) = (time::now(), self.worker.settings.timeout.duration());
+        let Some((_, kvs)) = ops::read_all(&mut self.worker.client, &keys, timeout).await else {
             return;
         };
         let before: BTreeMap<&Bytes, Option<KeyValue>> = keys.iter().zip(kvs).collect();
@@ -121,7 +118,7 @@ impl Appender {
             self.write(&before, &written, &lists).await
         };
         let mut txn = ListTxn {
-            client: self.client.number(),
+            client: self.worker.client.number(),
             called,
             ended: time::now(),
             acts,
@@ -135,7 +132,9 @@ impl Appender {
                 }
             }
         }
-        self.client.note(|history| history.list_txns.push(txn));
+        self.worker
+            .client
+            .note(|history| history.list_txns.push(txn));
     }
 
     /// What the transaction does to the lists as they were read, and to which of them.
@@ -159,7 +158,7 @@ impl Appender {
                 let list = Some(list.clone());
                 acts.push(ListAct::Read { key, list });
             }
-            if lists[&self.key(*place)].len() as u64 >= self.settings.length.value() {
+            if lists[&self.key(*place)].len() as u64 >= self.worker.settings.length.value() {
                 full.insert(*place);
             }
         }
@@ -176,7 +175,7 @@ impl Appender {
         lists: &BTreeMap<Bytes, Vec<u64>>,
     ) -> End {
         // No list is ever the same again, so its value guards as well as its revision.
-        let by_value = self.rng.chance(0.3);
+        let by_value = self.worker.rng.chance(0.3);
         let guards = before.iter().map(|(key, kv)| match kv {
             Some(kv) if by_value => {
                 let target = CompareTarget::Value(kv.value.clone());
@@ -188,13 +187,9 @@ impl Appender {
             let list: Vec<String> = lists[key].iter().map(u64::to_string).collect();
             Op::Put(ops::put(key, list.join(",")))
         });
-        let txn = TxnRequest {
-            compare: guards.collect(),
-            success: puts.collect(),
-            failure: Vec::new(),
-        };
-        let timeout = self.settings.timeout.duration();
-        match ops::guarded(&mut self.client, txn, timeout).await {
+        let txn = ops::when(guards, puts);
+        let timeout = self.worker.settings.timeout.duration();
+        match ops::guarded(&mut self.worker.client, txn, timeout).await {
             Guarded::Done(..) => End::Committed,
             Guarded::Not(_) => {
                 trace::mark("append.aborted");

@@ -3,14 +3,13 @@
 use crate::client::Client;
 use crate::client_records::Bank as BankRecord;
 use crate::history::{Request, first_number};
-use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
+use crate::trace;
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{ClientStarter, Job, Work, job};
-use crate::{time, trace};
+use crate::workload::{ClientStarter, Job, Work, Worker, job, share};
 use bytes::Bytes;
-use detcd_core::api::{KeyValue, Op, RangeRequest, TxnRequest};
+use detcd_core::api::{KeyValue, Op, RangeRequest};
 
 settings! {
     /// Clients that move money between accounts, and others that count it.
@@ -39,22 +38,13 @@ impl Work for Bank {
     }
 
     fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
-        for ops in self.ops.shares(self.clients.value()) {
-            let (bank, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client: Client| {
-                let rng = client.rng("bank");
-                let mut bank_client = BankClient {
-                    bank,
-                    name,
-                    client,
-                    rng,
-                };
-                for _ in 0..ops {
-                    bank_client.work().await;
-                }
-            });
-            clients.start("b", run);
-        }
+        let ops = self.ops.shares(self.clients.value());
+        let work = async |mut worker: Worker<Bank>, ops| {
+            for _ in 0..ops {
+                worker.work().await;
+            }
+        };
+        share(self, name, clients, ("b", "bank"), ops, work);
     }
 }
 
@@ -80,28 +70,21 @@ impl Bank {
     }
 }
 
-struct BankClient {
-    bank: Bank,
-    name: String,
-    client: Client,
-    rng: Rng,
-}
-
-impl BankClient {
+impl Worker<Bank> {
     async fn work(&mut self) {
-        if self.rng.chance(self.bank.reads.value()) {
+        if self.rng.chance(self.settings.reads.value()) {
             self.count().await;
         } else {
             self.transfer().await;
         }
-        time::sleep(self.bank.pause.pick(&mut self.rng)).await;
+        self.pause(self.settings.pause).await;
     }
 
     /// Reads all accounts together, now and then as they were once.
     async fn count(&mut self) {
         let mut request = RangeRequest::of(ops::prefix(&format!("{}/", self.name)));
         request.serializable = self.rng.chance(0.25);
-        let timeout = self.bank.timeout.duration();
+        let timeout = self.settings.timeout.duration();
         let done = self
             .client
             .execute(Request::Range(request.clone()), timeout)
@@ -115,11 +98,11 @@ impl BankClient {
     }
 
     async fn transfer(&mut self) {
-        let from = self.rng.range(0..=self.bank.accounts.value() - 1);
-        let step = self.rng.range(1..=self.bank.accounts.value() - 1);
-        let to = (from + step) % self.bank.accounts.value();
+        let from = self.rng.range(0..=self.settings.accounts.value() - 1);
+        let step = self.rng.range(1..=self.settings.accounts.value() - 1);
+        let to = (from + step) % self.settings.accounts.value();
         let keys = [account(&self.name, from), account(&self.name, to)];
-        let timeout = self.bank.timeout.duration();
+        let timeout = self.settings.timeout.duration();
         let Some((_, kvs)) = ops::read_all(&mut self.client, &keys, timeout).await else {
             return;
         };
@@ -141,11 +124,7 @@ impl BankClient {
             .iter()
             .zip(after)
             .map(|(key, balance)| Op::Put(ops::put(key, format!("{balance} {tag}"))));
-        let txn = TxnRequest {
-            compare: guards.collect(),
-            success: puts.collect(),
-            failure: Vec::new(),
-        };
+        let txn = ops::when(guards, puts);
         if let Guarded::Not(_) = ops::guarded(&mut self.client, txn, timeout).await {
             trace::mark("bank.refused");
         }

@@ -1,15 +1,13 @@
 //! Clients that write, others that read as of old revisions, and others that compact the store
 //! beside them.
 
-use crate::client::Client;
 use crate::history::{Outcome, Request};
-use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
-use crate::workload::{ClientStarter, Work, job, ops};
-use crate::{time, trace};
+use crate::trace;
+use crate::workload::{ClientStarter, Work, Worker, ops, share};
 use bytes::Bytes;
-use detcd_core::api::{CompactRequest, DeleteRangeRequest, RangeRequest};
+use detcd_core::api::{CompactRequest, RangeRequest};
 
 settings! {
     /// Clients that write and read as of old revisions, and others that compact beside them.
@@ -39,33 +37,22 @@ settings! {
 
 impl Work for Compaction {
     fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
-        for ops in self.ops.shares(self.clients.value()) {
-            let (settings, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client| {
-                let mut compaction_client = CompactionClient::new(settings, name, client);
-                for _ in 0..ops {
-                    compaction_client.work().await;
-                }
-            });
-            clients.start("h", run);
-        }
-        for _ in 0..self.compactors.value() {
-            let (settings, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client| {
-                CompactionClient::new(settings, name, client)
-                    .compact()
-                    .await
-            });
-            clients.start("x", run);
-        }
+        let ops = self.ops.shares(self.clients.value());
+        let work = async |worker, ops| {
+            let mut compaction_client = CompactionClient::new(worker);
+            for _ in 0..ops {
+                compaction_client.work().await;
+            }
+        };
+        share(self, name, clients, ("h", "compaction"), ops, work);
+        let compactors = 0..self.compactors.value();
+        let work = async |worker, _| CompactionClient::new(worker).compact().await;
+        share(self, name, clients, ("x", "compaction"), compactors, work);
     }
 }
 
 struct CompactionClient {
-    settings: Compaction,
-    name: String,
-    client: Client,
-    rng: Rng,
+    worker: Worker<Compaction>,
     written: u64,
     /// The newest revision that this client saw.
     newest: i64,
@@ -74,12 +61,9 @@ struct CompactionClient {
 }
 
 impl CompactionClient {
-    fn new(settings: Compaction, name: String, client: Client) -> CompactionClient {
+    fn new(worker: Worker<Compaction>) -> CompactionClient {
         CompactionClient {
-            rng: client.rng("compaction"),
-            settings,
-            name,
-            client,
+            worker,
             written: 0,
             newest: 1,
             compacted: 0,
@@ -87,39 +71,42 @@ impl CompactionClient {
     }
 
     fn key(&mut self) -> Bytes {
-        let number = self.rng.range(0..=self.settings.keys.value() - 1);
-        Bytes::from(format!("{}/{number}", self.name))
+        let number = self
+            .worker
+            .rng
+            .range(0..=self.worker.settings.keys.value() - 1);
+        Bytes::from(format!("{}/{number}", self.worker.name))
     }
 
     async fn work(&mut self) {
-        let request = if self.rng.chance(self.settings.reads.value()) {
+        let request = if self.worker.rng.chance(self.worker.settings.reads.value()) {
             self.read()
         } else {
             self.write()
         };
-        let timeout = self.settings.timeout.duration();
-        match self.client.attempt(request.clone(), timeout).await {
+        let timeout = self.worker.settings.timeout.duration();
+        match self.worker.client.attempt(request.clone(), timeout).await {
             Outcome::Done { revision, .. } => self.newest = self.newest.max(revision),
             Outcome::Refused(why) => self.learn(&request, &why),
             Outcome::Failed(_) | Outcome::Unknown(_) => {}
         }
-        time::sleep(self.settings.pause.pick(&mut self.rng)).await;
+        self.worker.pause(self.worker.settings.pause).await;
     }
 
     /// Near where the border may be, most of all.
     fn read(&mut self) -> Request {
-        let range = if self.rng.chance(0.5) {
+        let range = if self.worker.rng.chance(0.5) {
             ops::one(&self.key())
         } else {
-            ops::prefix(&format!("{}/", self.name))
+            ops::prefix(&format!("{}/", self.worker.name))
         };
         let mut request = RangeRequest::of(range);
-        request.serializable = self.rng.chance(0.2);
-        request.revision = match self.rng.range(0..=9) {
+        request.serializable = self.worker.rng.chance(0.2);
+        request.revision = match self.worker.rng.range(0..=9) {
             0 => 0,
-            1 => self.newest + self.rng.range(1..=100) as i64,
-            2..=5 => self.compacted + self.rng.range(0..=3) as i64 - 1,
-            _ => self.rng.range(1..=self.newest as u64) as i64,
+            1 => self.newest + self.worker.rng.range(1..=100) as i64,
+            2..=5 => self.compacted + self.worker.rng.range(0..=3) as i64 - 1,
+            _ => self.worker.rng.range(1..=self.newest as u64) as i64,
         };
         request.revision = request.revision.max(0);
         Request::Range(request)
@@ -127,13 +114,13 @@ impl CompactionClient {
 
     fn write(&mut self) -> Request {
         let key = self.key();
-        if self.rng.chance(0.25) {
-            let prev_kv = self.rng.chance(0.5);
+        if self.worker.rng.chance(0.25) {
+            let prev_kv = self.worker.rng.chance(0.5);
             let range = ops::one(&key);
-            return Request::Delete(DeleteRangeRequest { range, prev_kv });
+            return Request::Delete(ops::delete(range, prev_kv));
         }
         self.written += 1;
-        let value = format!("{}-{}", self.client.name(), self.written);
+        let value = format!("{}-{}", self.worker.client.name(), self.written);
         Request::Put(ops::put(&key, value))
     }
 
@@ -147,28 +134,32 @@ impl CompactionClient {
     }
 
     async fn compact(&mut self) {
-        let timeout = self.settings.timeout.duration();
-        for _ in 0..self.settings.compactions.value() {
-            time::sleep(self.settings.every.pick(&mut self.rng)).await;
+        let timeout = self.worker.settings.timeout.duration();
+        for _ in 0..self.worker.settings.compactions.value() {
+            self.worker.pause(self.worker.settings.every).await;
             let key = self.key();
-            if let Some((revision, _)) = ops::read(&mut self.client, &key, timeout).await {
+            if let Some((revision, _)) = ops::read(&mut self.worker.client, &key, timeout).await {
                 self.newest = self.newest.max(revision);
             }
-            let revision = match self.rng.range(0..=9) {
+            let revision = match self.worker.rng.range(0..=9) {
                 // What was compacted, and what is yet to be written, cannot be compacted.
                 0 => self.compacted,
-                1 => self.newest + self.rng.range(1..=100) as i64,
+                1 => self.newest + self.worker.rng.range(1..=100) as i64,
                 2..=4 => self.newest,
                 _ => {
                     let low = self.compacted.min(self.newest - 1) + 1;
-                    self.rng.range(low as u64..=self.newest as u64) as i64
+                    self.worker.rng.range(low as u64..=self.newest as u64) as i64
                 }
             };
             let compact = CompactRequest {
                 revision,
-                physical: self.rng.chance(self.settings.physical.value()),
+                physical: self
+                    .worker
+                    .rng
+                    .chance(self.worker.settings.physical.value()),
             };
             let outcome = self
+                .worker
                 .client
                 .attempt(Request::Compact(compact), timeout)
                 .await;

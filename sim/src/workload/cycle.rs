@@ -4,14 +4,13 @@
 use crate::client::Client;
 use crate::client_records::Ring;
 use crate::history::{Request, first_number};
-use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Ratio, Time, Times};
+use crate::trace;
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{ClientStarter, Job, Work, job};
-use crate::{time, trace};
+use crate::workload::{ClientStarter, Job, Work, Worker, job, share};
 use bytes::Bytes;
-use detcd_core::api::{KeyValue, Op, RangeRequest, TxnRequest};
+use detcd_core::api::{KeyValue, Op, RangeRequest};
 use std::time::Duration;
 
 settings! {
@@ -39,22 +38,13 @@ impl Work for Cycle {
     }
 
     fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
-        for ops in self.ops.shares(self.clients.value()) {
-            let (cycle, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client: Client| {
-                let rng = client.rng("cycle");
-                let mut cycle_client = CycleClient {
-                    cycle,
-                    name,
-                    client,
-                    rng,
-                };
-                for _ in 0..ops {
-                    cycle_client.work().await;
-                }
-            });
-            clients.start("y", run);
-        }
+        let ops = self.ops.shares(self.clients.value());
+        let work = async |mut worker: Worker<Cycle>, ops| {
+            for _ in 0..ops {
+                worker.work().await;
+            }
+        };
+        share(self, name, clients, ("y", "cycle"), ops, work);
     }
 }
 
@@ -79,29 +69,22 @@ impl Cycle {
     }
 }
 
-struct CycleClient {
-    cycle: Cycle,
-    name: String,
-    client: Client,
-    rng: Rng,
-}
-
-impl CycleClient {
+impl Worker<Cycle> {
     async fn work(&mut self) {
-        let timeout = self.cycle.timeout.duration();
-        if self.rng.chance(self.cycle.reads.value()) {
+        let timeout = self.settings.timeout.duration();
+        if self.rng.chance(self.settings.reads.value()) {
             let mut request = RangeRequest::of(ops::prefix(&format!("{}/", self.name)));
             request.serializable = self.rng.chance(0.25);
             self.client.execute(Request::Range(request), timeout).await;
         } else {
             self.swap(timeout).await;
         }
-        time::sleep(self.cycle.pause.pick(&mut self.rng)).await;
+        self.pause(self.settings.pause).await;
     }
 
     /// Follows three links, one read each, and has the second and the third key change places.
     async fn swap(&mut self, timeout: Duration) {
-        let mut at = self.rng.range(0..=self.cycle.nodes.value() - 1);
+        let mut at = self.rng.range(0..=self.settings.nodes.value() - 1);
         let mut path: Vec<(u64, Bytes, KeyValue)> = Vec::new();
         for _ in 0..3 {
             let key = node(&self.name, at);
@@ -130,11 +113,7 @@ impl CycleClient {
             .iter()
             .zip(links)
             .map(|((_, key, _), next)| Op::Put(ops::put(key, format!("{next} {tag}"))));
-        let txn = TxnRequest {
-            compare: guards.collect(),
-            success: puts.collect(),
-            failure: Vec::new(),
-        };
+        let txn = ops::when(guards, puts);
         if let Guarded::Not(_) = ops::guarded(&mut self.client, txn, timeout).await {
             trace::mark("cycle.refused");
         }

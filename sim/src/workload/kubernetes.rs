@@ -4,18 +4,16 @@
 
 use crate::client::Client;
 use crate::client_records::{Informer, Seen};
-use crate::history::Request;
-use crate::rng::Rng;
+use crate::history::{Request, first_number};
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Time, Times};
 use crate::workload::feed::{self, Ended, Feed, WatchMessage};
 use crate::workload::ops::{self, Guarded};
-use crate::workload::{ClientStarter, Until, Work, job};
+use crate::workload::{ClientStarter, Until, Work, Worker, share};
 use crate::{time, trace};
 use bytes::Bytes;
 use detcd_core::api::{
-    CompactRequest, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, Op, OpReply,
-    TxnReply, TxnRequest,
+    CompactRequest, CompareOp, CompareTarget, KeyRange, KeyValue, Op, OpReply, TxnReply, TxnRequest,
 };
 use futures::FutureExt;
 use std::collections::BTreeMap;
@@ -53,30 +51,22 @@ settings! {
 
 impl Work for Kubernetes {
     fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
-        for ops in self.ops.shares(self.writers.value()) {
-            let (settings, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client: Client| {
-                let rng = client.rng("writer");
-                let seen = BTreeMap::new();
-                let mut writer = Writer {
-                    settings,
-                    name,
-                    client,
-                    rng,
-                    seen,
-                    written: 0,
-                };
-                for _ in 0..ops {
-                    writer.change().await;
-                }
-            });
-            clients.start("k", run);
-        }
-        for _ in 0..self.compactors.value() {
-            let (settings, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client| settings.compact(&name, client).await);
-            clients.start("z", run);
-        }
+        let ops = self.ops.shares(self.writers.value());
+        let work = async |worker, ops| {
+            let (seen, written) = (BTreeMap::new(), 0);
+            let mut writer = Writer {
+                worker,
+                seen,
+                written,
+            };
+            for _ in 0..ops {
+                writer.change().await;
+            }
+        };
+        share(self, name, clients, ("k", "writer"), ops, work);
+        let compactors = 0..self.compactors.value();
+        let work = async |worker: Worker<Kubernetes>, _| worker.compact().await;
+        share(self, name, clients, ("z", "compact"), compactors, work);
         for _ in 0..self.informers.value() {
             let (settings, name) = (self.clone(), name.to_owned());
             let run = move |client, until| settings.inform(name, client, until).boxed();
@@ -90,10 +80,7 @@ fn objects(name: &str) -> KeyRange {
 }
 
 struct Writer {
-    settings: Kubernetes,
-    name: String,
-    client: Client,
-    rng: Rng,
+    worker: Worker<Kubernetes>,
     /// The objects as this writer saw them last.
     seen: BTreeMap<Bytes, KeyValue>,
     written: u64,
@@ -101,22 +88,25 @@ struct Writer {
 
 impl Writer {
     async fn change(&mut self) {
-        let number = self.rng.range(0..=self.settings.objects.value() - 1);
+        let number = self
+            .worker
+            .rng
+            .range(0..=self.worker.settings.objects.value() - 1);
         let namespace = if number.is_multiple_of(3) {
             "kube-system"
         } else {
             "default"
         };
-        let key = Bytes::from(format!("{}/objects/{namespace}/{number:04}", self.name));
+        let key = Bytes::from(format!(
+            "{}/objects/{namespace}/{number:04}",
+            self.worker.name
+        ));
         let seen = self.seen.get(&key).cloned();
-        let change = if seen.is_some() && self.rng.chance(0.25) {
-            Op::DeleteRange(DeleteRangeRequest {
-                range: ops::one(&key),
-                prev_kv: false,
-            })
+        let change = if seen.is_some() && self.worker.rng.chance(0.25) {
+            Op::DeleteRange(ops::delete(ops::one(&key), false))
         } else {
             self.written += 1;
-            let value = format!("{}-{}", self.client.name(), self.written);
+            let value = format!("{}-{}", self.worker.client.name(), self.written);
             Op::Put(ops::put(&key, value))
         };
         let txn = TxnRequest {
@@ -124,8 +114,8 @@ impl Writer {
             success: vec![change.clone()],
             failure: vec![Op::Range(ops::get(&key))],
         };
-        let timeout = self.settings.timeout.duration();
-        match ops::guarded(&mut self.client, txn, timeout).await {
+        let timeout = self.worker.settings.timeout.duration();
+        match ops::guarded(&mut self.worker.client, txn, timeout).await {
             Guarded::Done(revision, _) => self.did(key, change, revision),
             Guarded::Not(Some(reply)) => {
                 trace::mark("kubernetes.conflict");
@@ -134,7 +124,7 @@ impl Writer {
             // It sees what became of it when it tries the next change.
             Guarded::Not(None) | Guarded::Unknown => {}
         }
-        time::sleep(self.settings.pause.pick(&mut self.rng)).await;
+        self.worker.pause(self.worker.settings.pause).await;
     }
 
     fn did(&mut self, key: Bytes, change: Op, revision: i64) {
@@ -164,17 +154,17 @@ impl Writer {
     }
 }
 
-impl Kubernetes {
+impl Worker<Kubernetes> {
     /// Several compact, and agree by a key's version whose round it is. Whoever wins notes the
     /// revision of now, and compacts at the one noted the round before.
-    async fn compact(&self, name: &str, mut client: Client) {
-        let mut rng = client.rng("compact");
-        let key = Bytes::from(format!("{name}/compact_rev_key"));
-        let (timeout, physical) = (self.timeout.duration(), true);
+    async fn compact(mut self) {
+        let key = Bytes::from(format!("{}/compact_rev_key", self.name));
+        let (timeout, physical) = (self.settings.timeout.duration(), true);
         let (mut version, mut noted) = (0, 0);
-        for _ in 0..self.compactions.value() {
-            time::sleep(self.every.pick(&mut rng)).await;
-            let Some((now, _)) = ops::read(&mut client, &key, timeout).await else {
+        for _ in 0..self.settings.compactions.value() {
+            self.pause(self.settings.every).await;
+            let client = &mut self.client;
+            let Some((now, _)) = ops::read(client, &key, timeout).await else {
                 continue;
             };
             let target = CompareTarget::Version(version);
@@ -183,7 +173,7 @@ impl Kubernetes {
                 success: vec![Op::Put(ops::put(&key, format!("{now} {}", client.name())))],
                 failure: vec![Op::Range(ops::get(&key))],
             };
-            match ops::guarded(&mut client, txn, timeout).await {
+            match ops::guarded(client, txn, timeout).await {
                 Guarded::Done(..) => {
                     version += 1;
                     let revision = std::mem::replace(&mut noted, now);
@@ -196,9 +186,7 @@ impl Kubernetes {
                     if let [OpReply::Range(range)] = &reply.responses[..]
                         && let Some(kv) = range.kvs.first()
                     {
-                        let value = String::from_utf8_lossy(&kv.value);
-                        let revision = value.split(' ').next().and_then(|word| word.parse().ok());
-                        noted = revision.expect("only compactors write this key");
+                        noted = first_number(&kv.value).expect("only compactors write this key");
                         version = kv.version;
                     }
                 }
@@ -206,7 +194,9 @@ impl Kubernetes {
             }
         }
     }
+}
 
+impl Kubernetes {
     /// Keeps a cache: lists, and watches from there on; lists again if that is compacted.
     async fn inform(self, name: String, mut client: Client, until: Until) {
         let mut rng = client.rng("informer");

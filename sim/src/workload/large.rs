@@ -1,14 +1,12 @@
 //! Keys and values up to the limit and beyond it, and ranges that are read in pages.
 
-use crate::client::Client;
 use crate::history::Request;
-use crate::rng::Rng;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Time, Times};
-use crate::time;
-use crate::workload::{ClientStarter, Work, job, ops};
+use crate::workload::{ClientStarter, Work, Worker, ops, share};
 use bytes::Bytes;
-use detcd_core::api::{DeleteRangeRequest, Op, RangeRequest, TxnRequest};
+use detcd_core::api::{KeyRange, Op, RangeRequest};
+use std::ops::Range;
 
 /// Puts of one transaction: etcd takes no more than 128 operations.
 const PUTS_MAX: u64 = 50;
@@ -41,103 +39,107 @@ settings! {
 
 impl Work for Large {
     fn start(&self, name: &str, clients: &mut dyn ClientStarter) {
-        for ops in self.ops.shares(self.clients.value()) {
-            let (settings, name) = (self.clone(), name.to_owned());
-            let run = job(async move |client: Client| {
-                let rng = client.rng("large");
-                let mut large_value_client = LargeValueClient {
-                    settings,
-                    name,
-                    client,
-                    rng,
-                    written: 0,
-                };
-                large_value_client.fill().await;
-                for _ in 0..ops {
-                    large_value_client.work().await;
-                }
-            });
-            clients.start("v", run);
-        }
+        let ops = self.ops.shares(self.clients.value());
+        let work = async |worker, ops| {
+            let mut large_value_client = LargeValueClient { worker, written: 0 };
+            large_value_client.fill().await;
+            for _ in 0..ops {
+                large_value_client.work().await;
+            }
+        };
+        share(self, name, clients, ("v", "large"), ops, work);
     }
 }
 
 struct LargeValueClient {
-    settings: Large,
-    name: String,
-    client: Client,
-    rng: Rng,
+    worker: Worker<Large>,
     written: u64,
 }
 
 impl LargeValueClient {
     fn tag(&mut self) -> String {
         self.written += 1;
-        format!("{}-{}", self.client.name(), self.written)
+        format!("{}-{}", self.worker.client.name(), self.written)
     }
 
     fn small(&self, number: u64) -> Bytes {
-        Bytes::from(format!("{}/small/{number:05}", self.name))
+        Bytes::from(format!("{}/small/{number:05}", self.worker.name))
     }
 
     /// Writes all the small keys.
     async fn fill(&mut self) {
-        let (listed, timeout) = (
-            self.settings.listed.value(),
-            self.settings.timeout.duration(),
-        );
-        let mut first = 0;
-        while first < listed {
-            let tag = self.tag();
-            let some = first..listed.min(first + PUTS_MAX);
-            let puts = some.map(|number| Op::Put(ops::put(&self.small(number), tag.clone())));
-            let txn = TxnRequest {
-                success: puts.collect(),
-                ..TxnRequest::default()
-            };
-            self.client.execute(Request::Txn(txn), timeout).await;
-            first += PUTS_MAX;
+        let listed = self.worker.settings.listed.value();
+        for first in (0..listed).step_by(PUTS_MAX as usize) {
+            self.put_some(first..listed.min(first + PUTS_MAX)).await;
         }
     }
 
+    async fn put_some(&mut self, some: Range<u64>) {
+        let tag = self.tag();
+        let puts = some.map(|number| Op::Put(ops::put(&self.small(number), tag.clone())));
+        let txn = Request::Txn(ops::when([], puts));
+        let timeout = self.worker.settings.timeout.duration();
+        self.worker.client.execute(txn, timeout).await;
+    }
+
     async fn work(&mut self) {
-        let timeout = self.settings.timeout.duration();
-        match self.rng.range(0..=9) {
+        let timeout = self.worker.settings.timeout.duration();
+        match self.worker.rng.range(0..=9) {
             0..=3 => {
                 let put = self.put();
-                self.client.execute(put, timeout).await;
+                self.worker.client.execute(put, timeout).await;
             }
             4..=6 => {
-                let limit = self.rng.range(self.settings.page.range()) as i64;
-                let range = ops::prefix(&format!("{}/small/", self.name));
-                ops::list(&mut self.client, &range, limit, timeout).await;
+                let limit = self.worker.rng.range(self.worker.settings.page.range()) as i64;
+                let range = ops::prefix(&format!("{}/small/", self.worker.name));
+                ops::list(&mut self.worker.client, &range, limit, timeout).await;
             }
             7 => {
-                let mut request = RangeRequest::of(ops::prefix(&format!("{}/", self.name)));
-                (request.count_only, request.keys_only) = (self.rng.chance(0.5), true);
-                self.client.execute(Request::Range(request), timeout).await;
+                let mut request = RangeRequest::of(ops::prefix(&format!("{}/", self.worker.name)));
+                (request.count_only, request.keys_only) = (self.worker.rng.chance(0.5), true);
+                self.worker
+                    .client
+                    .execute(Request::Range(request), timeout)
+                    .await;
             }
             8 => {
-                let request = RangeRequest::of(ops::prefix(&format!("{}/large/", self.name)));
-                self.client.execute(Request::Range(request), timeout).await;
+                let request =
+                    RangeRequest::of(ops::prefix(&format!("{}/large/", self.worker.name)));
+                self.worker
+                    .client
+                    .execute(Request::Range(request), timeout)
+                    .await;
             }
             _ => self.remove_some().await,
         }
-        time::sleep(self.settings.pause.pick(&mut self.rng)).await;
+        self.worker.pause(self.worker.settings.pause).await;
     }
 
     /// A value that begins with what it is, and goes on in dots; or such a key.
     fn put(&mut self) -> Request {
-        let bytes = if self.rng.chance(self.settings.too_large.value()) {
+        let bytes = if self
+            .worker
+            .rng
+            .chance(self.worker.settings.too_large.value())
+        {
             // The limit is on the whole request: 1.5 MiB.
-            self.rng.range(1_600_000..=2_000_000)
+            self.worker.rng.range(1_600_000..=2_000_000)
         } else {
-            self.rng.range(self.settings.value_bytes.range())
+            self.worker
+                .rng
+                .range(self.worker.settings.value_bytes.range())
         };
-        let number = self.rng.range(0..=self.settings.keys.value() - 1);
-        let mut key = format!("{}/large/{number}", self.name).into_bytes();
+        let number = self
+            .worker
+            .rng
+            .range(0..=self.worker.settings.keys.value() - 1);
+        let mut key = format!("{}/large/{number}", self.worker.name).into_bytes();
         let mut value = self.tag().into_bytes();
-        let padded = match self.rng.chance(self.settings.long_key.value()) {
+        let padded = match self
+            .worker
+            .rng
+            .chance(self.worker.settings.long_key.value())
+        {
             true => &mut key,
             false => &mut value,
         };
@@ -147,26 +149,19 @@ impl LargeValueClient {
 
     /// Deletes a range of small keys, and writes them again.
     async fn remove_some(&mut self) {
-        let (listed, timeout) = (
-            self.settings.listed.value(),
-            self.settings.timeout.duration(),
-        );
-        let first = self.rng.range(0..=listed - 1);
-        let behind = self.rng.range(first + 1..=listed.min(first + PUTS_MAX));
-        let range = detcd_core::api::KeyRange::Span {
+        let listed = self.worker.settings.listed.value();
+        let first = self.worker.rng.range(0..=listed - 1);
+        let behind = self
+            .worker
+            .rng
+            .range(first + 1..=listed.min(first + PUTS_MAX));
+        let range = KeyRange::Span {
             start: self.small(first),
             end: Some(self.small(behind)),
         };
-        let prev_kv = self.rng.chance(0.5);
-        let delete = DeleteRangeRequest { range, prev_kv };
-        self.client.execute(Request::Delete(delete), timeout).await;
-        let tag = self.tag();
-        let puts =
-            (first..behind).map(|number| Op::Put(ops::put(&self.small(number), tag.clone())));
-        let txn = TxnRequest {
-            success: puts.collect(),
-            ..TxnRequest::default()
-        };
-        self.client.execute(Request::Txn(txn), timeout).await;
+        let delete = Request::Delete(ops::delete(range, self.worker.rng.chance(0.5)));
+        let timeout = self.worker.settings.timeout.duration();
+        self.worker.client.execute(delete, timeout).await;
+        self.put_some(first..behind).await;
     }
 }

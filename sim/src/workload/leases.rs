@@ -48,12 +48,11 @@ impl Work for Leases {
             let (settings, alive) = (self.clone(), alive.clone());
             let prefix = format!("{name}/");
             let run = job(async move |client: Client| {
-                let rng = client.rng("leases");
                 let mut holder = Holder {
                     prefix: format!("{prefix}{}/", client.name()),
+                    rng: client.rng("leases"),
                     settings,
                     client,
-                    rng,
                     alive,
                     lives: Vec::new(),
                     keep_alives: KeepAlives::default(),

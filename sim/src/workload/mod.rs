@@ -24,8 +24,11 @@ pub mod unusual;
 pub mod watch;
 
 use crate::client::Client;
+use crate::rng::Rng;
 use crate::scenario::reader::{Problem, Reader};
 use crate::scenario::settings::{Settings, kinds, toml};
+use crate::scenario::units::Times;
+use crate::time;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use std::fmt;
@@ -87,6 +90,48 @@ impl Workload {
         let workload = Workload::read(reader)?;
         reader.done()?;
         Ok(workload)
+    }
+}
+
+/// One client of a workload, with what it works with.
+pub struct Worker<S> {
+    pub settings: S,
+    /// The workload's name.
+    pub name: String,
+    pub client: Client,
+    pub rng: Rng,
+}
+
+/// Starts clients of a kind that share `ops` between them. Their draws are the stream `stream`.
+pub fn share<S, F>(
+    settings: &S,
+    name: &str,
+    clients: &mut dyn ClientStarter,
+    (kind, stream): (&str, &'static str),
+    ops: impl Iterator<Item = u64>,
+    work: impl FnOnce(Worker<S>, u64) -> F + Copy + Send + 'static,
+) where
+    S: Clone + Send + 'static,
+    F: Future<Output = ()> + Send + 'static,
+{
+    for ops in ops {
+        let (settings, name) = (settings.clone(), name.to_owned());
+        let run = job(move |client: Client| {
+            let worker = Worker {
+                settings,
+                name,
+                rng: client.rng(stream),
+                client,
+            };
+            work(worker, ops)
+        });
+        clients.start(kind, run);
+    }
+}
+
+impl<S> Worker<S> {
+    pub async fn pause(&mut self, pause: Times) {
+        time::sleep(pause.pick(&mut self.rng)).await;
     }
 }
 

@@ -5,8 +5,8 @@ use crate::client_records::{Listing, Page};
 use crate::history::{Outcome, Reply, Request};
 use bytes::Bytes;
 use detcd_core::api::{
-    Compare, CompareOp, CompareTarget, KeyRange, KeyValue, Op, OpReply, PutRequest, RangeReply,
-    RangeRequest, TxnReply, TxnRequest,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, KeyValue, Op, OpReply,
+    PutRequest, RangeReply, RangeRequest, TxnReply, TxnRequest,
 };
 use std::time::Duration;
 
@@ -45,6 +45,22 @@ pub fn put(key: &Bytes, value: impl Into<Bytes>) -> PutRequest {
     }
 }
 
+pub fn delete(range: KeyRange, prev_kv: bool) -> DeleteRangeRequest {
+    DeleteRangeRequest { range, prev_kv }
+}
+
+/// A transaction that does this if all of that holds.
+pub fn when(
+    guards: impl IntoIterator<Item = Compare>,
+    then: impl IntoIterator<Item = Op>,
+) -> TxnRequest {
+    TxnRequest {
+        compare: guards.into_iter().collect(),
+        success: then.into_iter().collect(),
+        failure: Vec::new(),
+    }
+}
+
 pub fn compare(key: &Bytes, op: CompareOp, target: CompareTarget) -> Compare {
     Compare {
         range: one(key),
@@ -70,11 +86,7 @@ pub async fn read_all(
     keys: &[Bytes],
     timeout: Duration,
 ) -> Option<(i64, Vec<Option<KeyValue>>)> {
-    let txn = TxnRequest {
-        compare: Vec::new(),
-        success: keys.iter().map(|key| Op::Range(get(key))).collect(),
-        failure: Vec::new(),
-    };
+    let txn = when([], keys.iter().map(|key| Op::Range(get(key))));
     let (_, revision, reply) = client.execute(Request::Txn(txn), timeout).await?;
     let Reply::Txn(reply) = reply else {
         unreachable!("a transaction is answered as one")
@@ -131,12 +143,8 @@ pub async fn guarded(client: &mut Client, txn: TxnRequest, timeout: Duration) ->
 /// Creates keys once, however often it takes: all of them together, unless the first is there.
 pub async fn create_once(client: &mut Client, puts: Vec<PutRequest>, timeout: Duration) {
     let first = puts.first().expect("there is something to create");
-    let txn = TxnRequest {
-        compare: vec![created_at(&first.key, 0)],
-        success: puts.into_iter().map(Op::Put).collect(),
-        failure: Vec::new(),
-    };
-    let request = Request::Txn(txn);
+    let unless_there = [created_at(&first.key, 0)];
+    let request = Request::Txn(when(unless_there, puts.into_iter().map(Op::Put)));
     while client.execute(request.clone(), timeout).await.is_none() {}
 }
 

@@ -12,8 +12,8 @@ use crate::workload::keep_alives::KeepAlives;
 use crate::workload::ops::{self, Guarded};
 use bytes::Bytes;
 use detcd_core::api::{
-    DeleteRangeRequest, KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest, RangeRequest,
-    SortOrder, SortTarget, TxnRequest,
+    KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest, RangeRequest, SortOrder, SortTarget,
+    TxnRequest,
 };
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
@@ -284,10 +284,7 @@ impl QueueClient {
 
     /// Gives the turn up: whoever is next has it.
     pub async fn leave(&mut self, place: &Place) {
-        let delete = DeleteRangeRequest {
-            range: ops::one(&place.key),
-            prev_kv: false,
-        };
+        let delete = ops::delete(ops::one(&place.key), false);
         let txn = guarded_by(place, Op::DeleteRange(delete));
         ops::guarded(&mut self.client, txn, TIMEOUT).await;
     }
@@ -295,11 +292,7 @@ impl QueueClient {
 
 /// An operation that is done only if the place is still there.
 pub fn guarded_by(place: &Place, op: Op) -> TxnRequest {
-    TxnRequest {
-        compare: vec![ops::created_at(&place.key, place.token)],
-        success: vec![op],
-        failure: Vec::new(),
-    }
+    ops::when([ops::created_at(&place.key, place.token)], [op])
 }
 
 /// Creates the key if it is not there, and gives its create revision. What became of an attempt
