@@ -51,6 +51,8 @@ pub(crate) struct MachineAdapter<S: Store> {
     published: Arc<ArcSwap<Published>>,
     persisted: Arc<Persisted<S>>,
     purge: Purge,
+    /// What was applied since the last snapshot: about what the log holds beyond it.
+    log_bytes: u64,
     sink: Sink,
     own_id: MemberId,
     roster: Arc<Roster>,
@@ -146,6 +148,7 @@ impl<S: Store> MachineAdapter<S> {
             published,
             persisted,
             purge,
+            log_bytes: 0,
             sink,
             own_id,
             roster: Arc::default(),
@@ -298,6 +301,7 @@ impl<S: Store> MachineAdapter<S> {
 
     async fn install(&mut self, meta: &SnapshotMeta, stage: S::Stage) -> Result<(), Fault> {
         stage.commit().await?;
+        self.log_bytes = 0;
         self.machine = Machine::load(&*self.store)?;
         let before = std::mem::replace(&mut self.rows, RaftRows::load(&*self.store)?);
         if self.rows.snapshot_meta() != *meta {
@@ -386,6 +390,7 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
                 batch.push(entry);
                 responders.extend(responder);
             }
+            self.log_bytes += bytes as u64;
             linger(Place::Apply).await;
             self.apply_batch(batch).await.map_err(io::Error::other)?;
             linger(Place::Applied).await;
@@ -397,10 +402,12 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
     }
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder<S>> {
-        let waits = !force && !self.purge.may_purge();
+        let state_bytes = self.store.size().total_bytes;
+        let waits = !force && !self.purge.may_purge(self.log_bytes, state_bytes);
         if waits && !detcd_core::mutant!(EndlessSync) {
             return None;
         }
+        self.log_bytes = 0;
         Some(self.get_snapshot_builder().await)
     }
 

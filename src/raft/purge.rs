@@ -19,8 +19,8 @@ impl Purge {
     }
 
     /// Whether a snapshot that could wait should be built now.
-    pub(crate) fn may_purge(&self) -> bool {
-        self.state().may_purge(now())
+    pub(crate) fn may_purge(&self, log_bytes: u64, state_bytes: u64) -> bool {
+        self.state().may_purge(now(), log_bytes, state_bytes)
     }
 
     fn state(&self) -> MutexGuard<'_, PurgeDeferral> {

@@ -391,11 +391,10 @@ fn on_purge(
         }
         "end" => purge.end(begun.remove(0), now),
         "wanted" => {
-            let times = c.or("times", 1);
-            let purged = (0..times).filter(|_| purge.may_purge(now)).count();
-            return match purged {
-                0 => "deferred\n".into(),
-                _ => format!("purged {purged} of {times}\n"),
+            let mib = |name| c.or(name, 0) << 20;
+            return match purge.may_purge(now, mib("log"), mib("state")) {
+                true => "purged\n".into(),
+                false => "deferred\n".into(),
             };
         }
         other => panic!("{}: unknown command {other}", c.at),

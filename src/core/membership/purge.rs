@@ -6,10 +6,7 @@
 //! snapshot is built for the purge's sake.
 
 use crate::api::Millis;
-
-/// Purges deferred in a row: then the log is purged whatever travels, lest a member that never
-/// gets its state to the end fills the others' disks.
-const DEFERRALS_MAX: u32 = 16;
+use crate::limits::DEFERRED_LOG_BYTES_MIN;
 
 /// After a snapshot its receiver has at least this long to catch up from the log.
 const CATCH_UP_MIN: Millis = Millis(5_000);
@@ -19,7 +16,6 @@ const CATCH_UP_MIN: Millis = Millis(5_000);
 pub struct PurgeDeferral {
     sending: u32,
     catching_up_until: Option<Millis>,
-    deferrals: u32,
 }
 
 impl PurgeDeferral {
@@ -36,11 +32,14 @@ impl PurgeDeferral {
         self.catching_up_until = self.catching_up_until.max(Some(until));
     }
 
-    /// Whether a snapshot that could wait should be built now.
-    pub fn may_purge(&mut self, now: Millis) -> bool {
+    /// Whether a snapshot that could wait should be built now: `log_bytes` were written since the last
+    /// one, and the state has `state_bytes`.
+    ///
+    /// A log that has grown larger than the state is no shorter way to catch up than the next state.
+    /// So a member that never gets its state to the end costs the others' disks no more than that.
+    pub fn may_purge(&self, now: Millis, log_bytes: u64, state_bytes: u64) -> bool {
         let catches_up = self.catching_up_until.is_some_and(|until| now < until);
-        let defer = (self.sending > 0 || catches_up) && self.deferrals < DEFERRALS_MAX;
-        self.deferrals = if defer { self.deferrals + 1 } else { 0 };
-        !defer
+        let is_needed = self.sending > 0 || catches_up;
+        !is_needed || log_bytes >= state_bytes.max(DEFERRED_LOG_BYTES_MIN)
     }
 }
