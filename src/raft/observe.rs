@@ -45,11 +45,12 @@ pub(crate) async fn observe(
 ) {
     let mut told = Told::default();
     loop {
-        let (seen, leader) = {
+        let (seen, leader, moves) = {
             let metrics = metrics.borrow_and_update();
-            addresses.follow(&metrics);
-            (Seen::of(&metrics), liveness.leader(&metrics))
+            let moves = addresses.follow(&metrics);
+            (Seen::of(&metrics), liveness.leader(&metrics), moves)
         };
+        addresses.execute(moves);
         told.tell(&seen, &sink);
         tell_leader(&listeners.leader, leader);
         if let Some(reason) = seen.fatal {

@@ -33,24 +33,24 @@ impl Addresses {
         addresses
     }
 
-    /// Takes up the memberships that the engine goes by, if they are new.
-    pub(crate) fn follow(&mut self, metrics: &RaftMetrics<Types>) {
+    /// Takes up the memberships that the engine goes by, if they are new. What that asks for is to be
+    /// executed once the engine's metrics are no longer borrowed.
+    pub(crate) fn follow(&mut self, metrics: &RaftMetrics<Types>) -> Vec<AddressEffect> {
         let newest = &metrics.membership_config;
         let committed = &metrics.committed_membership_config;
         let seen = Some([*newest.log_id(), *committed.log_id()]);
         if self.seen == seen {
-            return;
+            return Vec::new();
         }
         self.seen = seen;
         let (newest, committed) = (
             members_of(newest.membership()),
             members_of(committed.membership()),
         );
-        let effects = self.addresses.follow(&[&newest, &committed]);
-        self.execute(effects);
+        self.addresses.follow(&[&newest, &committed])
     }
 
-    fn execute(&self, effects: Vec<AddressEffect>) {
+    pub(crate) fn execute(&self, effects: Vec<AddressEffect>) {
         for effect in effects {
             match effect {
                 AddressEffect::Set { id, peer_urls } => self.transport.set_peer(id.0, peer_urls),
