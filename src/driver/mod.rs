@@ -23,6 +23,7 @@ mod run;
 mod shared;
 pub mod stats;
 mod transfer;
+mod waiters;
 mod watch;
 
 pub use detcd_core::membership::admission::ShutdownReason;

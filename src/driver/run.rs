@@ -1,18 +1,17 @@
 //! The loop: input -> event -> node -> effect -> IO.
 
 use crate::compactor::Compactor;
-use crate::inbox::{Completions, Inbox, Input, Waiter};
+use crate::inbox::{Completions, Inbox, Input};
 use crate::peers::{self, LeaseQuestion};
 use crate::shared::Shared;
 use crate::stats::Stats;
-use detcd_core::api::{
-    Alarm, LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply, StreamId, WatchResponse,
-};
+use crate::waiters::{Waiters, Waiting};
+use detcd_core::api::{Alarm, LeaseId, MemberId, Millis, Reply, StreamId, WatchResponse};
 use detcd_core::codec;
 use detcd_core::command::{Command, Proposal};
 use detcd_core::effect::Effect;
 use detcd_core::error::Error;
-use detcd_core::event::{Applied, Event, Seq};
+use detcd_core::event::{Applied, Asker, Event, Seq};
 use detcd_core::node::Node;
 use detcd_core::query;
 use detcd_core::watch::Budget;
@@ -36,10 +35,7 @@ pub(crate) struct Run {
     node: Node,
     completions: Completions,
     compactor: Compactor,
-    writes: BTreeMap<Seq, Waiter<Outcome>>,
-    reads: BTreeMap<Seq, Waiter<()>>,
-    leases: BTreeMap<Seq, Waiter<LeaseInfo>>,
-    peer_leases: BTreeMap<u64, Waiter<LeaseInfo>>,
+    waiters: Waiters,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<Result<WatchResponse, Error>>>,
     /// Whether the last round's work for watchers was cut off.
     watchers_wait: bool,
@@ -57,10 +53,7 @@ impl Run {
             node,
             completions,
             compactor,
-            writes: BTreeMap::new(),
-            reads: BTreeMap::new(),
-            leases: BTreeMap::new(),
-            peer_leases: BTreeMap::new(),
+            waiters: Waiters::default(),
             streams: BTreeMap::new(),
             watchers_wait: false,
         }
@@ -129,7 +122,8 @@ impl Run {
                 growth,
                 waiter,
             } => {
-                self.writes.insert(seq, waiter);
+                self.waiters
+                    .insert(Asker::Local(seq), Waiting::Write(waiter));
                 Event::Write {
                     seq,
                     command,
@@ -137,11 +131,13 @@ impl Run {
                 }
             }
             Input::Read { seq, waiter } => {
-                self.reads.insert(seq, waiter);
+                self.waiters
+                    .insert(Asker::Local(seq), Waiting::Read(waiter));
                 Event::Read { seq }
             }
             Input::Lease { seq, event, waiter } => {
-                self.leases.insert(seq, waiter);
+                self.waiters
+                    .insert(Asker::Local(seq), Waiting::Lease(waiter));
                 event
             }
             Input::PeerLease {
@@ -149,7 +145,8 @@ impl Run {
                 event,
                 waiter,
             } => {
-                self.peer_leases.insert(ticket, waiter);
+                self.waiters
+                    .insert(Asker::Peer(ticket), Waiting::Lease(waiter));
                 event
             }
             Input::WatchOpen { stream, responses } => {
@@ -185,9 +182,7 @@ impl Run {
             }
             Event::ReadFailed { .. } => self.shared.stats.read_rounds_failed.add(1),
             Event::Forget { seq } => {
-                self.writes.remove(seq);
-                self.reads.remove(seq);
-                self.leases.remove(seq);
+                self.waiters.forget(Asker::Local(*seq));
             }
             Event::WatchClose { stream } => {
                 self.streams.remove(stream);
@@ -228,26 +223,13 @@ impl Run {
             Effect::Forward { to, proposals } => self.forward(to, proposals),
             Effect::ConfirmRead { round } => self.confirm_read(round),
             Effect::AskReadIndex { round, leader } => self.ask_read_index(round, leader),
-            // A waiter that is gone wanted no answer.
-            Effect::ReadReady { seq, result } => {
-                if let Some(waiter) = self.reads.remove(&seq) {
-                    let _ = waiter.send(result);
-                }
-            }
-            Effect::Answer { seq, result } => {
-                if let Some(waiter) = self.writes.remove(&seq) {
-                    let _ = waiter.send(result);
-                }
-            }
+            Effect::ReadReady { seq, result } => self.waiters.end_read(Asker::Local(seq), result),
+            Effect::Answer { seq, result } => self.waiters.end_write(Asker::Local(seq), result),
             Effect::AnswerLease { seq, result } => {
-                if let Some(waiter) = self.leases.remove(&seq) {
-                    let _ = waiter.send(result);
-                }
+                self.waiters.end_lease(Asker::Local(seq), result);
             }
             Effect::AnswerPeer { ticket, result } => {
-                if let Some(waiter) = self.peer_leases.remove(&ticket) {
-                    let _ = waiter.send(result);
-                }
+                self.waiters.end_lease(Asker::Peer(ticket), result);
             }
             Effect::ForwardLease {
                 seq,
