@@ -249,7 +249,7 @@ impl AdmissionTask {
             let event = Event::Answered {
                 from: to,
                 attempt,
-                reply: reply.and_then(|bytes| GreetingReply::decode(&bytes)),
+                reply: reply.and_then(|bytes| GreetingReply::decode(&bytes).ok()),
             };
             let _ = inputs.send(Input::Event(event));
         });
@@ -310,9 +310,9 @@ impl Handle {
 pub(crate) async fn answer_greeting(
     shared: &Shared,
     from: MemberId,
-    body: &[u8],
+    body: &Bytes,
 ) -> Result<Bytes, String> {
-    let greeting = Greeting::decode(body).ok_or("a malformed greeting")?;
+    let greeting = Greeting::decode(body).map_err(|error| error.to_string())?;
     let (reply, replied) = oneshot::channel();
     let input = Input::Greeting {
         from,

@@ -160,10 +160,10 @@ pub(crate) fn decode_lease_answer(body: &Bytes) -> Result<LeaseInfo, Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
 
-    fn proposal(seq: u64, command: &'static [u8]) -> Proposal {
+    pub(crate) fn proposal(seq: u64, command: &'static [u8]) -> Proposal {
         Proposal {
             origin: MemberId(7),
             seq,

@@ -175,15 +175,8 @@ async fn ask_lease(shared: &Shared, requests: Requests, body: Bytes) -> Result<L
 mod tests {
     use super::*;
     use crate::peer_bodies::encode_proposals;
+    use crate::peer_bodies::tests::proposal;
     use detcd_core::membership::admission::Greeting;
-
-    fn proposal(seq: u64, command: &'static [u8]) -> Proposal {
-        Proposal {
-            origin: MemberId(7),
-            seq,
-            command: Bytes::from_static(command),
-        }
-    }
 
     /// Whatever bytes come, they are read to their end or refused.
     #[test]

@@ -3,9 +3,10 @@
 
 use crate::handle::{Handle, Header};
 use crate::shared::Shared;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use detcd_core::api::{Member, MemberId, Millis};
 use detcd_core::codec;
+use detcd_core::encoding::{Reader, Writer};
 use detcd_core::error::Error;
 use detcd_core::membership::id::member_id;
 use detcd_core::membership::{
@@ -143,7 +144,7 @@ async fn ask(shared: &Shared, leader: MemberId, change: &MembershipChange) -> Le
 
 /// A change that another member asks for, checked as a client's own call is.
 pub(crate) fn read_change(body: Bytes) -> Result<MembershipChange, String> {
-    let change = decode_change(body).ok_or("a malformed change of the membership")?;
+    let change = decode_change(&body).map_err(|fault| fault.to_string())?;
     membership::check_forwarded(&change).map_err(|error| format!("{change}: {error}"))?;
     Ok(change)
 }
@@ -190,19 +191,19 @@ const UPDATE: u8 = 3;
 const PROMOTE: u8 = 4;
 
 fn encode_change(change: &MembershipChange) -> Bytes {
-    let mut out = BytesMut::new();
-    out.put_u8(VERSION);
+    let mut out = Writer::default();
+    out.u8(VERSION);
     match change {
         MembershipChange::Add(member) => {
-            out.put_u8(ADD);
+            out.u8(ADD);
             put_member(&mut out, member);
         }
         MembershipChange::Remove(id) => {
-            out.put_u8(REMOVE);
-            out.put_u64_le(id.0);
+            out.u8(REMOVE);
+            out.u64_le(id.0);
         }
         MembershipChange::Update { id, peer_urls } => {
-            out.put_u8(UPDATE);
+            out.u8(UPDATE);
             let member = Member {
                 id: *id,
                 peer_urls: peer_urls.clone(),
@@ -211,36 +212,36 @@ fn encode_change(change: &MembershipChange) -> Bytes {
             put_member(&mut out, &member);
         }
         MembershipChange::Promote(id) => {
-            out.put_u8(PROMOTE);
-            out.put_u64_le(id.0);
+            out.u8(PROMOTE);
+            out.u64_le(id.0);
         }
     }
-    out.freeze()
+    out.finish()
 }
 
-fn decode_change(mut body: Bytes) -> Option<MembershipChange> {
-    if body.len() < 2 || body.get_u8() != VERSION {
-        return None;
-    }
-    let change = match body.get_u8() {
-        ADD => MembershipChange::Add(read_member(&mut body)?),
-        REMOVE => MembershipChange::Remove(MemberId(read_u64(&mut body)?)),
+fn decode_change(body: &Bytes) -> Result<MembershipChange, Fault> {
+    let mut reader = Reader::new("change of the membership", body);
+    reader.version(VERSION)?;
+    let change = match reader.u8()? {
+        ADD => MembershipChange::Add(read_member(&mut reader)?),
+        REMOVE => MembershipChange::Remove(MemberId(reader.u64_le()?)),
         UPDATE => {
-            let Member { id, peer_urls, .. } = read_member(&mut body)?;
+            let Member { id, peer_urls, .. } = read_member(&mut reader)?;
             MembershipChange::Update { id, peer_urls }
         }
-        PROMOTE => MembershipChange::Promote(MemberId(read_u64(&mut body)?)),
-        _ => return None,
+        PROMOTE => MembershipChange::Promote(MemberId(reader.u64_le()?)),
+        _ => return Err(reader.error("an unknown kind of change").into()),
     };
-    body.is_empty().then_some(change)
+    reader.end()?;
+    Ok(change)
 }
 
 fn encode_reply(reply: &LeaderReply) -> Bytes {
-    let mut out = BytesMut::new();
-    out.put_u8(VERSION);
+    let mut out = Writer::default();
+    out.u8(VERSION);
     match reply {
         LeaderReply::Made(members) => {
-            out.put_u8(MADE);
+            out.u8(MADE);
             for member in members {
                 put_member(&mut out, member);
             }
@@ -249,62 +250,49 @@ fn encode_reply(reply: &LeaderReply) -> Bytes {
         LeaderReply::NotLeader
         | LeaderReply::Unreachable
         | LeaderReply::Lost
-        | LeaderReply::Unreadable => out.put_u8(NOT_LEADER),
+        | LeaderReply::Unreadable => out.u8(NOT_LEADER),
         LeaderReply::Failed(error) => {
             let known = ERRORS.iter().find(|(_, known)| known == error);
-            out.put_u8(known.map_or(10, |(tag, _)| *tag));
+            out.u8(known.map_or(10, |(tag, _)| *tag));
         }
     }
-    out.freeze()
+    out.finish()
 }
 
-fn decode_reply(body: &Bytes) -> Option<LeaderReply> {
-    let mut body = body.clone();
-    if body.len() < 2 || body.get_u8() != VERSION {
-        return None;
-    }
-    match body.get_u8() {
+fn decode_reply(body: &Bytes) -> Result<LeaderReply, Fault> {
+    let mut reader = Reader::new("reply to a change of the membership", body);
+    reader.version(VERSION)?;
+    let reply = match reader.u8()? {
         MADE => {
             let mut members = Vec::new();
-            while !body.is_empty() {
-                members.push(read_member(&mut body)?);
+            while !reader.is_empty() {
+                members.push(read_member(&mut reader)?);
             }
-            Some(LeaderReply::Made(members))
+            LeaderReply::Made(members)
         }
-        NOT_LEADER => body.is_empty().then_some(LeaderReply::NotLeader),
-        tag => {
-            let (_, error) = ERRORS.iter().find(|(known, _)| *known == tag)?;
-            body.is_empty().then(|| LeaderReply::Failed(error.clone()))
-        }
-    }
+        NOT_LEADER => LeaderReply::NotLeader,
+        tag => match ERRORS.iter().find(|(known, _)| *known == tag) {
+            Some((_, error)) => LeaderReply::Failed(error.clone()),
+            None => return Err(reader.error("an unknown error").into()),
+        },
+    };
+    reader.end()?;
+    Ok(reply)
 }
 
 /// A member is written as its row is, under its id.
-fn put_member(out: &mut BytesMut, member: &Member) {
-    let row = codec::encode_member(member);
-    out.put_u64_le(member.id.0);
-    out.put_u32_le(row.len() as u32);
-    out.put_slice(&row);
+fn put_member(out: &mut Writer, member: &Member) {
+    out.u64_le(member.id.0);
+    out.bytes_le(&codec::encode_member(member));
 }
 
-fn read_member(body: &mut Bytes) -> Option<Member> {
-    let id = MemberId(read_u64(body)?);
-    if body.len() < 4 {
-        return None;
-    }
-    let len = body.get_u32_le() as usize;
-    if body.len() < len {
-        return None;
-    }
-    codec::decode_member(&codec::member_key(id), &body.split_to(len)).ok()
+fn read_member(reader: &mut Reader<'_>) -> Result<Member, Fault> {
+    let id = MemberId(reader.u64_le()?);
+    codec::decode_member(&codec::member_key(id), &reader.bytes_le()?)
 }
 
 fn now() -> Millis {
     Millis(detcd_rt::now_ms())
-}
-
-fn read_u64(body: &mut Bytes) -> Option<u64> {
-    (body.len() >= 8).then(|| body.get_u64_le())
 }
 
 #[cfg(test)]
@@ -334,9 +322,9 @@ mod tests {
         ];
         for change in changes {
             let bytes = encode_change(&change);
-            assert_eq!(decode_change(bytes.clone()), Some(change));
+            assert_eq!(decode_change(&bytes), Ok(change));
             for len in 0..bytes.len() {
-                assert_eq!(decode_change(bytes.slice(..len)), None, "cut at {len}");
+                assert!(decode_change(&bytes.slice(..len)).is_err(), "cut at {len}");
             }
         }
     }
@@ -370,13 +358,13 @@ mod tests {
             LeaderReply::NotLeader,
         ];
         for reply in errors.into_iter().chain(done) {
-            assert_eq!(decode_reply(&encode_reply(&reply)), Some(reply));
+            assert_eq!(decode_reply(&encode_reply(&reply)), Ok(reply));
         }
         let other = encode_reply(&LeaderReply::Failed(Error::Corrupt));
         assert_eq!(
             decode_reply(&other),
-            Some(LeaderReply::Failed(Error::Timeout))
+            Ok(LeaderReply::Failed(Error::Timeout))
         );
-        assert_eq!(decode_reply(&Bytes::from_static(b"\x01\x63")), None);
+        assert!(decode_reply(&Bytes::from_static(b"\x01\x63")).is_err());
     }
 }

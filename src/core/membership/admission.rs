@@ -50,6 +50,10 @@
 //! a member that comes for the first time while another one is lost for good looks the same to the
 //! third (swarm seed 453).
 //!
+//! And a member whose disk is lost after another one has confirmed its number, and before it takes
+//! part, is refused though it promised nothing: of three members, one confirmation is enough to take
+//! part, so nobody can tell. It is removed and added anew.
+//!
 //! # Why a cluster comes to be
 //! - A new member is refused by nobody: no number is known for its id, because ids of removed
 //!   members are never used again and nobody publishes for another member.

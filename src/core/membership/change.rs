@@ -65,12 +65,12 @@ pub fn check_forwarded(change: &MembershipChange) -> Result<(), Error> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use alloc::format;
     use alloc::vec;
 
-    fn member(id: u64) -> Member {
+    pub(in crate::membership) fn member(id: u64) -> Member {
         Member {
             id: MemberId(id),
             name: format!("m{id}"),
@@ -80,7 +80,7 @@ mod tests {
         }
     }
 
-    fn unstarted(id: u64) -> Member {
+    pub(in crate::membership) fn unstarted(id: u64) -> Member {
         Member {
             name: String::new(),
             ..member(id)

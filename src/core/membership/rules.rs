@@ -238,25 +238,8 @@ fn quorum(voters: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use alloc::format;
+    use crate::membership::change::tests::{member, unstarted};
     use alloc::vec;
-
-    fn member(id: u64) -> Member {
-        Member {
-            id: MemberId(id),
-            name: format!("m{id}"),
-            peer_urls: vec![format!("http://m{id}:2380")],
-            client_urls: vec![],
-            is_learner: false,
-        }
-    }
-
-    fn unstarted(id: u64) -> Member {
-        Member {
-            name: String::new(),
-            ..member(id)
-        }
-    }
 
     fn learner(id: u64) -> Member {
         Member {

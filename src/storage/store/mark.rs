@@ -12,6 +12,8 @@
 //! ```
 
 use super::OpenError;
+use bytes::Bytes;
+use detcd_core::encoding::{DecodeError, Reader, Writer};
 use std::fs::{self, File, OpenOptions};
 use std::io;
 use std::os::unix::fs::FileExt as _;
@@ -23,7 +25,6 @@ const MAGIC: [u8; 8] = *b"detcdmrk";
 const SLOT_BYTES: usize = 4096;
 const COPY_BYTES: usize = SLOT_BYTES / 2;
 const HEAD_BYTES: usize = 24;
-const CRC_BYTES: usize = 4;
 /// fjall's files: that of the database, and that of a keyspace.
 const VERSION: &str = "version";
 const CURRENT: &str = "current";
@@ -44,7 +45,7 @@ impl Mark {
             return Err(damaged("its file \"version\" is missing"));
         }
         let bytes = match fs::read(folder.join(FILE)) {
-            Ok(bytes) => bytes,
+            Ok(bytes) => Bytes::from(bytes),
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(OpenError::io(folder, FILE, &error)),
         };
@@ -92,18 +93,19 @@ impl Mark {
     }
 
     fn encode(&self) -> Vec<u8> {
-        let mut copy = Vec::with_capacity(SLOT_BYTES);
-        copy.extend_from_slice(&MAGIC);
+        let mut out = Writer::with_capacity(COPY_BYTES);
+        out.slice(&MAGIC);
         let count = self.keyspaces.len() as u64;
         for number in [self.number, count].iter().chain(&self.keyspaces) {
-            copy.extend_from_slice(&number.to_le_bytes());
+            out.u64_le(*number);
         }
-        let crc = crc32c::crc32c(&copy);
-        copy.extend_from_slice(&crc.to_le_bytes());
-        assert!(copy.len() <= COPY_BYTES, "{count} keyspaces");
-        copy.resize(COPY_BYTES, 0);
-        copy.extend_from_within(..);
-        copy
+        let crc = crc32c::crc32c(out.as_slice());
+        out.u32_le(crc);
+        assert!(out.len() <= COPY_BYTES, "{count} keyspaces");
+        let mut slot = out.finish().to_vec();
+        slot.resize(COPY_BYTES, 0);
+        slot.extend_from_within(..);
+        slot
     }
 }
 
@@ -115,28 +117,29 @@ fn holds_anything(folder: &Path) -> bool {
 }
 
 /// The newest mark. A slot that the power cut short is not missed: the other is the one before.
-fn decode(bytes: &[u8]) -> Option<Mark> {
+fn decode(bytes: &Bytes) -> Option<Mark> {
     if bytes.len() != 2 * SLOT_BYTES || bytes.chunks(SLOT_BYTES).any(|slot| slot[..8] != MAGIC) {
         return None;
     }
-    let copies = bytes.chunks(COPY_BYTES).filter_map(decode_copy);
-    copies.max_by_key(|mark| mark.number)
+    let copies = (0..bytes.len()).step_by(COPY_BYTES);
+    let copies = copies.map(|at| bytes.slice(at..at + COPY_BYTES));
+    let marks = copies.filter_map(|copy| decode_copy(&copy).ok());
+    marks.max_by_key(|mark| mark.number)
 }
 
-fn decode_copy(copy: &[u8]) -> Option<Mark> {
-    let number_at = |at: usize| {
-        let bytes = copy.get(at..at + 8)?;
-        Some(u64::from_le_bytes(bytes.try_into().expect("eight bytes")))
-    };
-    let count = usize::try_from(number_at(16)?).ok()?;
-    let end = HEAD_BYTES.checked_add(count.checked_mul(8)?)?;
-    let crc = copy.get(end..end.checked_add(CRC_BYTES)?)?;
-    let is_whole = copy[..8] == MAGIC && crc == crc32c::crc32c(&copy[..end]).to_le_bytes();
-    let keyspaces = (0..count).map(|place| number_at(HEAD_BYTES + 8 * place));
-    is_whole.then_some(Mark {
-        number: number_at(8)?,
-        keyspaces: keyspaces.collect::<Option<_>>()?,
-    })
+fn decode_copy(copy: &Bytes) -> Result<Mark, DecodeError> {
+    let mut reader = Reader::new("mark", copy);
+    let magic = reader.u64_le()?;
+    let number = reader.u64_le()?;
+    let count = reader.u64_le()?;
+    let keyspaces = (0..count).map(|_| reader.u64_le());
+    let keyspaces: Vec<u64> = keyspaces.collect::<Result<_, _>>()?;
+    let summed = &copy[..HEAD_BYTES + 8 * keyspaces.len()];
+    let crc = reader.u32_le()?;
+    if magic != u64::from_le_bytes(MAGIC) || crc != crc32c::crc32c(summed) {
+        return Err(reader.error("its checksum does not match"));
+    }
+    Ok(Mark { number, keyspaces })
 }
 
 #[cfg(test)]
@@ -150,8 +153,8 @@ mod tests {
         }
     }
 
-    fn file(first: u64, second: u64) -> Vec<u8> {
-        [mark(first).encode(), mark(second).encode()].concat()
+    fn file(first: u64, second: u64) -> Bytes {
+        Bytes::from([mark(first).encode(), mark(second).encode()].concat())
     }
 
     #[test]
@@ -172,9 +175,9 @@ mod tests {
     fn one_flipped_bit_takes_nothing_back() {
         let whole = file(8, 7);
         for bit in 0..whole.len() * 8 {
-            let mut bad = whole.clone();
+            let mut bad = whole.to_vec();
             bad[bit / 8] ^= 1 << (bit % 8);
-            let read = decode(&bad);
+            let read = decode(&Bytes::from(bad));
             assert!(
                 read.is_none() || read == Some(mark(8)),
                 "bit {bit}: {read:?}"
@@ -185,11 +188,11 @@ mod tests {
     #[test]
     fn what_is_cut_or_blank_makes_no_sense() {
         let whole = file(8, 7);
-        assert_eq!(decode(&whole[..SLOT_BYTES]), None);
-        assert_eq!(decode(&vec![0; whole.len()]), None);
-        let mut half = whole;
+        assert_eq!(decode(&whole.slice(..SLOT_BYTES)), None);
+        assert_eq!(decode(&Bytes::from(vec![0; whole.len()])), None);
+        let mut half = whole.to_vec();
         half[..SLOT_BYTES].fill(0);
-        assert_eq!(decode(&half), None);
+        assert_eq!(decode(&Bytes::from(half)), None);
     }
 
     #[test]

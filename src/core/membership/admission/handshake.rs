@@ -1,5 +1,6 @@
 //! The two messages of the handshake. Each starts with a format version.
 
+use crate::encoding::{DecodeError, Reader, Writer};
 use bytes::Bytes;
 use core::fmt;
 
@@ -26,36 +27,43 @@ pub enum GreetingReply {
 
 impl Greeting {
     pub fn encode(self) -> Bytes {
-        let mut out = [VERSION; 10];
-        out[1..9].copy_from_slice(&self.log.to_le_bytes());
-        out[9] = u8::from(self.confirms);
-        Bytes::copy_from_slice(&out)
+        let mut out = Writer::default();
+        out.u8(VERSION);
+        out.u64_le(self.log);
+        out.flag(self.confirms);
+        out.finish()
     }
 
-    pub fn decode(bytes: &[u8]) -> Option<Greeting> {
-        let (version, rest) = bytes.split_first()?;
-        let (log, confirms) = rest.split_first_chunk::<8>()?;
-        let confirms = match confirms {
-            [0] => false,
-            [1] => true,
-            _ => return None,
+    pub fn decode(bytes: &Bytes) -> Result<Greeting, DecodeError> {
+        let mut reader = Reader::new("greeting", bytes);
+        reader.version(VERSION)?;
+        let greeting = Greeting {
+            log: reader.u64_le()?,
+            confirms: reader.flag()?,
         };
-        let log = u64::from_le_bytes(*log);
-        (*version == VERSION).then_some(Greeting { log, confirms })
+        reader.end()?;
+        Ok(greeting)
     }
 }
 
 impl GreetingReply {
     pub fn encode(self) -> Bytes {
-        Bytes::copy_from_slice(&[VERSION, self as u8])
+        let mut out = Writer::default();
+        out.u8(VERSION);
+        out.u8(self as u8);
+        out.finish()
     }
 
-    pub fn decode(bytes: &[u8]) -> Option<GreetingReply> {
-        match bytes {
-            [VERSION, 0] => Some(GreetingReply::NoOtherLog),
-            [VERSION, 1] => Some(GreetingReply::OtherLog),
-            _ => None,
-        }
+    pub fn decode(bytes: &Bytes) -> Result<GreetingReply, DecodeError> {
+        let mut reader = Reader::new("reply to a greeting", bytes);
+        reader.version(VERSION)?;
+        let reply = match reader.u8()? {
+            0 => GreetingReply::NoOtherLog,
+            1 => GreetingReply::OtherLog,
+            _ => return Err(reader.error("an unknown reply")),
+        };
+        reader.end()?;
+        Ok(reply)
     }
 }
 

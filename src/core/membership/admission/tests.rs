@@ -1,4 +1,5 @@
 use super::*;
+use bytes::Bytes;
 
 #[test]
 fn greetings_and_replies_are_read_as_they_were_written() {
@@ -7,20 +8,27 @@ fn greetings_and_replies_are_read_as_they_were_written() {
         let greeting = Greeting { log, confirms };
         let bytes = greeting.encode();
         assert_eq!(bytes[..], [3, 8, 7, 6, 5, 4, 3, 2, 1, u8::from(confirms)]);
-        assert_eq!(Greeting::decode(&bytes), Some(greeting));
+        assert_eq!(Greeting::decode(&bytes), Ok(greeting));
         for len in 0..bytes.len() {
-            assert_eq!(Greeting::decode(&bytes[..len]), None, "cut at {len}");
+            let cut = Greeting::decode(&bytes.slice(..len));
+            assert!(cut.is_err(), "cut at {len}");
         }
     }
-    assert_eq!(Greeting::decode(&[3, 8, 7, 6, 5, 4, 3, 2, 1, 2]), None);
-    assert_eq!(Greeting::decode(&[2, 8, 7, 6, 5, 4, 3, 2, 1, 0]), None);
+    for bad in [
+        &[3, 8, 7, 6, 5, 4, 3, 2, 1, 2][..],
+        &[3, 8, 7, 6, 5, 4, 3, 2, 1, 1, 0],
+        &[2, 8, 7, 6, 5, 4, 3, 2, 1, 0],
+    ] {
+        assert!(Greeting::decode(&Bytes::copy_from_slice(bad)).is_err());
+    }
     for reply in [GreetingReply::NoOtherLog, GreetingReply::OtherLog] {
         let bytes = reply.encode();
         assert_eq!(bytes[..], [3, reply as u8]);
-        assert_eq!(GreetingReply::decode(&bytes), Some(reply));
+        assert_eq!(GreetingReply::decode(&bytes), Ok(reply));
     }
-    assert_eq!(GreetingReply::decode(&[3, 2]), None);
-    assert_eq!(GreetingReply::decode(&[2, 0]), None);
+    for bad in [&[3, 2][..], &[2, 0], &[3], &[3, 0, 0]] {
+        assert!(GreetingReply::decode(&Bytes::copy_from_slice(bad)).is_err());
+    }
 }
 
 #[test]
