@@ -3,6 +3,8 @@
 use crate::cluster::{Cluster, Node, PATIENCE, eventually, put};
 use crate::http2::{PUT, Raw, block, field, frame, headers, message, prefixed, put_head};
 use crate::tools::{Tool, find};
+use detcd_wire::etcdserverpb as pb;
+use pb::request_op::Request as Op;
 use std::time::Duration;
 use tonic::metadata::AsciiMetadataValue;
 
@@ -154,4 +156,63 @@ async fn messages_in_pieces_are_put_together() {
     }
     let found = crate::cluster::get(&mut node.kv(), "k").await.unwrap();
     assert_eq!(found.map(|found| found.len()), Some(value.len()));
+}
+
+/// Streams of many rows, one read to its end and others that nobody reads on, take chunks and not
+/// what they stream. (etcd 3.5 has no RangeStream.)
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn streamed_ranges_take_little_memory() {
+    const BATCHES: u64 = 80;
+    const BATCH_ROWS: u64 = 100;
+    const VALUE_BYTES: usize = 5_000;
+    const STREAMS: usize = 6;
+    let cluster = Cluster::started(1, &[]).await;
+    let node = &cluster.nodes[0];
+    let mut kv = node.kv();
+    for batch in 0..BATCHES {
+        let put = |number| pb::PutRequest {
+            key: format!("k/{:06}", batch * BATCH_ROWS + number).into(),
+            value: vec![b'v'; VALUE_BYTES].into(),
+            ..Default::default()
+        };
+        let success = (0..BATCH_ROWS).map(|number| pb::RequestOp {
+            request: Some(Op::RequestPut(put(number))),
+        });
+        let txn = pb::TxnRequest {
+            success: success.collect(),
+            ..Default::default()
+        };
+        kv.txn(txn).await.expect("a member that serves");
+    }
+    let request = pb::RangeRequest {
+        key: b"k/".to_vec().into(),
+        range_end: b"k0".to_vec().into(),
+        ..Default::default()
+    };
+    let open = || async {
+        let stream = node.kv().range_stream(request.clone()).await;
+        let mut stream = stream.expect("a stream").into_inner();
+        stream.message().await.expect("a chunk").expect("a chunk");
+        stream
+    };
+    let to_the_end = || async {
+        let mut stream = open().await;
+        while let Some(chunk) = stream.message().await.expect("a whole stream") {
+            let count = chunk.range_response.expect("every chunk has one").count;
+            assert!(count == 0 || count as u64 == BATCHES * BATCH_ROWS);
+        }
+    };
+    // The first ones fill the cache of blocks.
+    to_the_end().await;
+    to_the_end().await;
+    let before = resident(node).await;
+    let mut unread = Vec::new();
+    for _ in 0..STREAMS {
+        unread.push(open().await);
+    }
+    to_the_end().await;
+    let grown = resident(node).await.saturating_sub(before);
+    eprintln!("grown by {} MiB", grown / MIB);
+    assert!(grown < 4 * STREAMS as u64 * MIB, "{} MiB", grown / MIB);
+    drop(unread);
 }
