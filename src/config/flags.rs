@@ -170,7 +170,7 @@ pub const SECTIONS: &[Section] = &[
         flag("watch-progress-notify-interval", Duration, "10m", Works, "How often an idle watcher that asked for it is told the revision."),
         flag("socket-reuse-port", Bool, "false", Works, "Set SO_REUSEPORT on listening sockets."),
         flag("socket-reuse-address", Bool, "false", Inert, "SO_REUSEADDR is always set."),
-        flag("store-cache-bytes", Uint, "67108864", Works, "Memory for cached blocks of the store. (detcd)"),
+        flag("store-cache-bytes", Uint, "33554432", Works, "Memory for cached blocks of the store. (detcd)"),
         flag("worker-threads", Uint, "0", Works, "Threads that serve requests; 0 means one for each core. (detcd)"),
         flag("etcd-version", Text, "3.7.0", Works, "Version of etcd that clients are told. (detcd)"),
         flag("strict-env", Bool, "false", Works, "Refuse a variable that a flag shadows, instead of warning. (detcd)"),
