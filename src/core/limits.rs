@@ -42,6 +42,8 @@ pub const RETRY_PAUSE_MAX: Millis = Millis(64);
 pub const APPLY_LAG_MAX: u64 = 5_000;
 /// Versions removed in one step of a compaction.
 pub const COMPACTION_BATCH: usize = 1_000;
+/// Deleted keys that the index of keys looks at in one step of a compaction.
+pub const INDEX_PRUNE_BATCH: usize = 256;
 /// Events in one catch-up read of watchers that lag.
 pub const CATCH_UP_EVENTS_MAX: usize = 1_000;
 /// Bytes of one catch-up read of watchers that lag.

@@ -223,6 +223,7 @@ impl Machine {
             return self.applied(Err(Error::FutureRevision));
         }
         self.at.compact_revision = compact.revision;
+        overlay.live_keys().compact(compact.revision);
         self.put_meta(overlay);
         Applied {
             compacted: Some(compact.revision),

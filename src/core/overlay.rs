@@ -44,9 +44,9 @@ impl<'a> Overlay<'a> {
         self.write(table, key, None);
     }
 
-    /// Notes that a key becomes live, or is no longer, with a write of its row.
-    pub(crate) fn set_live(&mut self, key: &[u8], is_live: bool) {
-        self.keys.set(key, is_live);
+    /// What is known of the keys, to be told of each that is created or deleted.
+    pub(crate) fn live_keys(&mut self) -> &mut LiveKeys {
+        &mut self.keys
     }
 
     /// How many rows were written so far.
@@ -60,7 +60,8 @@ impl<'a> Overlay<'a> {
     }
 
     /// Every write, and the live keys after them.
-    pub fn into_parts(self) -> (Batch, LiveKeys) {
+    pub fn into_parts(mut self) -> (Batch, LiveKeys) {
+        self.keys.prune();
         let mut batch = Batch::default();
         batch.writes.reserve(self.len());
         for (tag, writes) in self.tables.into_iter().enumerate() {

@@ -1,19 +1,18 @@
-//! The index of the live keys, beside the store.
+//! The index of the keys, beside the store.
 //!
-//! It is in no row: all of it follows from the keys of `Current`. When a member starts, and when a
-//! snapshot replaces its state, the index is built beside the traffic, and until it is there reads
-//! count without it. Apply notes meanwhile which keys come and go, and the index catches up.
+//! It is in no row: all of it follows from rows. When a member starts, and when a snapshot replaces
+//! its state, the index is built beside the traffic: first the live keys, then the generations of
+//! keys that had ended, which only reads of the past ask for. Until each is there reads count
+//! without it. Apply notes meanwhile which keys come and go, and the index catches up.
 
 use arc_swap::ArcSwap;
-use detcd_core::kv::index::{Indexed, KeyChange, KeyIndex, LiveKeys};
+use detcd_core::kv::index::{
+    EndedGenerations, Indexed, KeyChange, KeyIndex, LiveKeys, ended_generations, live_keys,
+};
 use detcd_core::status::Published;
-use detcd_core::view::{Direction, Fault, Table, View};
+use detcd_core::view::{Fault, View};
 use detcd_rt::buggify::{Place, linger};
-use std::ops::Bound;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-
-/// Rows that are indexed before it is looked whether anybody still wants the index.
-const ROWS_UNASKED: usize = 1024;
 
 /// The index that belongs to the published state, or what it will have to catch up with.
 pub(crate) struct Keys {
@@ -39,24 +38,24 @@ impl Keys {
         detcd_rt::spawn(async move {
             linger(Place::IndexKeys).await;
             let begun = detcd_rt::Instant::now();
-            let asked = wanted.clone();
-            let Ok(index) = detcd_rt::spawn_blocking(move || index(&rows, &asked)).await else {
+            let is_wanted = go_on(&wanted);
+            let live = detcd_rt::spawn_blocking(move || {
+                let index = live_keys(&rows, is_wanted);
+                (index, rows)
+            });
+            let Ok((live, rows)) = live.await else { return };
+            let Some(index) = take(live, &wanted) else {
                 return;
             };
-            let Some(state) = wanted.upgrade() else {
-                return;
-            };
-            match index {
-                Ok(index) => {
-                    let (keys, elapsed) = (index.len(), begun.elapsed());
-                    tracing::debug!(keys, ?elapsed, "indexed the live keys");
-                    finish(&state, index, &published);
-                }
-                Err(fault) => {
-                    // Whoever reads the row halts the member; counts need not.
-                    tracing::warn!(error = %fault, "cannot index the live keys");
-                    *lock(&state) = State::Off;
-                }
+            tracing::debug!(keys = index.len(), elapsed = ?begun.elapsed(), "indexed the live keys");
+            publish_live(&wanted, index, &published);
+            linger(Place::IndexKeys).await;
+            let is_wanted = go_on(&wanted);
+            let ended = detcd_rt::spawn_blocking(move || ended_generations(&rows, is_wanted));
+            let Ok(ended) = ended.await else { return };
+            if let Some(ended) = take(ended, &wanted) {
+                tracing::debug!(elapsed = ?begun.elapsed(), "indexed the deleted keys");
+                publish_ended(&wanted, ended, &published);
             }
         });
         Keys { state }
@@ -97,28 +96,56 @@ fn lock(state: &Mutex<State>) -> MutexGuard<'_, State> {
     state.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Indexes every key, or stops early when nobody wants it any more.
-fn index(rows: &impl View, wanted: &Weak<Mutex<State>>) -> Result<KeyIndex, Fault> {
-    let mut index = KeyIndex::default();
-    let all = (Bound::Unbounded, Bound::Unbounded);
-    let rows = rows.scan(Table::Current, all, Direction::Forward);
-    for (number, row) in rows.enumerate() {
-        if number % ROWS_UNASKED == 0 && wanted.strong_count() == 0 {
-            break;
+/// Whether anybody still wants the index.
+fn go_on(wanted: &Weak<Mutex<State>>) -> impl FnMut() -> bool + Send + 'static {
+    let wanted = wanted.clone();
+    move || wanted.strong_count() > 0
+}
+
+/// What was indexed. Whoever reads a row that cannot be read halts the member; counts need not.
+fn take<T>(indexed: Result<Option<T>, Fault>, wanted: &Weak<Mutex<State>>) -> Option<T> {
+    match indexed {
+        Ok(indexed) => indexed,
+        Err(fault) => {
+            tracing::warn!(error = %fault, "cannot index the keys");
+            *lock(&*wanted.upgrade()?) = State::Off;
+            None
         }
-        index.insert(&row?.0);
     }
-    Ok(index)
 }
 
 /// Publishes the state again, with its index. Whoever applies holds the same lock to publish, so
 /// the changes that were noted are those between the indexed rows and the published state.
-fn finish(state: &Mutex<State>, mut index: KeyIndex, published: &ArcSwap<Published>) {
-    let mut state = lock(state);
-    let State::Building(changes) = &*state else {
+fn publish_live(wanted: &Weak<Mutex<State>>, mut index: KeyIndex, published: &ArcSwap<Published>) {
+    let Some(state) = wanted.upgrade() else {
         return;
     };
-    index.catch_up(changes);
+    let mut state = lock(&state);
+    if let State::Building(changes) = &*state {
+        index.catch_up(changes);
+        publish(&mut state, index, published);
+    }
+}
+
+/// Publishes the state again, with an index that knows all deleted keys.
+fn publish_ended(
+    wanted: &Weak<Mutex<State>>,
+    ended: EndedGenerations,
+    published: &ArcSwap<Published>,
+) {
+    let Some(state) = wanted.upgrade() else {
+        return;
+    };
+    let mut state = lock(&state);
+    if let State::Built(index) = &mut *state {
+        let mut index = std::mem::take(index);
+        index.add_ended(ended);
+        publish(&mut state, index, published);
+    }
+}
+
+fn publish(state: &mut State, mut index: KeyIndex, published: &ArcSwap<Published>) {
+    index.compact(published.load().compact_revision);
     *state = State::Built(index.clone());
     published.rcu(|last| with_keys(last, Some(index.clone())));
 }

@@ -168,6 +168,18 @@ pub fn decode_current(key: Bytes, row: &Bytes) -> Result<Version, Fault> {
     Ok(version)
 }
 
+/// Of a row of `Current` only the main revision that created the key.
+pub fn decode_created(row: &Bytes) -> Result<i64, Fault> {
+    let mut reader = Reader::new("row of the latest version of a key", row);
+    if reader.byte()? != TAG_ROW {
+        return Err(reader.fault("unknown format"));
+    }
+    match reader.i64()? {
+        created @ 1.. => Ok(created),
+        _ => Err(reader.fault("a revision that cannot be")),
+    }
+}
+
 /// Reads a row of `Events`, which must be the one of `revision`.
 pub fn decode_event(revision: Revision, row: &Bytes) -> Result<EventRow, Fault> {
     let mut reader = Reader::new("row of a change", row);
@@ -259,6 +271,28 @@ pub fn version_start(key: &[u8]) -> Vec<u8> {
     out
 }
 
+/// A generation of a key, created at main revision `created`, as the index of keys has it: they
+/// sort as the keys do. It is not stored.
+pub fn generation_key(key: &[u8], created: i64) -> Vec<u8> {
+    let mut out = Vec::with_capacity(escaped_len(key) + 8);
+    escape_into(&mut out, key);
+    out.extend_from_slice(&created.to_be_bytes());
+    out
+}
+
+/// As [`generation_key`], of a key as the keys of `Versions` begin with it.
+pub fn generation_key_of_escaped(escaped: &[u8], created: i64) -> Vec<u8> {
+    [escaped, &created.to_be_bytes()].concat()
+}
+
+/// The key, and the main revision that created it.
+pub fn split_generation_key(generation: &[u8]) -> (Vec<u8>, i64) {
+    let whole = "a generation has an escaped key and a revision";
+    let (escaped, created) = generation.split_last_chunk::<8>().expect(whole);
+    let escaped = escaped.strip_suffix(&[0, 1]).expect(whole);
+    (unescape(escaped), i64::from_be_bytes(*created))
+}
+
 /// Splits a key of `Versions` into the escaped key and the revision.
 pub fn split_version_key(key: &[u8]) -> Result<(&[u8], Revision), Fault> {
     let at = key.len().checked_sub(REVISION_LEN);
@@ -277,6 +311,18 @@ fn escape_into(out: &mut Vec<u8>, key: &[u8]) {
         }
     }
     out.extend_from_slice(&[0, 1]);
+}
+
+fn unescape(escaped: &[u8]) -> Vec<u8> {
+    let mut key = Vec::with_capacity(escaped.len());
+    let mut rest = escaped.iter();
+    while let Some(byte) = rest.next() {
+        key.push(*byte);
+        if *byte == 0 {
+            rest.next();
+        }
+    }
+    key
 }
 
 fn escaped_len(key: &[u8]) -> usize {

@@ -1,20 +1,18 @@
 //! The versions that keys had.
 
 use super::range::latest;
-use crate::api::{Change, ChangeKind, KeyRange, KeyValue, Revision};
+use crate::api::{Change, ChangeKind, KeyValue, Revision};
 use crate::codec::{
-    EventRow, Version, decode_current, decode_event, decode_is_tombstone, decode_revision,
-    revision_key, split_version_key, version_key, version_start,
+    EventRow, Version, decode_event, decode_is_tombstone, decode_revision, revision_key,
+    split_version_key, version_key, version_start,
 };
 use crate::event::{CaughtUp, CompactedAt};
 use crate::limits::{CATCH_UP_BYTES_MAX, CATCH_UP_EVENTS_MAX};
 use crate::query::At;
-use crate::view::{Direction, Fault, Row, Rows, Table, View};
+use crate::view::{Direction, Fault, Table, View};
 use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
-use core::cmp::Ordering;
-use core::iter::Peekable;
 use core::ops::Bound;
 
 /// A past version or a tombstone of a key, as `Versions` lists it.
@@ -45,10 +43,16 @@ pub fn past_before(view: &dyn View, key: &[u8], revision: Revision) -> Result<Op
 fn past_until(view: &dyn View, key: &[u8], until: Bound<Revision>) -> Result<Option<Mark>, Fault> {
     let start = version_start(key);
     let end = until.map(|revision| version_key(key, revision));
-    let bounds = (
-        Bound::Included(&start[..]),
-        end.as_ref().map(|end| &end[..]),
-    );
+    newest(view, &start, end.as_ref().map(|end| &end[..]))
+}
+
+/// The newest version or tombstone that is listed from `start` on up to `end`.
+pub(super) fn newest(
+    view: &dyn View,
+    start: &[u8],
+    end: Bound<&[u8]>,
+) -> Result<Option<Mark>, Fault> {
+    let bounds = (Bound::Included(start), end);
     let mut rows = view.scan(Table::Versions, bounds, Direction::Reverse);
     let Some((row_key, row)) = rows.next().transpose()? else {
         return Ok(None);
@@ -111,201 +115,6 @@ pub fn version(view: &dyn View, revision: Revision) -> Result<Version, Fault> {
             revision.main, revision.sub
         ))),
     }
-}
-
-/// A key that was live at some revision: loading what it was is left until it is known to be
-/// wanted.
-pub enum Candidate {
-    Latest(Row),
-    Past(Revision),
-}
-
-impl Candidate {
-    pub fn load(self, view: &dyn View) -> Result<KeyValue, Fault> {
-        match self {
-            Candidate::Latest((key, row)) => Ok(decode_current(key, &row)?.kv),
-            Candidate::Past(revision) => Ok(version(view, revision)?.kv),
-        }
-    }
-}
-
-/// The key, if it was live at `main`. However many versions it had, only one is looked for.
-pub fn one_at(view: &dyn View, key: &Bytes, main: i64) -> Result<Option<Candidate>, Fault> {
-    if let Some(row) = view.get(Table::Current, key)?
-        && decode_current(key.clone(), &row)?.kv.mod_revision <= main
-    {
-        return Ok(Some(Candidate::Latest((key.clone(), row))));
-    }
-    let mark = past_at(view, key, main)?.filter(|mark| !mark.is_tombstone);
-    Ok(mark.map(|mark| Candidate::Past(mark.revision)))
-}
-
-/// The keys from `start` up to and without `end` that were live at `main`, in their order or its
-/// reverse.
-pub fn live_at<'a>(
-    view: &'a dyn View,
-    start: &[u8],
-    end: Option<&[u8]>,
-    main: i64,
-    direction: Direction,
-) -> Live<'a> {
-    let end = end.map_or(Bound::Unbounded, Bound::Excluded);
-    let (past_start, past_end) = (version_start(start), end.map(version_start));
-    let past_bounds = (
-        Bound::Included(&past_start[..]),
-        past_end.as_ref().map(|end| &end[..]),
-    );
-    let past = Past {
-        rows: view.scan(Table::Versions, past_bounds, direction),
-        main,
-        direction,
-        current: None,
-    };
-    let latest = view.scan(Table::Current, (Bound::Included(start), end), direction);
-    Live {
-        latest: latest.peekable(),
-        past: past.peekable(),
-        main,
-        direction,
-    }
-}
-
-/// Merges the latest versions, where they are old enough, with what the other keys were.
-pub struct Live<'a> {
-    latest: Peekable<Rows<'a>>,
-    past: Peekable<Past<'a>>,
-    main: i64,
-    direction: Direction,
-}
-
-impl Live<'_> {
-    fn step(&mut self) -> Result<Option<Candidate>, Fault> {
-        loop {
-            // Which of the two has the next key; `Equal` if both have it.
-            let next = match (self.latest.peek(), self.past.peek()) {
-                (None, None) => return Ok(None),
-                (Some(Ok((key, _))), Some(Ok((escaped, _)))) => {
-                    let order = version_start(key)[..].cmp(escaped);
-                    match self.direction {
-                        Direction::Forward => order,
-                        Direction::Reverse => order.reverse(),
-                    }
-                }
-                (Some(_), None) | (Some(Err(_)), _) => Ordering::Less,
-                (None, Some(_)) | (_, Some(Err(_))) => Ordering::Greater,
-            };
-            let latest = match next {
-                Ordering::Less | Ordering::Equal => self.latest.next().transpose()?,
-                Ordering::Greater => None,
-            };
-            let past = match next {
-                Ordering::Greater | Ordering::Equal => self.past.next().transpose()?,
-                Ordering::Less => None,
-            };
-            if let Some((key, row)) = latest
-                && decode_current(key.clone(), &row)?.kv.mod_revision <= self.main
-            {
-                return Ok(Some(Candidate::Latest((key, row))));
-            }
-            if let Some((_, mark)) = past
-                && !mark.is_tombstone
-            {
-                return Ok(Some(Candidate::Past(mark.revision)));
-            }
-        }
-    }
-}
-
-impl Iterator for Live<'_> {
-    type Item = Result<Candidate, Fault>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step().transpose()
-    }
-}
-
-/// Walks `Versions` and picks of each key what was newest at `main`, with the escaped key.
-struct Past<'a> {
-    rows: Rows<'a>,
-    main: i64,
-    direction: Direction,
-    /// The escaped key that the walk is at, and the best of what it saw of it.
-    current: Option<(Bytes, Mark)>,
-}
-
-impl Past<'_> {
-    fn step(&mut self) -> Result<Option<(Bytes, Mark)>, Fault> {
-        while let Some((row_key, row)) = self.rows.next().transpose()? {
-            let (escaped, revision) = split_version_key(&row_key)?;
-            if revision.main > self.main {
-                continue;
-            }
-            let mark = Mark {
-                revision,
-                is_tombstone: decode_is_tombstone(&row)?,
-            };
-            match &mut self.current {
-                Some((key, newest)) if key == escaped => {
-                    // Reverse walks meet the newest first.
-                    if self.direction == Direction::Forward {
-                        *newest = mark;
-                    }
-                }
-                _ => {
-                    let next = (row_key.slice(..escaped.len()), mark);
-                    if let Some(done) = self.current.replace(next) {
-                        return Ok(Some(done));
-                    }
-                }
-            }
-        }
-        Ok(self.current.take())
-    }
-}
-
-impl Iterator for Past<'_> {
-    type Item = Result<(Bytes, Mark), Fault>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        self.step().transpose()
-    }
-}
-
-/// By how many the live keys of `range` became more from the first revision to the second, which
-/// is the latest. `None` if more than `rows_max` changes would have to be looked at.
-pub fn live_change(
-    view: &dyn View,
-    range: &KeyRange,
-    (from, to): (i64, i64),
-    rows_max: usize,
-) -> Result<Option<i64>, Fault> {
-    if usize::try_from(to - from).map_or(true, |revisions| revisions > rows_max) {
-        return Ok(None);
-    }
-    let start = revision_key(Revision {
-        main: from,
-        sub: i64::MAX,
-    });
-    let bounds = (Bound::Excluded(&start[..]), Bound::Unbounded);
-    let mut change = 0;
-    for (looked_at, row) in view
-        .scan(Table::Events, bounds, Direction::Forward)
-        .enumerate()
-    {
-        if looked_at == rows_max {
-            return Ok(None);
-        }
-        let (row_key, row) = row?;
-        let event = decode_event(decode_revision(&row_key)?, &row)?;
-        if !range.contains(event.key()) {
-            continue;
-        }
-        match event {
-            EventRow::Put(version) => change += i64::from(version.kv.version == 1),
-            EventRow::Tombstone { .. } => change -= 1,
-        }
-    }
-    Ok(Some(change))
 }
 
 /// All changes with `from <= revision <= to`, in order, for watchers that lag.

@@ -1,116 +1,141 @@
-//! The live keys in memory, so that a count costs what its ends cost, and not what lies between.
+//! Which keys live, and since when, in memory: so that a count or a limited read costs what its
+//! ends cost, and not what lies between; and the same at a past revision.
 //!
-//! An order-statistic B-tree over blocks of some dozens of keys. Within a block each key is kept
-//! without what it shares with the one before, and of a long key only the beginning, its *stem*:
-//! so a key takes few bytes, and no read of the index touches a row. Only a bound that is itself
-//! longer than a stem is looked up among the rows of the keys that begin with the same stem.
-//!
-//! A clone shares all nodes; a write copies those on its path, each once in a batch. How the keys
-//! lie in blocks depends on the order of writes and never shows in an answer.
+//! Two trees. One has each live key with the revision that created it. The other has each
+//! *ended generation* of a key that a past revision may still show: created here, deleted there (a
+//! generation, etcd's word, is a key from its creation to its delete). Within a block of a tree a
+//! key is kept without what it shares with the one before, and of a long key only
+//! the beginning, its *stem*: so a key takes few bytes, and no read of the index touches a row.
+//! Only a bound that is itself longer than a stem is looked up among the rows of the keys that
+//! begin with the same stem.
 
 mod block;
+mod changes;
+mod rebuild;
+mod tree;
 
 pub use block::Stem;
+pub use changes::{KeyChange, LiveKeys};
+pub use rebuild::{EndedGenerations, ended_generations, live_keys};
 
+use crate::codec::{generation_key, split_generation_key, version_start};
+use crate::limits::INDEX_PRUNE_BATCH;
 use crate::view::{Direction, Fault, KeyBounds, Rows, Table, View};
 use alloc::boxed::Box;
-use alloc::sync::Arc;
 use alloc::vec::Vec;
-use block::Block;
 use bytes::Bytes;
-use core::ops::{Bound, Range};
+use core::ops::Range;
+use tree::{Tree, Walk};
 
 /// Bytes of a key that are kept in memory.
 pub const STEM_BYTES_MAX: usize = 256;
-/// Stems in a block.
-const ENTRIES_MAX: usize = 64;
-/// Nodes under a node.
-const FANOUT_MAX: usize = 16;
-/// A node with less than this part of what it may have is joined with one beside it.
-const SPARSE_PART: usize = 4;
 
-/// The live keys of one state.
+/// The keys of one state.
 #[derive(Clone, Debug, Default)]
 pub struct KeyIndex {
-    keys: u64,
-    root: Arc<Node>,
-}
-
-#[derive(Clone, Debug)]
-enum Node {
-    Leaf(Block),
-    Inner(Inner),
-}
-
-/// Nodes side by side. What a copy need not change is shared by all copies.
-#[derive(Clone, Debug, Default)]
-struct Inner {
-    /// No stem of a node is less than its separator, and every stem before is. That of the first
-    /// node means nothing.
-    separators: Arc<Vec<Box<[u8]>>>,
-    /// How many keys each node has.
-    keys: Vec<u64>,
-    nodes: Vec<Arc<Node>>,
-}
-
-/// What of a node no longer fits, to stand behind it.
-struct Split {
-    separator: Box<[u8]>,
-    keys: u64,
-    node: Node,
+    /// Live keys, each with the revision that created it.
+    live: Tree,
+    /// Ended generations, each with the revision that ended it.
+    ended: Tree,
+    /// Every generation that ended after this revision is known.
+    ended_since: i64,
+    /// No read asks for a revision before this one.
+    compacted: i64,
+    /// Generations that ended before are taken out, in small steps: how far that has come.
+    pruned: Option<Box<[u8]>>,
 }
 
 impl KeyIndex {
-    /// How many keys there are.
+    /// How many keys live.
     pub fn len(&self) -> u64 {
-        self.keys
+        self.live.len()
     }
 
     pub fn is_empty(&self) -> bool {
-        self.keys == 0
+        self.len() == 0
     }
 
-    /// Adds a key that is not live. (Of keys that fit into a stem it is known if they are; then
-    /// nothing changes.)
-    pub fn insert(&mut self, key: &[u8]) {
-        let (added, split) = Arc::make_mut(&mut self.root).insert(stem(key));
-        if let Some(right) = split {
-            let left = core::mem::take(&mut self.root);
-            let keys = self.keys + u64::from(added) - right.keys;
-            let mut root = Inner::default();
-            root.place_at(0, Box::default(), keys, left);
-            root.place_at(1, right.separator, right.keys, Arc::new(right.node));
-            self.root = Arc::new(Node::Inner(root));
-        }
-        self.keys += u64::from(added);
+    /// How many generations that ended are kept.
+    pub fn ended_len(&self) -> u64 {
+        self.ended.len()
     }
 
-    /// Takes out a key that is live.
-    pub fn remove(&mut self, key: &[u8]) {
-        let removed = Arc::make_mut(&mut self.root).remove(stem(key));
-        self.keys -= u64::from(removed);
-        if self.keys == 0 {
-            self.root = Arc::default();
-        }
-        while let Node::Inner(inner) = &*self.root
-            && let [only] = &inner.nodes[..]
-        {
-            self.root = only.clone();
+    /// Adds a key that was created at main revision `created`. (Of keys that fit into a stem it is
+    /// known if they live already; then nothing changes.)
+    pub fn insert(&mut self, key: &[u8], created: i64) {
+        self.live.insert(key, created);
+    }
+
+    /// Takes out a key that was deleted at main revision `deleted`.
+    pub fn remove(&mut self, key: &[u8], deleted: i64) {
+        let Some(it) = self.live.remove(key) else {
+            return;
+        };
+        // What began and ended in one revision was never to be read.
+        if it.revision < deleted || it.is_shared {
+            let generation = generation_key(key, it.revision);
+            self.ended.insert(&generation, deleted);
         }
     }
 
-    fn set(&mut self, key: &[u8], is_live: bool) {
-        match is_live {
-            true => self.insert(key),
-            false => self.remove(key),
+    /// What was before `revision` is asked for no more.
+    pub fn compact(&mut self, revision: i64) {
+        if revision > self.compacted {
+            self.compacted = revision;
+            self.pruned = Some(Box::default());
+        }
+    }
+
+    /// Takes out some generations that no read asks for any more.
+    pub fn prune(&mut self) {
+        let Some(start) = self.pruned.take() else {
+            return;
+        };
+        let (compacted, mut looked_at) = (self.compacted, 0);
+        let (mut over, mut next) = (Vec::new(), None);
+        let walk = Walk {
+            start: &start,
+            ..Walk::ALL
+        };
+        self.ended.walk(&walk, &mut |it| {
+            if looked_at == INDEX_PRUNE_BATCH {
+                next = Some(it.stem.into());
+                return false;
+            }
+            looked_at += 1;
+            if it.revision <= compacted {
+                over.push(it.stem.to_vec());
+            }
+            true
+        });
+        self.pruned = next;
+        for generation in over {
+            // Of keys with one stem all are over.
+            while self
+                .ended
+                .remove(&generation)
+                .is_some_and(|it| it.is_shared)
+            {}
         }
     }
 
     /// Does what was noted while there was no index.
     pub fn catch_up(&mut self, changes: &[KeyChange]) {
         for change in changes {
-            self.set(&change.key, change.is_live);
+            change.apply(self);
         }
+    }
+
+    /// Takes up the generations that had ended when the keys were indexed.
+    pub fn add_ended(&mut self, generations: EndedGenerations) {
+        let since = core::mem::replace(&mut self.ended, generations.0);
+        let ended = &mut self.ended;
+        since.walk(&Walk::ALL, &mut |it| {
+            ended.insert(it.stem, it.revision);
+            true
+        });
+        self.ended_since = 0;
+        self.pruned = Some(Box::default());
     }
 
     /// The ranks between which the keys from `start` up to and without `end` lie. `view` must show
@@ -121,238 +146,117 @@ impl KeyIndex {
         end: Option<&[u8]>,
         view: &dyn View,
     ) -> Result<Range<u64>, Fault> {
-        let first = self.rank(start, view)?;
+        let first = self.live.rank(start, view)?;
         let end = match end {
-            Some(end) => self.rank(end, view)?,
+            Some(end) => self.live.rank(end, view)?,
             None => self.len(),
         };
         Ok(first..end.max(first))
     }
 
-    /// How many keys lie before `bound`, which need not be one.
-    fn rank(&self, bound: &[u8], view: &dyn View) -> Result<u64, Fault> {
-        let wanted = stem(bound);
-        let mut node = &self.root;
-        let mut before = 0;
-        while let Node::Inner(inner) = &**node {
-            let place = inner.place(wanted);
-            before += inner.keys[..place].iter().sum::<u64>();
-            node = &inner.nodes[place];
-        }
-        let Node::Leaf(block) = &**node else {
-            unreachable!("every way ends at a leaf")
-        };
-        let (in_block, with_stem) = block.rank(wanted);
-        before += in_block;
-        if with_stem > 0 && wanted.len() < bound.len() {
-            let bounds = (Bound::Included(wanted), Bound::Excluded(bound));
-            for row in view.scan(Table::Current, bounds, Direction::Forward) {
-                row?;
-                before += 1;
-            }
-        }
-        Ok(before)
-    }
-
     /// The stem of the key before which `rank` keys lie.
-    pub fn select(&self, mut rank: u64) -> Option<Stem> {
-        let mut node = &self.root;
-        while let Node::Inner(inner) = &**node {
-            let mut sizes = inner.keys.iter();
-            let place = sizes.position(|keys| {
-                let is_here = rank < *keys;
-                if !is_here {
-                    rank -= keys;
-                }
-                is_here
-            })?;
-            node = &inner.nodes[place];
-        }
-        match &**node {
-            Node::Leaf(block) => block.select(rank),
-            Node::Inner(_) => unreachable!("every way ends at a leaf"),
-        }
+    pub fn select(&self, rank: u64) -> Option<Stem> {
+        self.live.select(rank)
     }
 
-    /// Panics unless the tree is sound.
+    /// How many keys from `start` up to and without `end` lived at the past `revision`. `None` if
+    /// the rows must be asked.
+    pub fn count_at(
+        &self,
+        (start, end): (&[u8], Option<&[u8]>),
+        revision: i64,
+        view: &dyn View,
+    ) -> Result<Option<u64>, Fault> {
+        if revision < self.ended_since {
+            return Ok(None);
+        }
+        let ranks = self.ranks(start, end, view)?;
+        let mut count = ranks.end - ranks.start;
+        let mut is_certain = true;
+        let walk = Walk {
+            start,
+            end,
+            after: revision,
+            direction: Direction::Forward,
+        };
+        self.live.walk(&walk, &mut |key| {
+            is_certain &= key.is_key();
+            count = count.saturating_sub(1);
+            is_certain
+        });
+        let lived = self.walk_ended(walk, &mut |_| {
+            count += 1;
+            true
+        });
+        Ok((is_certain && lived).then_some(count))
+    }
+
+    /// The first keys from `start` up to and without `end` that lived at the past `revision`, or
+    /// the last ones. `None` if the rows must be asked.
+    pub fn keys_at(
+        &self,
+        (start, end): (&[u8], Option<&[u8]>),
+        revision: i64,
+        direction: Direction,
+        keys_max: usize,
+    ) -> Option<Vec<Bytes>> {
+        if revision < self.ended_since {
+            return None;
+        }
+        let mut is_certain = true;
+        let walk = |after| Walk {
+            start,
+            end,
+            after,
+            direction,
+        };
+        let mut found: Vec<Bytes> = Vec::new();
+        self.live.walk(&walk(0), &mut |key| {
+            is_certain &= key.is_key();
+            if key.revision <= revision {
+                found.push(Bytes::copy_from_slice(key.stem));
+            }
+            is_certain && found.len() < keys_max
+        });
+        let from_live = found.len();
+        is_certain &= self.walk_ended(walk(revision), &mut |key| {
+            found.push(Bytes::from(key));
+            found.len() - from_live < keys_max
+        });
+        found.sort_unstable();
+        if direction == Direction::Reverse {
+            found.reverse();
+        }
+        found.truncate(keys_max);
+        is_certain.then_some(found)
+    }
+
+    /// Shows the keys with a generation that was there at revision `walk.after` and ended later. False if
+    /// there is one that is not known whole.
+    fn walk_ended(&self, walk: Walk<'_>, show: &mut dyn FnMut(Vec<u8>) -> bool) -> bool {
+        let start = version_start(walk.start);
+        let end = walk.end.map(version_start);
+        let within = Walk {
+            start: &start,
+            end: end.as_deref(),
+            ..walk
+        };
+        let mut is_certain = true;
+        self.ended.walk(&within, &mut |it| {
+            is_certain &= it.is_key();
+            if !is_certain {
+                return false;
+            }
+            let (key, created) = split_generation_key(it.stem);
+            created > walk.after || show(key)
+        });
+        is_certain
+    }
+
+    /// Panics unless the index is sound.
     pub fn check(&self) {
-        let keys = self.root.check(&[], None);
-        assert_eq!(keys, self.keys, "an index counts its keys");
-    }
-}
-
-impl Default for Node {
-    fn default() -> Node {
-        Node::Leaf(Block::default())
-    }
-}
-
-impl Node {
-    /// Adds a stem. Whether it was new, and what no longer fits.
-    fn insert(&mut self, stem: &[u8]) -> (bool, Option<Split>) {
-        match self {
-            Node::Leaf(block) => {
-                let added = block.insert(stem);
-                let entries = block.entries();
-                if entries <= ENTRIES_MAX {
-                    return (added, None);
-                }
-                // Keys that ascend leave full blocks behind them.
-                let is_last = block.is_last(stem);
-                let at = if is_last { entries - 1 } else { entries / 2 };
-                let (separator, right, keys) = block.split(at);
-                let node = Node::Leaf(right);
-                (added, Some(Split::new(separator.into(), keys, node)))
-            }
-            Node::Inner(inner) => inner.insert(stem),
-        }
-    }
-
-    /// Takes out a stem. False if it is not there.
-    fn remove(&mut self, stem: &[u8]) -> bool {
-        match self {
-            Node::Leaf(block) => block.remove(stem),
-            Node::Inner(inner) => inner.remove(stem),
-        }
-    }
-
-    fn is_sparse(&self) -> bool {
-        self.size() * SPARSE_PART < self.size_max()
-    }
-
-    fn size(&self) -> usize {
-        match self {
-            Node::Leaf(block) => block.entries(),
-            Node::Inner(inner) => inner.nodes.len(),
-        }
-    }
-
-    fn size_max(&self) -> usize {
-        match self {
-            Node::Leaf(_) => ENTRIES_MAX,
-            Node::Inner(_) => FANOUT_MAX,
-        }
-    }
-
-    /// Takes over what stands behind this node, from this separator on.
-    fn append(&mut self, separator: Box<[u8]>, right: &Node) {
-        match (self, right) {
-            (Node::Leaf(block), Node::Leaf(behind)) => block.append(behind),
-            (Node::Inner(inner), Node::Inner(behind)) => {
-                let separators = Arc::make_mut(&mut inner.separators);
-                separators.push(separator);
-                separators.extend_from_slice(&behind.separators[1..]);
-                inner.keys.extend_from_slice(&behind.keys);
-                inner.nodes.extend_from_slice(&behind.nodes);
-            }
-            _ => unreachable!("all leaves are equally deep"),
-        }
-    }
-
-    fn check(&self, least: &[u8], limit: Option<&[u8]>) -> u64 {
-        assert!(self.size() <= self.size_max());
-        match self {
-            Node::Leaf(block) => block.check(least, limit),
-            Node::Inner(inner) => {
-                assert_eq!(inner.separators.len(), inner.nodes.len());
-                for (i, node) in inner.nodes.iter().enumerate() {
-                    let least = if i == 0 { least } else { &inner.separators[i] };
-                    let next = inner.separators.get(i + 1).map(|next| &next[..]);
-                    let keys = node.check(least, next.or(limit));
-                    assert_eq!(inner.keys[i], keys, "a node counts its keys");
-                    assert!(keys > 0, "no node is empty");
-                }
-                inner.keys.iter().sum()
-            }
-        }
-    }
-}
-
-impl Inner {
-    /// The node where a stem belongs.
-    fn place(&self, stem: &[u8]) -> usize {
-        let not_after = self.separators.partition_point(|least| &least[..] <= stem);
-        not_after.saturating_sub(1)
-    }
-
-    fn place_at(&mut self, place: usize, separator: Box<[u8]>, keys: u64, node: Arc<Node>) {
-        Arc::make_mut(&mut self.separators).insert(place, separator);
-        self.keys.insert(place, keys);
-        self.nodes.insert(place, node);
-    }
-
-    fn take(&mut self, place: usize) -> (Box<[u8]>, u64, Arc<Node>) {
-        let separator = Arc::make_mut(&mut self.separators).remove(place);
-        (separator, self.keys.remove(place), self.nodes.remove(place))
-    }
-
-    fn insert(&mut self, stem: &[u8]) -> (bool, Option<Split>) {
-        let place = self.place(stem);
-        let (added, split) = Arc::make_mut(&mut self.nodes[place]).insert(stem);
-        self.keys[place] += u64::from(added);
-        let Some(right) = split else {
-            return (added, None);
-        };
-        self.keys[place] -= right.keys;
-        self.place_at(place + 1, right.separator, right.keys, Arc::new(right.node));
-        let count = self.nodes.len();
-        if count <= FANOUT_MAX {
-            return (added, None);
-        }
-        let is_last = place + 2 == count;
-        let at = if is_last { count - 1 } else { count / 2 };
-        let right = Inner {
-            separators: Arc::new(Arc::make_mut(&mut self.separators).split_off(at)),
-            keys: self.keys.split_off(at),
-            nodes: self.nodes.split_off(at),
-        };
-        let (separator, keys) = (right.separators[0].clone(), right.keys.iter().sum());
-        (added, Some(Split::new(separator, keys, Node::Inner(right))))
-    }
-
-    fn remove(&mut self, stem: &[u8]) -> bool {
-        let place = self.place(stem);
-        let node = Arc::make_mut(&mut self.nodes[place]);
-        let removed = node.remove(stem);
-        let is_sparse = node.is_sparse();
-        self.keys[place] -= u64::from(removed);
-        if self.keys[place] == 0 {
-            self.take(place);
-        } else if is_sparse {
-            self.join(place);
-        }
-        removed
-    }
-
-    /// Joins the node with one beside it, if one can hold both and is not soon full.
-    fn join(&mut self, place: usize) {
-        let fits = |left: usize| match &self.nodes[left..] {
-            [left, right, ..] => {
-                let size = left.size() + right.size();
-                size * SPARSE_PART <= left.size_max() * (SPARSE_PART - 1)
-            }
-            _ => false,
-        };
-        let left = if fits(place) {
-            place
-        } else if place > 0 && fits(place - 1) {
-            place - 1
-        } else {
-            return;
-        };
-        let (separator, keys, right) = self.take(left + 1);
-        self.keys[left] += keys;
-        Arc::make_mut(&mut self.nodes[left]).append(separator, &right);
-    }
-}
-
-impl Split {
-    fn new(separator: Box<[u8]>, keys: u64, node: Node) -> Split {
-        Split {
-            separator,
-            keys,
-            node,
-        }
+        self.live.check();
+        self.ended.check();
     }
 }
 
@@ -360,46 +264,7 @@ fn stem(key: &[u8]) -> &[u8] {
     &key[..key.len().min(STEM_BYTES_MAX)]
 }
 
-/// What is known of the live keys while a batch is applied.
-#[derive(Clone, Debug)]
-pub enum LiveKeys {
-    Indexed(KeyIndex),
-    /// There is no index yet: what is to be done to it once it is there.
-    Changed(Vec<KeyChange>),
-}
-
-impl LiveKeys {
-    pub fn of(index: Option<KeyIndex>) -> LiveKeys {
-        index.map_or_else(|| LiveKeys::Changed(Vec::new()), LiveKeys::Indexed)
-    }
-
-    pub fn index(&self) -> Option<&KeyIndex> {
-        match self {
-            LiveKeys::Indexed(index) => Some(index),
-            LiveKeys::Changed(_) => None,
-        }
-    }
-
-    /// Notes that a key became live, or is no longer.
-    pub fn set(&mut self, key: &[u8], is_live: bool) {
-        match self {
-            LiveKeys::Indexed(index) => index.set(key, is_live),
-            LiveKeys::Changed(changes) => changes.push(KeyChange {
-                key: key.into(),
-                is_live,
-            }),
-        }
-    }
-}
-
-/// A key that became live, or is no longer. It shares no memory with the rows of the key.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyChange {
-    key: Box<[u8]>,
-    is_live: bool,
-}
-
-/// Rows together with the index of their live keys.
+/// Rows together with the index of their keys.
 #[derive(Clone, Debug)]
 pub struct Indexed<V> {
     pub rows: V,

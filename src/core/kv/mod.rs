@@ -11,6 +11,7 @@
 pub mod compaction;
 pub mod history;
 pub mod index;
+pub mod live;
 pub mod range;
 pub mod txn;
 pub mod write;

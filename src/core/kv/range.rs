@@ -1,27 +1,22 @@
 //! Reads of keys, at the latest revision and at any that is not compacted.
 
-use super::history::{Candidate, live_at, live_change, one_at};
-use super::index::Stem;
+use super::live::{self, Candidate, Candidates, live_rows};
 use crate::api::{KeyRange, KeyValue, RangeReply, RangeRequest, SortOrder, SortTarget};
 use crate::codec::{Version, decode_current};
 use crate::error::Error;
 use crate::query::{At, QueryError};
-use crate::view::{Direction, Fault, Rows, Table, View};
+use crate::view::{Direction, Fault, Table, View};
 use alloc::boxed::Box;
-use alloc::format;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::cmp::Ordering;
-use core::ops::Bound;
 
 /// Fewer keys than this are sorted only once.
 const SORTED_MIN: usize = 1024;
-/// So many keys are read one by one, and not by a walk through the store.
-const SINGLE_READS_MAX: u64 = 16;
 /// A read of so many keys takes about as long as a read of one.
 const SHORT_READS_MAX: usize = 2;
 
-const _: () = assert!(SHORT_READS_MAX as u64 <= SINGLE_READS_MAX);
+const _: () = assert!(SHORT_READS_MAX <= live::SINGLE_READS_MAX);
 
 /// Answers a range request as of `at`.
 pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeReply, QueryError> {
@@ -195,18 +190,18 @@ fn count(view: &dyn View, at: At, range: &KeyRange, revision: i64) -> Result<Opt
     let (Some(keys), KeyRange::Span { start, end }) = (view.keys(), range) else {
         return Ok(None);
     };
-    let ranks = keys.ranks(start, end.as_deref(), view)?;
-    let live = (ranks.end - ranks.start) as i64;
-    if revision == at.revision {
-        return Ok(Some(live));
-    }
-    // What was changed since is looked at only if it is less than what is in the range.
-    let change = live_change(view, range, (revision, at.revision), live as usize)?;
-    Ok(change.map(|change| live - change))
+    let end = end.as_deref();
+    let count = match revision == at.revision {
+        true => {
+            let ranks = keys.ranks(start, end, view)?;
+            Some(ranks.end - ranks.start)
+        }
+        false => keys.count_at((start, end), revision, view)?,
+    };
+    Ok(count.map(|count| count as i64))
 }
 
-type Candidates<'a> = Box<dyn Iterator<Item = Result<Candidate, Fault>> + 'a>;
-
+/// The keys that were live at `revision`, or those of them that the request needs.
 fn candidates<'a>(
     view: &'a dyn View,
     at: At,
@@ -215,84 +210,21 @@ fn candidates<'a>(
     plan: &Plan,
 ) -> Result<Candidates<'a>, Fault> {
     let is_past = revision < at.revision;
-    Ok(match range {
-        KeyRange::One(key) if is_past => Box::new(one_at(view, key, revision)?.map(Ok).into_iter()),
-        KeyRange::One(key) => {
-            let row = view.get(Table::Current, key)?;
-            let latest = row.map(|row| Candidate::Latest((key.clone(), row)));
-            Box::new(latest.map(Ok).into_iter())
-        }
+    let wanted = match plan.take {
+        Take::AtMost(keys) if !plan.filters => keys,
+        _ => usize::MAX,
+    };
+    match range {
+        KeyRange::One(key) => live::one(view, key, is_past.then_some(revision)),
         KeyRange::Span { start, end } if is_past => {
-            let end = end.as_ref().map(|end| &end[..]);
-            Box::new(live_at(view, start, end, revision, plan.direction))
+            let range = (&start[..], end.as_deref());
+            live::at(view, range, revision, wanted, plan.direction)
         }
         KeyRange::Span { start, end } => {
-            let wanted = match plan.take {
-                Take::AtMost(keys) if !plan.filters => keys as u64,
-                _ => u64::MAX,
-            };
-            let end = end.as_deref();
-            let rows = live_rows(view, start, end, wanted, plan.direction)?;
-            Box::new(rows.map(|row| row.map(Candidate::Latest)))
+            let range = (&start[..], end.as_deref());
+            let rows = live_rows(view, range, wanted as u64, plan.direction)?;
+            Ok(Box::new(rows.map(|row| row.map(Candidate::Latest))))
         }
-    })
-}
-
-/// The rows of the live keys from `start` up to and without `end`, or of as many as are wanted.
-pub fn live_rows<'a>(
-    view: &'a dyn View,
-    start: &[u8],
-    end: Option<&[u8]>,
-    wanted: u64,
-    direction: Direction,
-) -> Result<Rows<'a>, Fault> {
-    let whole = (
-        Bound::Included(start),
-        end.map_or(Bound::Unbounded, Bound::Excluded),
-    );
-    let Some(keys) = view.keys() else {
-        return Ok(view.scan(Table::Current, whole, direction));
-    };
-    let ranks = keys.ranks(start, end, view)?;
-    let wanted = wanted.min(ranks.end - ranks.start);
-    let ranks = match direction {
-        Direction::Forward => ranks.start..ranks.start + wanted,
-        Direction::Reverse => ranks.end - wanted..ranks.end,
-    };
-    // The planted bug is to be seen by what is counted: a read of such a key halts the member.
-    if wanted <= SINGLE_READS_MAX && !crate::mutant!(StaleCount) {
-        let stems: Option<Vec<Stem>> = ranks.clone().map(|rank| keys.select(rank)).collect();
-        if let Some(stems) = stems
-            && stems.iter().all(Stem::is_key)
-        {
-            return Ok(single_rows(view, stems, direction));
-        }
-    }
-    // Where many keys were deleted, a store walks over what is left of them: not outside of what
-    // is wanted.
-    let (first, last) = (keys.select(ranks.start), keys.select(ranks.end.max(1) - 1));
-    let (Some(first), Some(last)) = (first, last) else {
-        return Ok(view.scan(Table::Current, whole, direction));
-    };
-    let first = Bound::Included(start.max(&first.bytes));
-    let last = match last.is_key() {
-        true => Bound::Included(&last.bytes[..]),
-        false => whole.1,
-    };
-    Ok(view.scan(Table::Current, (first, last), direction))
-}
-
-/// The rows of these keys, one by one: what lies between them costs nothing.
-fn single_rows(view: &dyn View, stems: Vec<Stem>, direction: Direction) -> Rows<'_> {
-    let row = |stem: Stem| {
-        let key = Bytes::from(stem.bytes);
-        let row = view.get(Table::Current, &key)?;
-        let row = row.ok_or_else(|| Fault(format!("the live key {key:?} has no row")))?;
-        Ok((key, row))
-    };
-    match direction {
-        Direction::Forward => Box::new(stems.into_iter().map(row)),
-        Direction::Reverse => Box::new(stems.into_iter().rev().map(row)),
     }
 }
 

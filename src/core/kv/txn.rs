@@ -4,7 +4,8 @@
 //! transaction; so the way through the branches is known, and everything that can fail is checked,
 //! before the first write. Running a transaction cannot fail.
 
-use super::range::{self, latest, live_rows, range};
+use super::live::live_rows;
+use super::range::{self, latest, range};
 use super::write::Writer;
 use crate::api::{
     Compare, CompareOp, CompareTarget, KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest,
@@ -26,9 +27,9 @@ pub fn read(view: &dyn View, at: At, txn: &TxnRequest) -> Result<TxnReply, Query
         txn.is_read_only(),
         "a transaction that writes goes through the log"
     );
-    let path = Path::choose(view, txn)?;
-    check_ranges(at, txn, &mut path.steps())?;
-    Ok(run(&mut Reader { view, at }, txn, &mut path.steps())?)
+    let branches = Branches::choose(view, txn)?;
+    check_ranges(at, txn, &mut branches.choices())?;
+    Ok(run(&mut Reader { view, at }, txn, &mut branches.choices())?)
 }
 
 /// Whether a transaction that only reads costs hardly more than a few reads of one key.
@@ -55,10 +56,10 @@ fn reads(view: &dyn View, at: At, txn: &TxnRequest) -> Option<usize> {
 
 /// Runs a transaction that was committed: either all of it, or nothing and an error.
 pub fn apply(writer: &mut Writer<'_, '_>, txn: &TxnRequest) -> Result<TxnReply, QueryError> {
-    let path = Path::choose(writer.view(), txn)?;
-    check_puts(writer.view(), txn, &mut path.steps())?;
-    check_ranges(writer.at(), txn, &mut path.steps())?;
-    Ok(run(writer, txn, &mut path.steps())?)
+    let branches = Branches::choose(writer.view(), txn)?;
+    check_puts(writer.view(), txn, &mut branches.choices())?;
+    check_ranges(writer.at(), txn, &mut branches.choices())?;
+    Ok(run(writer, txn, &mut branches.choices())?)
 }
 
 /// Whether a put within a transaction may run.
@@ -82,15 +83,15 @@ pub fn check_lease(view: &dyn View, lease: LeaseId) -> Result<(), QueryError> {
 
 /// The branches that a transaction and those nested in it take, in the order in which they are
 /// met.
-struct Path(Vec<bool>);
+struct Branches(Vec<bool>);
 
-type Steps<'a> = core::iter::Copied<core::slice::Iter<'a, bool>>;
+type Choices<'a> = core::iter::Copied<core::slice::Iter<'a, bool>>;
 
-impl Path {
-    fn choose(view: &dyn View, txn: &TxnRequest) -> Result<Path, Fault> {
-        let mut path = Path(Vec::with_capacity(1));
-        path.extend(view, txn)?;
-        Ok(path)
+impl Branches {
+    fn choose(view: &dyn View, txn: &TxnRequest) -> Result<Branches, Fault> {
+        let mut branches = Branches(Vec::with_capacity(1));
+        branches.extend(view, txn)?;
+        Ok(branches)
     }
 
     fn extend(&mut self, view: &dyn View, txn: &TxnRequest) -> Result<(), Fault> {
@@ -107,7 +108,7 @@ impl Path {
         Ok(())
     }
 
-    fn steps(&self) -> Steps<'_> {
+    fn choices(&self) -> Choices<'_> {
         self.0.iter().copied()
     }
 }
@@ -120,10 +121,10 @@ fn branch(txn: &TxnRequest, succeeded: bool) -> &[Op] {
     }
 }
 
-fn take(steps: &mut Steps<'_>) -> bool {
-    steps
+fn take(choices: &mut Choices<'_>) -> bool {
+    choices
         .next()
-        .expect("the path has a step for each transaction on it")
+        .expect("there is a choice for each transaction that runs")
 }
 
 /// Whether a comparison holds for every key of its range, and for a key that does not exist if
@@ -140,7 +141,7 @@ fn holds(view: &dyn View, compare: &Compare) -> Result<bool, Fault> {
         KeyRange::Span { start, end } => (start, end.as_deref()),
     };
     let mut any = false;
-    for row in live_rows(view, start, end, u64::MAX, Direction::Forward)? {
+    for row in live_rows(view, (start, end), u64::MAX, Direction::Forward)? {
         let (key, row) = row?;
         any = true;
         if !matches(compare, &decode_current(key, &row)?.kv) {
@@ -166,11 +167,15 @@ fn matches(compare: &Compare, kv: &KeyValue) -> bool {
     }
 }
 
-fn check_puts(view: &dyn View, txn: &TxnRequest, steps: &mut Steps<'_>) -> Result<(), QueryError> {
-    for op in branch(txn, take(steps)) {
+fn check_puts(
+    view: &dyn View,
+    txn: &TxnRequest,
+    choices: &mut Choices<'_>,
+) -> Result<(), QueryError> {
+    for op in branch(txn, take(choices)) {
         match op {
             Op::Put(put) => check_put(view, put)?,
-            Op::Txn(nested) => check_puts(view, nested, steps)?,
+            Op::Txn(nested) => check_puts(view, nested, choices)?,
             Op::Range(_) | Op::DeleteRange(_) => {}
         }
     }
@@ -179,8 +184,8 @@ fn check_puts(view: &dyn View, txn: &TxnRequest, steps: &mut Steps<'_>) -> Resul
 
 // Reads are checked against the state before the transaction: its own revision is the future. A
 // negative revision is compacted here although it means the latest elsewhere, as in etcd.
-fn check_ranges(at: At, txn: &TxnRequest, steps: &mut Steps<'_>) -> Result<(), Error> {
-    for op in branch(txn, take(steps)) {
+fn check_ranges(at: At, txn: &TxnRequest, choices: &mut Choices<'_>) -> Result<(), Error> {
+    for op in branch(txn, take(choices)) {
         match op {
             Op::Range(RangeRequest { revision: 0, .. }) => {}
             Op::Range(range) if range.revision > at.revision => return Err(Error::FutureRevision),
@@ -188,7 +193,7 @@ fn check_ranges(at: At, txn: &TxnRequest, steps: &mut Steps<'_>) -> Result<(), E
                 return Err(Error::Compacted);
             }
             Op::Range(_) | Op::Put(_) | Op::DeleteRange(_) => {}
-            Op::Txn(nested) => check_ranges(at, nested, steps)?,
+            Op::Txn(nested) => check_ranges(at, nested, choices)?,
         }
     }
     Ok(())
@@ -246,9 +251,9 @@ fn run_range(view: &dyn View, at: At, request: &RangeRequest) -> Result<OpReply,
 fn run(
     runner: &mut impl Runner,
     txn: &TxnRequest,
-    steps: &mut Steps<'_>,
+    choices: &mut Choices<'_>,
 ) -> Result<TxnReply, Fault> {
-    let succeeded = take(steps);
+    let succeeded = take(choices);
     let ops = branch(txn, succeeded);
     let mut reply = TxnReply {
         succeeded,
@@ -258,7 +263,7 @@ fn run(
     for op in ops {
         let (response, revision) = match op {
             // etcd leaves the header of a nested transaction empty.
-            Op::Txn(nested) => (OpReply::Txn(run(runner, nested, steps)?), 0),
+            Op::Txn(nested) => (OpReply::Txn(run(runner, nested, choices)?), 0),
             op => (runner.run(op)?, runner.revision()),
         };
         reply.responses.push(response);

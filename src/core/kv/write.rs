@@ -1,7 +1,8 @@
 //! The writes of one main revision.
 
 use super::history::deletion;
-use super::range::{latest, live_rows};
+use super::live::live_rows;
+use super::range::latest;
 use crate::api::{
     Change, ChangeKind, DeleteRangeReply, DeleteRangeRequest, KeyRange, KeyValue, LeaseId,
     PutReply, PutRequest, Revision,
@@ -89,7 +90,7 @@ impl<'o, 'v> Writer<'o, 'v> {
             }
         }
         if kept.is_none() {
-            self.overlay.set_live(key, true);
+            self.overlay.live_keys().create(key, main);
         }
         self.overlay.put(Table::Current, key.clone(), rows.current);
         self.overlay.put(Table::Events, rows.event_key, rows.event);
@@ -114,7 +115,7 @@ impl<'o, 'v> Writer<'o, 'v> {
             }
             KeyRange::Span { start, end } => {
                 let (all, direction) = (u64::MAX, Direction::Forward);
-                live_rows(self.overlay, start, end.as_deref(), all, direction)?
+                live_rows(self.overlay, (start, end.as_deref()), all, direction)?
                     .collect::<Result<_, _>>()?
             }
         };
@@ -160,7 +161,7 @@ impl<'o, 'v> Writer<'o, 'v> {
         // A change of one revision behind another.
         let is_later = !self.changes.is_empty();
         if !(crate::mutant!(StaleCount) && is_later) {
-            self.overlay.set_live(&key, false);
+            self.overlay.live_keys().delete(&key, revision.main);
         }
         self.overlay.delete(Table::Current, key.clone());
         self.overlay.put(Table::Events, rows.event_key, rows.event);

@@ -1,20 +1,24 @@
-//! The index of the live keys against a set, and what reads with it look at.
+//! The index of the keys against maps, and what reads with it look at.
 
 use crate::generate::config;
-use crate::store::Tables;
+use crate::store::{Store, Tables};
 use bytes::Bytes;
-use detcd_core::api::{KeyRange, KeyValue, RangeRequest, SortOrder, SortTarget};
+use detcd_core::api::{
+    DeleteRangeRequest, KeyRange, KeyValue, PutRequest, RangeRequest, SortOrder, SortTarget,
+};
 use detcd_core::codec::PutRows;
-use detcd_core::kv::index::{Indexed, KeyIndex, STEM_BYTES_MAX};
+use detcd_core::command::Command;
+use detcd_core::kv::index::{Indexed, KeyIndex, STEM_BYTES_MAX, ended_generations, live_keys};
 use detcd_core::kv::range::range_chunk;
 use detcd_core::query::{self, At};
 use detcd_core::view::{Batch, Direction, Fault, KeyBounds, Rows, Table, View};
 use proptest::prelude::*;
 use std::cell::Cell;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::ops::{Bound, Range};
 
-type Keys = BTreeSet<Bytes>;
+/// Live keys, each with the revision that created it.
+type Keys = BTreeMap<Bytes, i64>;
 
 /// Keys of some families: few bytes that are often prefixes of others, numbers under a prefix, and
 /// keys about as long as a stem and longer.
@@ -40,6 +44,9 @@ enum Step {
     /// Every key of a range, as a delete of a range does.
     RemoveRange(Bytes, Bytes),
     Count(Bytes, Option<Bytes>),
+    /// Counts and lists what lived so many revisions ago.
+    Past(Bytes, Option<Bytes>, i64, usize),
+    Compact(i64),
     /// A batch ends: what was published before must stay as it was.
     Publish,
 }
@@ -52,6 +59,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(start, len, by)| Step::InsertRun(start..(start + len).min(5000), by)),
         1 => (key(), key()).prop_map(|(start, end)| Step::RemoveRange(start, end)),
         4 => (key(), prop::option::of(key())).prop_map(|(start, end)| Step::Count(start, end)),
+        4 => (key(), prop::option::of(key()), 0..60i64, 1..40usize)
+            .prop_map(|(start, end, ago, max)| Step::Past(start, end, ago, max)),
+        1 => (0..60i64).prop_map(Step::Compact),
         2 => Just(Step::Publish),
     ]
 }
@@ -61,13 +71,13 @@ struct Set<'a>(&'a Keys);
 
 impl View for Set<'_> {
     fn get(&self, _: Table, key: &[u8]) -> Result<Option<Bytes>, Fault> {
-        Ok(self.0.contains(key).then(Bytes::new))
+        Ok(self.0.contains_key(key).then(Bytes::new))
     }
 
     fn scan<'a>(&'a self, _: Table, bounds: KeyBounds<'_>, direction: Direction) -> Rows<'a> {
         assert_eq!(direction, Direction::Forward);
         let keys = self.0.range::<[u8], _>(bounds);
-        Box::new(keys.map(|key| Ok((key.clone(), Bytes::new()))))
+        Box::new(keys.map(|(key, _)| Ok((key.clone(), Bytes::new()))))
     }
 }
 
@@ -81,7 +91,7 @@ fn between(keys: &Keys, start: &Bytes, end: Option<&Bytes>) -> Vec<Bytes> {
         return Vec::new();
     }
     let range = (Bound::Included(start.clone()), end);
-    keys.range(range).cloned().collect()
+    keys.range(range).map(|(key, _)| key.clone()).collect()
 }
 
 fn check_count(index: &KeyIndex, keys: &Keys, start: &Bytes, end: Option<&Bytes>) {
@@ -112,47 +122,123 @@ fn check_all(index: &KeyIndex, keys: &Keys) {
     assert_eq!(index.select(index.len()), None);
 }
 
+/// An index, and the states that it may be asked about.
+struct World {
+    index: KeyIndex,
+    /// The live keys after each revision; the last one is in force.
+    states: Vec<Keys>,
+    compacted: usize,
+}
+
+impl World {
+    fn revision(&self) -> i64 {
+        self.states.len() as i64 - 1
+    }
+
+    fn keys(&self) -> &Keys {
+        self.states.last().expect("there is a state")
+    }
+
+    /// Makes the next revision.
+    fn change(&mut self, change: impl FnOnce(&mut Keys, &mut KeyIndex, i64)) {
+        let mut keys = self.keys().clone();
+        let main = self.revision() + 1;
+        change(&mut keys, &mut self.index, main);
+        self.states.push(keys);
+    }
+
+    fn insert(&mut self, keys: impl IntoIterator<Item = Bytes>) {
+        self.change(|live, index, main| {
+            for key in keys {
+                live.entry(key).or_insert_with_key(|key| {
+                    index.insert(key, main);
+                    main
+                });
+            }
+        });
+    }
+
+    fn remove(&mut self, keys: impl IntoIterator<Item = Bytes>) {
+        self.change(|live, index, main| {
+            for key in keys {
+                if live.remove(&key).is_some() {
+                    index.remove(&key, main);
+                }
+            }
+        });
+    }
+
+    fn check_past(&self, start: &Bytes, end: Option<&Bytes>, ago: i64, max: usize) {
+        let revision = (self.revision() - ago).max(self.compacted as i64);
+        let wanted = between(&self.states[revision as usize], start, end);
+        let range = (&start[..], end.map(|end| &end[..]));
+        let count = self.index.count_at(range, revision, &Set(self.keys()));
+        let has_long = |keys: &Keys| keys.keys().any(|key| key.len() + 10 >= STEM_BYTES_MAX);
+        let is_certain = !self.states.iter().any(has_long);
+        match count.unwrap() {
+            Some(count) => assert_eq!(count, wanted.len() as u64),
+            None => assert!(!is_certain, "the count is known"),
+        }
+        for direction in [Direction::Forward, Direction::Reverse] {
+            let mut wanted = wanted.clone();
+            if direction == Direction::Reverse {
+                wanted.reverse();
+            }
+            wanted.truncate(max);
+            match self.index.keys_at(range, revision, direction, max) {
+                Some(found) => assert_eq!(found, wanted),
+                None => assert!(!is_certain, "the keys are known"),
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(config("kv-index", 64))]
 
     #[test]
-    fn an_index_counts_as_a_set_does(steps in prop::collection::vec(step(), 1..80)) {
-        let (mut index, mut keys) = (KeyIndex::default(), Keys::new());
+    fn an_index_counts_as_a_map_does(steps in prop::collection::vec(step(), 1..80)) {
+        let mut world = World {
+            index: KeyIndex::default(),
+            states: vec![Keys::new(); 2],
+            compacted: 1,
+        };
         let mut published = Vec::new();
         for step in steps {
             match step {
-                Step::Insert(key) => {
-                    if keys.insert(key.clone()) {
-                        index.insert(&key);
-                    }
-                }
-                Step::Remove(key) => {
-                    if keys.remove(&key) {
-                        index.remove(&key);
-                    }
-                }
+                Step::Insert(key) => world.insert([key]),
+                Step::Remove(key) => world.remove([key]),
                 Step::InsertRun(numbers, by) => {
-                    for key in numbers.step_by(by as usize).map(number) {
-                        if keys.insert(key.clone()) {
-                            index.insert(&key);
-                        }
-                    }
+                    world.insert(numbers.step_by(by as usize).map(number));
                 }
                 Step::RemoveRange(start, end) => {
-                    for key in between(&keys, &start, Some(&end)) {
-                        keys.remove(&key);
-                        index.remove(&key);
-                    }
+                    world.remove(between(world.keys(), &start, Some(&end)));
                 }
-                Step::Count(start, end) => check_count(&index, &keys, &start, end.as_ref()),
-                Step::Publish => published.push((index.clone(), keys.clone())),
+                Step::Count(start, end) => {
+                    check_count(&world.index, world.keys(), &start, end.as_ref());
+                }
+                Step::Past(start, end, ago, max) => {
+                    world.check_past(&start, end.as_ref(), ago, max);
+                }
+                Step::Compact(ago) => {
+                    let revision = (world.revision() - ago).max(1);
+                    world.compacted = world.compacted.max(revision as usize);
+                    world.index.compact(revision);
+                }
+                Step::Publish => {
+                    world.index.prune();
+                    published.push((world.index.clone(), world.keys().clone()));
+                }
             }
-            index.check();
+            world.index.check();
         }
-        published.push((index, keys));
+        published.push((world.index.clone(), world.keys().clone()));
         for (index, keys) in &published {
             check_all(index, keys);
         }
+        world.index.compact(world.revision());
+        (0..100).for_each(|_| world.index.prune());
+        prop_assert_eq!(world.index.ended_len(), 0);
     }
 }
 
@@ -201,7 +287,7 @@ fn store(count: u32) -> (Counting<Indexed<Tables>>, At) {
         let put = PutRows::new(&kv, 0);
         batch.put(Table::Current, kv.key.clone(), put.current);
         batch.put(Table::Events, put.event_key, put.event);
-        keys.insert(&kv.key);
+        keys.insert(&kv.key, main);
     }
     rows.write(batch);
     let at = At {
@@ -316,24 +402,101 @@ fn pages_look_at_what_they_give() {
     assert_eq!((listed, view.read.get()), (20_000, 20_000 + 39));
 }
 
+fn put(key: Bytes) -> Command {
+    Command::Put(PutRequest {
+        key,
+        ..PutRequest::default()
+    })
+}
+
+/// As [`store`]; then every second key is put again, and every third deleted. The index is built
+/// from the rows.
+fn changed_store(count: u32) -> (Counting<Indexed<Tables>>, At) {
+    let mut store = Store::unindexed();
+    let key = |number| Bytes::from(format!("k/{number:06}"));
+    let put = |number| put(key(number));
+    for number in 0..count {
+        store.apply(put(number));
+    }
+    (0..count)
+        .step_by(2)
+        .for_each(|number| drop(store.apply(put(number))));
+    for number in (0..count).step_by(3) {
+        let range = KeyRange::One(key(number));
+        let prev_kv = false;
+        store.apply(Command::DeleteRange(DeleteRangeRequest { range, prev_kv }));
+    }
+    let mut keys = live_keys(&store.tables, || true).unwrap().unwrap();
+    let ended = ended_generations(&store.tables, || true).unwrap().unwrap();
+    keys.add_ended(ended);
+    keys.check();
+    let keys = Some(keys);
+    let rows = store.tables.clone();
+    (Counting::of(Indexed { rows, keys }), store.at())
+}
+
+/// A past revision is counted without rows, and what is read of it is what is given: at most its
+/// latest row, its past versions' list, and the version.
 #[test]
-fn a_past_count_looks_at_what_was_changed_since() {
-    let (view, at) = store(20_000);
-    for since in [0, 1, 100] {
-        view.read.set(0);
-        let revision = at.revision - since;
+fn a_past_read_looks_at_what_it_gives() {
+    const KEYS: u32 = 3000;
+    let (view, at) = changed_store(KEYS);
+    let all = i64::from(KEYS);
+    for (revision, count) in [
+        (at.revision - 1, all - all / 3 + 1),
+        (1 + all + all / 2, all),
+        (1 + all / 2, all / 2),
+        (2, 1),
+    ] {
+        for (limit, count_only) in [(0, true), (1, false), (500, false)] {
+            for sort_order in [SortOrder::None, SortOrder::Descend] {
+                view.read.set(0);
+                let request = RangeRequest {
+                    revision,
+                    limit,
+                    count_only,
+                    sort_order,
+                    ..every_key()
+                };
+                let reply = query::range(&view, at, &request).unwrap();
+                assert_eq!(reply.count, count, "{revision}");
+                let given = if count_only { 0 } else { limit.min(count) };
+                assert_eq!(reply.kvs.len() as i64, given);
+                let wanted = if count_only { 0 } else { limit + 1 };
+                assert!(
+                    view.read.get() as i64 <= 3 * wanted,
+                    "{revision}, {limit}: read {} rows",
+                    view.read.get()
+                );
+            }
+        }
+    }
+}
+
+/// A walk through the past does not pass every version that a key had.
+#[test]
+fn a_past_list_passes_long_histories() {
+    let mut store = Store::new();
+    let key = |number: u32| Bytes::from(format!("k/{number}"));
+    for _ in 0..300 {
+        for number in 0..4 {
+            store.apply(put(key(number)));
+        }
+    }
+    let at = store.at();
+    let request = RangeRequest {
+        revision: at.revision / 2,
+        ..every_key()
+    };
+    for sort_order in [SortOrder::None, SortOrder::Descend] {
         let request = RangeRequest {
-            revision,
-            limit: 1,
-            ..every_key()
+            sort_order,
+            ..request.clone()
         };
+        let view = Counting::of(store.tables.clone());
         let reply = query::range(&view, at, &request).unwrap();
-        assert_eq!((reply.count, reply.more), (20_000 - since, true));
-        assert!(
-            view.read.get() <= since as usize + 4,
-            "read {} rows",
-            view.read.get()
-        );
+        assert_eq!(reply.count, 4);
+        assert!(view.read.get() < 120, "read {} rows", view.read.get());
     }
 }
 

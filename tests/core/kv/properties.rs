@@ -46,6 +46,10 @@ fn read(store: &Store, request: &RangeRequest) -> Result<RangeReply, Error> {
     };
     let reply = read(&store.indexed());
     assert_eq!(reply, read(&store.tables), "an index changes no answer");
+    for with_ended in [false, true] {
+        let rebuilt = store.rebuilt(with_ended);
+        assert_eq!(reply, read(&rebuilt), "a new index changes no answer");
+    }
     reply
 }
 
@@ -83,6 +87,8 @@ fn check_everything(store: &Store, model: &Model) {
         assert_eq!(read(store, &all), model.range(&all));
         all.sort_order = SortOrder::Descend;
         all.limit = 2;
+        assert_eq!(read(store, &all), model.range(&all));
+        all.count_only = true;
         assert_eq!(read(store, &all), model.range(&all));
     }
     assert_eq!(

@@ -6,7 +6,7 @@ use detcd_core::codec::{decode_command, encode_command};
 use detcd_core::command::{Command, Proposal};
 use detcd_core::compaction::{self, Cursor};
 use detcd_core::event::Applied;
-use detcd_core::kv::index::{Indexed, KeyIndex, LiveKeys};
+use detcd_core::kv::index::{Indexed, KeyIndex, LiveKeys, ended_generations, live_keys};
 use detcd_core::machine::Machine;
 use detcd_core::overlay::{Overlay, is_inverted};
 use detcd_core::query::At;
@@ -93,6 +93,19 @@ impl Store {
                 keys
             }
         };
+        keys.check();
+        Indexed {
+            rows: self.tables.clone(),
+            keys: Some(keys),
+        }
+    }
+
+    /// The tables with an index that was built from them, with or without the deleted keys.
+    pub fn rebuilt(&self, with_ended: bool) -> Indexed<Tables> {
+        let mut keys = live_keys(&self.tables, || true).unwrap().unwrap();
+        if with_ended {
+            keys.add_ended(ended_generations(&self.tables, || true).unwrap().unwrap());
+        }
         keys.check();
         Indexed {
             rows: self.tables.clone(),
