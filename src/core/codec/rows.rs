@@ -171,12 +171,10 @@ pub fn decode_current(key: Bytes, row: &Bytes) -> Result<Version, Fault> {
 /// Of a row of `Current` only the main revision that created the key.
 pub fn decode_created(row: &Bytes) -> Result<i64, Fault> {
     let mut reader = Reader::new("row of the latest version of a key", row);
-    if reader.byte()? != TAG_ROW {
-        return Err(reader.fault("unknown format"));
-    }
+    reader.version(TAG_ROW)?;
     match reader.i64()? {
         created @ 1.. => Ok(created),
-        _ => Err(reader.fault("a revision that cannot be")),
+        _ => Err(reader.error("a revision that cannot be").into()),
     }
 }
 
