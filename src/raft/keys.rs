@@ -21,7 +21,11 @@ pub(crate) struct Keys {
 
 enum State {
     Building(Vec<KeyChange>),
-    Built(KeyIndex),
+    Built {
+        index: KeyIndex,
+        /// For the batch that was being applied, with an older index, when these were found.
+        ended: Option<EndedGenerations>,
+    },
     /// A key cannot be read, or other rows are in force by now.
     Off,
 }
@@ -63,32 +67,52 @@ impl Keys {
 
     /// The index of what is published, if it is built.
     pub(crate) fn current(&self) -> Option<KeyIndex> {
-        match &*lock(&self.state) {
-            State::Built(index) => Some(index.clone()),
-            State::Building(_) | State::Off => None,
-        }
+        lock(&self.state).index()
     }
 
     /// Takes up what a batch did to the keys, and has the batch published with the index.
     pub(crate) fn advance(&self, keys: LiveKeys, publish: impl FnOnce(Option<KeyIndex>)) {
         let mut state = lock(&self.state);
-        match (&mut *state, keys) {
-            (state, LiveKeys::Indexed(index)) => *state = State::Built(index),
-            // It was built while the batch was applied.
-            (State::Built(index), LiveKeys::Changed(changes)) => index.catch_up(&changes),
-            (State::Building(before), LiveKeys::Changed(changes)) => before.extend(changes),
-            (State::Off, LiveKeys::Changed(_)) => {}
-        }
-        let index = match &*state {
-            State::Built(index) => Some(index.clone()),
-            State::Building(_) | State::Off => None,
-        };
-        publish(index);
+        state.advance(keys);
+        publish(state.index());
     }
 
     /// Other rows come into force: an index of these is published no more.
     pub(crate) fn give_up(&self) {
         *lock(&self.state) = State::Off;
+    }
+}
+
+impl State {
+    fn index(&self) -> Option<KeyIndex> {
+        match self {
+            State::Built { index, .. } => Some(index.clone()),
+            State::Building(_) | State::Off => None,
+        }
+    }
+
+    fn advance(&mut self, keys: LiveKeys) {
+        match (self, keys) {
+            (state, LiveKeys::Indexed(mut index)) => {
+                if let State::Built { ended, .. } = state
+                    && let Some(ended) = ended.take()
+                {
+                    index.add_ended(ended);
+                }
+                *state = State::Built { index, ended: None };
+            }
+            // It was built while the batch was applied.
+            (State::Built { index, .. }, LiveKeys::Changed(changes)) => index.catch_up(&changes),
+            (State::Building(before), LiveKeys::Changed(changes)) => before.extend(changes),
+            (State::Off, LiveKeys::Changed(_)) => {}
+        }
+    }
+
+    fn add_ended(&mut self, found: EndedGenerations) {
+        if let State::Built { index, ended } = self {
+            index.add_ended(found.clone());
+            *ended = Some(found);
+        }
     }
 }
 
@@ -123,30 +147,30 @@ fn publish_live(wanted: &Weak<Mutex<State>>, mut index: KeyIndex, published: &Ar
     let mut state = lock(&state);
     if let State::Building(changes) = &*state {
         index.catch_up(changes);
-        publish(&mut state, index, published);
+        *state = State::Built { index, ended: None };
+        publish(&mut state, published);
     }
 }
 
 /// Publishes the state again, with an index that knows all deleted keys.
 fn publish_ended(
     wanted: &Weak<Mutex<State>>,
-    ended: EndedGenerations,
+    found: EndedGenerations,
     published: &ArcSwap<Published>,
 ) {
     let Some(state) = wanted.upgrade() else {
         return;
     };
     let mut state = lock(&state);
-    if let State::Built(index) = &mut *state {
-        let mut index = std::mem::take(index);
-        index.add_ended(ended);
-        publish(&mut state, index, published);
-    }
+    state.add_ended(found);
+    publish(&mut state, published);
 }
 
-fn publish(state: &mut State, mut index: KeyIndex, published: &ArcSwap<Published>) {
+fn publish(state: &mut State, published: &ArcSwap<Published>) {
+    let State::Built { index, .. } = state else {
+        return;
+    };
     index.compact(published.load().compact_revision);
-    *state = State::Built(index.clone());
     published.rcu(|last| with_keys(last, Some(index.clone())));
 }
 
@@ -157,5 +181,40 @@ fn with_keys(last: &Published, keys: Option<KeyIndex>) -> Published {
         view: Arc::new(Indexed { rows, keys }),
         roster: last.roster.clone(),
         ..*last
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::Bytes;
+    use detcd_core::view::{Direction, KeyBounds, Rows, Table};
+
+    struct NoRows;
+
+    impl View for NoRows {
+        fn get(&self, _: Table, _: &[u8]) -> Result<Option<Bytes>, Fault> {
+            Ok(None)
+        }
+
+        fn scan<'a>(&'a self, _: Table, _: KeyBounds<'_>, _: Direction) -> Rows<'a> {
+            Box::new(std::iter::empty())
+        }
+    }
+
+    #[test]
+    fn deleted_keys_are_known_after_a_batch_that_began_before_they_were_found() {
+        let index = live_keys(&NoRows, || true).unwrap().unwrap();
+        let mut state = State::Built { index, ended: None };
+        let count = |state: &State| {
+            let index = state.index().unwrap();
+            index.count_at((&[], None), 0, &NoRows).unwrap()
+        };
+        assert_eq!(count(&state), None);
+        let batch = LiveKeys::of(state.index());
+        state.add_ended(ended_generations(&NoRows, || true).unwrap().unwrap());
+        assert_eq!(count(&state), Some(0));
+        state.advance(batch);
+        assert_eq!(count(&state), Some(0));
     }
 }

@@ -126,8 +126,11 @@ impl KeyIndex {
         }
     }
 
-    /// Takes up the generations that had ended when the keys were indexed.
+    /// Takes up the generations that had ended when the keys were indexed, unless it knows them.
     pub fn add_ended(&mut self, generations: EndedGenerations) {
+        if self.ended_since == 0 {
+            return;
+        }
         let since = core::mem::replace(&mut self.ended, generations.0);
         let ended = &mut self.ended;
         since.walk(&Walk::ALL, &mut |it| {

@@ -14,6 +14,7 @@ use core::ops::Bound;
 const ROWS_UNASKED: usize = 1024;
 
 /// Generations of keys that had ended in some state.
+#[derive(Clone, Debug)]
 pub struct EndedGenerations(pub(super) Tree);
 
 /// Indexes the live keys of a state. `None` if it was told not to go on.
@@ -38,16 +39,16 @@ pub fn live_keys(
     }))
 }
 
-/// Finds the generations that had ended in a state and that reads of the past may show. `None` if it was
-/// told not to go on.
+/// Finds the generations that had ended in a state and that reads of the past may show. `None` if
+/// it was told not to go on.
 ///
-/// Of a generation whose beginning is compacted the oldest version that is left is taken for it: no read
-/// asks for what was before.
+/// Of a generation whose beginning is compacted the oldest version that is left is taken for it: no
+/// read asks for what was before.
 pub fn ended_generations(
     view: &dyn View,
     mut go_on: impl FnMut() -> bool,
 ) -> Result<Option<EndedGenerations>, Fault> {
-    let mut ended = Tree::default();
+    let mut ended = Builder::default();
     let mut key = Vec::new();
     let mut created = None;
     let all = (Bound::Unbounded, Bound::Unbounded);
@@ -69,8 +70,8 @@ pub fn ended_generations(
             && created < revision.main
         {
             let generation = generation_key_of_escaped(escaped, created);
-            ended.insert(&generation, revision.main);
+            ended.push(&generation, revision.main);
         }
     }
-    Ok(Some(EndedGenerations(ended)))
+    Ok(Some(EndedGenerations(ended.finish())))
 }
