@@ -11,6 +11,7 @@ use pb::lease_client::LeaseClient;
 use pb::watch_client::WatchClient;
 use std::error::Error;
 use std::fmt;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -50,6 +51,8 @@ pub struct Settings {
     pub value_bytes: usize,
     pub keys: u64,
     pub page: i64,
+    /// The revision that the case past reads.
+    pub past: i64,
 }
 
 /// A fast generator of keys; its quality does not matter, its cost does.
@@ -80,37 +83,51 @@ pub async fn write_once(endpoint: &str) -> Result<(), BoxError> {
 }
 
 /// Writes a first value to a part of the keys, so that reads find something, and every key under
-/// the prefix if a case lists them.
+/// the prefix if a case lists them. Gives the settings with what is known only now.
 pub async fn prepare(
     endpoints: &[String],
     cases: &[Case],
-    settings: &Settings,
-) -> Result<(), BoxError> {
-    fill(endpoints, settings.keys.min(10_000), settings.value_bytes).await?;
+    mut settings: Settings,
+) -> Result<Settings, BoxError> {
+    let (keys, value_bytes) = (settings.keys, settings.value_bytes);
+    fill(endpoints, keys.min(10_000), value_bytes).await?;
     if cases.iter().any(|case| case.kind.lists()) {
-        fill_with(endpoints, settings.keys, settings.value_bytes, listed_key).await?;
+        fill_with(endpoints, 0..keys, value_bytes, listed_key).await?;
     }
-    Ok(())
+    if cases.iter().any(|case| case.kind == Kind::Past) {
+        let mut kv = Kv::open(&endpoints[0]).await?;
+        let header = kv.range(&first_listed()).await?.header;
+        settings.past = header.map_or(0, |header| header.revision);
+        fill_with(endpoints, 0..keys + keys / 2, value_bytes, listed_key).await?;
+        let added = pb::DeleteRangeRequest {
+            key: listed_key(keys).into(),
+            range_end: PREFIX_END.into(),
+            ..Default::default()
+        };
+        kv.delete_range(&added).await?;
+    }
+    Ok(settings)
 }
 
 /// Writes `keys` distinct keys, many at a time.
 pub async fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result<(), BoxError> {
-    fill_with(endpoints, keys, value_bytes, key).await
+    fill_with(endpoints, 0..keys, value_bytes, key).await
 }
 
 async fn fill_with(
     endpoints: &[String],
-    keys: u64,
+    keys: Range<u64>,
     value_bytes: usize,
     key: fn(u64) -> Vec<u8>,
 ) -> Result<(), BoxError> {
     const WRITERS: u64 = 256;
     let connections = connections(endpoints, 16).await?;
     let mut writers = JoinSet::new();
-    for writer in 0..WRITERS.min(keys.max(1)) {
+    for writer in 0..WRITERS {
         let mut kv = connections[writer as usize % connections.len()].clone();
+        let keys = keys.clone().skip(writer as usize).step_by(WRITERS as usize);
         writers.spawn(async move {
-            for number in (writer..keys).step_by(WRITERS as usize) {
+            for number in keys {
                 put(&mut kv, key(number), vec![b'x'; value_bytes]).await?;
             }
             Ok::<(), BoxError>(())
@@ -201,6 +218,7 @@ impl Client {
                 Kind::Count => self.count().await,
                 Kind::Pages => self.list_pages().await,
                 Kind::Stream => self.list_stream().await,
+                Kind::Past => self.list_past().await,
             };
             if begin < measured_from {
                 continue;
@@ -257,11 +275,7 @@ impl Client {
 
     /// Reads the first key under the prefix.
     async fn list_one(&mut self) -> Result<(), BoxError> {
-        let first = pb::RangeRequest {
-            limit: 1,
-            ..listed()
-        };
-        let reply = self.kv.range(&first).await?;
+        let reply = self.kv.range(&first_listed()).await?;
         self.check_count(reply.count, 0)
     }
 
@@ -297,6 +311,17 @@ impl Client {
     async fn list_stream(&mut self) -> Result<(), BoxError> {
         let listed = self.kv.range_stream(&listed()).await?;
         self.check_count(listed, 0)
+    }
+
+    /// Reads the first page as it once was.
+    async fn list_past(&mut self) -> Result<(), BoxError> {
+        let page = pb::RangeRequest {
+            limit: self.settings.page,
+            revision: self.settings.past,
+            ..listed()
+        };
+        let reply = self.kv.range(&page).await?;
+        self.check_count(reply.count, 0)
     }
 
     /// A server that answers fast but wrong is no match.
@@ -388,6 +413,13 @@ fn listed() -> pb::RangeRequest {
         key: PREFIX.into(),
         range_end: PREFIX_END.into(),
         ..Default::default()
+    }
+}
+
+fn first_listed() -> pb::RangeRequest {
+    pb::RangeRequest {
+        limit: 1,
+        ..listed()
     }
 }
 

@@ -44,11 +44,11 @@ pub struct BenchArgs {
     /// Bytes of a value. Keys have 8 bytes, those under a prefix 13.
     #[arg(long, default_value_t = 256)]
     value_bytes: usize,
-    /// Distinct keys that the load touches. The cases that list (limit, count, pages, stream) find
+    /// Distinct keys that the load touches. The cases that list (limit, count, pages, stream, past) find
     /// so many under their prefix, which are written first.
     #[arg(long, default_value_t = 100_000)]
     keys: u64,
-    /// Keys of a page of the case pages.
+    /// Keys of a page of the cases pages and past.
     #[arg(long, default_value_t = 500)]
     page: i64,
     /// Members of each cluster that is started.
@@ -86,13 +86,16 @@ pub enum Kind {
     Pages,
     /// All keys under a prefix, by RangeStream: an operation is the whole list.
     Stream,
+    /// The number of keys under a prefix and the first page of them, as they were before each was
+    /// written again and half as many were added and deleted.
+    Past,
 }
 
 impl Kind {
     /// Whether the load needs many keys under a prefix.
     fn lists(self) -> bool {
         match self {
-            Kind::Limit | Kind::Count | Kind::Pages | Kind::Stream => true,
+            Kind::Limit | Kind::Count | Kind::Pages | Kind::Stream | Kind::Past => true,
             Kind::Put | Kind::Range | Kind::Serializable | Kind::Mixed | Kind::Txn => false,
             Kind::Watch | Kind::Lease => false,
         }
@@ -104,10 +107,10 @@ pub async fn run(args: BenchArgs) -> Result<(), load::BoxError> {
     let cases = cases(&args);
     if !args.endpoints.is_empty() {
         let mut rows = Vec::new();
-        load::prepare(&args.endpoints, &cases, &args.settings()).await?;
+        let settings = load::prepare(&args.endpoints, &cases, args.settings()).await?;
         for case in &cases {
             progress(&format!("{case}"));
-            rows.push(load::run(&args.endpoints, *case, &args.settings()).await?);
+            rows.push(load::run(&args.endpoints, *case, &settings).await?);
         }
         report::print_one(&rows);
         return Ok(());
@@ -143,8 +146,7 @@ async fn measure(
     side: &mut report::Side,
 ) -> Result<(), load::BoxError> {
     let cluster = cluster::Cluster::start(binary, args.members).await?;
-    let settings = args.settings();
-    load::prepare(&cluster.endpoints, cases, &settings).await?;
+    let settings = load::prepare(&cluster.endpoints, cases, args.settings()).await?;
     for case in cases {
         progress(&format!("  {case}"));
         let before = cluster.cpu_seconds()?;
@@ -175,6 +177,7 @@ impl BenchArgs {
             value_bytes: self.value_bytes,
             keys: self.keys,
             page: self.page,
+            past: 0,
         }
     }
 }

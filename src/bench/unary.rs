@@ -38,6 +38,7 @@ pub struct Kv {
     put: Path,
     range: Path,
     range_stream: Path,
+    delete_range: Path,
     txn: Path,
 }
 
@@ -51,6 +52,7 @@ impl Kv {
             put: connection.path("/etcdserverpb.KV/Put")?,
             range: connection.path("/etcdserverpb.KV/Range")?,
             range_stream: connection.path("/etcdserverpb.KV/RangeStream")?,
+            delete_range: connection.path("/etcdserverpb.KV/DeleteRange")?,
             txn: connection.path("/etcdserverpb.KV/Txn")?,
             connection,
         })
@@ -93,6 +95,13 @@ impl Kv {
                 _ => Err(error),
             },
         }
+    }
+
+    pub async fn delete_range(
+        &mut self,
+        request: &pb::DeleteRangeRequest,
+    ) -> Result<pb::DeleteRangeResponse, BoxError> {
+        self.connection.call(&self.delete_range, request).await
     }
 
     pub async fn txn(&mut self, request: &pb::TxnRequest) -> Result<pb::TxnResponse, BoxError> {
