@@ -31,7 +31,12 @@ pub fn range(view: &dyn View, at: At, request: &RangeRequest) -> Result<RangeRep
         reply.count = count;
         return Ok(reply);
     }
-    for candidate in candidates(view, at, &request.range, revision, &plan)? {
+    // What is not counted otherwise is counted here.
+    let wanted = match counted {
+        Some(_) => plan.wanted(),
+        None => usize::MAX,
+    };
+    for candidate in candidates(view, at, &request.range, revision, wanted, plan.direction)? {
         let candidate = candidate?;
         reply.count += 1;
         // What is beyond the limit only counts: it is neither decoded nor fetched.
@@ -127,7 +132,8 @@ pub fn range_chunk(
     }
     let mut reply = RangeReply::default();
     let mut bytes = 0;
-    let mut found = candidates(view, at, &rest, revision, &plan)?;
+    let (wanted, direction) = (plan.wanted(), plan.direction);
+    let mut found = candidates(view, at, &rest, revision, wanted, direction)?;
     while !is_beyond(sent) {
         let Some(candidate) = found.next().transpose()? else {
             // All was sent, so it is counted.
@@ -147,9 +153,14 @@ pub fn range_chunk(
         sent += 1;
         reply.kvs.push(kv);
     }
+    drop(found);
     reply.count = match count(view, at, &request.range, revision)? {
         Some(count) => count,
-        None => found.try_fold(sent, |count, candidate| candidate.map(|_| count + 1))?,
+        None => {
+            let mut all = candidates(view, at, &rest, revision, usize::MAX, direction)?;
+            let before = sent - reply.kvs.len() as i64;
+            all.try_fold(before, |count, candidate| candidate.map(|_| count + 1))?
+        }
     };
     reply.more = !request.count_only && reply.count > sent;
     Ok((reply, None))
@@ -201,28 +212,25 @@ fn count(view: &dyn View, at: At, range: &KeyRange, revision: i64) -> Result<Opt
     Ok(count.map(|count| count as i64))
 }
 
-/// The keys that were live at `revision`, or those of them that the request needs.
+/// The keys that were live at `revision`, or as many of them as are wanted.
 fn candidates<'a>(
     view: &'a dyn View,
     at: At,
     range: &KeyRange,
     revision: i64,
-    plan: &Plan,
+    wanted: usize,
+    direction: Direction,
 ) -> Result<Candidates<'a>, Fault> {
     let is_past = revision < at.revision;
-    let wanted = match plan.take {
-        Take::AtMost(keys) if !plan.filters => keys,
-        _ => usize::MAX,
-    };
     match range {
         KeyRange::One(key) => live::one(view, key, is_past.then_some(revision)),
         KeyRange::Span { start, end } if is_past => {
             let range = (&start[..], end.as_deref());
-            live::at(view, range, revision, wanted, plan.direction)
+            live::at(view, range, revision, wanted, direction)
         }
         KeyRange::Span { start, end } => {
             let range = (&start[..], end.as_deref());
-            let rows = live_rows(view, range, wanted as u64, plan.direction)?;
+            let rows = live_rows(view, range, wanted as u64, direction)?;
             Ok(Box::new(rows.map(|row| row.map(Candidate::Latest))))
         }
     }
@@ -278,6 +286,14 @@ impl Plan {
                 .saturating_mul(2)
                 .max(SORTED_MIN),
             drops_values: request.keys_only && request.sort_target != SortTarget::Value,
+        }
+    }
+
+    /// How many keys are looked at in their order before all is found.
+    fn wanted(&self) -> usize {
+        match self.take {
+            Take::AtMost(keys) if !self.filters => keys,
+            _ => usize::MAX,
         }
     }
 

@@ -473,6 +473,56 @@ fn a_past_read_looks_at_what_it_gives() {
     }
 }
 
+/// Long keys make the index uncertain of the past: the rows then say what it would have said.
+#[test]
+fn limited_past_reads_count_beyond_long_keys() {
+    let long = |first: u8, len: usize| Bytes::from([&[first][..], &vec![b'x'; len]].concat());
+    let mut store = Store::new();
+    for number in 0..60u8 {
+        let key = Bytes::copy_from_slice(&[b'a' + number % 20, number]);
+        store.apply(put(key));
+        if number % 15 == 0 {
+            store.apply(put(long(b'e' + number / 15 * 3, 300 + usize::from(number))));
+        }
+    }
+    for start in [b'c', b'k'] {
+        let (start, end) = (Bytes::from(vec![start]), Some(Bytes::from(vec![start + 3])));
+        let range = KeyRange::Span { start, end };
+        let prev_kv = false;
+        store.apply(Command::DeleteRange(DeleteRangeRequest { range, prev_kv }));
+    }
+    let at = store.at();
+    let views = [store.indexed(), store.rebuilt(false), store.rebuilt(true)];
+    let (start, end) = (Bytes::from_static(b"a"), None);
+    let every = KeyRange::Span { start, end };
+    let chunks = |view: &dyn View, request: &RangeRequest| {
+        let mut found = vec![range_chunk(view, at, request, None, 100)];
+        while let Some(Ok((_, Some(next)))) = found.last() {
+            found.push(range_chunk(view, at, request, Some(next.clone()), 100));
+        }
+        found
+    };
+    for (revision, limit) in (1..=at.revision).flat_map(|it| [(it, 1), (it, 5), (it, 30)]) {
+        for sort_order in [SortOrder::None, SortOrder::Descend] {
+            for count_only in [false, true] {
+                let request = RangeRequest {
+                    revision,
+                    limit,
+                    sort_order,
+                    count_only,
+                    ..RangeRequest::of(every.clone())
+                };
+                let plain = query::range(&store.tables, at, &request);
+                let streamed = chunks(&store.tables, &request);
+                for view in &views {
+                    assert_eq!(query::range(view, at, &request), plain, "{request:?}");
+                    assert_eq!(chunks(view, &request), streamed, "{request:?}");
+                }
+            }
+        }
+    }
+}
+
 /// A walk through the past does not pass every version that a key had.
 #[test]
 fn a_past_list_passes_long_histories() {
