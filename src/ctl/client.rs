@@ -4,6 +4,7 @@
 use super::context::Context;
 use super::dial::{Connected, Dials, Keepalive, was_not_sent};
 use super::failure::{DEADLINE, Failure, code, status_text};
+use super::tls::{self, TlsFlags};
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
 use std::time::Duration;
@@ -66,9 +67,7 @@ impl Client {
     /// A client of the endpoints that the command names. Nothing is connected yet.
     pub fn new(context: &mut Context) -> Result<Client, Failure> {
         if !context.flags.text("discovery-srv").is_empty() {
-            let why = "this version of detcdctl does not look up SRV records: leave out the flag \
-                       --discovery-srv, and name the servers with --endpoints";
-            return Err(Failure::new(code::BAD_FEATURE, why));
+            return Err(no_discovery());
         }
         let endpoints = context.flags.list("endpoints");
         Client::of(context, endpoints)
@@ -247,40 +246,23 @@ async fn authenticate(channel: Channel, credentials: (String, String)) -> Result
     }
 }
 
-/// The flags of TLS are understood, and refused in plain words, so that no command runs less
-/// protected than asked for.
 fn check_tls(context: &Context, endpoints: &[String]) -> Result<(), Failure> {
     let flags = &context.flags;
-    let (cert, key) = (flags.text("cert"), flags.text("key"));
-    if cert.is_empty() != key.is_empty() {
-        let why = format!("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]");
-        return Err(Failure::args(why));
-    }
-    for path in [cert, key, flags.text("cacert")]
-        .into_iter()
-        .filter(|path| !path.is_empty())
-    {
-        if let Err(error) = std::fs::metadata(path) {
-            let why = match error.kind() {
-                std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-                _ => error.to_string(),
-            };
-            return Err(Failure::args(format!("open {path}: {why}")));
-        }
-    }
-    let wanted = !cert.is_empty()
-        || !flags.text("cacert").is_empty()
-        || flags.switch("insecure-skip-tls-verify")
-        || !flags.switch("insecure-transport")
-        || endpoints
-            .iter()
-            .any(|endpoint| endpoint.starts_with("https://") || endpoint.starts_with("unixs:"));
-    if wanted {
-        let why = "this version of detcdctl does not speak TLS: leave out the flags --cacert, \
-                   --cert, --key and --insecure-skip-tls-verify, and use http:// or unix:// endpoints";
-        return Err(Failure::new(code::BAD_FEATURE, why));
-    }
-    Ok(())
+    let tls = TlsFlags {
+        cert: flags.text("cert").to_owned(),
+        key: flags.text("key").to_owned(),
+        cacert: flags.text("cacert").to_owned(),
+        is_wanted: flags.switch("insecure-skip-tls-verify") || !flags.switch("insecure-transport"),
+        names: "--cacert, --cert, --key and --insecure-skip-tls-verify",
+    };
+    tls::check(&tls, endpoints)
+}
+
+/// What is said instead of looking up SRV records.
+pub fn no_discovery() -> Failure {
+    let why = "this version of detcdctl does not look up SRV records: leave out the flag \
+               --discovery-srv, and name the servers with --endpoints";
+    Failure::new(code::BAD_FEATURE, why)
 }
 
 /// `--user name:password`, `--user name --password …`, or a password typed in.
@@ -296,24 +278,6 @@ fn credentials(context: &mut Context) -> Result<Option<(String, String)>, Failur
     if let Some((name, password)) = user.split_once(':') {
         return Ok(Some((name.to_owned(), password.to_owned())));
     }
-    use std::io::{BufRead as _, Write as _};
-    write!(context.terminal.out, "Password: ")?;
-    context.terminal.out.flush()?;
-    echo(false);
-    let mut password = String::new();
-    let read = context.terminal.input.read_line(&mut password);
-    echo(true);
-    writeln!(context.terminal.out)?;
-    read?;
-    let password = password.trim_end_matches(['\n', '\r']);
-    Ok((!password.is_empty()).then(|| (user, password.to_owned())))
-}
-
-/// Whether the terminal shows what is typed. Without a terminal there is nothing to hide from.
-fn echo(on: bool) {
-    let mode = if on { "echo" } else { "-echo" };
-    let _ = std::process::Command::new("stty")
-        .arg(mode)
-        .stderr(std::process::Stdio::null())
-        .status();
+    let password = context.terminal.ask_secret("Password: ")?;
+    Ok((!password.is_empty()).then_some((user, password)))
 }

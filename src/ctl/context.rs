@@ -74,4 +74,25 @@ impl Terminal {
             None => Err(Failure::new(code::INVALID_INPUT, "EOF")),
         }
     }
+    /// Asks for a line that is not to be seen while it is typed.
+    pub fn ask_secret(&mut self, prompt: &str) -> Result<String, Failure> {
+        write!(self.out, "{prompt}")?;
+        self.out.flush()?;
+        echo(false);
+        let mut line = String::new();
+        let read = self.input.read_line(&mut line);
+        echo(true);
+        writeln!(self.out)?;
+        read?;
+        Ok(line.trim_end_matches(['\n', '\r']).to_owned())
+    }
+}
+
+/// Whether the terminal shows what is typed. Without a terminal there is nothing to hide from.
+fn echo(on: bool) {
+    let mode = if on { "echo" } else { "-echo" };
+    let _ = std::process::Command::new("stty")
+        .arg(mode)
+        .stderr(std::process::Stdio::null())
+        .status();
 }

@@ -1,9 +1,11 @@
-//! detcdctl: a command line for detcd and for every server of etcd's v3 API. What it prints, and
+//! detcdctl: a command line for detcd and for every server of etcd's APIs. What it prints, and
 //! where, is what etcdctl 3.5 prints, because scripts read it: `tests/golden/ctl` holds captures of
 //! the real one, and the requests that it sent.
 //!
 //! A command is a file that says its name, flags and help ([`commands::Command`]), sends a request
 //! ([`client::Client`]) and says what the answer looks like in each format ([`output::Show`]).
+//!
+//! The commands of the API before that, v2, are in [`v2`].
 //!
 //! Where etcdctl panics or hangs we do not: an unknown operator in a transaction's condition and
 //! a bad value of a variable are refused, and every short command ends within its timeout.
@@ -30,7 +32,9 @@ mod member;
 mod move_leader;
 mod output;
 mod put;
+mod tls;
 mod txn;
+mod v2;
 mod version;
 mod watch;
 
@@ -49,6 +53,19 @@ pub struct Call {
 
 /// Carries out a command and gives the exit code.
 pub async fn run(call: Call) -> u8 {
+    match v2::route::is_v2(&call) {
+        Ok(true) => v2::run(call).await,
+        Ok(false) => run_v3(call).await,
+        Err(why) => {
+            let mut terminal = call.terminal;
+            // If even this cannot be written, the exit code has to say it.
+            let _ = terminal.complain(&why);
+            code::ERROR
+        }
+    }
+}
+
+async fn run_v3(call: Call) -> u8 {
     let Call {
         args,
         environment,

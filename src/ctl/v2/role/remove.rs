@@ -1,0 +1,26 @@
+//! `role remove`: takes a role away.
+
+use super::name;
+use crate::ctl::failure::Failure;
+use crate::ctl::v2::auth_api::AuthApi;
+use crate::ctl::v2::commands::{Action, Command};
+use crate::ctl::v2::context::Context;
+use crate::ctl::v2::error::RequestError;
+
+pub const COMMAND: Command = Command {
+    name: "remove",
+    args: "<role>",
+    about: "remove a role from the etcd cluster",
+    long: "",
+    flags: &[],
+    action: Action::Run(|context| Box::pin(run(context))),
+};
+
+async fn run(context: &mut Context) -> Result<(), Failure> {
+    let name = name(context)?;
+    let mut auth = AuthApi::open(context).await?;
+    auth.remove(context, "roles", &name)
+        .await
+        .map_err(RequestError::fail_plainly)?;
+    context.terminal.say(&format!("Role {name} removed"))
+}
