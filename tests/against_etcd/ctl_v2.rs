@@ -322,7 +322,7 @@ async fn detcdctl_watches_v2_keys_until_interrupted_as_etcdctl_does() {
         ("-o json watch w -r -f --after-index 3", 8),
         ("-o extended watch / -r -f --after-index 7", 7),
         (
-            &format!("exec-watch --after-index=6 -r w -- sh -c {shows}")[..],
+            &format!("exec-watch --after-index=7 -r w -- sh -c {shows}")[..],
             1,
         ),
     ] {

@@ -36,11 +36,7 @@ async fn run(context: &mut Context) -> Result<(), Failure> {
 async fn watch(context: &mut Context) -> Result<(), Failure> {
     let mut keys = Keys::open(context).await?;
     let (key, command) = key_and_command(context)?;
-    let after = match context.flags.number("after-index") {
-        0 => 0,
-        // etcdctl begins one later than `watch` does.
-        index => index.wrapping_add(1),
-    };
+    let after = context.flags.number("after-index");
     let mut wait = Wait::new(key, context.flags.switch("recursive"), after);
     loop {
         let event = keys.next(context, &mut wait).await?;
