@@ -226,7 +226,7 @@ async fn outcomes(program: &Path, server: &Path, sections: &[&str]) -> Vec<Seen>
     let server = Server::started(server).await;
     let mut seen = Vec::new();
     for line in lines(sections) {
-        seen.push(run(&program, &server, &line).await);
+        seen.push(run(program, &server, &line).await);
     }
     seen
 }
