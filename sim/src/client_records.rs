@@ -1,7 +1,7 @@
 //! What the clients of single workloads write down, beside the operations of all.
 
 use bytes::Bytes;
-use detcd_core::api::{Change, KeyRange, KeyValue};
+use detcd_core::api::{KeyChange, KeyRange, KeyValue};
 use std::fmt;
 use std::time::Duration;
 
@@ -154,7 +154,7 @@ pub enum Seen {
         revision: i64,
         objects: Vec<KeyValue>,
     },
-    Changed(Vec<Change>),
+    Changed(Vec<KeyChange>),
     /// Nothing more has changed up to this revision.
     Bookmark(i64),
 }

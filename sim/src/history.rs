@@ -5,9 +5,9 @@ use crate::cluster_calls::ClusterCall;
 use crate::run_facts::RunFacts;
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeReply,
-    DeleteRangeRequest, KeyRange, LeaseId, Op, OpReply, PutReply, PutRequest, RangeReply,
-    RangeRequest, SortOrder, SortTarget, TxnReply, TxnRequest,
+    CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest,
+    KeyChange, KeyRange, LeaseId, Op, OpReply, PutReply, PutRequest, RangeReply, RangeRequest,
+    SortOrder, SortTarget, TxnReply, TxnRequest,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -149,7 +149,7 @@ pub fn taken<'a>(
 
 /// The changes of each revision, from 2 on without a gap, as the members applied them. What a
 /// change replaced is left out.
-pub type Revisions = BTreeMap<i64, Vec<Change>>;
+pub type Revisions = BTreeMap<i64, Vec<KeyChange>>;
 
 /// Everything that the history checks look at. Clients write into it while they run; each list
 /// is in the order in which its entries ended.
@@ -334,7 +334,7 @@ pub struct Watched {
     /// The first revision that was asked for.
     pub start: i64,
     /// Every response with events: its header's revision and the events.
-    pub responses: Vec<(i64, Vec<Change>)>,
+    pub responses: Vec<(i64, Vec<KeyChange>)>,
     /// When each of them came.
     pub came: Vec<Duration>,
     /// The header's revision of each response without events, and how many with events came

@@ -407,7 +407,7 @@ fn boot(parts: &Parts, state: &Mutex<State>, node: NodeId) {
     madsim::runtime::Handle::current().restart(node);
 }
 
-/// Ends a process, all in one step: whatever its destructors try finds closed doors.
+/// Ends a process, all in one step: whatever its destructors try fails.
 fn bury(parts: &Parts, state: &Mutex<State>, node: NodeId, loss: Loss) {
     let host = {
         let mut state = lock(state);

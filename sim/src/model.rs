@@ -6,7 +6,7 @@
 use crate::history::{Reply, Request};
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, ChangeKind, Compare, CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest,
+    ChangeKind, Compare, CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest, KeyChange,
     KeyRange, KeyValue, LeaseId, Op, OpReply, PutReply, PutRequest, RangeReply, RangeRequest,
     SortOrder, SortTarget, TxnReply, TxnRequest,
 };
@@ -36,7 +36,7 @@ struct Past {
 pub struct Step {
     pub state: State,
     /// Empty if the revision stays.
-    pub changes: Vec<Change>,
+    pub changes: Vec<KeyChange>,
     pub result: Result<Reply, Refusal>,
 }
 
@@ -104,7 +104,7 @@ impl State {
         &self,
         request: &Request,
         leases: &[LeaseId],
-    ) -> (Vec<Change>, Result<Reply, Refusal>) {
+    ) -> (Vec<KeyChange>, Result<Reply, Refusal>) {
         let mut draft = Draft::of(self, leases);
         match draft.run(request) {
             Ok(reply) => (draft.changes, Ok(reply)),
@@ -113,7 +113,7 @@ impl State {
     }
 
     /// Takes the changes of the next revision as given.
-    pub fn advance(&mut self, changes: &[Change]) {
+    pub fn advance(&mut self, changes: &[KeyChange]) {
         if self.past.wanted.contains(&self.revision) {
             let keys = self.keys.clone();
             self.past.kept.insert(self.revision, keys);
@@ -129,14 +129,14 @@ impl State {
     }
 
     /// The state after changes that are taken as given.
-    pub fn follow(&self, changes: &[Change]) -> State {
+    pub fn follow(&self, changes: &[KeyChange]) -> State {
         let mut state = self.clone();
         state.advance(changes);
         state
     }
 
     /// The changes that the end of a lease makes: its keys go, in order.
-    pub fn lease_end(&self, lease: LeaseId) -> Vec<Change> {
+    pub fn lease_end(&self, lease: LeaseId) -> Vec<KeyChange> {
         let mut draft = Draft::of(self, &[]);
         draft.end_lease(lease);
         draft.changes
@@ -153,7 +153,7 @@ struct Draft<'a> {
     /// What the request wrote so far; `None` is deleted.
     written: BTreeMap<Bytes, Option<KeyValue>>,
     leases: BTreeMap<i64, Option<i64>>,
-    changes: Vec<Change>,
+    changes: Vec<KeyChange>,
     /// Why a read within the transaction is refused. Its puts are refused first.
     unreadable: Option<Refusal>,
 }
@@ -296,7 +296,7 @@ impl<'a> Draft<'a> {
         }
         let key = request.key.clone();
         self.written.insert(key, Some(after.clone()));
-        self.changes.push(Change {
+        self.changes.push(KeyChange {
             kind: ChangeKind::Put,
             kv: after,
             prev_kv: before.clone(),
@@ -323,7 +323,7 @@ impl<'a> Draft<'a> {
             mod_revision: self.before.revision + 1,
             ..KeyValue::default()
         };
-        self.changes.push(Change {
+        self.changes.push(KeyChange {
             kind: ChangeKind::Delete,
             kv,
             prev_kv: Some(before),

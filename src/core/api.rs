@@ -324,7 +324,7 @@ pub struct LeaseInfo {
 
 /// A change that watchers see.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct KeyChange {
     pub kind: ChangeKind,
     /// For a delete: the key and `mod_revision` only.
     pub kv: KeyValue,
@@ -417,5 +417,5 @@ pub struct WatchResponse {
     pub cancel_reason: String,
     pub compact_revision: i64,
     pub fragment: bool,
-    pub events: Vec<Change>,
+    pub events: Vec<KeyChange>,
 }

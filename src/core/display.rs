@@ -2,7 +2,7 @@
 //! ASCII.
 
 use crate::api::{
-    Alarm, AlarmKind, Change, ChangeKind, KeyRange, LeaseId, LeaseInfo, Outcome, Reply,
+    Alarm, AlarmKind, ChangeKind, KeyChange, KeyRange, LeaseId, LeaseInfo, Outcome, Reply,
     WatchCreate, WatchRequest, WatchResponse,
 };
 use core::fmt;
@@ -143,7 +143,7 @@ impl fmt::Display for WatchResponse {
     }
 }
 
-impl fmt::Display for Change {
+impl fmt::Display for KeyChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let key = self.kv.key.escape_ascii();
         match self.kind {

@@ -1,7 +1,7 @@
 //! What happened, told to [`crate::node::Node`].
 
 use crate::api::{
-    Alarm, Change, LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchId, WatchRequest,
+    Alarm, KeyChange, LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchId, WatchRequest,
 };
 use crate::command::Proposal;
 use crate::error::Error;
@@ -157,7 +157,7 @@ pub enum Event {
 pub struct CaughtUp {
     /// The last revision that was read whole: less than what was asked for if a limit cut in.
     pub through: i64,
-    pub changes: Vec<Change>,
+    pub changes: Vec<KeyChange>,
 }
 
 /// History before this revision is gone. What lives at the revision itself is kept, but of its
@@ -180,7 +180,7 @@ pub struct Applied {
     pub origin: Option<(MemberId, Seq)>,
     pub outcome: Outcome,
     /// The changes of this entry: all of one main revision, in sub order.
-    pub changes: Vec<Change>,
+    pub changes: Vec<KeyChange>,
     pub lease: Option<LeaseChange>,
     /// The compaction revision, if this entry moved it.
     pub compacted: Option<i64>,

@@ -105,7 +105,7 @@ pub const FREE_SPACE_RELIEF_PERCENT: u64 = 125;
 pub const DEFERRED_LOG_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 /// How long a member that was removed lives on once it knows: so long can it tell the others what
 /// is committed.
-pub const REMOVED_LINGER: Millis = Millis(1_000);
+pub const REMOVED_STOP_DELAY: Millis = Millis(1_000);
 /// The pause before a member that has yet to be admitted greets another one again.
 pub const GREETING_PAUSE: Millis = Millis(50);
 /// How long another member may take to answer a greeting.

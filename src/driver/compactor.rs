@@ -10,7 +10,7 @@ use detcd_core::limits::COMPACTION_BATCH;
 use detcd_core::quota;
 use detcd_core::view::{Fault, Table, Write};
 use detcd_rt::Instant;
-use detcd_rt::buggify::{Place, linger, rarely};
+use detcd_rt::buggify::{Place, maybe_wait, takes_rare_path};
 use detcd_storage::store::{Reclaim, Store};
 use std::pin::pin;
 use std::sync::Arc;
@@ -117,7 +117,7 @@ async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Rem
     loop {
         let step_begun = Instant::now();
         let snapshot = store.snapshot()?;
-        let versions = match rarely(Place::CompactSingly) {
+        let versions = match takes_rare_path(Place::CompactSingly) {
             true => 1,
             false => COMPACTION_BATCH,
         };
@@ -149,7 +149,7 @@ async fn remove<S: Store>(store: &S, revision: i64, stats: &Stats) -> Result<Rem
             }
         }
         detcd_rt::yield_now().await;
-        linger(Place::CompactionStep).await;
+        maybe_wait(Place::CompactionStep).await;
     }
 }
 

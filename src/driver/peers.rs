@@ -15,7 +15,7 @@ use detcd_core::error::Error;
 use detcd_core::event::{Asker, Event};
 use detcd_core::proposal;
 use detcd_peer::{Kind, Receiver};
-use detcd_rt::buggify::{Place, linger};
+use detcd_rt::buggify::{Place, maybe_wait};
 use detcd_rt::{Instant, RepeatedLines};
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
@@ -58,7 +58,7 @@ impl<R: Receiver> Receiver for PeerReceiver<R> {
                 let proposals = proposals.map_err(|problem| self.refuse(from, kind, &problem));
                 async move {
                     let proposals = proposals?;
-                    linger(Place::Forwarded).await;
+                    maybe_wait(Place::Forwarded).await;
                     Ok(encode_refused(
                         &shared.engine.propose_and_wait(proposals).await,
                     ))

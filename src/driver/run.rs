@@ -17,7 +17,7 @@ use detcd_core::query;
 use detcd_core::watch::Budget;
 use detcd_peer::{Kind, TransportError};
 use detcd_rt::Instant;
-use detcd_rt::buggify::{Place, linger, rarely};
+use detcd_rt::buggify::{Place, maybe_wait, takes_rare_path};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -69,7 +69,7 @@ impl Run {
                 None => return,
             }
             // What queued up meanwhile joins this round.
-            let inputs_max = match rarely(Place::InputSingly) {
+            let inputs_max = match takes_rare_path(Place::InputSingly) {
                 true => 1,
                 false => INPUTS_PER_ROUND,
             };
@@ -207,7 +207,7 @@ impl Run {
         while let Some(effect) = self.node.poll() {
             self.execute(effect);
         }
-        let mut budget = match rarely(Place::WatchSingly) {
+        let mut budget = match takes_rare_path(Place::WatchSingly) {
             true => Budget::new(1),
             false => self.node.watch_budget(),
         };
@@ -306,7 +306,7 @@ impl Run {
             let begun = Instant::now();
             let result = read_index.await;
             count_slow(&stats, begun);
-            linger(Place::ReadIndex).await;
+            maybe_wait(Place::ReadIndex).await;
             let event = match result {
                 Ok(index) => Event::ReadConfirmed { round, index },
                 Err(_) => Event::ReadFailed { round },
@@ -347,7 +347,7 @@ impl Run {
         let shared = self.shared.clone();
         let completions = self.completions.clone();
         detcd_rt::spawn(async move {
-            linger(Place::CatchUp).await;
+            maybe_wait(Place::CatchUp).await;
             let published = shared.engine.published();
             let at = published.at();
             let read =
@@ -379,7 +379,7 @@ impl Run {
         let completions = self.completions.clone();
         detcd_rt::spawn(async move {
             let answer = call.await;
-            linger(Place::PeerAnswer).await;
+            maybe_wait(Place::PeerAnswer).await;
             if let Some(event) = complete(answer) {
                 let _ = completions.send(Input::Event(event));
             }

@@ -11,7 +11,7 @@ use detcd_core::kv::index::{
 };
 use detcd_core::status::Published;
 use detcd_core::view::{Fault, View};
-use detcd_rt::buggify::{Place, linger};
+use detcd_rt::buggify::{Place, maybe_wait};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 /// The index that belongs to the published state, or what it will have to catch up with.
@@ -40,7 +40,7 @@ impl Keys {
         let state = Arc::new(Mutex::new(State::Building(Vec::new())));
         let wanted = Arc::downgrade(&state);
         detcd_rt::spawn(async move {
-            linger(Place::IndexKeys).await;
+            maybe_wait(Place::IndexKeys).await;
             let begun = detcd_rt::Instant::now();
             let is_wanted = go_on(&wanted);
             let live = detcd_rt::spawn_blocking(move || {
@@ -53,7 +53,7 @@ impl Keys {
             };
             tracing::debug!(keys = index.len(), elapsed = ?begun.elapsed(), "indexed the live keys");
             publish_live(&wanted, index, &published);
-            linger(Place::IndexKeys).await;
+            maybe_wait(Place::IndexKeys).await;
             let is_wanted = go_on(&wanted);
             let ended = detcd_rt::spawn_blocking(move || ended_generations(&rows, is_wanted));
             let Ok(ended) = ended.await else { return };

@@ -3,9 +3,9 @@
 
 use crate::message;
 use crate::payload;
-use crate::steps;
+use crate::trace_steps;
 use crate::types::{Entry, LogId, Types, Vote, log_id, term_of};
-use detcd_rt::buggify::{Place, defer, linger, rarely};
+use detcd_rt::buggify::{Place, defer, maybe_wait, takes_rare_path};
 use detcd_storage::log::{Log, LogEntry, Position, Recovered};
 use futures::stream::{self, Stream, StreamExt};
 use openraft::OptionalSend;
@@ -64,7 +64,7 @@ impl<P: Persist> LogAdapter<P> {
             Some(bytes) => Some(message::decode_vote(bytes.clone()).map_err(corrupt)?),
             None => None,
         };
-        steps::recovered(recovered);
+        trace_steps::recovered(recovered);
         let committed = recovered.committed.map(from_position);
         let votes = Arc::new(Mutex::new(Votes { vote, committed }));
         Ok(LogAdapter {
@@ -130,7 +130,7 @@ impl<P: Persist> RaftLogReader<Types> for LogAdapter<P> {
     }
 
     async fn limited_get_log_entries(&mut self, start: u64, end: u64) -> io::Result<Vec<Entry>> {
-        let bytes_max = if rarely(Place::ReadSingly) {
+        let bytes_max = if takes_rare_path(Place::ReadSingly) {
             1
         } else {
             APPEND_BYTES_MAX
@@ -210,16 +210,16 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
 
     async fn save_vote(&mut self, vote: &Vote) -> io::Result<()> {
         let saved = message::encode_vote(vote);
-        steps::vote(vote, &saved);
+        trace_steps::vote(vote, &saved);
         self.log.save_vote(saved).await.map_err(io::Error::other)?;
         self.votes().vote = Some(*vote);
-        linger(Place::VoteSaved).await;
+        maybe_wait(Place::VoteSaved).await;
         Ok(())
     }
 
     async fn save_committed(&mut self, committed: Option<LogId>) -> io::Result<()> {
         if let Some(committed) = &committed {
-            steps::committed(committed);
+            trace_steps::committed(committed);
             self.log
                 .save_committed(to_position(committed))
                 .map_err(io::Error::other)?;
@@ -238,11 +238,11 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
         I::IntoIter: OptionalSend,
     {
         let entries: Vec<Entry> = entries.into_iter().collect();
-        linger(Place::Append).await;
-        steps::configured_by(&entries);
+        maybe_wait(Place::Append).await;
+        trace_steps::configured_by(&entries);
         let entries: Vec<LogEntry> = entries.into_iter().map(encode).collect();
         if detcd_core::mutant!(LeaderCountsUnsynced) && self.voted_for_itself() {
-            steps::appended(&entries);
+            trace_steps::appended(&entries);
             self.log.append(entries, Box::new(|_| {}));
             flushed.io_completed(Ok(()));
             return Ok(());
@@ -253,7 +253,7 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
                 flushed.io_completed(result.map_err(io::Error::other));
             });
         });
-        steps::appended(&entries);
+        trace_steps::appended(&entries);
         self.log.append(entries, done);
         Ok(())
     }
@@ -263,7 +263,7 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
             return Ok(());
         }
         let last = last.map(|last| last.index());
-        steps::truncated(last);
+        trace_steps::truncated(last);
         self.log
             .truncate_after(last)
             .await
@@ -273,8 +273,8 @@ impl<P: Persist> RaftLogStorage<Types> for LogAdapter<P> {
     async fn purge(&mut self, through: LogId) -> io::Result<()> {
         // The log is all that can rebuild what the store has not yet synced.
         self.persist.persist_through(through.index()).await?;
-        linger(Place::Purge).await;
-        steps::purged(through.index());
+        maybe_wait(Place::Purge).await;
+        trace_steps::purged(through.index());
         self.log
             .purge(to_position(&through))
             .await

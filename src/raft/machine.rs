@@ -10,7 +10,7 @@ use crate::meta::{self, RaftRows};
 use crate::node::Sink;
 use crate::payload;
 use crate::purge::Purge;
-use crate::steps;
+use crate::trace_steps;
 use crate::types::{Entry, LogId, Membership, SnapshotMeta, StoredMembership, Types, term_of};
 use arc_swap::ArcSwap;
 use detcd_core::api::{Member, MemberId};
@@ -22,7 +22,7 @@ use detcd_core::overlay::Overlay;
 use detcd_core::query;
 use detcd_core::status::{Published, Roster};
 use detcd_core::view::{Batch, Fault, Table, View as _};
-use detcd_rt::buggify::{Place, linger, rarely};
+use detcd_rt::buggify::{Place, maybe_wait, takes_rare_path};
 use detcd_storage::RESTORE;
 use detcd_storage::log::Position;
 use detcd_storage::store::{Stage, Store};
@@ -88,7 +88,7 @@ impl<S: Store> Persisted<S> {
             self.through
                 .fetch_max(applied.index() + 1, Ordering::SeqCst);
         }
-        steps::snapshot_built(rows.applied.as_ref());
+        trace_steps::snapshot_built(rows.applied.as_ref());
         Ok((rows, view))
     }
 }
@@ -178,7 +178,7 @@ impl<S: Store> MachineAdapter<S> {
         let members = members_of(membership);
         let removed = query::removed(&*self.store)?;
         if !members.is_empty() {
-            steps::membership(self.own_id, &self.rows.membership, &removed);
+            trace_steps::membership(self.own_id, &self.rows.membership, &removed);
         }
         self.roster = Arc::new(Roster {
             own_id: self.own_id,
@@ -225,7 +225,7 @@ impl<S: Store> MachineAdapter<S> {
             self.follow_membership()?;
         }
         self.publish(keys)?;
-        steps::applied(&entries, self.machine.revision());
+        trace_steps::applied(&entries, self.machine.revision());
         (self.sink)(Event::Applied {
             index: last.index(),
             term: term_of(&last),
@@ -321,8 +321,8 @@ impl<S: Store> MachineAdapter<S> {
         let published = self.published.load_full();
         let membership = &self.rows.membership;
         let configured_at = membership.log_id().map_or(0, |log_id| log_id.index());
-        steps::restored(published.applied, published.revision);
-        steps::configured(configured_at, membership.membership());
+        trace_steps::restored(published.applied, published.revision);
+        trace_steps::configured(configured_at, membership.membership());
         (self.sink)(Event::Restored {
             index: published.applied,
             revision: published.revision,
@@ -377,7 +377,7 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
             let mut batch = vec![entry];
             let mut responders: Vec<ApplyResponder<Types>> = responder.into_iter().collect();
             // Whatever else is ready without waiting goes into the same batch.
-            let entries_max = match rarely(Place::ApplySingly) {
+            let entries_max = match takes_rare_path(Place::ApplySingly) {
                 true => 1,
                 false => BATCH_ENTRIES_MAX,
             };
@@ -391,9 +391,9 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
                 responders.extend(responder);
             }
             self.log_bytes += bytes as u64;
-            linger(Place::Apply).await;
+            maybe_wait(Place::Apply).await;
             self.apply_batch(batch).await.map_err(io::Error::other)?;
-            linger(Place::Applied).await;
+            maybe_wait(Place::Applied).await;
             for responder in responders {
                 responder.send(());
             }
@@ -424,7 +424,7 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
     ) -> io::Result<()> {
         match snapshot {
             SnapshotData::Staged(stage) => {
-                linger(Place::SnapshotInstall).await;
+                maybe_wait(Place::SnapshotInstall).await;
                 self.install(meta, stage).await.map_err(io::Error::other)
             }
             SnapshotData::Frozen(_) => Err(io::Error::other(

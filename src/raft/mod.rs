@@ -14,9 +14,9 @@
 //! ours, versioned, and tested against golden bytes.
 
 mod acknowledged;
-mod contact;
 mod heartbeat;
 mod keys;
+mod leader_liveness;
 mod log;
 mod machine;
 mod message;
@@ -33,7 +33,7 @@ mod reconfig;
 mod running;
 mod runtime;
 mod snapshot;
-mod steps;
+mod trace_steps;
 mod types;
 mod validate;
 

@@ -10,7 +10,7 @@ use crate::validate::{Refusal, answer};
 use bytes::Bytes;
 use detcd_core::encoding::DecodeError;
 use detcd_peer::{Kind, Transport, TransportError};
-use detcd_rt::buggify::{Place, linger};
+use detcd_rt::buggify::{Place, maybe_wait};
 use detcd_rt::{Instant, RepeatedLines};
 use detcd_storage::store::Store;
 use futures::future::{Either, select};
@@ -149,7 +149,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         } else {
             self.timeout
         };
-        linger(Place::SendAppend).await;
+        maybe_wait(Place::SendAppend).await;
         let acknowledged = self.acknowledged.next_of(self.to, &request.vote);
         let body = message::encode_append(&request, acknowledged);
         let answer = self.call(
@@ -183,7 +183,7 @@ impl<S: Store> RaftNetworkV2<Types> for Link<S> {
         request: VoteRequest<Types>,
         option: RPCOption,
     ) -> Result<VoteResponse<Types>, RPCError<Types>> {
-        linger(Place::AskVote).await;
+        maybe_wait(Place::AskVote).await;
         self.ask_vote(Kind::Vote, request, option).await
     }
 

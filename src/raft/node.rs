@@ -1,8 +1,8 @@
 //! One member's raft engine, as the driver sees it.
 
 use crate::acknowledged::Acknowledged;
-use crate::contact::Liveness;
 use crate::heartbeat;
+use crate::leader_liveness::Liveness;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
 use crate::network::Network;

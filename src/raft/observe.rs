@@ -2,11 +2,11 @@
 //! hears from its quorum. Also which leader was heard from lately, where the members are reached, and
 //! whether the engine has stopped for good.
 
-use crate::contact::Liveness;
+use crate::leader_liveness::Liveness;
 use crate::node::Sink;
 use crate::peer_addresses::Addresses;
 use crate::runtime::WatchReceiver as Metrics;
-use crate::steps;
+use crate::trace_steps;
 use crate::types::{Types, term_of};
 use detcd_core::api::{MemberId, Millis};
 use detcd_core::event::Event;
@@ -71,7 +71,7 @@ fn tell_leader(listeners: &watch::Sender<Option<MemberId>>, leader: Option<Membe
             tracing::warn!(%lost, "the leader was not heard from for too long");
         }
         if before != leader {
-            steps::leader_known(leader);
+            trace_steps::leader_known(leader);
         }
         before != leader
     });
@@ -156,7 +156,7 @@ impl Told {
             self.role = Some(role);
             self.quorum_acked_ms = None;
             let leader = seen.leader.map(|leader| leader.0);
-            steps::role(seen.term, leader, seen.is_leader, seen.last_log_index);
+            trace_steps::role(seen.term, leader, seen.is_leader, seen.last_log_index);
             sink(Event::Role {
                 term: seen.term,
                 leader: seen.leader,

@@ -32,12 +32,12 @@ pub(crate) struct Proposer {
 }
 
 impl Proposer {
-    /// `patience`: how long a proposal is tried again while this member leads without a quorum.
+    /// `wait_max`: how long a proposal is tried again while this member leads without a quorum.
     pub(crate) fn start<M>(
         raft: Raft<Types, M>,
         running: Running,
         sink: Sink,
-        patience: Duration,
+        wait_max: Duration,
     ) -> Proposer
     where
         M: RaftStateMachine<Types>,
@@ -48,7 +48,7 @@ impl Proposer {
             raft,
             running,
             settle,
-            patience,
+            wait_max,
         };
         detcd_rt::spawn(propose(engine.clone(), proposals, sink.clone()));
         detcd_rt::spawn(settle_refusals(engine, settled, sink));
@@ -166,7 +166,7 @@ struct Engine<M: RaftStateMachine<Types>> {
     raft: Raft<Types, M>,
     running: Running,
     settle: mpsc::UnboundedSender<Settled>,
-    patience: Duration,
+    wait_max: Duration,
 }
 
 impl<M: RaftStateMachine<Types>> Clone for Engine<M> {
@@ -175,7 +175,7 @@ impl<M: RaftStateMachine<Types>> Clone for Engine<M> {
             raft: self.raft.clone(),
             running: self.running.clone(),
             settle: self.settle.clone(),
-            patience: self.patience,
+            wait_max: self.wait_max,
         }
     }
 }
@@ -216,7 +216,7 @@ async fn propose<M: RaftStateMachine<Types>>(
     sink: Sink,
 ) {
     while let Some((batch, report)) = proposals.recv().await {
-        let deadline = Instant::now() + engine.patience;
+        let deadline = Instant::now() + engine.wait_max;
         let mut refused = Vec::new();
         for proposal in batch {
             let command = payload::encode_proposal(&proposal);

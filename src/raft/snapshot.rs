@@ -13,7 +13,7 @@ use crate::types::{SnapshotMeta, Vote};
 use bytes::Bytes;
 use detcd_core::encoding::{DecodeError, Reader, Writer};
 use detcd_core::view::{Batch, Direction, Fault, Table, View};
-use detcd_rt::buggify::{Place, linger, rarely};
+use detcd_rt::buggify::{Place, maybe_wait, takes_rare_path};
 use futures::stream::{self, BoxStream, StreamExt};
 use std::ops::Bound;
 
@@ -76,7 +76,7 @@ where
         ended: false,
     };
     let rows = stream::unfold((walk, Some(failed)), |(mut walk, mut failed)| async move {
-        linger(Place::SnapshotChunk).await;
+        maybe_wait(Place::SnapshotChunk).await;
         // It reads many rows: not on a thread that serves others.
         let next = detcd_rt::spawn_blocking(move || {
             let chunk = walk.next();
@@ -111,7 +111,7 @@ struct Walk<V> {
 
 impl<V: View> Walk<V> {
     fn next(&mut self) -> Result<Option<Bytes>, Fault> {
-        let chunk_bytes = match rarely(Place::SnapshotRow) {
+        let chunk_bytes = match takes_rare_path(Place::SnapshotRow) {
             true => 1,
             false => self.chunk_bytes,
         };

@@ -83,14 +83,14 @@ places! {
 }
 
 /// Waits here, if the place fires.
-pub async fn linger(place: Place) {
+pub async fn maybe_wait(place: Place) {
     if let Some(pause) = backend::buggify(place) {
         crate::sleep(pause).await;
     }
 }
 
 /// Whether the rarer way is to be taken here.
-pub fn rarely(place: Place) -> bool {
+pub fn takes_rare_path(place: Place) -> bool {
     backend::buggify(place).is_some()
 }
 

@@ -81,12 +81,12 @@ fn every_kind_of_task_gives_its_output() {
 /// Nothing fires unless a simulator says so: in production nobody can.
 #[test]
 fn no_place_fires_by_itself() {
-    use crate::buggify::{Place, defer, linger, rarely};
+    use crate::buggify::{Place, defer, maybe_wait, takes_rare_path};
     block_on(async {
         let start = Instant::now();
         for place in Place::ALL {
-            assert!(!rarely(*place));
-            linger(*place).await;
+            assert!(!takes_rare_path(*place));
+            maybe_wait(*place).await;
             let (done, is_done) = std::sync::mpsc::channel();
             defer(*place, move || done.send(()).expect("it is looked at"));
             assert_eq!(is_done.try_recv(), Ok(()));

@@ -5,7 +5,7 @@ use crate::kv::key_and_end;
 use crate::mvccpb;
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, ChangeKind, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse,
+    ChangeKind, KeyChange, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse,
 };
 use detcd_core::error::Error;
 use pb::watch_create_request::FilterType;
@@ -121,8 +121,8 @@ impl TryFrom<pb::WatchResponse> for WatchResponse {
     }
 }
 
-impl From<Change> for mvccpb::Event {
-    fn from(change: Change) -> Self {
+impl From<KeyChange> for mvccpb::Event {
+    fn from(change: KeyChange) -> Self {
         let kind = match change.kind {
             ChangeKind::Put => mvccpb::event::EventType::Put,
             ChangeKind::Delete => mvccpb::event::EventType::Delete,
@@ -135,7 +135,7 @@ impl From<Change> for mvccpb::Event {
     }
 }
 
-impl TryFrom<mvccpb::Event> for Change {
+impl TryFrom<mvccpb::Event> for KeyChange {
     type Error = Error;
 
     fn try_from(event: mvccpb::Event) -> Result<Self, Error> {
@@ -144,7 +144,7 @@ impl TryFrom<mvccpb::Event> for Change {
             Ok(mvccpb::event::EventType::Delete) => ChangeKind::Delete,
             Err(_) => return Err(Error::Malformed("an event that is neither put nor delete")),
         };
-        Ok(Change {
+        Ok(KeyChange {
             kind,
             kv: event.kv.unwrap_or_default().into(),
             prev_kv: event.prev_kv.map(Into::into),

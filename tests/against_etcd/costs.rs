@@ -1,6 +1,6 @@
 //! A few bytes from a client that are to cost the member little memory and time.
 
-use crate::cluster::{Cluster, Node, PATIENCE, eventually, put};
+use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, put};
 use crate::http2::{PUT, Raw, block, field, frame, headers, message, prefixed, put_head};
 use crate::tools::{Tool, find};
 use detcd_wire::etcdserverpb as pb;
@@ -58,7 +58,7 @@ async fn sent(node: &Node, mut words: Vec<u8>, last: u32) -> Raw {
         raw.end(last).await;
         raw
     };
-    let end = tokio::time::timeout(PATIENCE, end).await;
+    let end = tokio::time::timeout(WAIT_MAX, end).await;
     end.expect("the last call ends")
 }
 

@@ -1,7 +1,7 @@
 //! detcdctl's v2 commands beside etcdctl 3.4.23's: the same lines to both, each with an etcd of its
 //! own, print the same and end with the same code.
 
-use crate::cluster::{PATIENCE, eventually, free_port, http_get};
+use crate::cluster::{WAIT_MAX, eventually, free_port, http_get};
 use crate::tools::{Tool, find};
 use rustix::process::{Pid, Signal, kill_process};
 use std::collections::BTreeMap;
@@ -156,9 +156,9 @@ async fn run(program: &Path, server: &Server, line: &Line<'_>) -> Seen {
     // A program that needs no input may have ended.
     let _ = stdin.write_all(line.input.as_bytes()).await;
     drop(stdin);
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+    let output = tokio::time::timeout(WAIT_MAX, child.wait_with_output())
         .await
-        .unwrap_or_else(|_| panic!("{}: no end within {PATIENCE:?}", line.text))
+        .unwrap_or_else(|_| panic!("{}: no end within {WAIT_MAX:?}", line.text))
         .expect("our own child");
     Seen {
         out: normal(&output.stdout, server),
@@ -282,15 +282,15 @@ async fn until_interrupted(
     let mut lines = BufReader::new(child.stdout.take().expect("a pipe")).lines();
     let mut seen = String::new();
     for _ in 0..count {
-        let next = tokio::time::timeout(PATIENCE, lines.next_line()).await;
-        let line = next.unwrap_or_else(|_| panic!("{words}: only {seen:?} within {PATIENCE:?}"));
+        let next = tokio::time::timeout(WAIT_MAX, lines.next_line()).await;
+        let line = next.unwrap_or_else(|_| panic!("{words}: only {seen:?} within {WAIT_MAX:?}"));
         seen.push_str(&line.expect("a pipe").expect("another line"));
         seen.push('\n');
     }
     let id = child.id().expect("a process that runs");
     let id = Pid::from_raw(i32::try_from(id).expect("a process id")).expect("not zero");
     kill_process(id, Signal::INT).expect("a signal to our own child");
-    let ended = tokio::time::timeout(PATIENCE, child.wait()).await;
+    let ended = tokio::time::timeout(WAIT_MAX, child.wait()).await;
     let status = ended.expect("CTRL+C ends it").expect("our own child");
     (seen, status.code())
 }

@@ -1,6 +1,6 @@
 //! HTTP/2 requests with unusual pseudo-headers and header fields.
 
-use crate::cluster::{Cluster, Node, PATIENCE};
+use crate::cluster::{Cluster, Node, WAIT_MAX};
 use crate::tools::{Tool, find};
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -65,7 +65,7 @@ impl Raw {
             }
             self.ends[&stream].clone()
         };
-        let end = tokio::time::timeout(PATIENCE, read).await;
+        let end = tokio::time::timeout(WAIT_MAX, read).await;
         end.unwrap_or_else(|_| panic!("stream {stream} has no end"))
     }
 

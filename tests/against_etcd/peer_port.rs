@@ -1,7 +1,7 @@
 //! Frames on the peer port that no member sends. etcd's members speak another protocol, so that
 //! this is run against detcd alone: what holds there and here is that the member lives.
 
-use crate::cluster::{Cluster, Node, PATIENCE, eventually, http_get, put_eventually};
+use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, http_get, put_eventually};
 use bytes::{BufMut, Bytes, BytesMut};
 use detcd_peer::tonic::TonicTransport;
 use detcd_peer::{Kind, Transport, TransportError};
@@ -62,7 +62,7 @@ impl Forger {
     /// The refusal of what is sent.
     async fn refused(&self, to: u64, kind: Kind, body: Bytes) -> String {
         eventually(&format!("an answer of {to:x} to {kind:?}"), || {
-            let call = self.0.call(to, kind, body.clone(), PATIENCE);
+            let call = self.0.call(to, kind, body.clone(), WAIT_MAX);
             async {
                 match call.await {
                     Err(TransportError::Refused(_, reason)) => Some(reason),

@@ -1,6 +1,6 @@
 //! Members that stop and come back, detcd's and etcd's in turn.
 
-use crate::cluster::{Cluster, PATIENCE, get_eventually, put, put_eventually};
+use crate::cluster::{Cluster, WAIT_MAX, get_eventually, put, put_eventually};
 use crate::tools::{Tool, find};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -94,11 +94,11 @@ async fn members_stop_without_an_error_and_wait_for_nobody() {
     }
     let leads = leads.expect("one of them leads");
     let (status, took) = cluster.nodes[followers[0]].stop().await;
-    assert!(status.success() && took < PATIENCE / 8, "{status} {took:?}");
+    assert!(status.success() && took < WAIT_MAX / 8, "{status} {took:?}");
     // The other one goes without a word: there is nobody left to hand over to.
     cluster.nodes[followers[1]].kill();
     let (status, took) = cluster.nodes[leads].stop().await;
-    assert!(status.success() && took < PATIENCE / 8, "{status} {took:?}");
+    assert!(status.success() && took < WAIT_MAX / 8, "{status} {took:?}");
     writers.iter().for_each(|writer| writer.abort());
     for i in [followers[0], leads] {
         let log = cluster.nodes[i].log();

@@ -1,7 +1,7 @@
 //! What members tell: progress to watchers of the future, what is left of a cluster without a
 //! quorum, and readiness to the system's manager.
 
-use crate::cluster::{Cluster, Node, PATIENCE, STOP_MAX, eventually, http_get, put};
+use crate::cluster::{Cluster, Node, STOP_MAX, WAIT_MAX, eventually, http_get, put};
 use crate::descriptors::wrapped;
 use crate::tools::{self, Tool};
 use detcd_wire::etcdserverpb as pb;
@@ -50,7 +50,7 @@ impl Watching {
     }
 
     async fn next(&mut self) -> pb::WatchResponse {
-        let response = tokio::time::timeout(PATIENCE, self.responses.message()).await;
+        let response = tokio::time::timeout(WAIT_MAX, self.responses.message()).await;
         response.expect("in time").expect("no error").expect("more")
     }
 
@@ -262,7 +262,7 @@ async fn readiness_is_told(program: &Path, at_stop: &str) {
     let silent = Cluster::of(program.to_owned(), 1, &[]);
     let mut other = silent;
     other.nodes[0].spawn(&flags);
-    let ready = notified(&socket, PATIENCE).await;
+    let ready = notified(&socket, WAIT_MAX).await;
     assert_eq!(ready.trim(), "READY=1", "{program:?}");
     let mut kv = cluster.nodes[0].kv();
     put(&mut kv, "a", "1")

@@ -1,6 +1,6 @@
 //! Unix sockets for clients and between members.
 
-use crate::cluster::{PATIENCE, eventually};
+use crate::cluster::{WAIT_MAX, eventually};
 use crate::tools::{self, Tool};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
@@ -79,7 +79,7 @@ fn page(socket: &Path, path: &str) -> Option<String> {
     let mut stream = UnixStream::connect(socket).ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
     stream.write_all(request.as_bytes()).ok()?;
-    stream.set_read_timeout(Some(PATIENCE)).ok()?;
+    stream.set_read_timeout(Some(WAIT_MAX)).ok()?;
     let mut reply = String::new();
     stream.read_to_string(&mut reply).ok()?;
     reply.lines().next().map(str::to_owned)
@@ -212,7 +212,7 @@ async fn what_is_no_dead_socket_stays_where_it_is() {
     let served = eventually("the member serves", || async {
         page(&socket, "/version").filter(|status| status.contains("200"))
     });
-    tokio::time::timeout(PATIENCE + Duration::from_secs(1), served)
+    tokio::time::timeout(WAIT_MAX + Duration::from_secs(1), served)
         .await
         .expect("in time");
 }

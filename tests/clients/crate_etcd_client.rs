@@ -13,7 +13,7 @@ async fn the_crate_etcd_client_works() {
         .arg(&endpoints)
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(crate::cluster::PATIENCE * 2, running).await;
+    let output = tokio::time::timeout(crate::cluster::WAIT_MAX * 2, running).await;
     succeeded(
         "etcd-client",
         &output

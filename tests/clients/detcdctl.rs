@@ -1,6 +1,6 @@
 //! detcdctl when members go: it turns to the next endpoint, and a watch goes on where it was.
 
-use crate::cluster::{Cluster, PATIENCE, put_eventually};
+use crate::cluster::{Cluster, WAIT_MAX, put_eventually};
 use detcd_wire::etcdserverpb as pb;
 use std::process::Stdio;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
@@ -13,7 +13,7 @@ fn detcdctl(cluster: &Cluster, line: &str) -> Command {
         .env("ETCDCTL_ENDPOINTS", endpoints.join(","))
         .env(
             "ETCDCTL_COMMAND_TIMEOUT",
-            format!("{}s", PATIENCE.as_secs()),
+            format!("{}s", WAIT_MAX.as_secs()),
         )
         .args(line.split(' '))
         .stdin(Stdio::null())
@@ -76,7 +76,7 @@ async fn a_watch_goes_on_at_the_next_endpoint() {
     let mut told = async || {
         let mut change = Vec::new();
         while change.len() < 3 {
-            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+            let line = tokio::time::timeout(WAIT_MAX, lines.next_line()).await;
             let line = line.expect("a change in time").expect("text");
             change.push(line.expect("the watch goes on"));
         }
@@ -121,7 +121,7 @@ async fn a_lease_is_kept_alive_on_one_stream() {
     let mut keeping = detcdctl(&cluster, &line).spawn().expect("detcdctl starts");
     let mut lines = BufReader::new(keeping.stdout.take().expect("a pipe")).lines();
     for _ in 0..3 {
-        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await;
+        let line = tokio::time::timeout(WAIT_MAX, lines.next_line()).await;
         let line = line.expect("a renewal in time").expect("text");
         assert_eq!(line, Some(format!("lease {id} keepalived with TTL(2)")));
     }

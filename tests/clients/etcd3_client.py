@@ -5,13 +5,13 @@ import sys
 import etcd3
 import etcd3.exceptions
 
-PATIENCE = 30  # seconds
+WAIT_MAX = 30  # seconds
 
 
 def clients(endpoints):
     for endpoint in endpoints.split(","):
         host, port = endpoint.split(":")
-        yield etcd3.client(host=host, port=int(port), timeout=PATIENCE)
+        yield etcd3.client(host=host, port=int(port), timeout=WAIT_MAX)
 
 
 def keys(one, other):
@@ -91,11 +91,11 @@ def leases(one, other):
 def locks(one, other):
     """etcd3 builds its lock of a transaction and a lease."""
     first = one.lock("lock", ttl=30)
-    assert first.acquire(timeout=PATIENCE)
+    assert first.acquire(timeout=WAIT_MAX)
     assert first.is_acquired()
     assert first.release()
     second = other.lock("lock", ttl=30)
-    assert second.acquire(timeout=PATIENCE)
+    assert second.acquire(timeout=WAIT_MAX)
     assert not first.is_acquired()
     assert second.release()
 

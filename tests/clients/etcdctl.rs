@@ -1,6 +1,6 @@
 //! Debian's etcdctl, and detcdctl beside it: what both can say, both say alike.
 
-use crate::cluster::{PATIENCE, eventually};
+use crate::cluster::{WAIT_MAX, eventually};
 use crate::three;
 use crate::tools::{Tool, find};
 use std::path::Path;
@@ -47,9 +47,9 @@ impl Client<'_> {
             .expect("a pipe that is open");
         drop(stdin);
         // etcdctl 3.4 waits for ever for some answers; the child is killed when this is dropped.
-        let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+        let output = tokio::time::timeout(WAIT_MAX, child.wait_with_output())
             .await
-            .unwrap_or_else(|_| panic!("etcdctl {line}: no end within {PATIENCE:?}"))
+            .unwrap_or_else(|_| panic!("etcdctl {line}: no end within {WAIT_MAX:?}"))
             .expect("our own child");
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         // Go's client logs beside what it says.
@@ -234,7 +234,7 @@ async fn etcdctl_watches_through_another_member() {
             );
         }
     };
-    tokio::time::timeout(PATIENCE, reading)
+    tokio::time::timeout(WAIT_MAX, reading)
         .await
         .expect("the changes arrive");
     assert_eq!(seen, expected);

@@ -16,7 +16,7 @@ async fn pythons_etcd3_works() {
         .arg(&endpoints)
         .kill_on_drop(true)
         .output();
-    let output = tokio::time::timeout(crate::cluster::PATIENCE * 2, running).await;
+    let output = tokio::time::timeout(crate::cluster::WAIT_MAX * 2, running).await;
     succeeded(
         "etcd3",
         &output.expect("the script ends").expect("Python starts"),

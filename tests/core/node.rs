@@ -6,8 +6,8 @@ mod transcript;
 
 use bytes::Bytes;
 use detcd_core::api::{
-    Alarm, AlarmKind, Change, ChangeKind, KeyRange, KeyValue, LeaseId, LeaseInfo, MemberId, Millis,
-    Outcome, Reply, StreamId, WatchCreate, WatchId, WatchRequest,
+    Alarm, AlarmKind, ChangeKind, KeyChange, KeyRange, KeyValue, LeaseId, LeaseInfo, MemberId,
+    Millis, Outcome, Reply, StreamId, WatchCreate, WatchId, WatchRequest,
 };
 use detcd_core::error::Error;
 use detcd_core::event::{Applied, Asker, CaughtUp, Event, LeaseChange, Seq};
@@ -298,14 +298,14 @@ impl Session {
     }
 }
 
-fn put(key: String, revision: i64) -> Change {
+fn put(key: String, revision: i64) -> KeyChange {
     let kv = KeyValue {
         key: key.into(),
         value: Bytes::from_static(b"v"),
         mod_revision: revision,
         ..KeyValue::default()
     };
-    Change {
+    KeyChange {
         kind: ChangeKind::Put,
         kv,
         prev_kv: None,

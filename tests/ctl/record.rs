@@ -69,8 +69,8 @@ async fn record_all(programs: &Path, script: &mut Script) {
             }
         }
         proxy.calls.lock().expect("no panic").clear();
-        let patience = if case.hold { HOLD } else { replay::PATIENCE };
-        case.seen = replay::run(&etcdctl, case, address, patience, |_| false).await;
+        let wait_max = if case.hold { HOLD } else { replay::WAIT_MAX };
+        case.seen = replay::run(&etcdctl, case, address, wait_max, |_| false).await;
         case.calls = proxy.calls.lock().expect("no panic").clone();
     }
 }

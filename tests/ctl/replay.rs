@@ -16,7 +16,7 @@ use tokio_stream::StreamExt as _;
 use tonic::{Code, Response, Status, Streaming};
 
 /// How long a command may take; generous, because the machine is shared.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const WAIT_MAX: Duration = Duration::from_secs(20);
 /// Stands for the server's port in what is compared: as wide as a port.
 const PORT: &str = "00000";
 
@@ -30,7 +30,7 @@ pub fn replay(case: &Case) -> Vec<String> {
         let address = serve(player.clone()).await;
         let program = env!("CARGO_BIN_EXE_detcdctl");
         let expected = Some(&case.seen).filter(|seen| seen.code.is_none());
-        let seen = run(program.as_ref(), case, address, PATIENCE, |seen| {
+        let seen = run(program.as_ref(), case, address, WAIT_MAX, |seen| {
             expected.is_some_and(|expected| seen.out == expected.out && seen.err == expected.err)
         })
         .await;
@@ -48,7 +48,7 @@ pub async fn run(
     program: &std::path::Path,
     case: &Case,
     address: SocketAddr,
-    patience: Duration,
+    wait_max: Duration,
     enough: impl Fn(&Seen) -> bool,
 ) -> Seen {
     use std::os::unix::ffi::OsStringExt as _;
@@ -97,7 +97,7 @@ pub async fn run(
         }
     };
     // A command that is still busy is told by its missing exit code.
-    let _ = tokio::time::timeout(patience, reading).await;
+    let _ = tokio::time::timeout(wait_max, reading).await;
     let ended = !out_open && !err_open;
     if !ended {
         child.start_kill().expect("our own child");

@@ -3,7 +3,7 @@
 
 use crate::call::{Call, Raw, Step, raise};
 use crate::case::{Before, Script, split};
-use crate::cluster::{Cluster, Node, PATIENCE};
+use crate::cluster::{Cluster, Node, WAIT_MAX};
 use bytes::Bytes;
 use detcd_wire::etcdserverpb as pb;
 use detcd_wire::header::Headed;
@@ -30,7 +30,7 @@ pub async fn compare(script: &Script) -> Vec<String> {
         }
         for call in &case.calls {
             let recorded = recorded(call);
-            let seen = tokio::time::timeout(PATIENCE, ask(member.channel(), call)).await;
+            let seen = tokio::time::timeout(WAIT_MAX, ask(member.channel(), call)).await;
             let seen = seen.unwrap_or_else(|_| vec!["no answer".to_owned()]);
             if seen != recorded {
                 differences.push(format!(

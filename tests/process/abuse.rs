@@ -1,6 +1,6 @@
 //! Clients that do not behave: garbage, silence, crowds. The member must not notice.
 
-use crate::cluster::{Cluster, PATIENCE, get, http_get, put};
+use crate::cluster::{Cluster, WAIT_MAX, get, http_get, put};
 use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -64,7 +64,7 @@ pub async fn answer(port: u16, words: &str) -> String {
         while !is_whole(&answer) && stream.read_buf(&mut answer).await? > 0 {}
         std::io::Result::Ok(())
     };
-    let read = tokio::time::timeout(PATIENCE, read).await;
+    let read = tokio::time::timeout(WAIT_MAX, read).await;
     // A reset ends an answer, too.
     let _ = read.expect("an answer or an end");
     String::from_utf8_lossy(&answer).into_owned()
@@ -93,7 +93,7 @@ async fn a_request_without_a_path_is_answered() {
             .body(())
             .unwrap();
         let (response, _) = requests.send_request(request, false).unwrap();
-        let response = tokio::time::timeout(PATIENCE, response).await;
+        let response = tokio::time::timeout(WAIT_MAX, response).await;
         let response = response.expect("an answer in time");
         if port == node.client_port {
             // etcd knows no method of HTTP but POST for a call.

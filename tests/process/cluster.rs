@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tonic::transport::{Channel, Endpoint};
 
 /// What anything may take. Generous: the machine is shared and the build is not optimised.
-pub const PATIENCE: Duration = Duration::from_secs(40);
+pub const WAIT_MAX: Duration = Duration::from_secs(40);
 /// What "within seconds" means for a clean stop, on a busy machine too.
 pub const STOP_MAX: Duration = Duration::from_secs(10);
 const POLL: Duration = Duration::from_millis(20);
@@ -60,14 +60,14 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
     what: &str,
     mut condition: impl FnMut() -> F,
 ) -> T {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     let mut polls = tokio::time::interval(POLL);
     loop {
         polls.tick().await;
         if let Some(value) = condition().await {
             return value;
         }
-        assert!(Instant::now() < deadline, "waited {PATIENCE:?} for {what}");
+        assert!(Instant::now() < deadline, "waited {WAIT_MAX:?} for {what}");
     }
 }
 
@@ -185,7 +185,7 @@ impl Node {
 
     /// Waits until the process ends by itself.
     pub async fn wait(&mut self) -> ExitStatus {
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + WAIT_MAX;
         let mut polls = tokio::time::interval(POLL);
         loop {
             polls.tick().await;

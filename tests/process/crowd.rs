@@ -1,7 +1,7 @@
 //! Crowds of connections and of watchers.
 
 use crate::abuse::garbage;
-use crate::cluster::{Cluster, Node, PATIENCE, STOP_MAX, eventually, put};
+use crate::cluster::{Cluster, Node, STOP_MAX, WAIT_MAX, eventually, put};
 use crate::disaster::number;
 use detcd_wire::etcdserverpb as pb;
 use pb::watch_client::WatchClient;
@@ -119,7 +119,7 @@ async fn watch(node: &Node, count: usize) -> Stream {
 }
 
 async fn next(stream: &mut Stream) -> pb::WatchResponse {
-    let response = tokio::time::timeout(PATIENCE, stream.responses.message()).await;
+    let response = tokio::time::timeout(WAIT_MAX, stream.responses.message()).await;
     let response = response.expect("a response in time").expect("no error");
     response.expect("the stream goes on")
 }

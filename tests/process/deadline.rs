@@ -1,6 +1,6 @@
 //! The time that clients give a call is the time that the member takes for it at most.
 
-use crate::cluster::{Cluster, Node, PATIENCE, put};
+use crate::cluster::{Cluster, Node, WAIT_MAX, put};
 use detcd_wire::etcdserverpb as pb;
 use pb::watch_client::WatchClient;
 use prost::Message as _;
@@ -41,7 +41,7 @@ async fn put_within(node: &Node, timeout: &str) -> (String, String) {
     framed[4] = u8::try_from(message.len()).expect("a small message");
     framed.extend(message);
     body.send_data(framed.into(), true).expect("room for it");
-    let response = tokio::time::timeout(PATIENCE, response).await;
+    let response = tokio::time::timeout(WAIT_MAX, response).await;
     let response = response.expect("an answer in time").expect("an answer");
     let mut headers = response.headers().clone();
     if !headers.contains_key("grpc-status") {
@@ -116,7 +116,7 @@ async fn a_stream_ends_when_its_time_is_up() {
         .into_inner();
     let mut told = Vec::new();
     let end = loop {
-        let message = tokio::time::timeout(PATIENCE, stream.message()).await;
+        let message = tokio::time::timeout(WAIT_MAX, stream.message()).await;
         match message.expect("the stream ends") {
             Ok(Some(response)) => told.push(response),
             end => break end,

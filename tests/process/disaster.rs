@@ -1,7 +1,7 @@
 //! What members survive: being killed again and again under load, in the middle of a snapshot, and
 //! a disk that is full. Whatever was acknowledged is there afterwards.
 
-use crate::cluster::{Cluster, Node, PATIENCE, eventually, get, put, put_eventually};
+use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, get, put, put_eventually};
 use crate::small_disk::Confined;
 use bytes::Bytes;
 use detcd_wire::etcdserverpb as pb;
@@ -195,7 +195,7 @@ async fn a_member_killed_while_it_receives_a_snapshot_receives_it_again() {
 /// Puts until the member is gone; gives what was acknowledged.
 async fn fill(kv: &mut KvClient<Channel>) -> BTreeMap<String, String> {
     let mut acknowledged = BTreeMap::new();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     for i in 0.. {
         assert!(Instant::now() < deadline, "the disk is never full");
         let (key, value) = (format!("k{i:05}"), noise(i));
@@ -226,7 +226,7 @@ async fn too_many_open_files_end_the_member_with_cause_and_advice() {
     put(&mut kv, "before", "x").await.expect("a put");
     cluster.nodes[0].limit_open_files(1);
     let value = "v".repeat(1 << 20);
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     for i in 0.. {
         assert!(Instant::now() < deadline, "it never needs another file");
         if put(&mut kv, &format!("k{i}"), &value).await.is_err() {

@@ -1,6 +1,6 @@
 //! What is left of a cluster that has lost its quorum knows that it has no leader, and says so.
 
-use crate::cluster::{Cluster, Node, PATIENCE, eventually, put_eventually};
+use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, put_eventually};
 use crate::errors::{self, Call, call};
 use crate::members::{FAST, ctl, leader};
 use detcd_service::method::WithoutLeader;
@@ -40,7 +40,7 @@ async fn watch(
 
 /// How a stream ends on which nothing happens.
 async fn end(mut responses: Streaming<pb::WatchResponse>) -> Status {
-    let end = tokio::time::timeout(PATIENCE, responses.message()).await;
+    let end = tokio::time::timeout(WAIT_MAX, responses.message()).await;
     end.expect("an end in time").expect_err("an error ends it")
 }
 

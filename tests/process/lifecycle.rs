@@ -1,7 +1,7 @@
 //! Starting, stopping, killing and catching up.
 
 use crate::cluster::{
-    Cluster, PATIENCE, STOP_MAX, eventually, get, get_eventually, http_get, put, put_eventually,
+    Cluster, STOP_MAX, WAIT_MAX, eventually, get, get_eventually, http_get, put, put_eventually,
     read,
 };
 use detcd_wire::etcdserverpb as pb;
@@ -32,7 +32,7 @@ async fn a_member_that_is_starting_stops_on_a_signal() {
         let address = ("127.0.0.1", cluster.nodes[0].peer_port);
         let silent = tokio::net::TcpListener::bind(address).await.unwrap();
         cluster.join(1);
-        let asked = timeout(PATIENCE, silent.accept()).await;
+        let asked = timeout(WAIT_MAX, silent.accept()).await;
         let _connection = asked.expect("it asks").expect("a connection");
         let signalled = Instant::now();
         cluster.nodes[1].signal(signal);
@@ -64,7 +64,7 @@ async fn open_streams_end_when_the_member_stops() {
     let (status, took) = cluster.nodes[0].stop().await;
     assert!(status.success(), "{status}");
     assert!(took < STOP_MAX, "stopping took {took:?}");
-    let end = timeout(PATIENCE, stream.message())
+    let end = timeout(WAIT_MAX, stream.message())
         .await
         .expect("the stream ends");
     assert!(!matches!(end, Ok(Some(_))), "{end:?}");

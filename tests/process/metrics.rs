@@ -243,13 +243,13 @@ async fn calls_are_handled_when_they_end_and_with_the_code_of_their_end() {
     drop((sender, stream));
     wait_for_handled(node, "Watch", "Canceled").await;
 
-    // Without a quorum a put waits, and its client loses patience.
+    // Without a quorum a put waits, and its client gives up.
     cluster.nodes[1].kill();
     cluster.nodes[2].kill();
     let node = &cluster.nodes[0];
     let mut kv = node.kv();
-    let patience = tokio::time::timeout(Duration::from_millis(300), put(&mut kv, "a", "1"));
-    assert!(patience.await.is_err(), "there is no quorum");
+    let waiting = tokio::time::timeout(Duration::from_millis(300), put(&mut kv, "a", "1"));
+    assert!(waiting.await.is_err(), "there is no quorum");
     wait_for_handled(node, "Put", "Canceled").await;
 }
 

@@ -1,7 +1,7 @@
 //! The quota of stored bytes: a full member stops the cluster from growing, and what an operator
 //! does about it helps.
 
-use crate::cluster::{Cluster, Node, PATIENCE, eventually, put, put_eventually};
+use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, put, put_eventually};
 use detcd_wire::etcdserverpb as pb;
 use pb::alarm_request::AlarmAction;
 use pb::kv_client::KvClient;
@@ -38,7 +38,7 @@ fn noise(salt: u32) -> String {
 
 /// Writes over a few keys until the member refuses.
 async fn fill(kv: &mut KvClient<Channel>) -> Status {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + WAIT_MAX;
     for i in 0.. {
         assert!(Instant::now() < deadline, "{i} puts and no end");
         let refused = put(kv, &format!("big{}", i % 4), &noise(i)).await.err();

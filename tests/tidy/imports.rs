@@ -3,29 +3,29 @@
 use crate::Violation;
 use crate::source::Source;
 
-struct Door {
+struct Border {
     /// The crate or module, as code names it.
     name: &'static str,
     /// Who may name it.
-    open_to: &'static [&'static str],
+    allowed: &'static [&'static str],
     instead: &'static str,
 }
 
-const DOORS: &[Door] = &[
-    Door {
+const BORDERS: &[Border] = &[
+    Border {
         name: "openraft",
-        open_to: &["src/raft/"],
+        allowed: &["src/raft/"],
         instead: "only src/raft names openraft: ask it through RaftNode",
     },
-    Door {
+    Border {
         name: "openraft_rt",
-        open_to: &["src/raft/"],
+        allowed: &["src/raft/"],
         instead: "only src/raft names openraft: ask it through RaftNode",
     },
-    Door {
+    Border {
         name: "fjall",
         // The module's parent names the file, not the crate.
-        open_to: &[
+        allowed: &[
             "src/storage/store/error.rs",
             "src/storage/store/fjall.rs",
             "src/storage/store/fjall/",
@@ -33,15 +33,15 @@ const DOORS: &[Door] = &[
         ],
         instead: "only src/storage/store/fjall.rs names fjall: use the Store trait",
     },
-    Door {
+    Border {
         name: "lsm_tree",
-        open_to: &["src/storage/store/fjall/"],
+        allowed: &["src/storage/store/fjall/"],
         instead: "only src/storage/store/fjall.rs names fjall: use the Store trait",
     },
-    Door {
+    Border {
         name: "detcd_raft",
         // Not the driver's handles: what they show is core's, or the driver's own.
-        open_to: &[
+        allowed: &[
             "src/raft/",
             "src/driver/engine.rs",
             "src/driver/member.rs",
@@ -51,9 +51,9 @@ const DOORS: &[Door] = &[
         ],
         instead: "raft is the driver's business: use the driver's Handle",
     },
-    Door {
+    Border {
         name: "detcd_storage",
-        open_to: &[
+        allowed: &[
             "src/storage/",
             "src/raft/",
             "src/driver/",
@@ -65,9 +65,9 @@ const DOORS: &[Door] = &[
         ],
         instead: "the server sees the driver's Handle, never the store: move what you need there",
     },
-    Door {
+    Border {
         name: "detcd_driver",
-        open_to: &[
+        allowed: &[
             "src/driver/",
             "src/service/",
             "src/server/",
@@ -79,29 +79,29 @@ const DOORS: &[Door] = &[
         ],
         instead: "only what stands above the driver may import it: move the shared part down",
     },
-    Door {
+    Border {
         name: "detcd_service",
-        open_to: &["src/service/", "src/server/", "sim/", "tests/"],
+        allowed: &["src/service/", "src/server/", "sim/", "tests/"],
         instead: "only what carries etcd's API to clients may import it: move the shared part down",
     },
-    Door {
+    Border {
         name: "detcd_sim",
-        open_to: &["sim/"],
+        allowed: &["sim/"],
         instead: "nothing imports the simulator: what both need moves into the library",
     },
-    Door {
+    Border {
         name: "detcd_bench",
-        open_to: &["src/bench/", "src/bin/detcd.rs"],
+        allowed: &["src/bench/", "src/bin/detcd.rs"],
         instead: "the server does without the load generator: only the command `detcd bench` runs it",
     },
-    Door {
+    Border {
         name: "detcd_ci",
-        open_to: &["ci/"],
+        allowed: &["ci/"],
         instead: "nothing imports the gates",
     },
-    Door {
+    Border {
         name: "crate::server",
-        open_to: &[
+        allowed: &[
             "src/server/",
             "src/bin/",
             "src/lib.rs",
@@ -122,11 +122,11 @@ const TRANSPORTS: &[&str] = &["tonic", "hyper", "h2", "http", "http_body", "axum
 pub fn violations(source: &Source) -> Vec<Violation> {
     let mut found = Vec::new();
     for (line, path) in source.paths() {
-        let instead = DOORS
+        let instead = BORDERS
             .iter()
-            .find(|door| is_below(&path, door.name))
-            .filter(|door| !source.is_in(door.open_to))
-            .map(|door| door.instead)
+            .find(|border| is_below(&path, border.name))
+            .filter(|border| !source.is_in(border.allowed))
+            .map(|border| border.instead)
             .or_else(|| config(source, &path))
             .or_else(|| service(source, &path));
         if let Some(instead) = instead {

@@ -6,7 +6,7 @@ use crate::model::State;
 use crate::rng::Rng;
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange, Op, PutRequest,
+    Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyChange, KeyRange, Op, PutRequest,
     RangeRequest, TxnRequest,
 };
 use std::collections::BTreeMap;
@@ -45,9 +45,9 @@ pub fn of(operations: usize) -> History {
 }
 
 /// Members tell of changes without what they replaced.
-fn stored(changes: &[Change]) -> Vec<Change> {
+fn stored(changes: &[KeyChange]) -> Vec<KeyChange> {
     let changes = changes.iter().cloned();
-    let stripped = changes.map(|change| Change {
+    let stripped = changes.map(|change| KeyChange {
         prev_kv: None,
         ..change
     });
@@ -96,7 +96,7 @@ fn request(rng: &mut Rng, number: u64) -> Request {
 }
 
 /// One that saw everything.
-fn watcher(revisions: &BTreeMap<i64, Vec<Change>>) -> Watched {
+fn watcher(revisions: &BTreeMap<i64, Vec<KeyChange>>) -> Watched {
     let range = KeyRange::Span {
         start: Bytes::from_static(b"k/"),
         end: None,

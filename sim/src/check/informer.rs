@@ -6,7 +6,7 @@ use crate::client_records::{Informer, Seen};
 use crate::history::text;
 use crate::model::State;
 use bytes::Bytes;
-use detcd_core::api::{Change, ChangeKind, KeyValue};
+use detcd_core::api::{ChangeKind, KeyChange, KeyValue};
 use std::collections::BTreeMap;
 
 pub fn check(facts: &Facts<'_>) -> Vec<Finding> {
@@ -70,7 +70,7 @@ impl<'a> Cache<'a> {
         Ok(())
     }
 
-    fn change(&mut self, change: &Change) -> Result<(), Problem> {
+    fn change(&mut self, change: &KeyChange) -> Result<(), Problem> {
         let revision = change.kv.mod_revision;
         if revision <= self.at {
             let what = format!("it is at {} and is told of revision {revision}", self.at);

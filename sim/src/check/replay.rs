@@ -14,7 +14,7 @@ use super::timeline::Timeline;
 use super::{Facts, Finding};
 use crate::history::{History, Operation, Reply, Request};
 use crate::model::Refusal;
-use detcd_core::api::{Change, ChangeKind, LeaseId, Op};
+use detcd_core::api::{ChangeKind, KeyChange, LeaseId, Op};
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
@@ -228,7 +228,7 @@ impl<'a> Replay<'a> {
 /// A revision that no answered write made.
 struct Unexplained<'a> {
     revision: i64,
-    changes: &'a [Change],
+    changes: &'a [KeyChange],
     /// The writes of unknown outcome that may have made it.
     candidates: Vec<usize>,
     is_end_of_lease: bool,
@@ -319,8 +319,8 @@ fn stale(operations: &[&Operation]) -> Vec<Finding> {
 }
 
 /// Whether a request may make changes like these at all: quickly said, and never wrongly no.
-fn may_make(request: &Request, changes: &[Change]) -> bool {
-    fn op_may(op: &Op, change: &Change) -> bool {
+fn may_make(request: &Request, changes: &[KeyChange]) -> bool {
+    fn op_may(op: &Op, change: &KeyChange) -> bool {
         match (op, change.kind) {
             (Op::Put(put), ChangeKind::Put) => {
                 put.key == change.kv.key && (put.ignore_value || put.value == change.kv.value)
@@ -350,7 +350,7 @@ fn may_make(request: &Request, changes: &[Change]) -> bool {
     }
 }
 
-fn listed(changes: &[Change]) -> String {
+fn listed(changes: &[KeyChange]) -> String {
     let changes: Vec<String> = changes.iter().map(ToString::to_string).collect();
     changes.join(", ")
 }
@@ -449,7 +449,7 @@ fn at_revision(request: &Request) -> Option<i64> {
 }
 
 /// Equal as watchers see them: what a change replaced is not part of it.
-fn same_changes(a: &[Change], b: &[Change]) -> bool {
+fn same_changes(a: &[KeyChange], b: &[KeyChange]) -> bool {
     a.len() == b.len()
         && a.iter()
             .zip(b)

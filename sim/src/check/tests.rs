@@ -5,7 +5,7 @@ use super::{Clocks, Facts, Finding, durable, linearizable, serializable, watch};
 use crate::history::{Gap, History, Operation, Outcome, Watched};
 use crate::workload::ops;
 use bytes::Bytes;
-use detcd_core::api::Change;
+use detcd_core::api::KeyChange;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -202,7 +202,7 @@ fn many_unknown_writes_do_not_make_the_search_wide() {
 }
 
 /// The responses of a watcher: each its header's revision and its changes.
-type Responses = Vec<(i64, Vec<Change>)>;
+type Responses = Vec<(i64, Vec<KeyChange>)>;
 
 const CHANGES: &[&str] = &["put a 1", "put b 2", "delete a"];
 

@@ -2,7 +2,7 @@
 
 use crate::history::History;
 use crate::model::State;
-use detcd_core::api::Change;
+use detcd_core::api::KeyChange;
 use std::collections::btree_map;
 use std::iter::Peekable;
 
@@ -11,7 +11,7 @@ use std::iter::Peekable;
 #[derive(Clone)]
 pub struct Timeline<'a> {
     state: State,
-    rest: Peekable<btree_map::Iter<'a, i64, Vec<Change>>>,
+    rest: Peekable<btree_map::Iter<'a, i64, Vec<KeyChange>>>,
 }
 
 impl<'a> Timeline<'a> {

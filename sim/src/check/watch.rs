@@ -6,7 +6,7 @@
 use super::Finding;
 use crate::history::{History, Request, Watched};
 use crate::model::State;
-use detcd_core::api::{Change, ChangeKind};
+use detcd_core::api::{ChangeKind, KeyChange};
 use std::time::Duration;
 
 pub fn check(history: &History) -> Vec<Finding> {
@@ -39,7 +39,7 @@ fn problem(history: &History, watcher: &Watched) -> Option<String> {
                 "{name} got revision {end} under a header at {header}"
             ));
         }
-        let mut wanted: Vec<Change> = Vec::new();
+        let mut wanted: Vec<KeyChange> = Vec::new();
         while let Some(changes) = expected.next_if(|changes| changes[0].kv.mod_revision <= end) {
             wanted.extend(changes);
         }
@@ -71,7 +71,7 @@ fn compacted(history: &History, by: Duration) -> i64 {
 }
 
 /// What an event replaced may be compacted, and then is not told.
-fn allowed_stop(wanted: &mut [Change], events: &[Change], prev_kv_from: i64) {
+fn allowed_stop(wanted: &mut [KeyChange], events: &[KeyChange], prev_kv_from: i64) {
     for (wanted, event) in wanted.iter_mut().zip(events) {
         if event.prev_kv.is_none() && event.kv.mod_revision <= prev_kv_from {
             wanted.prev_kv = None;
@@ -103,12 +103,12 @@ fn ahead(history: &History, watcher: &Watched) -> Option<String> {
 }
 
 /// The changes that the watcher is to see, by revision.
-fn expected(history: &History, watcher: &Watched) -> Vec<Vec<Change>> {
+fn expected(history: &History, watcher: &Watched) -> Vec<Vec<KeyChange>> {
     let mut state = State::empty();
     let mut expected = Vec::new();
     for (revision, changes) in &history.revisions {
-        let mut of_range: Vec<Change> = Vec::new();
-        let in_range = |change: &&Change| watcher.range.contains(&change.kv.key);
+        let mut of_range: Vec<KeyChange> = Vec::new();
+        let in_range = |change: &&KeyChange| watcher.range.contains(&change.kv.key);
         for change in changes.iter().filter(in_range) {
             let before = of_range
                 .iter()
@@ -119,7 +119,7 @@ fn expected(history: &History, watcher: &Watched) -> Vec<Vec<Change>> {
                 None => state.keys.get(&change.kv.key).cloned(),
             };
             let prev_kv = before.filter(|_| watcher.prev_kv);
-            of_range.push(Change {
+            of_range.push(KeyChange {
                 kind: change.kind,
                 kv: change.kv.clone(),
                 prev_kv,
@@ -135,7 +135,7 @@ fn expected(history: &History, watcher: &Watched) -> Vec<Vec<Change>> {
     expected
 }
 
-fn wants(watcher: &Watched, change: &Change) -> bool {
+fn wants(watcher: &Watched, change: &KeyChange) -> bool {
     let is_wanted = match change.kind {
         ChangeKind::Put => !watcher.no_put,
         ChangeKind::Delete => !watcher.no_delete,
@@ -150,7 +150,7 @@ fn is_in_gap(watcher: &Watched, revision: i64) -> bool {
 
 /// A delete of the very revision to which was compacted, and from which the watcher went on: it may
 /// be gone, as it may with etcd.
-fn may_be_gone(watcher: &Watched, change: &Change) -> bool {
+fn may_be_gone(watcher: &Watched, change: &KeyChange) -> bool {
     let revision = change.kv.mod_revision;
     let mut events = watcher.responses.iter().flat_map(|(_, events)| events);
     change.kind == ChangeKind::Delete
@@ -158,7 +158,7 @@ fn may_be_gone(watcher: &Watched, change: &Change) -> bool {
         && !events.any(|seen| seen.kv == change.kv)
 }
 
-fn list(changes: &[Change]) -> String {
+fn list(changes: &[KeyChange]) -> String {
     changes
         .iter()
         .map(ToString::to_string)

@@ -68,22 +68,22 @@ fn echo(listener: &mut mpsc::UnboundedReceiver<Incoming>) -> usize {
 fn a_call_is_answered() {
     let net = net(0.0, 0.0);
     let mut listener = net.listen(B, Port::Peer);
-    let mut call = ask(&net, "hello", false);
+    let mut call = ask(&net, "ping", false);
     settle(&net);
     assert_eq!(poll(&mut call), None);
     assert_eq!(echo(&mut listener), 1);
     settle(&net);
-    assert_eq!(poll(&mut call), Some(Ok(Bytes::from_static(b"hello"))));
+    assert_eq!(poll(&mut call), Some(Ok(Bytes::from_static(b"ping"))));
 }
 
 #[test]
 fn nobody_there_refuses_and_a_death_resets() {
     let net = net(0.0, 0.0);
-    let mut call = ask(&net, "hello", false);
+    let mut call = ask(&net, "ping", false);
     settle(&net);
     assert_eq!(poll(&mut call), Some(Err(NetError::Refused)));
     let mut listener = net.listen(B, Port::Peer);
-    let mut call = ask(&net, "hello", false);
+    let mut call = ask(&net, "ping", false);
     settle(&net);
     assert!(listener.try_recv().is_ok());
     net.process_died(B);
@@ -102,7 +102,7 @@ fn cuts_work_one_way_and_end() {
             effect: Effect::Cut,
         };
         let fault = net.change_links(|links| links.begin(fault));
-        let mut call = ask(&net, "hello", false);
+        let mut call = ask(&net, "ping", false);
         settle(&net);
         // The request gets through exactly if it is the answers' way that is cut.
         assert_eq!(echo(&mut listener), usize::from(path == (B, A)));
@@ -110,7 +110,7 @@ fn cuts_work_one_way_and_end() {
         assert_eq!(poll(&mut call), None);
         net.change_links(|links| links.end(fault));
     }
-    let mut call = ask(&net, "hello", false);
+    let mut call = ask(&net, "ping", false);
     settle(&net);
     assert_eq!(echo(&mut listener), 1);
     settle(&net);
@@ -121,7 +121,7 @@ fn cuts_work_one_way_and_end() {
 fn a_cut_catches_what_is_under_way() {
     let net = net(0.0, 0.0);
     let mut listener = net.listen(B, Port::Peer);
-    let _call = ask(&net, "hello", false);
+    let _call = ask(&net, "ping", false);
     let fault = LinkFault {
         mark: "fault.partition",
         paths: Paths::Pairs(vec![(A, B)]),
@@ -146,7 +146,7 @@ fn a_clog_holds_back_calls_and_streams_and_lets_them_through_at_its_end() {
     let net = net(0.0, 0.0);
     let mut listener = net.listen(B, Port::Peer);
     let clog = begin(&net, vec![(A, B)], Effect::Clog);
-    let mut call = ask(&net, "hello", false);
+    let mut call = ask(&net, "ping", false);
     let stream = net.open((A, B, Port::Peer), 1);
     assert_eq!(send(&stream, "later".to_owned()), Some(Ok(())));
     settle(&net);
@@ -159,7 +159,7 @@ fn a_clog_holds_back_calls_and_streams_and_lets_them_through_at_its_end() {
     reply.send(body);
     let mut stream = accept(&mut listener);
     settle(&net);
-    assert_eq!(poll(&mut call), Some(Ok(Bytes::from_static(b"hello"))));
+    assert_eq!(poll(&mut call), Some(Ok(Bytes::from_static(b"ping"))));
     let message = Some(Some(Ok(Bytes::from_static(b"later"))));
     assert_eq!(recv(&mut stream), message);
 }
@@ -169,12 +169,12 @@ fn corruption_flips_one_bit_of_what_arrives() {
     let net = net(0.0, 0.0);
     let mut listener = net.listen(B, Port::Peer);
     begin(&net, vec![(A, B)], Effect::Corrupt(1.0));
-    let _call = ask(&net, "hello", false);
+    let _call = ask(&net, "ping", false);
     settle(&net);
     let Ok(Incoming::Call { body, .. }) = listener.try_recv() else {
         panic!("the call arrives");
     };
-    let flipped = body.iter().zip(b"hello");
+    let flipped = body.iter().zip(b"ping");
     let flipped: u32 = flipped.map(|(a, b)| (a ^ b).count_ones()).sum();
     assert_eq!(flipped, 1);
 }
@@ -206,13 +206,13 @@ fn a_reset_ends_both_sides_and_forgetting_only_one() {
 fn a_forgotten_call_has_no_answer() {
     let net = net(0.0, 0.0);
     let mut listener = net.listen(B, Port::Peer);
-    let mut call = ask(&net, "hello", false);
+    let mut call = ask(&net, "ping", false);
     settle(&net);
     assert_eq!(net.forget(B), 1);
     assert_eq!(echo(&mut listener), 1);
     settle(&net);
     assert_eq!(poll(&mut call), None);
-    let mut call = ask(&net, "hello", false);
+    let mut call = ask(&net, "ping", false);
     assert_eq!(net.forget(A), 2);
     assert_eq!(poll(&mut call), Some(Err(NetError::Reset)));
 }
@@ -223,7 +223,7 @@ fn a_narrow_link_makes_wait_and_then_loses() {
     let mut listener = net.listen(B, Port::Peer);
     begin(&net, vec![(A, B)], Effect::Bandwidth(69));
     // A packet of 69 bytes takes a second. Time stands still here: the fifth finds no room.
-    let _calls: Vec<_> = (0..6).map(|_| ask(&net, "hello", false)).collect();
+    let _calls: Vec<_> = (0..6).map(|_| ask(&net, "ping", false)).collect();
     net.advance(Duration::from_millis(2_500));
     assert_eq!(echo(&mut listener), 2);
     settle(&net);

@@ -9,7 +9,7 @@ use crate::time;
 use crate::trace;
 use crate::workload::{Until, ops};
 use bytes::Bytes;
-use detcd_core::api::{Change, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
+use detcd_core::api::{KeyChange, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
 use detcd_service::Rpc;
 use detcd_wire::etcdserverpb as pb;
 use std::time::Duration;
@@ -23,7 +23,7 @@ pub struct Feed {
     pub create: WatchCreate,
     until: Until,
     /// Parts of a response whose end has not come yet.
-    parts: Vec<Change>,
+    parts: Vec<KeyChange>,
     /// How often it asks for progress before the end is near.
     progress: Option<Duration>,
     /// How long it rests after each response, until the end is near.
@@ -35,7 +35,7 @@ pub enum WatchMessage {
     /// It watches, and the store is at this revision.
     Created(i64),
     /// The changes of one or more whole revisions, and the header's.
-    Events(i64, Vec<Change>),
+    Events(i64, Vec<KeyChange>),
     /// There is nothing more up to this revision.
     Progress(i64),
 }

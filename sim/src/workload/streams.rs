@@ -14,7 +14,7 @@ use crate::trace;
 use crate::workload::feed::{self, WatchMessage};
 use crate::workload::{ClientStarter, Until, Work, ops};
 use bytes::Bytes;
-use detcd_core::api::{Change, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
+use detcd_core::api::{KeyChange, KeyRange, WatchCreate, WatchId, WatchRequest, WatchResponse};
 use detcd_service::Rpc;
 use futures::FutureExt;
 use std::collections::VecDeque;
@@ -82,7 +82,7 @@ struct Slot {
     /// `start_revision` is the first revision not yet seen.
     create: WatchCreate,
     /// Parts of a response whose end has not come yet.
-    parts: Vec<Change>,
+    parts: Vec<KeyChange>,
     state: State,
 }
 

@@ -1,7 +1,7 @@
 //! The versions that keys had.
 
 use super::range::latest;
-use crate::api::{Change, ChangeKind, KeyValue, Revision};
+use crate::api::{ChangeKind, KeyChange, KeyValue, Revision};
 use crate::codec::{
     EventRow, Version, decode_event, decode_is_tombstone, decode_revision, revision_key,
     split_version_key, version_key, version_start,
@@ -142,7 +142,7 @@ pub fn changes(
         sub: i64::MAX,
     });
     let bounds = (Bound::Included(&start[..]), Bound::Included(&end[..]));
-    let mut found: Vec<Change> = Vec::new();
+    let mut found: Vec<KeyChange> = Vec::new();
     let mut bytes = 0;
     for row in view.scan(Table::Events, bounds, Direction::Forward) {
         let (row_key, row) = row?;
@@ -167,7 +167,7 @@ pub fn changes(
     }))
 }
 
-fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<Change, Fault> {
+fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<KeyChange, Fault> {
     let before = revision.main - 1;
     // A key that is created has no past, even if it was deleted in this same revision.
     let creates = matches!(&row, EventRow::Put(put) if put.kv.create_revision == revision.main);
@@ -180,7 +180,7 @@ fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<
         }
     };
     Ok(match row {
-        EventRow::Put(version) => Change {
+        EventRow::Put(version) => KeyChange {
             kind: ChangeKind::Put,
             kv: version.kv,
             prev_kv,
@@ -190,13 +190,13 @@ fn change(view: &dyn View, at: At, revision: Revision, row: EventRow) -> Result<
 }
 
 /// A delete as watchers see it.
-pub fn deletion(key: Bytes, main: i64, prev_kv: Option<KeyValue>) -> Change {
+pub fn deletion(key: Bytes, main: i64, prev_kv: Option<KeyValue>) -> KeyChange {
     let kv = KeyValue {
         key,
         mod_revision: main,
         ..KeyValue::default()
     };
-    Change {
+    KeyChange {
         kind: ChangeKind::Delete,
         kv,
         prev_kv,

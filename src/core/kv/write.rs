@@ -4,7 +4,7 @@ use super::history::deletion;
 use super::live::live_rows;
 use super::range::latest;
 use crate::api::{
-    Change, ChangeKind, DeleteRangeReply, DeleteRangeRequest, KeyRange, KeyValue, LeaseId,
+    ChangeKind, DeleteRangeReply, DeleteRangeRequest, KeyChange, KeyRange, KeyValue, LeaseId,
     PutReply, PutRequest, Revision,
 };
 use crate::codec::{
@@ -22,7 +22,7 @@ use core::ops::Bound;
 pub struct Writer<'o, 'v> {
     overlay: &'o mut Overlay<'v>,
     before: At,
-    changes: Vec<Change>,
+    changes: Vec<KeyChange>,
 }
 
 impl<'o, 'v> Writer<'o, 'v> {
@@ -49,7 +49,7 @@ impl<'o, 'v> Writer<'o, 'v> {
     }
 
     /// The revision after these writes, and what watchers see of them.
-    pub fn finish(self) -> (i64, Vec<Change>) {
+    pub fn finish(self) -> (i64, Vec<KeyChange>) {
         (self.at().revision, self.changes)
     }
 
@@ -98,7 +98,7 @@ impl<'o, 'v> Writer<'o, 'v> {
         let prev_kv = if put.prev_kv { before.clone() } else { None };
         // A key that is created has no past, even if it was deleted in this same revision.
         let before = before.and_then(|before| self.before_revision(before));
-        self.changes.push(Change {
+        self.changes.push(KeyChange {
             kind: ChangeKind::Put,
             kv: rows.kv,
             prev_kv: before,

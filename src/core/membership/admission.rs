@@ -71,7 +71,7 @@ pub use handshake::{Greeting, GreetingReply};
 pub use refusal::{MessageClass, REMOVED, SenderRefusal, check_sender};
 
 use crate::api::{MemberId, Millis};
-use crate::limits::{GREETING_PAUSE, GREETING_WARNING, PUBLISH_PAUSE, REMOVED_LINGER};
+use crate::limits::{GREETING_PAUSE, GREETING_WARNING, PUBLISH_PAUSE, REMOVED_STOP_DELAY};
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -202,7 +202,7 @@ enum Publishing {
 enum Removal {
     No,
     /// The others may not know yet that what they have is committed.
-    Lingers(Millis),
+    StopsAt(Millis),
     /// These are asked whether it is true.
     Asks(BTreeSet<MemberId>),
 }
@@ -295,7 +295,7 @@ impl Admission {
             _ => None,
         };
         let removal = match self.removal {
-            Removal::Lingers(until) => Some(until),
+            Removal::StopsAt(until) => Some(until),
             _ => None,
         };
         let warning = self.warn_at.filter(|_| self.phase != Phase::TakesPart);
@@ -514,7 +514,7 @@ impl Admission {
         self.out.push_back(Effect::WarnOfSilence { silent });
     }
 
-    /// A member that was removed tells so, lingers if it learned it from its own log, and asks the
+    /// A member that was removed tells so, waits if it learned it from its own log, and asks the
     /// others then: its log may have been written by whoever reaches the peer port.
     fn settle_removal(&mut self, facts: &Facts) {
         if self.removal == Removal::No {
@@ -527,12 +527,12 @@ impl Admission {
                 return;
             }
             self.removal = match facts.is_removed {
-                true => Removal::Lingers(self.now + REMOVED_LINGER),
+                true => Removal::StopsAt(self.now + REMOVED_STOP_DELAY),
                 false => Removal::Asks(BTreeSet::new()),
             };
         }
         match &self.removal {
-            Removal::Lingers(until) if *until <= self.now => {
+            Removal::StopsAt(until) if *until <= self.now => {
                 self.meet(facts);
                 let others: BTreeSet<MemberId> = self.peers.keys().copied().collect();
                 if !self.told_removed {

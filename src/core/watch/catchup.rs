@@ -4,7 +4,7 @@ use super::Hub;
 use super::stream::Turn;
 use super::table::Slot;
 use super::window::Window;
-use crate::api::{Change, StreamId};
+use crate::api::{KeyChange, StreamId};
 use crate::effect::Effect;
 use crate::event::{CaughtUp, CompactedAt};
 use crate::limits;
@@ -49,7 +49,7 @@ impl History {
     }
 
     /// Adds what happened just now.
-    pub fn extend(&mut self, revision: i64, changes: &[Change], events_max: usize) {
+    pub fn extend(&mut self, revision: i64, changes: &[KeyChange], events_max: usize) {
         self.recent.extend(revision, changes);
         self.recent
             .shrink_to(events_max, limits::CATCH_UP_BYTES_MAX);
@@ -277,7 +277,7 @@ impl Hub {
         let watcher = self.table.watcher(slot);
         let (stream, next, filter) = (watcher.stream, watcher.next, watcher.filter);
         assert!(window.covers(next));
-        let events: Vec<Change> = window
+        let events: Vec<KeyChange> = window
             .matching(self.table.range(slot), next)
             .into_iter()
             .filter_map(|change| filter.of(change))

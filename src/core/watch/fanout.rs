@@ -2,13 +2,13 @@
 
 use super::Hub;
 use super::table::{EventFilter, GroupId, Slot, Walk};
-use crate::api::Change;
+use crate::api::KeyChange;
 use alloc::vec::Vec;
 
 impl Hub {
     /// Leaves each change with the groups that watch its key. The watchers themselves are visited
     /// when polled.
-    pub(super) fn spread(&mut self, changes: &[Change]) {
+    pub(super) fn spread(&mut self, changes: &[KeyChange]) {
         let mut groups: Vec<GroupId> = Vec::new();
         for change in changes {
             self.steps += self
@@ -144,7 +144,7 @@ impl Hub {
     }
 }
 
-fn filtered(filter: EventFilter, changes: &[Change]) -> Vec<Change> {
+fn filtered(filter: EventFilter, changes: &[KeyChange]) -> Vec<KeyChange> {
     changes
         .iter()
         .filter_map(|change| filter.of(change))

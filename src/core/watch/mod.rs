@@ -48,7 +48,7 @@ use self::respond::Refusal;
 use self::stream::{Stream, Turn};
 use self::table::{EventFilter, GroupId, Slot, Table, Watcher};
 use crate::api::{
-    Change, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse,
+    KeyChange, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse,
 };
 use crate::effect::Effect;
 use crate::error::Error;
@@ -211,7 +211,7 @@ impl Hub {
 
     /// What happened to the keys: `changes` are all there are of the revisions after the last
     /// known one, up to and including `revision`.
-    pub fn changes(&mut self, revision: i64, changes: &[Change]) {
+    pub fn changes(&mut self, revision: i64, changes: &[KeyChange]) {
         assert!(revision >= self.revision, "revisions only grow");
         assert!(
             changes
@@ -435,7 +435,7 @@ impl Hub {
     }
 
     /// Sends events to a watcher. They are not empty, and its stream takes events.
-    fn send_events(&mut self, slot: Slot, revision: i64, events: alloc::vec::Vec<Change>) {
+    fn send_events(&mut self, slot: Slot, revision: i64, events: alloc::vec::Vec<KeyChange>) {
         self.events_sent += events.len() as u64;
         let fragment_bytes = self.config.fragment_bytes;
         let watcher = self.table.watcher_mut(slot);

@@ -1,7 +1,7 @@
 //! The responses of a watch stream, with etcd's texts (measured at etcd 3.5.1).
 
 use super::window::change_bytes;
-use crate::api::{Change, WatchResponse};
+use crate::api::{KeyChange, WatchResponse};
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -81,7 +81,7 @@ pub(super) fn progress(watch_id: i64, revision: i64) -> WatchResponse {
 pub(super) fn events(
     watch_id: i64,
     revision: i64,
-    events: Vec<Change>,
+    events: Vec<KeyChange>,
     fragment_bytes: Option<usize>,
 ) -> Vec<WatchResponse> {
     let whole = WatchResponse {

@@ -6,7 +6,7 @@
 //! bytes and joins and leaves in constant time.
 
 use super::spans::{Span, SpanTree};
-use crate::api::{Change, ChangeKind, KeyRange, StreamId};
+use crate::api::{ChangeKind, KeyChange, KeyRange, StreamId};
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -34,7 +34,7 @@ impl EventFilter {
     }
 
     /// The change as this filter has it, if it wants it at all.
-    pub fn of(self, change: &Change) -> Option<Change> {
+    pub fn of(self, change: &KeyChange) -> Option<KeyChange> {
         let refused = match change.kind {
             ChangeKind::Put => self.no_put,
             ChangeKind::Delete => self.no_delete,
@@ -44,7 +44,7 @@ impl EventFilter {
         } else {
             None
         };
-        (!refused).then(|| Change {
+        (!refused).then(|| KeyChange {
             kind: change.kind,
             kv: change.kv.clone(),
             prev_kv,
@@ -80,7 +80,7 @@ impl Watcher {
 /// Changes on their way to the watchers of a group.
 #[derive(Debug, Default)]
 pub(super) struct Pending {
-    pub changes: Vec<Change>,
+    pub changes: Vec<KeyChange>,
     /// The walk along the synced watchers, if it has begun.
     pub walk: Option<Walk>,
 }
@@ -97,7 +97,7 @@ pub(super) struct Walk {
     /// Positions not yet visited: those below this number.
     pub unvisited: usize,
     /// The changes as each filter has them, made when first wanted.
-    pub filtered: [Option<Vec<Change>>; EventFilter::COUNT],
+    pub filtered: [Option<Vec<KeyChange>>; EventFilter::COUNT],
 }
 
 #[derive(Debug)]

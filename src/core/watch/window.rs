@@ -1,7 +1,7 @@
 //! A stretch of history held in memory: the most recent changes, or what was read from the store
 //! for unsynced watchers.
 
-use crate::api::{Change, KeyRange};
+use crate::api::{KeyChange, KeyRange};
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ const SCANS_BEFORE_SORTING: u32 = 16;
 pub(super) struct Window {
     from: i64,
     through: i64,
-    changes: VecDeque<Change>,
+    changes: VecDeque<KeyChange>,
     bytes: usize,
     /// Positions of the changes by key, then by order: built once enough lookups have come, void
     /// after each extension.
@@ -24,7 +24,7 @@ pub(super) struct Window {
 
 impl Window {
     /// A window over `[from, through]`; empty if `from` is one past `through`.
-    pub fn new(from: i64, through: i64, changes: Vec<Change>) -> Window {
+    pub fn new(from: i64, through: i64, changes: Vec<KeyChange>) -> Window {
         let bytes = changes.iter().map(change_bytes).sum();
         let window = Window {
             from,
@@ -52,7 +52,7 @@ impl Window {
     }
 
     /// Appends what happened since: `changes` are all there are up to `through`.
-    pub fn extend(&mut self, through: i64, changes: &[Change]) {
+    pub fn extend(&mut self, through: i64, changes: &[KeyChange]) {
         assert!(through >= self.through, "history only grows");
         assert!(
             changes
@@ -91,7 +91,7 @@ impl Window {
 
     /// The changes of `range` from revision `next` on, in order. The first lookups scan; when many
     /// watchers are to be served the changes are sorted once, and each costs what it finds.
-    pub fn matching(&mut self, range: &KeyRange, next: i64) -> Vec<&Change> {
+    pub fn matching(&mut self, range: &KeyRange, next: i64) -> Vec<&KeyChange> {
         if self.by_key.is_none() {
             if self.scans < SCANS_BEFORE_SORTING {
                 self.scans += 1;
@@ -158,7 +158,7 @@ impl Window {
 }
 
 /// An upper bound of what a change takes as an encoded event.
-pub(super) fn change_bytes(change: &Change) -> usize {
+pub(super) fn change_bytes(change: &KeyChange) -> usize {
     /// Tags, lengths and the five integers of a key-value, at their longest.
     const OVERHEAD: usize = 80;
     let prev = change

@@ -6,7 +6,7 @@ use detcd_core::api::Reply;
 use detcd_core::command::Command;
 use detcd_core::error::Error;
 use detcd_core::{codec, quota, validate};
-use detcd_rt::buggify::{Place, linger};
+use detcd_rt::buggify::{Place, maybe_wait};
 
 impl Handle {
     pub(crate) async fn write(&self, command: Command) -> Result<(Header, Reply), Error> {
@@ -26,7 +26,7 @@ impl Handle {
                 waiter,
             })
             .await?;
-        linger(Place::Answer).await;
+        maybe_wait(Place::Answer).await;
         Ok((self.header(outcome.revision), outcome.result?))
     }
 }

@@ -18,7 +18,7 @@ const CLUSTER: u64 = 0xc1;
 const SENDER: u64 = 0xa;
 const PEER: u64 = 0xb;
 /// Far beyond what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 /// Echoes calls; `ReadIndex` is refused and `Lease` never answered. Streams answer their bytes.
 #[derive(Default)]
@@ -186,16 +186,16 @@ async fn call(
     body: &'static [u8],
 ) -> Result<Bytes, TransportError> {
     transport
-        .call(PEER, kind, Bytes::from_static(body), PATIENCE)
+        .call(PEER, kind, Bytes::from_static(body), WAIT_MAX)
         .await
 }
 
 /// Calls until the peer is connected and answers.
 async fn connected(transport: &TonicTransport) {
-    let deadline = detcd_rt::Instant::now() + PATIENCE;
+    let deadline = detcd_rt::Instant::now() + WAIT_MAX;
     loop {
-        match call(transport, Kind::Vote, b"hello").await {
-            Ok(answer) => return assert_eq!(answer, &b"hello"[..]),
+        match call(transport, Kind::Vote, b"ping").await {
+            Ok(answer) => return assert_eq!(answer, &b"ping"[..]),
             Err(error) => assert!(detcd_rt::Instant::now() < deadline, "{error}"),
         }
         detcd_rt::sleep(Duration::from_millis(5)).await;
@@ -210,14 +210,14 @@ async fn calls_share_a_connection_and_each_gets_its_own_answer() {
     let before = echo.calls.load(Ordering::SeqCst);
     let calls = (0..2000_u64).map(|n| {
         let body = Bytes::from(vec![n as u8; (n % 7 * 1000) as usize]);
-        let answer = transport.call(PEER, Kind::AppendEntries, body.clone(), PATIENCE);
+        let answer = transport.call(PEER, Kind::AppendEntries, body.clone(), WAIT_MAX);
         async move { assert!(answer.await.unwrap() == body) }
     });
     futures::future::join_all(calls).await;
     assert_eq!(echo.calls.load(Ordering::SeqCst) - before, 2000);
     let large = Bytes::from(vec![7; 20 * 1024 * 1024]);
     let answer = transport
-        .call(PEER, Kind::AppendEntries, large.clone(), PATIENCE)
+        .call(PEER, Kind::AppendEntries, large.clone(), WAIT_MAX)
         .await;
     assert!(answer.unwrap() == large);
     let refused = call(&transport, Kind::ReadIndex, b"").await.unwrap_err();
@@ -226,7 +226,7 @@ async fn calls_share_a_connection_and_each_gets_its_own_answer() {
         TransportError::Refused(PEER, "no leader here".to_owned())
     );
     let unknown = transport
-        .call(0xdead, Kind::Vote, Bytes::new(), PATIENCE)
+        .call(0xdead, Kind::Vote, Bytes::new(), WAIT_MAX)
         .await;
     assert!(matches!(
         unknown,
@@ -263,7 +263,7 @@ async fn members_of_other_clusters_and_misrouted_messages_are_refused() {
     assert!(reason.contains("member ID mismatch"), "{reason}");
     for transport in [&stranger, &misrouted] {
         for to in [PEER, 0xbad] {
-            let unreachable = transport.call(to, Kind::Vote, Bytes::new(), PATIENCE).await;
+            let unreachable = transport.call(to, Kind::Vote, Bytes::new(), WAIT_MAX).await;
             assert!(matches!(unreachable, Err(TransportError::Unreachable(..))));
         }
     }
@@ -282,7 +282,7 @@ async fn the_end_of_a_connection_fails_its_calls_is_told_and_heals() {
     });
     let transport = transport_to(relay.address, CLUSTER, Some(lost));
     connected(&transport).await;
-    let waiting = transport.call(PEER, Kind::Lease, Bytes::new(), PATIENCE);
+    let waiting = transport.call(PEER, Kind::Lease, Bytes::new(), WAIT_MAX);
     let waiting = tokio::spawn(waiting);
     // An answer to a later call proves that the earlier one has been sent.
     connected(&transport).await;
@@ -326,17 +326,17 @@ async fn a_half_open_connection_is_noticed() {
     let relay = Relay::start(address).await;
     let transport = transport_to(relay.address, CLUSTER, None);
     connected(&transport).await;
-    let waiting = tokio::spawn(transport.call(PEER, Kind::Lease, Bytes::new(), PATIENCE));
+    let waiting = tokio::spawn(transport.call(PEER, Kind::Lease, Bytes::new(), WAIT_MAX));
     connected(&transport).await;
     relay.set(Wire::Frozen);
-    // The call's own deadline is PATIENCE: only the keep-alive can end it sooner.
+    // The call's own deadline is WAIT_MAX: only the keep-alive can end it sooner.
     let started = detcd_rt::Instant::now();
     let answer = waiting.await.unwrap();
     assert!(
         matches!(answer, Err(TransportError::Lost(PEER, _))),
         "{answer:?}"
     );
-    assert!(started.elapsed() < PATIENCE / 2);
+    assert!(started.elapsed() < WAIT_MAX / 2);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -430,7 +430,7 @@ async fn a_stream_that_breaks_is_an_error_on_both_sides() {
 }
 
 async fn wait_for(what: &str, condition: impl Fn() -> bool) {
-    let deadline = detcd_rt::Instant::now() + PATIENCE;
+    let deadline = detcd_rt::Instant::now() + WAIT_MAX;
     while !condition() {
         assert!(
             detcd_rt::Instant::now() < deadline,

@@ -3,7 +3,7 @@
 use super::accepted::Taken;
 use super::{Receiving, text};
 use crate::message;
-use crate::steps;
+use crate::trace_steps;
 use crate::types::{LogId, Types, Vote, term_of};
 use crate::validate;
 use bytes::Bytes;
@@ -213,6 +213,6 @@ fn tell_acked(response: &AppendEntriesResponse<Types>, last: Option<LogId>) {
         AppendEntriesResponse::Conflict | AppendEntriesResponse::HigherVote(_) => None,
     };
     if let Some(acked) = &acked {
-        steps::acked(acked);
+        trace_steps::acked(acked);
     }
 }

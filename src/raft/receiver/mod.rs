@@ -12,7 +12,7 @@ pub(crate) use memberships::SentMemberships;
 pub(crate) use snapshot::Installing;
 
 use crate::acknowledged::Acknowledged;
-use crate::contact::Liveness;
+use crate::leader_liveness::Liveness;
 use crate::log::LogAdapter;
 use crate::machine::{MachineAdapter, Persisted};
 use crate::message;

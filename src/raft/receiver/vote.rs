@@ -2,7 +2,7 @@
 
 use super::{Receiving, text};
 use crate::message;
-use crate::steps;
+use crate::trace_steps;
 use crate::types::log_id;
 use crate::validate;
 use bytes::Bytes;
@@ -29,7 +29,7 @@ impl<S: Store> Receiving<S> {
             _ => self.raft.vote(request).await.map_err(text)?,
         };
         if response.vote_granted && kind == Kind::Vote {
-            steps::granted(candidate.term, candidate.voted_for);
+            trace_steps::granted(candidate.term, candidate.voted_for);
         }
         Ok(message::encode_vote_response(&response))
     }

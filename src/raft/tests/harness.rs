@@ -21,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 /// Far beyond what anything here takes.
-const PATIENCE: Duration = Duration::from_secs(60);
+const WAIT_MAX: Duration = Duration::from_secs(60);
 
 /// A call as it was sent.
 #[derive(Clone)]
@@ -355,7 +355,7 @@ impl Cluster {
 
 /// Waits for a condition, and fails loudly if it never comes to be.
 pub(super) async fn wait_for(what: &str, mut condition: impl FnMut() -> bool) {
-    let deadline = detcd_rt::Instant::now() + PATIENCE;
+    let deadline = detcd_rt::Instant::now() + WAIT_MAX;
     while !condition() {
         assert!(
             detcd_rt::Instant::now() < deadline,

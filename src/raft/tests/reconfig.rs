@@ -8,7 +8,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 
 const ALL: [usize; 3] = [0, 1, 2];
-const PATIENCE: Duration = Duration::from_secs(20);
+const WAIT_MAX: Duration = Duration::from_secs(20);
 /// The members' own.
 const HEARTBEAT: Duration = Duration::from_millis(100);
 
@@ -29,7 +29,7 @@ async fn change(cluster: &Cluster, change: &MembershipChange) -> Result<Vec<ApiM
             .iter()
             .find(|member| member.node.status().is_leader);
         let made = match leader {
-            Some(leader) => leader.node.change_members(change, true, PATIENCE).await,
+            Some(leader) => leader.node.change_members(change, true, WAIT_MAX).await,
             None => Err(ChangeError::NotLeader),
         };
         match made {
@@ -149,7 +149,7 @@ async fn changes_that_meet_are_made_one_after_the_other() {
     let changes = [moved(1), moved(2), moved(3)];
     let made = changes
         .iter()
-        .map(|change| node.change_members(change, true, PATIENCE));
+        .map(|change| node.change_members(change, true, WAIT_MAX));
     for made in futures::future::join_all(made).await {
         assert_eq!(made.unwrap().len(), 3);
     }
@@ -209,8 +209,8 @@ async fn a_leader_without_a_quorum_refuses_at_once_what_costs_one() {
         MembershipChange::Remove(MemberId(node.id().0 % 3 + 1)),
     ] {
         loop {
-            let patience = Duration::from_millis(1);
-            match node.change_members(&change, true, patience).await {
+            let wait_max = Duration::from_millis(1);
+            match node.change_members(&change, true, wait_max).await {
                 // Until an election timeout is over, it may only have missed an answer.
                 Err(ChangeError::NotLeader | ChangeError::Busy) => {
                     assert!(node.status().is_leader, "it cannot hear of another one");
@@ -241,7 +241,7 @@ async fn a_newcomer_that_lags_does_not_replace_a_voter() {
     })
     .await;
     let remove = MembershipChange::Remove(id(other));
-    let refused = node.change_members(&remove, true, PATIENCE).await;
+    let refused = node.change_members(&remove, true, WAIT_MAX).await;
     assert_eq!(refused, Err(ChangeError::Refused(Error::Unhealthy)));
     cluster.net.heal();
     start(&mut cluster, 4).await;
@@ -251,6 +251,6 @@ async fn a_newcomer_that_lags_does_not_replace_a_voter() {
     .await;
     cluster.net.cut_off(id(down).0);
     let node = &cluster.members[leader].node;
-    let made = node.change_members(&remove, true, PATIENCE).await;
+    let made = node.change_members(&remove, true, WAIT_MAX).await;
     assert_eq!(made.map(|members| members.len()), Ok(3));
 }

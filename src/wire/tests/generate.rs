@@ -185,7 +185,7 @@ pub fn watch_request() -> impl Strategy<Value = WatchRequest> {
 pub fn watch_response() -> impl Strategy<Value = WatchResponse> {
     let kind = select(vec![ChangeKind::Put, ChangeKind::Delete]);
     let change = (kind, key_value(), option::of(key_value()))
-        .prop_map(|(kind, kv, prev_kv)| Change { kind, kv, prev_kv });
+        .prop_map(|(kind, kv, prev_kv)| KeyChange { kind, kv, prev_kv });
     (
         any::<[i64; 3]>(),
         any::<[bool; 3]>(),

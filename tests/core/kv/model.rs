@@ -17,7 +17,7 @@ pub struct Model {
     pub alarms: BTreeSet<Alarm>,
     pub compact_revision: i64,
     /// `changes[r]` made revision `r`.
-    changes: Vec<Vec<Change>>,
+    changes: Vec<Vec<KeyChange>>,
 }
 
 impl Model {
@@ -44,7 +44,7 @@ impl Model {
         self.snapshots.last().unwrap()
     }
 
-    pub fn apply(&mut self, command: &Command) -> (Outcome, Vec<Change>) {
+    pub fn apply(&mut self, command: &Command) -> (Outcome, Vec<KeyChange>) {
         let mut draft = Draft {
             keys: self.latest().clone(),
             main: self.revision() + 1,
@@ -241,7 +241,7 @@ impl Model {
     }
 
     /// Every change from `from` on, or nothing if some are compacted.
-    pub fn changes(&self, from: i64, to: i64) -> Option<Vec<Change>> {
+    pub fn changes(&self, from: i64, to: i64) -> Option<Vec<KeyChange>> {
         if from < self.compact_revision {
             return None;
         }
@@ -262,7 +262,7 @@ impl Model {
 struct Draft {
     keys: Keys,
     main: i64,
-    changes: Vec<Change>,
+    changes: Vec<KeyChange>,
 }
 
 impl Draft {
@@ -291,7 +291,7 @@ impl Draft {
             version: kept.version + 1,
         };
         self.keys.insert(put.key.clone(), kv.clone());
-        self.changes.push(Change {
+        self.changes.push(KeyChange {
             kind: ChangeKind::Put,
             kv,
             prev_kv: None,
@@ -325,7 +325,7 @@ impl Draft {
             mod_revision: self.main,
             ..KeyValue::default()
         };
-        self.changes.push(Change {
+        self.changes.push(KeyChange {
             kind: ChangeKind::Delete,
             kv,
             prev_kv: None,

@@ -249,7 +249,7 @@ fn print_txn(out: &mut String, indent: &str, revision: i64, reply: &TxnReply) {
     }
 }
 
-fn print_change(out: &mut String, change: &Change) {
+fn print_change(out: &mut String, change: &KeyChange) {
     match change.kind {
         ChangeKind::Put => writeln!(out, "put {}", show(&change.kv)),
         ChangeKind::Delete => {

@@ -6,7 +6,7 @@
 use crate::world::{World, watch};
 use bytes::Bytes;
 use detcd_core::api::{
-    Change, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse,
+    KeyChange, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse,
 };
 use detcd_core::effect::Effect;
 use detcd_core::watch::{Hub, HubConfig};
@@ -70,7 +70,7 @@ struct Watcher {
     /// Everything before is delivered.
     next: i64,
     is_created: bool,
-    fragments: Vec<Change>,
+    fragments: Vec<KeyChange>,
 }
 
 struct Client {
@@ -214,7 +214,7 @@ impl Run {
             .expect("nothing is sent on a closed stream")
     }
 
-    fn write(&mut self, revisions: Vec<Vec<(u8, Option<u8>)>>) -> Vec<Change> {
+    fn write(&mut self, revisions: Vec<Vec<(u8, Option<u8>)>>) -> Vec<KeyChange> {
         let mut changes = Vec::new();
         for revision in revisions {
             let writes: Vec<(Bytes, Option<Bytes>)> = revision

@@ -9,7 +9,7 @@
 use crate::transcript::{self, Command};
 use crate::world::{World, watch};
 use bytes::Bytes;
-use detcd_core::api::{Change, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest};
+use detcd_core::api::{KeyChange, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest};
 use detcd_core::effect::Effect;
 use detcd_core::watch::{Hub, HubConfig};
 use std::fmt::Write as _;
@@ -103,7 +103,7 @@ impl State {
     fn write(&mut self, input: &str, batch: bool) {
         let revisions = self.changes(input);
         if batch {
-            let changes: Vec<Change> = revisions.into_iter().flatten().collect();
+            let changes: Vec<KeyChange> = revisions.into_iter().flatten().collect();
             self.hub.changes(self.world.revision, &changes);
         } else {
             for changes in revisions {
@@ -112,7 +112,7 @@ impl State {
         }
     }
 
-    fn changes(&mut self, input: &str) -> Vec<Vec<Change>> {
+    fn changes(&mut self, input: &str) -> Vec<Vec<KeyChange>> {
         input
             .lines()
             .map(|line| self.world.write(&writes(line)))

@@ -1,14 +1,14 @@
 //! A naive store: every change that ever happened, in a list.
 
 use bytes::Bytes;
-use detcd_core::api::{Change, ChangeKind, KeyRange, KeyValue, WatchCreate, WatchId};
+use detcd_core::api::{ChangeKind, KeyChange, KeyRange, KeyValue, WatchCreate, WatchId};
 use detcd_core::event::{CaughtUp, CompactedAt};
 use std::collections::BTreeMap;
 
 pub struct World {
     pub revision: i64,
     pub compact_revision: i64,
-    pub history: Vec<Change>,
+    pub history: Vec<KeyChange>,
     live: BTreeMap<Bytes, KeyValue>,
 }
 
@@ -24,9 +24,9 @@ impl World {
 
     /// Makes one revision of puts (`Some`) and deletes (`None`) of different keys. Deletes of what
     /// is not there change nothing, and nothing at all makes no revision.
-    pub fn write(&mut self, writes: &[(Bytes, Option<Bytes>)]) -> Vec<Change> {
+    pub fn write(&mut self, writes: &[(Bytes, Option<Bytes>)]) -> Vec<KeyChange> {
         let main = self.revision + 1;
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes: Vec<KeyChange> = Vec::new();
         for (key, value) in writes {
             if changes.iter().any(|change| change.kv.key == key) {
                 continue;
@@ -43,7 +43,7 @@ impl World {
                         ..KeyValue::default()
                     };
                     self.live.insert(key.clone(), kv.clone());
-                    changes.push(Change {
+                    changes.push(KeyChange {
                         kind: ChangeKind::Put,
                         kv,
                         prev_kv,
@@ -56,7 +56,7 @@ impl World {
                         mod_revision: main,
                         ..KeyValue::default()
                     };
-                    changes.push(Change {
+                    changes.push(KeyChange {
                         kind: ChangeKind::Delete,
                         kv,
                         prev_kv,
@@ -79,7 +79,7 @@ impl World {
         if from < self.compact_revision {
             return Err(CompactedAt(self.compact_revision));
         }
-        let mut changes: Vec<Change> = Vec::new();
+        let mut changes: Vec<KeyChange> = Vec::new();
         for change in self.between(from, to) {
             let last = changes
                 .last()
@@ -99,7 +99,7 @@ impl World {
     }
 
     /// Every change with `from <= revision <= to`.
-    pub fn between(&self, from: i64, to: i64) -> impl Iterator<Item = &Change> {
+    pub fn between(&self, from: i64, to: i64) -> impl Iterator<Item = &KeyChange> {
         let start = self
             .history
             .partition_point(|change| change.kv.mod_revision < from);
@@ -109,14 +109,14 @@ impl World {
     }
 
     /// The events that a watcher is owed for `[from, to]`.
-    pub fn owed(&self, watch: &WatchCreate, from: i64, to: i64) -> Vec<Change> {
+    pub fn owed(&self, watch: &WatchCreate, from: i64, to: i64) -> Vec<KeyChange> {
         self.between(from, to)
             .filter(|change| watch.range.contains(&change.kv.key))
             .filter(|change| match change.kind {
                 ChangeKind::Put => !watch.no_put,
                 ChangeKind::Delete => !watch.no_delete,
             })
-            .map(|change| Change {
+            .map(|change| KeyChange {
                 prev_kv: change.prev_kv.clone().filter(|_| watch.prev_kv),
                 ..change.clone()
             })

@@ -8,14 +8,14 @@ use std::time::Duration;
 
 type Outcome = Result<(), Error>;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const WAIT_MAX: Duration = Duration::from_secs(30);
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Outcome {
     let endpoints = std::env::args().nth(1).expect("endpoints");
     let endpoints: Vec<&str> = endpoints.split(',').collect();
     let mut client = Client::connect(&endpoints, None).await?;
-    tokio::time::timeout(PATIENCE, async {
+    tokio::time::timeout(WAIT_MAX, async {
         keys(&mut client).await?;
         transactions(&mut client).await?;
         watches(&mut client).await?;
