@@ -71,6 +71,7 @@ pub struct Config {
     /// Whether changes of the membership that would cost the quorum are refused.
     pub strict_reconfig_check: bool,
     pub cors: Vec<String>,
+    pub enable_v2: bool,
     pub extensive_metrics: bool,
     pub log: LogConfig,
 }

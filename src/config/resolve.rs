@@ -96,6 +96,7 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
             .split(',')
             .map(|origin| origin.trim().to_owned())
             .collect(),
+        enable_v2: boolean(given, "enable-v2"),
         extensive_metrics: given.text("metrics") == "extensive",
         log,
         name,

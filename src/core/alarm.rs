@@ -41,6 +41,8 @@ impl Alarms {
             | Command::Compact(_)
             | Command::LeaseGrant { .. }
             | Command::LeaseRevoke { .. }
+            | Command::V2(_)
+            | Command::V2Expire { .. }
                 if self.corrupt =>
             {
                 Err(Error::Corrupt)
@@ -73,12 +75,14 @@ pub fn grows(command: &Command) -> bool {
     match command {
         Command::Put(_) | Command::LeaseGrant { .. } => true,
         Command::Txn(txn) => has_put(txn),
+        Command::V2(write) => write.operation.grows(),
         Command::DeleteRange(_)
         | Command::Compact(_)
         | Command::LeaseRevoke { .. }
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
-        | Command::AlarmDisarm(_) => false,
+        | Command::AlarmDisarm(_)
+        | Command::V2Expire { .. } => false,
     }
 }
 

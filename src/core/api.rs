@@ -1,7 +1,9 @@
 //! The domain types: what requests and replies mean, apart from any protocol's bytes.
 
 use crate::error::Error;
+use crate::v2;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -300,6 +302,8 @@ pub enum Reply {
     AlarmRaise(Alarm),
     /// The alarm that is raised no more; `None` if it was not.
     AlarmDisarm(Option<Alarm>),
+    /// What the write did to the tree of v2, or why it did nothing.
+    V2(Result<Arc<v2::Event>, v2::Refused>),
     /// The command has no answer of its own (member attributes, compaction steps).
     Done,
 }

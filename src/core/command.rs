@@ -4,6 +4,7 @@
 use crate::api::{
     Alarm, CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest,
 };
+use crate::v2;
 use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -35,6 +36,11 @@ pub enum Command {
     /// Raises an alarm; one that is raised already stays so.
     AlarmRaise(Alarm),
     AlarmDisarm(Alarm),
+    V2(v2::Write),
+    /// A time-to-live of v2, named by its index, is over.
+    V2Expire {
+        id: u64,
+    },
 }
 
 /// A command on its way into the log, and who waits for its outcome.

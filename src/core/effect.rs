@@ -4,6 +4,8 @@
 use crate::api::{LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchResponse};
 use crate::error::Error;
 use crate::event::{Proposals, Seq};
+use crate::v2;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use core::fmt;
 
@@ -56,6 +58,9 @@ pub enum Effect {
     /// `Event::Write`, never forwarded, never repeated; the node asks again if they are refused
     /// (`Event::RevokesRefused`), or if a lease is still there later. This member leads `term` and has heard from its quorum.
     RevokeExpired { term: u64, leases: Vec<LeaseId> },
+    /// As `RevokeExpired`, for times-to-live of v2, named by their indexes. Those that are refused
+    /// come back as `Event::RevokesRefused`, as leases of these ids.
+    ExpireV2 { term: u64, ids: Vec<LeaseId> },
     /// Ask the store for its size (`Event::StoreSize`).
     MeasureStore,
     /// Queue a response on a watch stream. Its events are applied, and visible in the published
@@ -67,6 +72,19 @@ pub enum Effect {
     /// End a watch stream with an error: its client asks for more than it takes. The hub has
     /// forgotten the stream.
     WatchEnd { stream: StreamId, error: Error },
+    /// A watcher of v2 is registered: it is sent what comes after `index`, and the published view
+    /// shows everything up to there.
+    V2Watching { watcher: StreamId, index: u64 },
+    /// Send an event to a watcher of v2. The published view shows it. The hub has forgotten the
+    /// watcher if the event is its last.
+    V2WatchSend {
+        watcher: StreamId,
+        event: Arc<v2::Event>,
+        is_last: bool,
+    },
+    /// A snapshot replaced the state: the watcher has to look at the history and register anew. The
+    /// hub has forgotten it.
+    V2WatchEnd { watcher: StreamId },
     /// Read changes `[from, to]` from the published view for lagging watchers, off the loop
     /// (`Event::CaughtUp`). `to` is visible in the view.
     CatchUp { catch_up: u64, from: i64, to: i64 },
@@ -124,7 +142,24 @@ impl fmt::Display for Effect {
                     leases.iter().try_for_each(|lease| write!(f, " {lease}"))
                 }
             },
+            Effect::ExpireV2 { ids, .. } => {
+                f.write_str("expire v2:")?;
+                ids.iter().try_for_each(|id| write!(f, " {}", id.0))
+            }
             Effect::MeasureStore => f.write_str("measure the store"),
+            Effect::V2Watching { watcher, index } => {
+                write!(f, "v2 watcher {} is registered at {index}", watcher.0)
+            }
+            Effect::V2WatchSend {
+                watcher,
+                event,
+                is_last,
+            } => {
+                let (action, index) = (event.action.name(), event.index());
+                let last = if *is_last { ", its last" } else { "" };
+                write!(f, "v2 watcher {} <- {action} at {index}{last}", watcher.0)
+            }
+            Effect::V2WatchEnd { watcher } => write!(f, "v2 watcher {} ends", watcher.0),
             Effect::WatchSend { stream, response } => {
                 write!(f, "stream {} <- {response}", stream.0)
             }

@@ -5,6 +5,7 @@ use crate::api::{
 };
 use crate::command::Proposal;
 use crate::error::Error;
+use crate::v2;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -98,6 +99,7 @@ pub enum Event {
         compact_revision: i64,
         leases: Vec<(LeaseId, i64)>,
         alarms: Vec<Alarm>,
+        v2: V2State,
     },
 
     /// The raft engine's view of the leadership, whenever it changes.
@@ -144,6 +146,14 @@ pub enum Event {
     WatchClose {
         stream: StreamId,
     },
+    /// A client waits for events of v2: it is told by `Effect::V2Watching`.
+    V2WatchOpen {
+        watcher: StreamId,
+        watch: v2::watch::Watch,
+    },
+    V2WatchClose {
+        watcher: StreamId,
+    },
     /// The answer to `Effect::CatchUp`: all changes with `from <= revision <= to`, in order, or
     /// the compaction revision if `from` is compacted.
     CaughtUp {
@@ -184,12 +194,21 @@ pub struct Applied {
     pub lease: Option<LeaseChange>,
     /// The compaction revision, if this entry moved it.
     pub compacted: Option<i64>,
+    /// What it did to the tree of v2.
+    pub v2: Option<v2::Applied>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LeaseChange {
     Granted { id: LeaseId, ttl: i64 },
     Revoked { id: LeaseId },
+}
+
+/// Where the tree of v2 stands: its index, and the times-to-live that there are.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct V2State {
+    pub index: u64,
+    pub ttls: Vec<(u64, i64)>,
 }
 
 /// A watcher, named apart from its stream's protocol.
@@ -280,6 +299,14 @@ impl fmt::Display for Event {
             }
             Event::WatchCredit { stream, n } => write!(f, "stream {} took {n}", stream.0),
             Event::WatchClose { stream } => write!(f, "stream {} closes", stream.0),
+            Event::V2WatchOpen { watcher, watch } => write!(
+                f,
+                "v2 watcher {} of {} from {}",
+                watcher.0,
+                watch.path.escape_ascii(),
+                watch.since
+            ),
+            Event::V2WatchClose { watcher } => write!(f, "v2 watcher {} closes", watcher.0),
             Event::CaughtUp {
                 catch_up,
                 result: Ok(read),

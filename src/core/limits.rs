@@ -64,6 +64,12 @@ pub const WATCH_WORK_PER_ROUND: u64 = 128;
 pub const WATCH_BACKLOG_SHARE: usize = 64;
 /// Watchers of one stream.
 pub const WATCHERS_PER_STREAM_MAX: usize = 1_000_000;
+/// Events of v2 that are kept for those who ask for the past (etcd: 1000).
+pub const V2_HISTORY_EVENTS: u64 = 1_000;
+/// Components of a path of v2. etcd has no such limit; it bounds recursion here.
+pub const V2_DEPTH_MAX: usize = 512;
+/// Events that a watcher of v2 may have waiting before it has to read them from the history.
+pub const V2_WATCH_QUEUE: usize = 100;
 /// Members of a cluster, learners among them. No membership with more is believed.
 pub const MEMBERS_MAX: usize = 256;
 /// The peer URLs of a member.

@@ -16,6 +16,7 @@ use crate::kv::write::Writer;
 use crate::limits::LEASE_TTL_MAX;
 use crate::overlay::Overlay;
 use crate::query::{At, QueryError, member_log, members};
+use crate::v2;
 use crate::view::{Fault, Table, View};
 use alloc::format;
 use alloc::string::String;
@@ -85,12 +86,15 @@ impl Machine {
         overlay: &mut Overlay<'_>,
     ) -> Result<(), Fault> {
         let known = self::members(overlay)?;
+        // etcd keeps the members in the tree of v2: each change of them is one of that.
+        let mut v2_changes = 0;
         for gone in known
             .iter()
             .filter(|old| members.iter().all(|new| new.id != old.id))
         {
             overlay.delete(Table::Member, Bytes::copy_from_slice(&member_key(gone.id)));
             overlay.put(Table::Meta, removed_key(gone.id), Bytes::new());
+            v2_changes += 2;
             if member_log(overlay, gone.id)?.is_some() {
                 overlay.delete(Table::Meta, member_log_key(gone.id));
             }
@@ -109,8 +113,9 @@ impl Machine {
                 }
             }
             put_member(overlay, &member);
+            v2_changes += 1;
         }
-        Ok(())
+        v2::note_members(v2_changes, overlay)
     }
 
     fn apply_command(
@@ -143,6 +148,17 @@ impl Machine {
             } => self.publish((id, log), name, client_urls, overlay),
             Command::AlarmRaise(alarm) => self.raise(alarm, overlay),
             Command::AlarmDisarm(alarm) => self.disarm(alarm, overlay),
+            Command::V2(write) => {
+                let (result, applied) = match v2::apply(&write, overlay)? {
+                    Ok(applied) => (Ok(applied.event.clone()), Some(applied)),
+                    Err(refused) => (Err(refused), None),
+                };
+                Ok(self.applied_v2(Reply::V2(result), applied))
+            }
+            Command::V2Expire { id } => {
+                let applied = v2::expire(id, overlay)?;
+                Ok(self.applied_v2(Reply::Done, applied))
+            }
         }
     }
 
@@ -248,6 +264,7 @@ impl Machine {
             ..decode_member(&key, &row)?
         };
         put_member(overlay, &member);
+        v2::note_members(1, overlay)?;
         // The first one stays: the disk of a member id is never another one.
         if let Some(log) = log
             && member_log(overlay, id)?.is_none()
@@ -297,6 +314,14 @@ impl Machine {
             changes: Vec::new(),
             lease: None,
             compacted: None,
+            v2: None,
+        }
+    }
+
+    fn applied_v2(&self, reply: Reply, applied: Option<v2::Applied>) -> Applied {
+        Applied {
+            v2: applied,
+            ..self.applied(Ok(reply))
         }
     }
 }

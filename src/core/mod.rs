@@ -47,6 +47,7 @@ pub mod query;
 pub mod quota;
 pub mod status;
 pub mod url;
+pub mod v2;
 pub mod validate;
 pub mod view;
 pub mod watch;

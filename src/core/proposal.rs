@@ -57,11 +57,13 @@ pub fn command(bytes: &Bytes) -> Result<Command, Refusal> {
         Command::DeleteRange(delete) => validate::delete_range(delete),
         Command::Txn(txn) => validate::txn(txn, &LIMITS),
         Command::LeaseGrant { id, ttl } => lease_grant(*id, *ttl),
+        Command::V2(write) => validate::v2_path(&write.path),
         Command::Compact(_)
         | Command::LeaseRevoke { .. }
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
-        | Command::AlarmDisarm(_) => Ok(()),
+        | Command::AlarmDisarm(_)
+        | Command::V2Expire { .. } => Ok(()),
     }
     .map_err(Refusal::Invalid)?;
     Ok(command)

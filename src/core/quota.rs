@@ -27,12 +27,17 @@ pub fn growth(command: &Command) -> u64 {
         Command::Put(put) => put_growth(put.key.len(), put.value.len()),
         Command::Txn(txn) => txn_growth(txn),
         Command::LeaseGrant { .. } => LEASE_BYTES,
+        Command::V2(write) if write.operation.grows() => {
+            put_growth(write.path.len(), write.value.len())
+        }
         Command::DeleteRange(_)
         | Command::Compact(_)
         | Command::LeaseRevoke { .. }
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
-        | Command::AlarmDisarm(_) => 0,
+        | Command::AlarmDisarm(_)
+        | Command::V2(_)
+        | Command::V2Expire { .. } => 0,
     }
 }
 

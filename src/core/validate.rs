@@ -5,7 +5,8 @@ use crate::api::{
     Compare, DeleteRangeRequest, KeyRange, LeaseId, Op, PutRequest, RangeRequest, TxnRequest,
 };
 use crate::error::Error;
-use crate::limits::{LEASE_TTL_MAX, REQUEST_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPS_MAX};
+use crate::limits::{LEASE_TTL_MAX, REQUEST_BYTES_MAX, TXN_DEPTH_MAX, TXN_OPS_MAX, V2_DEPTH_MAX};
+use crate::v2;
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -55,6 +56,18 @@ pub fn txn(request: &TxnRequest, limits: &Limits) -> Result<(), Error> {
     overlaps(&request.success)?;
     overlaps(&request.failure)?;
     Ok(())
+}
+
+/// A path of v2.
+pub fn v2_path(path: &[u8]) -> Result<(), Error> {
+    if !v2::is_clean(path) {
+        return Err(Error::Malformed("path"));
+    }
+    let components = path.iter().filter(|byte| **byte == b'/').count();
+    match components > V2_DEPTH_MAX {
+        true => Err(Error::Malformed("the path has too many components")),
+        false => Ok(()),
+    }
 }
 
 /// A lease's time-to-live, raised to `ttl_min` as etcd does (a lease must outlive an election).

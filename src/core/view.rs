@@ -31,11 +31,13 @@ pub enum Table {
     Member = 7,
     /// (member id, alarm) -> empty.
     Alarm = 8,
+    /// The tree of v2, its times-to-live and its last events, see [`crate::v2`].
+    V2 = 9,
 }
 
 impl Table {
     /// Every table, in the order in which a snapshot carries them.
-    pub const ALL: [Table; 8] = [
+    pub const ALL: [Table; 9] = [
         Table::Meta,
         Table::Current,
         Table::Events,
@@ -44,6 +46,7 @@ impl Table {
         Table::LeaseKeys,
         Table::Member,
         Table::Alarm,
+        Table::V2,
     ];
 
     /// The table with this tag, or `None` for a tag that no version of the format knows.
@@ -62,6 +65,7 @@ impl Table {
             Table::LeaseKeys => "lease_keys",
             Table::Member => "member",
             Table::Alarm => "alarm",
+            Table::V2 => "v2",
         }
     }
 }

@@ -3,6 +3,8 @@
 use detcd_core::api::{LeaseInfo, Outcome, StreamId, WatchResponse};
 use detcd_core::error::Error;
 use detcd_core::event::{Event, Seq};
+use detcd_core::v2;
+use std::sync::Arc;
 use tokio::sync::{mpsc, oneshot};
 
 /// Requests queued for the loop before their tasks wait.
@@ -38,7 +40,21 @@ pub(crate) enum Input {
         stream: StreamId,
         responses: mpsc::UnboundedSender<Result<WatchResponse, Error>>,
     },
+    V2WatchOpen {
+        watcher: StreamId,
+        watch: v2::watch::Watch,
+        notices: mpsc::Sender<V2Notice>,
+    },
     Stop,
+}
+
+/// What a watcher of v2 is told.
+pub(crate) enum V2Notice {
+    /// It is told of whatever comes after this index.
+    Registered {
+        index: u64,
+    },
+    Event(Arc<v2::Event>),
 }
 
 /// Where requests enter: bounded, so that a flood waits outside.

@@ -134,6 +134,7 @@ impl Member {
         }
         let leases = query::leases(&*published.view)?;
         let alarms = query::alarms(&*published.view)?;
+        let v2 = detcd_core::v2::tree::state(&*published.view)?;
         let shared = Arc::new(Shared {
             settings: Settings {
                 cluster_id: options.cluster_id,
@@ -167,7 +168,7 @@ impl Member {
                 quota_bytes: options.quota_bytes,
                 first_own_seq: Seq(detcd_rt::random_u64() | OWN_SEQ),
             },
-            (&leases, &alarms),
+            (&leases, &alarms, &v2),
             published.revision,
             published.compact_revision,
             published.applied,

@@ -23,10 +23,12 @@ mod run;
 mod shared;
 pub mod stats;
 mod transfer;
+mod v2_watch;
 mod waiters;
 mod watch;
 
 pub use detcd_core::membership::admission::ShutdownReason;
 pub use handle::{Handle, Header, MemberStatus, Progress, RangeStream};
 pub use member::{Member, MemberOptions, StartError};
+pub use v2_watch::{V2Watch, V2WatchError};
 pub use watch::{Watch, WatchSender};

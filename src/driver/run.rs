@@ -1,7 +1,7 @@
 //! The loop: input -> event -> node -> effect -> IO.
 
 use crate::compactor::Compactor;
-use crate::inbox::{Completions, Inbox, Input};
+use crate::inbox::{Completions, Inbox, Input, V2Notice};
 use crate::peers::{self, LeaseQuestion};
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -37,6 +37,7 @@ pub(crate) struct Run {
     compactor: Compactor,
     waiters: Waiters,
     streams: BTreeMap<StreamId, mpsc::UnboundedSender<Result<WatchResponse, Error>>>,
+    v2_watchers: BTreeMap<StreamId, mpsc::Sender<V2Notice>>,
     /// Whether the last round's work for watchers was cut off.
     watchers_wait: bool,
 }
@@ -55,6 +56,7 @@ impl Run {
             compactor,
             waiters: Waiters::default(),
             streams: BTreeMap::new(),
+            v2_watchers: BTreeMap::new(),
             watchers_wait: false,
         }
     }
@@ -153,6 +155,14 @@ impl Run {
                 self.streams.insert(stream, responses);
                 Event::WatchOpen { stream }
             }
+            Input::V2WatchOpen {
+                watcher,
+                watch,
+                notices,
+            } => {
+                self.v2_watchers.insert(watcher, notices);
+                Event::V2WatchOpen { watcher, watch }
+            }
             Input::Stop => unreachable!("the loop ends before it takes a stop"),
         };
         let compacted = self.observe(&event);
@@ -186,6 +196,9 @@ impl Run {
             }
             Event::WatchClose { stream } => {
                 self.streams.remove(stream);
+            }
+            Event::V2WatchClose { watcher } => {
+                self.v2_watchers.remove(watcher);
             }
             _ => {}
         }
@@ -280,6 +293,45 @@ impl Run {
                 }
             }
             Effect::CatchUp { catch_up, from, to } => self.catch_up(catch_up, from, to),
+            Effect::ExpireV2 { term, ids } => {
+                for id in ids {
+                    let expire = Command::V2Expire { id: id.0 as u64 };
+                    let proposal = Proposal {
+                        origin: self.shared.member_id(),
+                        seq: Seq::NOBODY.0,
+                        command: codec::encode_command(&expire),
+                    };
+                    self.shared.engine.revoke(term, id, proposal);
+                }
+            }
+            Effect::V2Watching { watcher, index } => {
+                self.tell_v2(watcher, V2Notice::Registered { index });
+            }
+            Effect::V2WatchSend {
+                watcher,
+                event,
+                is_last,
+            } => {
+                self.tell_v2(watcher, V2Notice::Event(event));
+                if is_last {
+                    self.v2_watchers.remove(&watcher);
+                }
+            }
+            Effect::V2WatchEnd { watcher } => {
+                self.v2_watchers.remove(&watcher);
+            }
+        }
+    }
+
+    /// A watcher that is too slow is forgotten, and reads on in the history.
+    fn tell_v2(&mut self, watcher: StreamId, notice: V2Notice) {
+        let Some(notices) = self.v2_watchers.get(&watcher) else {
+            return;
+        };
+        if notices.try_send(notice).is_err() {
+            self.v2_watchers.remove(&watcher);
+            let close = Event::V2WatchClose { watcher };
+            let _ = self.completions.send(Input::Event(close));
         }
     }
 

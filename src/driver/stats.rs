@@ -288,7 +288,7 @@ impl Stats {
                 Ok(Reply::DeleteRange(_)) => ops.deletes += 1,
                 Ok(Reply::Txn(txn)) => ops.txn(txn),
                 Ok(Reply::Compact | Reply::LeaseGrant { .. } | Reply::LeaseRevoke)
-                | Ok(Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::Done)
+                | Ok(Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::V2(_) | Reply::Done)
                 | Err(_) => {}
             }
             for change in &entry.changes {

@@ -21,6 +21,7 @@ use detcd_core::membership::RaftMembership;
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
 use detcd_core::status::{Published, Roster};
+use detcd_core::v2;
 use detcd_core::view::{Batch, Fault, Table, View as _};
 use detcd_rt::buggify::{Place, maybe_wait, takes_rare_path};
 use detcd_storage::RESTORE;
@@ -329,6 +330,7 @@ impl<S: Store> MachineAdapter<S> {
             compact_revision: published.compact_revision,
             leases: query::leases(&*published.view)?,
             alarms: query::alarms(&*published.view)?,
+            v2: v2::tree::state(&*published.view)?,
         });
         Ok(())
     }

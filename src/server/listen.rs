@@ -113,6 +113,8 @@ impl Tuning {
         builder
             .http1()
             .timer(TokioTimer::new())
+            // As Go writes them; people and scripts look for them so.
+            .title_case_headers(true)
             .header_read_timeout(HEAD_TIMEOUT);
         builder
             .http2()

@@ -42,6 +42,7 @@ pub struct ServerOptions {
     /// The version of etcd that clients are told.
     pub etcd_version: String,
     pub cors: Vec<String>,
+    pub enable_v2: bool,
     pub extensive_metrics: bool,
     /// Connections of clients at a time.
     pub client_connections_max: usize,
@@ -60,6 +61,7 @@ impl ServerOptions {
             quota_backend_bytes: config.quota_backend_bytes,
             etcd_version: config.etcd_version.clone(),
             cors: config.cors.clone(),
+            enable_v2: config.enable_v2,
             extensive_metrics: config.extensive_metrics,
             client_connections_max: usize::MAX,
             peer_connections_max: usize::MAX,

@@ -21,6 +21,7 @@ mod lease;
 mod maintenance;
 pub mod method;
 mod reply;
+mod v2;
 mod watch;
 
 pub use caller::{Caller, Credentials};
@@ -28,6 +29,7 @@ pub use dispatch::{Messages, Replies};
 pub use error::{CallError, Failure};
 pub use method::{METHODS, Method, Rpc, Streaming};
 pub use reply::Reply;
+pub use v2::{KeysBody, KeysMethod, KeysReply, KeysRequest};
 
 use detcd_core::error::Error;
 use detcd_driver::stats::{Counter, Gauge};

@@ -22,3 +22,4 @@ mod restart;
 mod space;
 mod tells;
 mod unix_sockets;
+mod v2_keys;

@@ -10,7 +10,7 @@ use detcd_core::api::{
     Millis, Outcome, Reply, StreamId, WatchCreate, WatchId, WatchRequest,
 };
 use detcd_core::error::Error;
-use detcd_core::event::{Applied, Asker, CaughtUp, Event, LeaseChange, Seq};
+use detcd_core::event::{Applied, Asker, CaughtUp, Event, LeaseChange, Seq, V2State};
 use detcd_core::node::{Node, NodeConfig, OWN_SEQ};
 use detcd_core::watch::Budget;
 use transcript::Command;
@@ -51,7 +51,7 @@ impl Session {
         let leases = command.map_or(Vec::new(), |c| leases(&c.list("leases")));
         let index = option("applied", 0);
         Session {
-            node: Node::new(config, (&leases, &[]), 1, 0, index),
+            node: Node::new(config, (&leases, &[], &V2State::default()), 1, 0, index),
             now: Millis(0),
             deadline: None,
             index,
@@ -152,6 +152,7 @@ impl Session {
                     compact_revision: 0,
                     leases: leases(&c.list("leases")),
                     alarms: Vec::new(),
+                    v2: V2State::default(),
                 }]
             }
             "lead" => vec![Event::Role {
@@ -256,6 +257,7 @@ impl Session {
                 changes: Vec::new(),
                 lease: None,
                 compacted: Some(compacted),
+                v2: None,
             });
         }
         for (id, ttl) in leases(&c.list("grant")) {
@@ -294,6 +296,7 @@ impl Session {
             changes: Vec::new(),
             lease,
             compacted: None,
+            v2: None,
         }
     }
 }

@@ -41,7 +41,12 @@ pub(super) fn slot(table: Table) -> usize {
 
 fn is_replicated(table: Table) -> bool {
     match table {
-        Table::Current | Table::Lease | Table::LeaseKeys | Table::Member | Table::Alarm => true,
+        Table::Current
+        | Table::Lease
+        | Table::LeaseKeys
+        | Table::Member
+        | Table::Alarm
+        | Table::V2 => true,
         Table::Meta | Table::Events | Table::Versions => false,
     }
 }

@@ -8,6 +8,7 @@ use crate::api::{
 use crate::command::{Command, Proposal};
 use crate::encoding::{Reader, Writer};
 use crate::limits::TXN_DEPTH_MAX;
+use crate::v2;
 use crate::view::Fault;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -31,6 +32,8 @@ mod tag {
     pub const ALARM_DISARM: u8 = 11;
     /// As `MEMBER_PUBLISH`, with the number of the raft log.
     pub const MEMBER_PUBLISH_LOG: u8 = 12;
+    pub const V2: u8 = 13;
+    pub const V2_EXPIRE: u8 = 14;
 }
 
 /// A proposal as a log entry's payload.
@@ -96,6 +99,14 @@ pub fn encode_command(command: &Command) -> Bytes {
         }
         Command::AlarmRaise(alarm) => encode_alarm(&mut out, tag::ALARM_RAISE, *alarm),
         Command::AlarmDisarm(alarm) => encode_alarm(&mut out, tag::ALARM_DISARM, *alarm),
+        Command::V2(write) => {
+            out.u8(tag::V2);
+            v2::encode_write(&mut out, write);
+        }
+        Command::V2Expire { id } => {
+            out.u8(tag::V2_EXPIRE);
+            out.varint(*id);
+        }
     }
     out.finish()
 }
@@ -105,6 +116,7 @@ fn size_hint(command: &Command) -> usize {
     match command {
         Command::Put(put) => 24 + put.key.len() + put.value.len(),
         Command::Txn(_) => 512,
+        Command::V2(write) => 48 + write.path.len() + write.value.len() + write.prev_value.len(),
         _ => 64,
     }
 }
@@ -142,6 +154,10 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
         },
         tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(&mut reader)?),
         tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(&mut reader)?),
+        tag::V2 => Command::V2(v2::decode_write(&mut reader)?),
+        tag::V2_EXPIRE => Command::V2Expire {
+            id: reader.varint()?,
+        },
         _ => return Err(reader.error("unknown command").into()),
     };
     reader.end()?;

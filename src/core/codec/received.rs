@@ -6,6 +6,7 @@ use super::rows::{
     decode_lease_keys_key, decode_member, decode_member_log, decode_member_log_key, decode_meta,
     decode_removed_key, decode_revision, split_version_key,
 };
+use crate::v2;
 use crate::view::{Fault, Table};
 use alloc::format;
 use bytes::Bytes;
@@ -39,6 +40,7 @@ pub fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), Fault> 
         Table::LeaseKeys => decode_lease_keys_key(key).map(drop),
         Table::Member => decode_member(key, value).map(drop),
         Table::Alarm => decode_alarm(key, value).map(drop),
+        Table::V2 => v2::check_row(key, value),
     }
 }
 

@@ -20,6 +20,7 @@
 //! Meta      "log/" id:8                -> 01 number              (of a member's raft log)
 //! Meta      "mvcc"                     -> 01 revision compacted
 //! Meta      "compacted"                -> 01 compacted            (rows are gone up to here)
+//! V2        see [`crate::v2`]
 //! ```
 
 use crate::api::{Alarm, AlarmKind, KeyValue, LeaseId, Member, MemberId, Revision};

@@ -18,6 +18,7 @@ mod leadership;
 mod lease_requests;
 mod reads;
 mod room;
+mod v2;
 mod waiting;
 mod writes;
 
@@ -26,7 +27,7 @@ use crate::codec::encode_command;
 use crate::command::Command;
 use crate::effect::Effect;
 use crate::error::Error;
-use crate::event::{Applied, Asker, Event, LeaseChange, Seq};
+use crate::event::{Applied, Asker, Event, LeaseChange, Seq, V2State};
 use crate::lease::Lessor;
 use crate::limits::APPLY_LAG_MAX;
 use crate::watch::{Budget, Hub, HubConfig, HubStats};
@@ -37,6 +38,7 @@ use leadership::{Leadership, Route};
 use lease_requests::{LeaseRequests, Step};
 use reads::{Reader, Reads};
 use room::{Room, Verdict};
+use v2::V2;
 use writes::Writes;
 
 /// The bit by which the names of a member's own proposals differ from those of requests.
@@ -75,15 +77,16 @@ pub struct Node {
     lease_requests: LeaseRequests,
     lessor: Lessor,
     hub: Hub,
+    v2: V2,
     out: VecDeque<Effect>,
 }
 
 impl Node {
     /// A member that has applied everything up to `applied`, in whose state `leases` exist and
-    /// `alarms` are raised.
+    /// `alarms` are raised, and the tree of v2 stands where `v2` says.
     pub fn new(
         config: NodeConfig,
-        (leases, alarms): (&[(LeaseId, i64)], &[Alarm]),
+        (leases, alarms, v2): (&[(LeaseId, i64)], &[Alarm], &V2State),
         revision: i64,
         compact_revision: i64,
         applied: u64,
@@ -106,6 +109,7 @@ impl Node {
                 revision,
                 compact_revision,
             ),
+            v2: V2::new(config.election_timeout, v2),
             out: VecDeque::new(),
         }
     }
@@ -124,7 +128,10 @@ impl Node {
             Event::Read { seq } => self.on_read(seq),
             Event::Forget { seq } => self.on_forget(seq),
             Event::NotProposed { seqs } => self.writes.not_proposed(self.now, &seqs),
-            Event::RevokesRefused { leases } => self.lessor.refused(self.now, &leases),
+            Event::RevokesRefused { leases } => {
+                self.lessor.refused(self.now, &leases);
+                self.v2.ttls.refused(self.now, &leases);
+            }
             Event::ProposalsLost { seqs } => self.writes.lost(self.now, &seqs),
             Event::ReadConfirmed { round, index } => self.on_read_confirmed(round, index),
             Event::ReadFailed { round } => self.reads.failed(self.now, round),
@@ -141,19 +148,20 @@ impl Node {
                 compact_revision,
                 leases,
                 alarms,
+                v2,
             } => {
                 match alarms.contains(&no_space(self.leadership.me)) {
                     true => self.room.raised(),
                     false => self.room.disarmed(),
                 }
-                self.on_restored(index, (revision, compact_revision), &leases);
+                self.on_restored(index, (revision, compact_revision), &leases, &v2);
             }
             Event::Role {
                 term,
                 leader,
                 is_leader,
             } => self.on_role(term, leader, is_leader),
-            Event::QuorumAcked { since } => self.lessor.quorum_acked(since),
+            Event::QuorumAcked { since } => self.quorum_acked(since),
             Event::KeepAlive { asker, lease } => self.on_lease_request(asker, lease, true),
             Event::TimeToLive { asker, lease } => self.on_lease_request(asker, lease, false),
             Event::LeaseAnswer { seq, result } => {
@@ -166,6 +174,8 @@ impl Node {
             }
             Event::WatchCredit { stream, n } => self.hub.credit(stream, n),
             Event::WatchClose { stream } => self.hub.close(stream),
+            Event::V2WatchOpen { watcher, watch } => self.v2.hub.open(watcher, watch),
+            Event::V2WatchClose { watcher } => self.v2.hub.close(watcher),
             Event::CaughtUp { catch_up, result } => self.hub.caught_up(catch_up, result),
         }
         // After the event: an outcome that comes in time with the deadline is still told.
@@ -178,7 +188,7 @@ impl Node {
             return Some(effect);
         }
         self.route_lease_requests();
-        let contact = self.lessor.wants_contact(self.now);
+        let contact = self.wants_contact();
         if let Some(effect) = self.reads.ask(self.now, &self.leadership, contact) {
             return Some(effect);
         }
@@ -193,6 +203,11 @@ impl Node {
             let term = self.leadership.term;
             return Some(Effect::RevokeExpired { term, leases });
         }
+        let ids = self.v2.ttls.take_expired(self.now);
+        if !ids.is_empty() {
+            let term = self.leadership.term;
+            return Some(Effect::ExpireV2 { term, ids });
+        }
         None
     }
 
@@ -204,17 +219,19 @@ impl Node {
     /// The next thing to do for watchers, within the budget. Nothing that happens between two calls
     /// takes anything from them.
     pub fn poll_watches(&mut self, budget: &mut Budget) -> Option<Effect> {
-        self.hub.poll_within(budget)
+        let effect = self.hub.poll_within(budget);
+        effect.or_else(|| self.v2.poll_within(budget))
     }
 
     /// When the node wants to hear of the time at the latest. Ask it when `poll` gave `None`.
     pub fn deadline(&self) -> Option<Millis> {
-        let contact = self.lessor.wants_contact(self.now);
+        let contact = self.wants_contact();
         let deadlines = [
             self.writes.deadline(&self.leadership),
             self.reads.deadline(&self.leadership, contact),
             self.lease_requests.deadline(&self.leadership),
             self.lessor.deadline(self.now),
+            self.v2.ttls.deadline(self.now),
             self.hub.deadline(),
         ];
         deadlines.into_iter().flatten().min()
@@ -261,6 +278,20 @@ impl Node {
     /// What the watch hub has to look after.
     pub fn watches(&self) -> HubStats {
         self.hub.stats()
+    }
+
+    /// Watchers of v2.
+    pub fn v2_watchers(&self) -> usize {
+        self.v2.hub.len()
+    }
+
+    fn wants_contact(&self) -> bool {
+        self.lessor.wants_contact(self.now) || self.v2.ttls.wants_contact(self.now)
+    }
+
+    fn quorum_acked(&mut self, since: Millis) {
+        self.lessor.quorum_acked(since);
+        self.v2.ttls.quorum_acked(since);
     }
 
     fn on_write(&mut self, seq: Seq, command: Bytes, growth: u64) {
@@ -365,7 +396,7 @@ impl Node {
 
     fn on_read_confirmed(&mut self, round: u64, index: u64) {
         if let Some(since) = self.reads.confirmed(round, index) {
-            self.lessor.quorum_acked(since);
+            self.quorum_acked(since);
         }
         self.release_reads();
     }
@@ -387,6 +418,7 @@ impl Node {
                 self.end_write(seq, Err(Error::TimeoutLeaderLost));
             }
             self.lessor.applied_term(self.now, term);
+            self.v2.ttls.applied_term(self.now, term);
         }
         self.release_reads();
     }
@@ -415,6 +447,9 @@ impl Node {
             }
             None => {}
         }
+        if let Some(applied) = &entry.v2 {
+            self.v2.applied(self.now, applied);
+        }
         if let Ok(reply) = &entry.outcome.result {
             self.on_alarm(reply);
         }
@@ -426,7 +461,13 @@ impl Node {
         }
     }
 
-    fn on_restored(&mut self, index: u64, revisions: (i64, i64), leases: &[(LeaseId, i64)]) {
+    fn on_restored(
+        &mut self,
+        index: u64,
+        revisions: (i64, i64),
+        leases: &[(LeaseId, i64)],
+        v2: &V2State,
+    ) {
         if index <= self.applied {
             return;
         }
@@ -435,6 +476,7 @@ impl Node {
         (self.revision, self.compact_revision) = revisions;
         self.lessor.restored(self.now, leases);
         self.hub.restored(self.revision, self.compact_revision);
+        self.v2.restored(self.now, v2);
         self.release_reads();
     }
 
@@ -455,9 +497,14 @@ impl Node {
                 self.lessor.elected(term);
                 // The news of the first entry of the term may have come before this.
                 self.lessor.applied_term(self.now, before.applied_term);
+                self.v2.ttls.elected(term);
+                self.v2.ttls.applied_term(self.now, before.applied_term);
             }
             false if crate::mutant!(StalledLeaderRevokes) => {}
-            false => self.lessor.demote(),
+            false => {
+                self.lessor.demote();
+                self.v2.ttls.demote();
+            }
         }
         self.writes.leadership_changed();
         self.reads.leadership_changed();
@@ -538,6 +585,7 @@ impl Node {
         self.lease_requests.check();
         self.lessor.check();
         self.hub.check();
+        self.v2.check();
         assert!(self.applied <= self.committed);
         assert!(self.compact_revision <= self.revision);
         let leadership = &self.leadership;

@@ -29,7 +29,7 @@ impl Budget {
     }
 
     /// The last piece of work may be larger than what is left.
-    pub(super) fn spend(&mut self, work: u64) {
+    pub(crate) fn spend(&mut self, work: u64) {
         self.left = self.left.saturating_sub(work);
     }
 }

@@ -7,6 +7,7 @@ mod maintenance;
 mod read;
 mod request;
 mod stream;
+mod v2;
 mod write;
 
 pub use maintenance::MemberStatus;

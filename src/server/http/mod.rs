@@ -1,6 +1,7 @@
 //! The paths of the client port that are not gRPC: for probes, dashboards and people.
 
 mod health;
+mod keys;
 
 use super::Context;
 use super::listen::Reply;
@@ -34,9 +35,14 @@ impl HttpPaths {
     ) -> BoxFuture<'static, Result<Reply, Infallible>> {
         let context = self.context.clone();
         Box::pin(async move {
+            // Go's server reads no further, and knows of no origins then.
+            if keys::is_unreadable(request.uri().path()) {
+                return Ok(keys::unreadable_path());
+            }
             let origin = request.headers().get(header::ORIGIN).cloned();
             let mut reply = match *request.method() {
-                Method::OPTIONS => respond(StatusCode::OK, TEXT, Bytes::new()),
+                Method::OPTIONS => nothing(StatusCode::OK),
+                _ if keys::is_path(request.uri().path()) => keys::serve(&context, request).await,
                 _ => page(&context, &request).await,
             };
             allow_browsers(&context.options.cors, origin.as_ref(), reply.headers_mut());
@@ -134,6 +140,13 @@ pub(super) fn respond(status: StatusCode, kind: &'static str, body: impl Into<By
     reply
         .headers_mut()
         .insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    reply
+}
+
+/// A reply without a body.
+pub(super) fn nothing(status: StatusCode) -> Reply {
+    let mut reply = respond(status, TEXT, Bytes::new());
+    reply.headers_mut().remove(header::CONTENT_TYPE);
     reply
 }
 

@@ -187,6 +187,8 @@ fn commands_have_these_bytes() {
         (publish(Some(300)), "010c05016e010175ac02"),
         (Command::AlarmRaise(alarm), "010a0501"),
         (Command::AlarmDisarm(alarm), "010b0501"),
+        (Command::V2(v2_write()), "010d050cac02022f610176017009ac02"),
+        (Command::V2Expire { id: 300 }, "010eac02"),
     ];
     for (command, bytes) in golden {
         let encoded = encode_command(&command);
@@ -201,6 +203,23 @@ fn commands_have_these_bytes() {
     let bytes = encode_proposal(&proposal);
     assert_eq!(hex(&bytes), "0100000000000000010000000000000002ee");
     assert_eq!(decode_proposal(&bytes), Ok(proposal));
+}
+
+/// A compare-and-swap of `/a` with everything set but two flags.
+fn v2_write() -> detcd_core::v2::Write {
+    use detcd_core::v2::{Operation, UnixNanos, Write};
+    Write {
+        operation: Operation::CompareAndSwap,
+        time: UnixNanos(300),
+        path: Bytes::from_static(b"/a"),
+        value: Bytes::from_static(b"v"),
+        prev_value: Bytes::from_static(b"p"),
+        prev_index: 9,
+        ttl: Some(300),
+        dir: false,
+        recursive: false,
+        refresh: true,
+    }
 }
 
 #[test]

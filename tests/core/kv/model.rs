@@ -119,6 +119,9 @@ impl Model {
                 let was_raised = self.alarms.remove(alarm);
                 Ok(Reply::AlarmDisarm(was_raised.then_some(*alarm)))
             }
+            Command::V2(_) | Command::V2Expire { .. } => {
+                unreachable!("v2 has a model of its own")
+            }
         }
     }
 

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use detcd_core::api::{LeaseId, LeaseInfo, MemberId, Millis, Outcome, Reply};
 use detcd_core::effect::Effect;
 use detcd_core::error::Error;
-use detcd_core::event::{Applied, Asker, Event, LeaseChange, Proposals, Seq};
+use detcd_core::event::{Applied, Asker, Event, LeaseChange, Proposals, Seq, V2State};
 use detcd_core::node::{Node, NodeConfig, OWN_SEQ};
 use proptest::prelude::*;
 use proptest::test_runner::FileFailurePersistence;
@@ -156,7 +156,7 @@ impl World {
             first_own_seq: Seq(OWN_SEQ),
         };
         World {
-            node: Node::new(config, (&[], &[]), 1, 0, 0),
+            node: Node::new(config, (&[], &[], &V2State::default()), 1, 0, 0),
             now: 0,
             clock: 0,
             term: 0,
@@ -329,6 +329,7 @@ impl World {
                 let (index, revision) = (self.index, self.revision);
                 self.tell(Event::Restored {
                     alarms: Vec::new(),
+                    v2: V2State::default(),
                     index,
                     revision,
                     compact_revision: 0,
@@ -391,6 +392,7 @@ impl World {
             changes: vec![],
             lease,
             compacted: None,
+            v2: None,
         };
         let (index, term, revision) = (self.index, self.term, self.revision);
         self.tell(Event::Applied {
@@ -472,6 +474,10 @@ impl World {
                 panic!("nobody watches")
             }
             Effect::MeasureStore => panic!("there is no quota"),
+            Effect::ExpireV2 { .. }
+            | Effect::V2Watching { .. }
+            | Effect::V2WatchSend { .. }
+            | Effect::V2WatchEnd { .. } => panic!("nobody writes or watches v2"),
         }
     }
 

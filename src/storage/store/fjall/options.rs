@@ -43,7 +43,7 @@ pub(super) fn table_options(table: Option<Table>, options: &StoreOptions) -> Key
     let big = options.write_buffer_bytes;
     let buffer = match table {
         Some(Table::Current | Table::Events) => big,
-        Some(Table::Versions) => big / 2,
+        Some(Table::Versions | Table::V2) => big / 2,
         Some(Table::Lease | Table::LeaseKeys) => big / 4,
         Some(Table::Meta | Table::Member | Table::Alarm) | None => big / 8,
     };

@@ -1,0 +1,167 @@
+//! etcd's v2 keys API, free of any transport: (who asks, request) to an event, a watch or a refusal.
+
+use crate::{Caller, Service};
+use bytes::Bytes;
+use detcd_core::error::Error;
+use detcd_core::v2::history::Interest;
+use detcd_core::v2::{Code, Event, Operation, Refused, UnixNanos, Write};
+use detcd_driver::{V2Watch, V2WatchError};
+use detcd_wire::status::status;
+use std::sync::Arc;
+
+/// What is done to a path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeysMethod {
+    Get,
+    Head,
+    Put,
+    Post,
+    Delete,
+}
+
+/// A request as the client made it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeysRequest {
+    pub method: KeysMethod,
+    pub path: Bytes,
+    pub value: Bytes,
+    pub dir: bool,
+    /// Empty for none.
+    pub prev_value: Bytes,
+    /// Zero for none.
+    pub prev_index: u64,
+    pub prev_exist: Option<bool>,
+    /// Seconds.
+    pub ttl: Option<u64>,
+    pub refresh: bool,
+    pub recursive: bool,
+    pub wait: bool,
+    /// The first index that is waited for; zero for the next one.
+    pub wait_index: u64,
+    pub stream: bool,
+    pub quorum: bool,
+}
+
+impl KeysRequest {
+    /// A request that asks for nothing but its method.
+    pub fn new(method: KeysMethod, path: Bytes) -> KeysRequest {
+        KeysRequest {
+            method,
+            path,
+            value: Bytes::new(),
+            dir: false,
+            prev_value: Bytes::new(),
+            prev_index: 0,
+            prev_exist: None,
+            ttl: None,
+            refresh: false,
+            recursive: false,
+            wait: false,
+            wait_index: 0,
+            stream: false,
+            quorum: false,
+        }
+    }
+
+    /// The write that it is, unless it is a read.
+    fn write(self) -> Result<Write, KeysRequest> {
+        let compares = self.prev_index > 0 || !self.prev_value.is_empty();
+        let operation = match (self.method, self.prev_exist) {
+            (KeysMethod::Get | KeysMethod::Head, _) => return Err(self),
+            (KeysMethod::Post, _) => Operation::CreateInOrder,
+            (KeysMethod::Delete, _) if compares => Operation::CompareAndDelete,
+            (KeysMethod::Delete, _) => Operation::Delete,
+            (KeysMethod::Put, Some(false)) => Operation::Create,
+            (KeysMethod::Put, _) if compares => Operation::CompareAndSwap,
+            (KeysMethod::Put, Some(true)) => Operation::Update,
+            (KeysMethod::Put, None) => Operation::Set,
+        };
+        Ok(Write {
+            operation,
+            time: UnixNanos::default(),
+            path: self.path,
+            value: self.value,
+            prev_value: self.prev_value,
+            prev_index: self.prev_index,
+            ttl: self.ttl,
+            dir: self.dir,
+            recursive: self.recursive,
+            refresh: self.refresh,
+        })
+    }
+}
+
+/// What a request comes to.
+pub struct KeysReply {
+    /// The index of the tree (X-Etcd-Index).
+    pub index: u64,
+    pub body: KeysBody,
+}
+
+pub enum KeysBody {
+    Event(Arc<Event>),
+    Watch(V2Watch),
+}
+
+impl Service {
+    /// Serves a request of `/v2/keys`.
+    pub async fn v2_keys(
+        &self,
+        _caller: &Caller,
+        request: KeysRequest,
+    ) -> Result<KeysReply, Refused> {
+        let handle = &self.inner.handle;
+        let request = match request.write() {
+            Ok(write) => {
+                let written = handle.v2_write(write).await;
+                if let Err(error) = &written
+                    && error.leaves_outcome_unknown()
+                {
+                    self.counts().proposals_failed.add(1);
+                }
+                let event = written.map_err(refused)??;
+                return Ok(KeysReply {
+                    index: event.index(),
+                    body: KeysBody::Event(event),
+                });
+            }
+            Err(read) => read,
+        };
+        let KeysRequest {
+            method,
+            path,
+            recursive,
+            ..
+        } = request;
+        let quorum = request.quorum && method == KeysMethod::Get;
+        if request.wait && !quorum && method == KeysMethod::Get {
+            let interest = Interest { path, recursive };
+            let watch = handle.v2_watch(interest, request.stream, request.wait_index);
+            let watch = watch.await.map_err(|error| match error {
+                V2WatchError::Refused(refused) => refused,
+                V2WatchError::Request(error) => refused(error),
+            })?;
+            return Ok(KeysReply {
+                index: watch.index(),
+                body: KeysBody::Watch(watch),
+            });
+        }
+        let found = handle.v2_get(path, recursive, quorum).await;
+        let (event, index) = found.map_err(refused)??;
+        Ok(KeysReply {
+            index,
+            body: KeysBody::Event(Arc::new(event)),
+        })
+    }
+}
+
+/// An error of the member, as etcd tells it: all are one code, and the cause says which.
+fn refused(error: Error) -> Refused {
+    let (code, text) = match &error {
+        Error::Malformed(what) => (Code::InvalidField, *what),
+        // etcd waits for a leader until the time is over.
+        Error::NoLeader => (Code::RaftInternal, status(&Error::Timeout).1),
+        error => (Code::RaftInternal, status(error).1),
+    };
+    Refused::request(code, Bytes::from_static(text.as_bytes()))
+}
