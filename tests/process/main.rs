@@ -26,3 +26,4 @@ mod peers;
 mod quota;
 mod small_disk;
 mod start;
+mod v2;
