@@ -554,7 +554,8 @@ async fn generated_v2_requests_are_answered_as_etcd_answers_them() {
     let sequence = prop::collection::vec(generated(), 1..REQUESTS_PER_SEQUENCE);
     let result = runner.run(&sequence, |requests| {
         *directory.borrow_mut() += 1;
-        let root = format!("/v2/keys/g{}", directory.borrow());
+        // None begins as another does: etcd takes such a one for one below.
+        let root = format!("/v2/keys/g{:05}", directory.borrow());
         for request in &requests {
             let query = request.parameters.join("&");
             let path = format!("{root}{}?{query}", request.path);
