@@ -530,8 +530,8 @@ fn generated() -> impl Strategy<Value = Generated> {
     ]
 }
 
-/// Generated sequences, each in a directory of its own. What fails is kept in
-/// `proptest-regressions/against-etcd-v2.txt`.
+/// Generated sequences, each in a directory of its own. What fails is kept in the
+/// folder `proptest-regressions`.
 #[tokio::test]
 async fn generated_v2_requests_are_answered_as_etcd_answers_them() {
     let test = "generated_v2_requests_are_answered_as_etcd_answers_them";

@@ -26,7 +26,7 @@ enum Step {
     Expire(u64),
 }
 
-/// What fails is kept in `proptest-regressions/core-v2.txt`.
+/// What fails is kept in `proptest-regressions/core-<name>.txt`.
 fn config(name: &str, cases: u32) -> Config {
     let root = concat!(
         env!("CARGO_MANIFEST_DIR"),
