@@ -64,10 +64,10 @@ impl KeysRequest {
     }
 
     /// The write that it is, unless it is a read.
-    fn write(self) -> Result<Write, KeysRequest> {
+    fn write(&self) -> Option<Write> {
         let compares = self.prev_index > 0 || !self.prev_value.is_empty();
         let operation = match (self.method, self.prev_exist) {
-            (KeysMethod::Get | KeysMethod::Head, _) => return Err(self),
+            (KeysMethod::Get | KeysMethod::Head, _) => return None,
             (KeysMethod::Post, _) => Operation::CreateInOrder,
             (KeysMethod::Delete, _) if compares => Operation::CompareAndDelete,
             (KeysMethod::Delete, _) => Operation::Delete,
@@ -76,12 +76,12 @@ impl KeysRequest {
             (KeysMethod::Put, Some(true)) => Operation::Update,
             (KeysMethod::Put, None) => Operation::Set,
         };
-        Ok(Write {
+        Some(Write {
             operation,
             time: UnixNanos::default(),
-            path: self.path,
-            value: self.value,
-            prev_value: self.prev_value,
+            path: self.path.clone(),
+            value: self.value.clone(),
+            prev_value: self.prev_value.clone(),
             prev_index: self.prev_index,
             ttl: self.ttl,
             dir: self.dir,
@@ -111,22 +111,19 @@ impl Service {
         request: KeysRequest,
     ) -> Result<KeysReply, Refused> {
         let handle = &self.inner.handle;
-        let request = match request.write() {
-            Ok(write) => {
-                let written = handle.v2_write(write).await;
-                if let Err(error) = &written
-                    && error.leaves_outcome_unknown()
-                {
-                    self.counts().proposals_failed.add(1);
-                }
-                let event = written.map_err(refused)??;
-                return Ok(KeysReply {
-                    index: event.index(),
-                    body: KeysBody::Event(event),
-                });
+        if let Some(write) = request.write() {
+            let written = handle.v2_write(write).await;
+            if let Err(error) = &written
+                && error.leaves_outcome_unknown()
+            {
+                self.counts().proposals_failed.add(1);
             }
-            Err(read) => read,
-        };
+            let event = written.map_err(refused)??;
+            return Ok(KeysReply {
+                index: event.index(),
+                body: KeysBody::Event(event),
+            });
+        }
         let KeysRequest {
             method,
             path,
