@@ -333,7 +333,7 @@ fn assert_same(ports: (u16, u16), sent: &Sent<'_>) {
 
 /// One member of each; `None` where etcd is not there.
 async fn members(test: &str) -> Option<(Cluster, Cluster)> {
-    let etcd = find(Tool::Etcd34, test)?;
+    let etcd = find(Tool::EtcdV2, test)?;
     let mut etcd = Cluster::of(etcd, 1, &["--enable-v2"]);
     let mut detcd = Cluster::new(1, &[]);
     for cluster in [&mut etcd, &mut detcd] {
@@ -436,7 +436,7 @@ async fn v2_requests_are_answered_as_etcd_answers_them() {
 #[tokio::test]
 async fn v2_is_not_there_when_it_is_switched_off() {
     let test = "v2_is_not_there_when_it_is_switched_off";
-    let Some(program) = find(Tool::Etcd34, test) else {
+    let Some(program) = find(Tool::EtcdV2, test) else {
         return;
     };
     let mut etcd = Cluster::of(program, 1, &[]);
