@@ -15,6 +15,8 @@ const SEQUENCES: u32 = 60;
 const REQUESTS_PER_SEQUENCE: usize = 40;
 /// What a request that waits for an event to come is given.
 const WAIT: Duration = Duration::from_millis(60);
+/// What any other request is given.
+const ANSWER_MAX: Duration = Duration::from_secs(40);
 const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Method, path below `/v2/keys` with its query, and body.
@@ -215,7 +217,7 @@ impl Sent<'_> {
         (&stream).write_all(request.as_bytes()).expect("a request");
         let timeout = match path.contains("wait=true") {
             true => WAIT,
-            false => crate::cluster::PATIENCE,
+            false => ANSWER_MAX,
         };
         let mut reader = BufReader::new(stream);
         let (status, headers) = read_head(&mut reader);

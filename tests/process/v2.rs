@@ -5,6 +5,9 @@ use crate::members::{FAST, leader};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
+/// What a request is given.
+const ANSWER_MAX: Duration = Duration::from_secs(40);
+
 /// Status and body of a request below `/v2/keys`; a form is the body.
 async fn ask(node: &Node, method: &str, path: &str, form: &str) -> Option<(u16, String)> {
     let exchange = async {
@@ -22,7 +25,7 @@ async fn ask(node: &Node, method: &str, path: &str, form: &str) -> Option<(u16, 
         let status = head.split_whitespace().nth(1)?.parse().ok()?;
         Some((status, body.to_owned()))
     };
-    let reply = tokio::time::timeout(crate::cluster::PATIENCE, exchange).await;
+    let reply = tokio::time::timeout(ANSWER_MAX, exchange).await;
     reply.ok().flatten()
 }
 
