@@ -8,3 +8,4 @@ mod http_client;
 mod members_page;
 mod probe;
 pub mod server;
+mod srv;

@@ -21,6 +21,7 @@ pub use parse::Given;
 
 use detcd_core::go::parse_bool;
 use serde::Serialize;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 use thiserror::Error;
@@ -43,6 +44,7 @@ pub struct Config {
     pub initial_cluster_token: String,
     /// Where members find each other that do not know of each other.
     pub discovery: Option<Discovery>,
+    pub dns: Option<DnsDiscovery>,
     /// Who is asked to admit this member.
     pub peers: Option<Peers>,
     /// Whether the flags win over what the data-dir has kept of earlier ones.
@@ -85,6 +87,16 @@ pub struct Discovery {
     pub proxy: Option<String>,
     /// Whether a member that is left over becomes a proxy.
     pub falls_back: bool,
+}
+
+/// Whose SRV records name the members.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DnsDiscovery {
+    pub domain: String,
+    /// The end of the records' names.
+    pub name: String,
+    /// `None`: the system's.
+    pub server: Option<SocketAddr>,
 }
 
 /// Who is asked to admit a member to a cluster.

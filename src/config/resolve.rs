@@ -5,8 +5,8 @@ use super::flags::{self, Status};
 use super::parse::{self, Given};
 use super::url::{self, Url};
 use super::{
-    ClusterState, Config, Discovery, LogConfig, LogFormat, LogLevel, LogOutput, Notice, Peers,
-    ProxyConfig, ProxyMode, UsageError,
+    ClusterState, Config, Discovery, DnsDiscovery, LogConfig, LogFormat, LogLevel, LogOutput,
+    Notice, Peers, ProxyConfig, ProxyMode, UsageError,
 };
 use detcd_core::go::parse_bool;
 use std::path::PathBuf;
@@ -66,6 +66,7 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
             None => given.text("initial-cluster-token").to_owned(),
         },
         discovery,
+        dns: dns(given)?,
         peers: peers(given)?,
         force: boolean(given, "force"),
         proxy,
@@ -155,6 +156,23 @@ fn discovery(given: &Given) -> Result<Option<Discovery>, UsageError> {
         url: url.to_owned(),
         proxy: proxy.map(str::to_owned),
         falls_back: given.text("discovery-fallback") == "proxy",
+    }))
+}
+
+fn dns(given: &Given) -> Result<Option<DnsDiscovery>, UsageError> {
+    let server = match given.text("discovery-srv-server") {
+        "" => None,
+        text => Some(text.parse().map_err(|_| {
+            refused(format!(
+                "--discovery-srv-server={text:?} is not an address: ADDRESS:PORT is wanted"
+            ))
+        })?),
+    };
+    let domain = given.text("discovery-srv");
+    Ok((!domain.is_empty()).then(|| DnsDiscovery {
+        domain: domain.to_owned(),
+        name: given.text("discovery-srv-name").to_owned(),
+        server,
     }))
 }
 

@@ -66,9 +66,6 @@ impl Interceptor for Token {
 impl Client {
     /// A client of the endpoints that the command names. Nothing is connected yet.
     pub fn new(context: &mut Context) -> Result<Client, Failure> {
-        if !context.flags.text("discovery-srv").is_empty() {
-            return Err(no_discovery());
-        }
         let endpoints = context.flags.list("endpoints");
         Client::of(context, endpoints)
     }
@@ -258,9 +255,9 @@ fn check_tls(context: &Context, endpoints: &[String]) -> Result<(), Failure> {
     tls::check(&tls, endpoints)
 }
 
-/// What is said instead of looking up SRV records.
+/// What the v2 commands say instead of looking up SRV records.
 pub fn no_discovery() -> Failure {
-    let why = "this version of detcdctl does not look up SRV records: leave out the flag \
+    let why = "detcdctl's v2 commands do not look up SRV records: leave out the flag \
                --discovery-srv, and name the servers with --endpoints";
     Failure::new(code::BAD_FEATURE, why)
 }

@@ -32,6 +32,7 @@ mod member;
 mod move_leader;
 mod output;
 mod put;
+mod srv;
 mod tls;
 mod txn;
 mod v2;
@@ -110,7 +111,10 @@ async fn dispatch(context: &mut Context) -> Result<(), Failure> {
     }
     match found.command().action {
         _ if context.flags.switch("help") => print_help(context, &found),
-        Action::Run(verb) => commands::run(verb, context).await,
+        Action::Run(verb) => {
+            srv::find(context).await?;
+            commands::run(verb, context).await
+        }
         Action::Group(_) if found.path.is_empty() && !context.args.is_empty() => {
             unknown(context, &String::from_utf8_lossy(&context.args[0].clone()))
         }

@@ -117,3 +117,31 @@ fn tell(notice: &Notice) {
         _ => tracing::info!(target: "detcd::discovery", "{notice}"),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use detcd_core::membership::id::cluster_id;
+
+    /// A walkthrough's five members, whose token is the discovery URL.
+    #[test]
+    fn members_of_a_discovery_have_etcds_ids() {
+        let url = "http://localhost:2379/v2/keys/_etcd/registry/test";
+        let peer_url = |i: usize| format!("http://localhost:{i}2380");
+        let ids: Vec<_> = (1..=5)
+            .map(|i| member_id(&[peer_url(i)], url, None))
+            .collect();
+        let shown: Vec<String> = ids.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            shown,
+            [
+                "38538e10a590934a",
+                "d9067d913c6c8ec1",
+                "6104f38a34ee187e",
+                "84074fa680e71ff8",
+                "540a30cee9fea123"
+            ]
+        );
+        assert_eq!(cluster_id(&ids).to_string(), "ae0d4a553ba2d8dd");
+    }
+}

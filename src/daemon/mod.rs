@@ -11,6 +11,7 @@ mod advertise;
 mod announce;
 mod clocks;
 mod discovery;
+mod dns;
 mod join;
 mod names;
 mod notify;
@@ -38,6 +39,7 @@ use detcd_storage::disk::{DataDirLock, RealDisk};
 use detcd_storage::log::LogOptions;
 use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use discovery::FindError;
+use dns::DnsError;
 use identity::{Identity, IdentityError};
 use proxy::{DirUse, ProxyError};
 use std::io;
@@ -71,6 +73,8 @@ pub enum DaemonError {
     JoinedBefore { path: PathBuf, stored: MemberId },
     #[error(transparent)]
     Discovery(#[from] FindError),
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     #[error(transparent)]
     Proxy(#[from] ProxyError),
     #[error(transparent)]
@@ -336,9 +340,8 @@ async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonErro
     let Some(stored) = data_dir::identity(&config.data_dir, folder).await? else {
         let identity = match config.initial_cluster_state {
             _ if config.peers.is_some() => join_by_peers(config).await?,
-            _ if config.discovery.is_some() => found(&discovered(config).await?).await?,
-            ClusterState::New => found(config).await?,
-            ClusterState::Existing => join(config).await?,
+            ClusterState::New => found(&discovered(config).await?).await?,
+            ClusterState::Existing => join(&discovered(config).await?).await?,
         };
         tracing::info!(
             local_member_id = %identity.member_id,
@@ -426,6 +429,9 @@ async fn discovered(config: &Config) -> Result<Config, DaemonError> {
     let mut found = config.clone();
     if let Some(flags) = &config.discovery {
         found.initial_cluster = discovery::join(config, flags).await?;
+    }
+    if let Some(flags) = &config.dns {
+        found.initial_cluster = dns::members(config, flags).await?;
     }
     Ok(found)
 }

@@ -2,7 +2,8 @@
 //! members. It knows where they are by `--initial-cluster`, by discovery, or by its data-dir, and
 //! asks them again and again who they are.
 
-use super::{DaemonError, Signals, bind, discovery, join, notify};
+use super::dns::DnsError;
+use super::{DaemonError, Signals, bind, discovery, dns, join, notify};
 use crate::config::url::{self, Url};
 use crate::config::{Config, ProxyMode};
 use crate::http_client::HttpClient;
@@ -10,9 +11,9 @@ use crate::server::ServerOptions;
 use crate::server::proxy::{self, Endpoints, ProxyOptions};
 use detcd_core::membership::discovery::DiscoveryError;
 use serde::{Deserialize, Serialize};
-use std::fs::{self, OpenOptions};
+use std::fs::{self, DirBuilder, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -32,6 +33,8 @@ pub enum ProxyError {
     Cluster(#[from] url::UrlError),
     #[error("{0}")]
     Discovery(#[from] DiscoveryError),
+    #[error(transparent)]
+    Dns(#[from] DnsError),
     #[error("{path}: {source}")]
     File { path: PathBuf, source: io::Error },
     #[error("{path} makes no sense ({problem}): remove it, and the proxy finds the members anew")]
@@ -70,7 +73,11 @@ pub(super) async fn serve(config: &Config, mut signals: Signals) -> Result<(), D
     tracing::info!("this proxy supports v2 API only!");
     let folder = config.data_dir.join(FOLDER);
     let file = folder.join(FILE);
-    fs::create_dir_all(&folder).map_err(|source| ProxyError::File {
+    let made = DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(&folder);
+    made.map_err(|source| ProxyError::File {
         path: folder,
         source,
     })?;
@@ -135,9 +142,10 @@ async fn members(config: &Config, file: &Path) -> Result<Vec<String>, ProxyError
             Ok(stored.peer_urls)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            let cluster = match &config.discovery {
-                Some(flags) => discovery::look(flags).await?,
-                None => config.initial_cluster.clone(),
+            let cluster = match (&config.discovery, &config.dns) {
+                (Some(flags), _) => discovery::look(flags).await?,
+                (_, Some(flags)) => dns::members(config, flags).await?,
+                (None, None) => config.initial_cluster.clone(),
             };
             let named = url::parse_named(&cluster)?;
             let mut urls: Vec<String> = named.values().flatten().map(Url::to_string).collect();

@@ -13,6 +13,8 @@ mod damage;
 mod deadline;
 mod disaster;
 mod discovery;
+mod dns;
+mod dns_server;
 mod errors;
 mod free_space;
 mod identity;

@@ -1,6 +1,7 @@
 //! The ways to start a member that walkthroughs show, and what it logs then.
 
-use crate::cluster::{Cluster, Node};
+use crate::cluster::{Cluster, Node, eventually, put_eventually};
+use crate::members::ctl;
 use std::fs;
 use std::process::Command;
 
@@ -162,6 +163,36 @@ async fn a_map_of_a_file_configures_a_member() {
     fs::write(&path, right).unwrap();
     node.spawn(&flags);
     node.wait_healthy().await;
+}
+
+#[tokio::test]
+async fn a_removed_member_logs_what_etcd_logs_and_ends() {
+    let mut cluster = Cluster::started(3, &["--log-format=capnslog"]).await;
+    put_eventually(&cluster.nodes[0], "a", "1").await;
+    let mut ids = Vec::new();
+    for node in &cluster.nodes {
+        let header = node.status().await.expect("it serves").header;
+        ids.push(format!("{:x}", header.expect("a header").member_id));
+    }
+    let removed = eventually("the removal", || async {
+        let output = ctl(&cluster.nodes[0], &["member", "remove", &ids[2]]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.success() || said.contains("member not found")).then_some(())
+    });
+    removed.await;
+    assert!(cluster.nodes[2].wait().await.success());
+    let log = cluster.nodes[2].log();
+    let text = "the member has been permanently removed from the cluster";
+    for id in &ids[..2] {
+        let dial = format!("E | rafthttp: failed to dial {id} on stream MsgApp v2 ({text})");
+        let active = format!("I | rafthttp: the connection with {id} became active");
+        assert_in_order(&log, &[active, dial]);
+    }
+    let advice = "I | etcdserver: the data-dir used by this member must be removed.";
+    assert_in_order(
+        &log,
+        &[format!("E | etcdserver: {text}"), advice.to_owned()],
+    );
 }
 
 #[test]
