@@ -1,10 +1,12 @@
 //! Data-dirs that are damaged, foreign or incomplete.
 
-use crate::cluster::{Cluster, Node, get, put_eventually};
+use crate::cluster::{Cluster, Node, eventually, get, get_eventually, put_eventually};
 use crate::tools::{self, Tool};
+use detcd_wire::etcdserverpb as pb;
+use pb::maintenance_client::MaintenanceClient;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Copies a folder with all that is in it.
 fn copy(from: &Path, to: &Path) {
@@ -31,6 +33,19 @@ fn names(folder: &Path) -> Vec<String> {
     }
     names.sort();
     names
+}
+
+/// One that leads, and two that follow.
+async fn roles(cluster: &Cluster) -> [usize; 3] {
+    let mut roles = vec![0, 1, 2];
+    let leader = cluster.nodes[0].status().await.expect("a status").leader;
+    for i in 0..3 {
+        let status = cluster.nodes[i].status().await.expect("a status");
+        if status.header.expect("a header").member_id == leader {
+            roles.swap(0, i);
+        }
+    }
+    roles.try_into().expect("three members")
 }
 
 async fn refusal(node: &mut Node) -> String {
@@ -147,6 +162,86 @@ async fn a_place_that_is_no_folder_is_refused() {
             cluster.start(0);
             let last = refusal(&mut cluster.nodes[0]).await;
             assert!(!is_ours || last.contains(advice), "{last}");
+        }
+    }
+}
+
+/// A follower comes back with a copy of its data-dir from before it acknowledged the last writes.
+/// Whether it was found out and ended; nothing if another led than was to lead.
+async fn comes_back_older(program: &Path, moves_leader: bool, told: &str) -> Option<bool> {
+    let mut cluster = Cluster::of(program.to_owned(), 3, &[]);
+    (0..3).for_each(|i| cluster.start(i));
+    cluster.wait_healthy().await;
+    let [leader, follower, other] = roles(&cluster).await;
+    let term = cluster.nodes[leader].status().await?.raft_term;
+    put_eventually(&cluster.nodes[leader], "before", "1").await;
+    get_eventually(&cluster.nodes[follower], "before").await;
+    cluster.nodes[follower].stop().await;
+    let data_dir = cluster.nodes[follower].data_dir.clone();
+    let older = data_dir.with_extension("older");
+    copy(&data_dir, &older);
+    cluster.restart(follower);
+    cluster.nodes[follower].wait_healthy().await;
+    for number in 0..50 {
+        put_eventually(&cluster.nodes[leader], &format!("after/{number}"), "1").await;
+    }
+    get_eventually(&cluster.nodes[follower], "after/49").await;
+    cluster.nodes[follower].kill();
+    fs::remove_dir_all(&data_dir).expect("a removal");
+    fs::rename(&older, &data_dir).expect("a folder in its place");
+    let mut leads = leader;
+    if moves_leader {
+        let target_id = cluster.nodes[other].status().await?.header?.member_id;
+        let mut maintenance = MaintenanceClient::new(cluster.nodes[leader].channel());
+        let moved = maintenance.move_leader(pb::MoveLeaderRequest { target_id });
+        moved.await.ok()?;
+        leads = other;
+    }
+    let led_in = cluster.nodes[leads].status().await?.raft_term;
+    cluster.restart(follower);
+    let is_told = eventually("an end, a value, or another leader", || async {
+        if cluster.nodes[follower].log().contains(told) {
+            return Some(Some(true));
+        }
+        if cluster.nodes[leads].status().await?.raft_term != led_in {
+            return Some(None);
+        }
+        let value = get(&mut cluster.nodes[follower].kv(), "after/49").await;
+        value.ok()?.map(|_| Some(false))
+    })
+    .await?;
+    if is_told {
+        let status = cluster.nodes[follower].wait().await;
+        assert!(!status.success(), "{status}");
+    }
+    (moves_leader || led_in == term).then_some(is_told)
+}
+
+/// The leader to which the follower acknowledged what it lacks knows; another one cannot know.
+#[tokio::test]
+async fn an_older_copy_of_a_data_dir_is_found_out_by_the_leader_of_then() {
+    let name = "an_older_copy_of_a_data_dir_is_found_out_by_the_leader_of_then";
+    let Some(etcd) = tools::find(Tool::Etcd, name) else {
+        return;
+    };
+    let detcd = env!("CARGO_BIN_EXE_detcd").into();
+    let programs: [(PathBuf, &str); 2] = [
+        (etcd, "is out of range [lastIndex("),
+        (
+            detcd,
+            "or restored from an older copy; move its data-dir away",
+        ),
+    ];
+    for (program, told) in programs {
+        for moves_leader in [false, true] {
+            let mut is_told = None;
+            for _ in 0..5 {
+                is_told = comes_back_older(&program, moves_leader, told).await;
+                if is_told.is_some() {
+                    break;
+                }
+            }
+            assert_eq!(is_told, Some(!moves_leader), "{}", program.display());
         }
     }
 }
