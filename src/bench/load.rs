@@ -4,6 +4,7 @@ use super::Kind;
 use super::report::Row;
 use super::unary::Kv;
 use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
+use detcd_net::tls::TlsClient;
 use detcd_net::{Address, Connector, Dialer};
 use detcd_wire::etcdserverpb as pb;
 use hdrhistogram::Histogram;
@@ -12,6 +13,7 @@ use pb::watch_client::WatchClient;
 use std::error::Error;
 use std::fmt;
 use std::ops::Range;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -77,28 +79,50 @@ struct Client {
     settings: Settings,
 }
 
+/// What is loaded.
+pub struct Target {
+    /// The endpoints' URLs.
+    pub urls: Vec<String>,
+    /// With what to speak to those of https.
+    pub tls: Option<Arc<TlsClient>>,
+}
+
+impl Target {
+    pub fn plain(urls: &[String]) -> Target {
+        Target {
+            urls: urls.to_vec(),
+            tls: None,
+        }
+    }
+
+    /// The endpoint of the connection with this number.
+    fn nth(&self, i: usize) -> &str {
+        &self.urls[i % self.urls.len()]
+    }
+}
+
 /// Succeeds when the member serves a write.
 pub async fn write_once(endpoint: &str) -> Result<(), BoxError> {
-    put(&mut Kv::open(endpoint).await?, key(0), vec![b'x'; 8]).await
+    put(&mut Kv::open(endpoint, None).await?, key(0), vec![b'x'; 8]).await
 }
 
 /// Writes a first value to a part of the keys, so that reads find something, and every key under
 /// the prefix if a case lists them. Gives the settings with what is known only now.
 pub async fn prepare(
-    endpoints: &[String],
+    target: &Target,
     cases: &[Case],
     mut settings: Settings,
 ) -> Result<Settings, BoxError> {
     let (keys, value_bytes) = (settings.keys, settings.value_bytes);
-    fill(endpoints, keys.min(10_000), value_bytes).await?;
+    fill(target, keys.min(10_000), value_bytes).await?;
     if cases.iter().any(|case| case.kind.lists()) {
-        fill_with(endpoints, 0..keys, value_bytes, listed_key).await?;
+        fill_with(target, 0..keys, value_bytes, listed_key).await?;
     }
     if cases.iter().any(|case| case.kind == Kind::Past) {
-        let mut kv = Kv::open(&endpoints[0]).await?;
+        let mut kv = Kv::open(target.nth(0), target.tls.as_ref()).await?;
         let header = kv.range(&first_listed()).await?.header;
         settings.past = header.map_or(0, |header| header.revision);
-        fill_with(endpoints, 0..keys + keys / 2, value_bytes, listed_key).await?;
+        fill_with(target, 0..keys + keys / 2, value_bytes, listed_key).await?;
         let added = pb::DeleteRangeRequest {
             key: listed_key(keys).into(),
             range_end: PREFIX_END.into(),
@@ -110,18 +134,18 @@ pub async fn prepare(
 }
 
 /// Writes `keys` distinct keys, many at a time.
-pub async fn fill(endpoints: &[String], keys: u64, value_bytes: usize) -> Result<(), BoxError> {
-    fill_with(endpoints, 0..keys, value_bytes, key).await
+pub async fn fill(target: &Target, keys: u64, value_bytes: usize) -> Result<(), BoxError> {
+    fill_with(target, 0..keys, value_bytes, key).await
 }
 
 async fn fill_with(
-    endpoints: &[String],
+    target: &Target,
     keys: Range<u64>,
     value_bytes: usize,
     key: fn(u64) -> Vec<u8>,
 ) -> Result<(), BoxError> {
     const WRITERS: u64 = 256;
-    let connections = connections(endpoints, 16).await?;
+    let connections = connections(target, 16).await?;
     let mut writers = JoinSet::new();
     for writer in 0..WRITERS {
         let mut kv = connections[writer as usize % connections.len()].clone();
@@ -140,16 +164,16 @@ async fn fill_with(
 }
 
 /// Runs one case and gives its figures (the servers' CPU is the caller's to fill in).
-pub async fn run(endpoints: &[String], case: Case, settings: &Settings) -> Result<Row, BoxError> {
+pub async fn run(target: &Target, case: Case, settings: &Settings) -> Result<Row, BoxError> {
     let count = settings.connections.min(case.clients).max(1);
-    let kvs = connections(endpoints, count).await?;
+    let kvs = connections(target, count).await?;
     let mut row = Row::new(case, settings.duration);
     if case.kind == Kind::Stream && !kvs[0].clone().has_range_stream().await? {
         row.is_unknown = true;
         return Ok(row);
     }
     let streams = match case.kind {
-        Kind::Watch | Kind::Lease => channels(endpoints, count).await?,
+        Kind::Watch | Kind::Lease => channels(target, count).await?,
         _ => Vec::new(),
     };
     let (results, mut collected) = mpsc::unbounded_channel();
@@ -432,21 +456,22 @@ fn key(number: u64) -> Vec<u8> {
     format!("{number:08}").into_bytes()
 }
 
-async fn connections(endpoints: &[String], n: usize) -> Result<Vec<Kv>, BoxError> {
+async fn connections(target: &Target, n: usize) -> Result<Vec<Kv>, BoxError> {
     let mut connections = Vec::with_capacity(n);
     for i in 0..n {
-        connections.push(Kv::open(&endpoints[i % endpoints.len()]).await?);
+        connections.push(Kv::open(target.nth(i), target.tls.as_ref()).await?);
     }
     Ok(connections)
 }
 
-async fn channels(endpoints: &[String], n: usize) -> Result<Vec<Channel>, BoxError> {
+async fn channels(target: &Target, n: usize) -> Result<Vec<Channel>, BoxError> {
     let mut channels = Vec::with_capacity(n);
     for i in 0..n {
-        let address = Address::of_url(&endpoints[i % endpoints.len()])?;
+        let address = Address::of_url(target.nth(i))?;
         let endpoint = Endpoint::from_shared(format!("http://{}", address.authority()))?;
         let endpoint = endpoint.timeout(REQUEST_TIMEOUT);
-        let connector = Connector::new(Dialer::within(CLIENT_DIAL_TIMEOUT), address);
+        let dialer = Dialer::within(CLIENT_DIAL_TIMEOUT).with_tls(target.tls.clone());
+        let connector = Connector::new(dialer, address);
         channels.push(endpoint.connect_with_connector(connector).await?);
     }
     Ok(channels)

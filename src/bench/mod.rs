@@ -12,9 +12,11 @@ mod report;
 mod unary;
 
 use clap::{Parser, ValueEnum};
+use detcd_net::tls::{ClientFiles, PairFiles, TlsClient};
 use detcd_out::eprintln;
-use load::Case;
+use load::{Case, Target};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What to load, with what, and for how long.
@@ -23,6 +25,18 @@ pub struct BenchArgs {
     /// Endpoints of a running cluster; without them, fresh three-member clusters are started.
     #[arg(long, value_delimiter = ',')]
     endpoints: Vec<String>,
+    /// Authorities that endpoints with https are checked by; without it, those of the machine.
+    #[arg(long, value_name = "PATH")]
+    cacert: Option<PathBuf>,
+    /// The certificate that is presented to endpoints.
+    #[arg(long, value_name = "PATH", requires = "key")]
+    cert: Option<PathBuf>,
+    /// The key of the certificate.
+    #[arg(long, value_name = "PATH", requires = "cert")]
+    key: Option<PathBuf>,
+    /// Believe every endpoint.
+    #[arg(long)]
+    insecure_skip_tls_verify: bool,
     /// Another etcd binary to measure in the same run, alternating with this one.
     #[arg(long, value_name = "PATH")]
     against: Option<PathBuf>,
@@ -107,10 +121,11 @@ pub async fn run(args: BenchArgs) -> Result<(), load::BoxError> {
     let cases = cases(&args);
     if !args.endpoints.is_empty() {
         let mut rows = Vec::new();
-        let settings = load::prepare(&args.endpoints, &cases, args.settings()).await?;
+        let target = args.target()?;
+        let settings = load::prepare(&target, &cases, args.settings()).await?;
         for case in &cases {
             progress(&format!("{case}"));
-            rows.push(load::run(&args.endpoints, *case, &settings).await?);
+            rows.push(load::run(&target, *case, &settings).await?);
         }
         report::print_one(&rows);
         return Ok(());
@@ -146,17 +161,18 @@ async fn measure(
     side: &mut report::Side,
 ) -> Result<(), load::BoxError> {
     let cluster = cluster::Cluster::start(binary, args.members).await?;
-    let settings = load::prepare(&cluster.endpoints, cases, args.settings()).await?;
+    let target = Target::plain(&cluster.endpoints);
+    let settings = load::prepare(&target, cases, args.settings()).await?;
     for case in cases {
         progress(&format!("  {case}"));
         let before = cluster.cpu_seconds()?;
-        let mut row = load::run(&cluster.endpoints, *case, &settings).await?;
+        let mut row = load::run(&target, *case, &settings).await?;
         row.server_cpu_seconds = Some(cluster.cpu_seconds()? - before);
         side.add(row);
     }
     if args.fill > 0 {
         progress(&format!("  fill {} keys", args.fill));
-        load::fill(&cluster.endpoints, args.fill, args.value_bytes).await?;
+        load::fill(&target, args.fill, args.value_bytes).await?;
         side.add_memory(cluster.memory_mib()?);
     }
     Ok(())
@@ -168,6 +184,27 @@ impl BenchArgs {
     pub fn parse_from_program(program: &str) -> BenchArgs {
         let args = std::env::args_os().skip(2);
         BenchArgs::parse_from(std::iter::once(program.into()).chain(args))
+    }
+
+    /// The running cluster that is to be loaded.
+    fn target(&self) -> Result<Target, load::BoxError> {
+        let is_tls = |url: &String| url.starts_with("https:") || url.starts_with("unixs:");
+        let tls = match self.endpoints.iter().any(is_tls) {
+            false => None,
+            true => {
+                let pair = self.cert.clone().zip(self.key.clone());
+                Some(Arc::new(TlsClient::open(ClientFiles {
+                    pair: pair.map(|(cert, key)| PairFiles { cert, key }),
+                    trusted_ca: self.cacert.clone(),
+                    believes_all: self.insecure_skip_tls_verify,
+                    ..ClientFiles::default()
+                })?))
+            }
+        };
+        Ok(Target {
+            urls: self.endpoints.clone(),
+            tls,
+        })
     }
 
     fn settings(&self) -> load::Settings {

@@ -7,6 +7,7 @@
 use super::load::{BoxError, REQUEST_TIMEOUT};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
+use detcd_net::tls::TlsClient;
 use detcd_net::{Address, BatchedStream, Dialer};
 use detcd_wire::etcdserverpb as pb;
 use h2::client::SendRequest;
@@ -14,6 +15,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Uri, header};
 use prost::Message;
 use std::fmt;
 use std::future::poll_fn;
+use std::sync::Arc;
 
 /// A byte that says "not compressed", and the length.
 const PREFIX_BYTES: usize = 5;
@@ -25,6 +27,7 @@ const WINDOW_BYTES: u32 = 4 << 20;
 struct Connection {
     requests: SendRequest<Bytes>,
     authority: String,
+    scheme: &'static str,
 }
 
 /// A method's address at one server.
@@ -46,8 +49,8 @@ pub struct Kv {
 const UNIMPLEMENTED: &[u8] = b"12";
 
 impl Kv {
-    pub async fn open(endpoint: &str) -> Result<Kv, BoxError> {
-        let connection = Connection::open(endpoint).await?;
+    pub async fn open(endpoint: &str, tls: Option<&Arc<TlsClient>>) -> Result<Kv, BoxError> {
+        let connection = Connection::open(endpoint, tls).await?;
         Ok(Kv {
             put: connection.path("/etcdserverpb.KV/Put")?,
             range: connection.path("/etcdserverpb.KV/Range")?,
@@ -111,9 +114,10 @@ impl Kv {
 
 impl Connection {
     /// Connects to an endpoint such as `http://127.0.0.1:2379`.
-    async fn open(endpoint: &str) -> Result<Connection, BoxError> {
+    async fn open(endpoint: &str, tls: Option<&Arc<TlsClient>>) -> Result<Connection, BoxError> {
         let address = Address::of_url(endpoint)?;
-        let stream = Dialer::within(CLIENT_DIAL_TIMEOUT).dial(&address).await?;
+        let dialer = Dialer::within(CLIENT_DIAL_TIMEOUT).with_tls(tls.cloned());
+        let stream = dialer.dial(&address).await?;
         let (io, writes) = BatchedStream::new(stream, None);
         let (requests, connection) = h2::client::Builder::new()
             .initial_window_size(WINDOW_BYTES)
@@ -129,13 +133,14 @@ impl Connection {
         Ok(Connection {
             requests,
             authority: address.authority().to_owned(),
+            scheme: address.scheme(),
         })
     }
 
     /// The address of a method, such as `/etcdserverpb.KV/Put`.
     fn path(&self, method: &str) -> Result<Path, BoxError> {
         let uri = Uri::builder()
-            .scheme("http")
+            .scheme(self.scheme)
             .authority(self.authority.as_str())
             .path_and_query(method);
         Ok(Path(uri.build()?))

@@ -48,17 +48,6 @@ pub enum BootstrapError {
 }
 
 impl Config {
-    /// Refuses listeners that need TLS: without certificates there is none.
-    pub fn check_listeners(&self) -> Result<(), BootstrapError> {
-        if let Some(url) = self.listen_peer_urls.iter().find(|url| url.is_tls()) {
-            return Err(BootstrapError::PeerTls(url.address.clone()));
-        }
-        if let Some(url) = self.listen_client_urls.iter().find(|url| url.is_tls()) {
-            return Err(BootstrapError::ClientTls(url.to_string()));
-        }
-        Ok(())
-    }
-
     /// Who starts the cluster. Only asked by a member that has not started before.
     pub fn bootstrap(&self) -> Result<Bootstrap, BootstrapError> {
         let members = url::parse_named(&self.initial_cluster)?;

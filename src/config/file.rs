@@ -20,6 +20,41 @@ enum Value {
     Map(BTreeMap<String, Option<Value>>),
 }
 
+/// The maps of the ports' TLS, and the flags that their keys stand for.
+const PORTS: &[(&str, &[(&str, &str)])] = &[
+    (
+        "client-transport-security",
+        &[
+            ("cert-file", "cert-file"),
+            ("key-file", "key-file"),
+            ("client-cert-file", "client-cert-file"),
+            ("client-key-file", "client-key-file"),
+            ("client-cert-auth", "client-cert-auth"),
+            ("trusted-ca-file", "trusted-ca-file"),
+            ("auto-tls", "auto-tls"),
+            ("allowed-hostname", "client-cert-allowed-hostname"),
+        ],
+    ),
+    (
+        "peer-transport-security",
+        &[
+            ("cert-file", "peer-cert-file"),
+            ("key-file", "peer-key-file"),
+            ("client-cert-file", "peer-client-cert-file"),
+            ("client-key-file", "peer-client-key-file"),
+            ("client-cert-auth", "peer-client-cert-auth"),
+            ("trusted-ca-file", "peer-trusted-ca-file"),
+            ("auto-tls", "peer-auto-tls"),
+            ("allowed-cn", "peer-cert-allowed-cn"),
+            ("allowed-hostname", "peer-cert-allowed-hostname"),
+            (
+                "skip-client-san-verification",
+                "peer-skip-client-san-verification",
+            ),
+        ],
+    ),
+];
+
 /// What the file gives, in the place of what was given otherwise.
 pub(super) fn read(given: &Given, notices: &mut Vec<Notice>) -> Result<Given, UsageError> {
     let path = given.text("config-file");
@@ -50,8 +85,21 @@ fn parse(text: &str) -> Result<Given, String> {
         keys = below;
     }
     let mut given = Given::default();
+    let mut named = Vec::new();
     for (key, value) in keys {
         let name = key.replace('_', "-");
+        match (PORTS.iter().find(|(map, _)| *map == name), value) {
+            (Some((map, flags)), Some(Value::Map(below))) => {
+                for (key, value) in below {
+                    let found = flags.iter().find(|(known, _)| *known == key);
+                    let (_, flag) = found.ok_or_else(|| format!("unknown key {key:?} in {map}"))?;
+                    named.push((key, (*flag).to_owned(), value));
+                }
+            }
+            (_, value) => named.push((key, name, value)),
+        }
+    }
+    for (key, name, value) in named {
         let flag = flags::find(&name)
             .filter(|flag| !flag.is_question() && flag.name != "config-file")
             .ok_or_else(|| format!("unknown key {key:?}"))?;
@@ -131,13 +179,24 @@ mod tests {
     }
 
     #[test]
+    fn maps_of_the_ports_stand_for_flags() {
+        let text = "client-transport-security:\n  cert-file: a\n  client-cert-auth: true\n\
+                    peer-transport-security: {allowed-cn: name, key-file: null}\n";
+        let given = parse(text).unwrap();
+        assert_eq!(given.text("cert-file"), "a");
+        assert_eq!(given.text("client-cert-auth"), "true");
+        assert_eq!(given.text("peer-cert-allowed-cn"), "name");
+        assert!(!given.is_set("peer-cert-file") && !given.is_set("peer-key-file"));
+    }
+
+    #[test]
     fn nothing_is_left_out_in_silence() {
         for (text, problem) in [
             ("nmae: a", "unknown key \"nmae\""),
             ("version: true", "unknown key \"version\""),
             (
-                "client-transport-security: {}",
-                "unknown key \"client-transport-security\"",
+                "client-transport-security: {allowed-cn: x}",
+                "unknown key \"allowed-cn\" in client-transport-security",
             ),
             (
                 "name: {a: b}",

@@ -13,11 +13,13 @@ mod parse;
 mod resolve;
 #[cfg(test)]
 mod tests;
+mod tls;
 pub mod url;
 
 pub use bootstrap::{Bootstrap, BootstrapError};
 pub use help::{VersionInfo, help, usage, version};
 pub use parse::Given;
+pub use tls::{PairPaths, PortTls, TlsConfig};
 
 use detcd_core::go::parse_bool;
 use serde::Serialize;
@@ -75,6 +77,7 @@ pub struct Config {
     pub cors: Vec<String>,
     pub enable_v2: bool,
     pub extensive_metrics: bool,
+    pub tls: TlsConfig,
     pub log: LogConfig,
 }
 

@@ -3,6 +3,7 @@
 use super::addresses;
 use super::flags::{self, Status};
 use super::parse::{self, Given};
+use super::tls;
 use super::url::{self, Url};
 use super::{
     ClusterState, Config, Discovery, DnsDiscovery, LogConfig, LogFormat, LogLevel, LogOutput,
@@ -27,8 +28,9 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
     parse::check_supported(given)?;
     notices.extend(dropped(given));
     let mut listen_client_urls = listen_urls(given, "listen-client-urls")?;
-    // As in etcd, an address that stands twice is listened on once. (A peer's fails to bind.)
-    listen_client_urls.dedup_by(|a, b| a.address == b.address);
+    // As in etcd, an address that stands twice is listened on once, for both schemes if it has two.
+    // (A peer's fails to bind.)
+    listen_client_urls.dedup_by(|a, b| a.address == b.address && a.is_tls() == b.is_tls());
     let listen_peer_urls = listen_urls(given, "listen-peer-urls")?;
     let (heartbeat, election_timeout) = timing(given)?;
     let (discovery, proxy) = (discovery(given)?, proxy(given));
@@ -99,6 +101,7 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
             .collect(),
         enable_v2: boolean(given, "enable-v2"),
         extensive_metrics: given.text("metrics") == "extensive",
+        tls: tls::resolve(given, notices)?,
         log,
         name,
     })

@@ -4,7 +4,7 @@
 use super::context::Context;
 use super::dial::{Connected, Dials, Keepalive, was_not_sent};
 use super::failure::{DEADLINE, Failure, code, status_text};
-use super::tls::{self, TlsFlags};
+use super::secure::Secure;
 use detcd_rt as rt;
 use detcd_wire::etcdserverpb as pb;
 use std::time::Duration;
@@ -72,7 +72,7 @@ impl Client {
 
     /// A client of some of the cluster's endpoints.
     pub fn of(context: &mut Context, endpoints: Vec<String>) -> Result<Client, Failure> {
-        check_tls(context, &endpoints)?;
+        let secure = Secure::of(context, &endpoints)?;
         if endpoints.is_empty() {
             let why = "etcdclient: no available endpoints";
             return Err(Failure::new(code::BAD_CONNECTION, why));
@@ -90,7 +90,7 @@ impl Client {
         Ok(Client {
             options,
             endpoints: u32::try_from(endpoints.len()).unwrap_or(u32::MAX),
-            dials: Dials::new(&endpoints, keepalive),
+            dials: Dials::new(&endpoints, keepalive, &secure),
             connected: None,
         })
     }
@@ -118,7 +118,7 @@ impl Client {
         let attempts = self.attempts(repeat, send);
         match rt::timeout_at(deadline, attempts).await {
             Ok(answer) => answer,
-            Err(_) => Err(Failure::error(DEADLINE)),
+            Err(_) => Err(Failure::error(DEADLINE).with_hint(self.dials.problem())),
         }
     }
 
@@ -171,7 +171,10 @@ impl Client {
         }
         match rt::timeout(limit, signing_in).await {
             Ok(signed_in) => signed_in,
-            Err(_) => Err(Failure::new(code::BAD_CONNECTION, DEADLINE)),
+            Err(_) => {
+                let failure = Failure::new(code::BAD_CONNECTION, DEADLINE);
+                Err(failure.with_hint(self.dials.problem()))
+            }
         }
     }
 
@@ -241,18 +244,6 @@ async fn authenticate(channel: Channel, credentials: (String, String)) -> Result
         }
         Err(status) => Err(status),
     }
-}
-
-fn check_tls(context: &Context, endpoints: &[String]) -> Result<(), Failure> {
-    let flags = &context.flags;
-    let tls = TlsFlags {
-        cert: flags.text("cert").to_owned(),
-        key: flags.text("key").to_owned(),
-        cacert: flags.text("cacert").to_owned(),
-        is_wanted: flags.switch("insecure-skip-tls-verify") || !flags.switch("insecure-transport"),
-        names: "--cacert, --cert, --key and --insecure-skip-tls-verify",
-    };
-    tls::check(&tls, endpoints)
 }
 
 /// What the v2 commands say instead of looking up SRV records.

@@ -2,6 +2,7 @@
 //! sent its HTTP/2 settings, as in etcd's client: whoever merely accepts (a stopped process, a port
 //! that speaks something else) holds up nothing.
 
+use super::secure::Secure;
 use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
 use detcd_net::{Address, Dialer, Filtered, ReadFilter, Stream};
 use detcd_rt as rt;
@@ -12,6 +13,7 @@ use futures::stream::FuturesUnordered;
 use hyper_util::rt::TokioIo;
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 use thiserror::Error;
@@ -25,6 +27,8 @@ const PAUSE_MAX: Duration = Duration::from_secs(1);
 /// A frame's header: three bytes of length, then the type.
 const FRAME_TYPE_AT: usize = 3;
 const FRAME_TYPE_SETTINGS: u8 = 4;
+/// What ports with TLS tell plain clients, Go's HTTP server's among them.
+const SPEAKS_TLS: &[u8] = b"HTTP request to an HTTPS server";
 
 /// When a silent connection is asked whether it lives, and how long it may take to answer.
 #[derive(Clone, Copy, Debug)]
@@ -36,7 +40,19 @@ pub struct Keepalive {
 /// The endpoints that are being dialed.
 pub struct Dials {
     keepalive: Keepalive,
+    secure: Secure,
+    problem: Problem,
     dials: FuturesUnordered<BoxFuture<'static, Connected>>,
+}
+
+/// Why an endpoint was reached and yet is not connected, as it was found last.
+#[derive(Clone, Default)]
+struct Problem(Arc<Mutex<Option<String>>>);
+
+impl Problem {
+    fn slot(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// An endpoint that has sent its HTTP/2 settings.
@@ -46,9 +62,11 @@ pub struct Connected {
 }
 
 impl Dials {
-    pub fn new(endpoints: &[String], keepalive: Keepalive) -> Dials {
+    pub fn new(endpoints: &[String], keepalive: Keepalive, secure: &Secure) -> Dials {
         let mut dials = Dials {
             keepalive,
+            secure: secure.clone(),
+            problem: Problem::default(),
             dials: FuturesUnordered::new(),
         };
         for endpoint in endpoints {
@@ -65,36 +83,50 @@ impl Dials {
         }
     }
 
+    /// What keeps endpoints from being connected that can be reached.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.slot().clone()
+    }
+
     /// Dials an endpoint anew that is of no use now; others get a moment to come first.
     pub fn again(&mut self, endpoint: String) {
         self.dial(endpoint, PAUSE_MIN);
     }
 
     fn dial(&mut self, endpoint: String, pause: Duration) {
-        self.dials
-            .push(dial(endpoint, self.keepalive, pause).boxed());
+        let (secure, problem) = (self.secure.clone(), self.problem.clone());
+        let dial = dial(endpoint, self.keepalive, secure, problem, pause);
+        self.dials.push(dial.boxed());
     }
 }
 
 /// Tries until the endpoint is connected.
-async fn dial(endpoint: String, keepalive: Keepalive, mut pause: Duration) -> Connected {
-    let Some((address, settings)) = settings(&endpoint, keepalive) else {
+async fn dial(
+    endpoint: String,
+    keepalive: Keepalive,
+    secure: Secure,
+    problem: Problem,
+    mut pause: Duration,
+) -> Connected {
+    let Some((address, settings)) = settings(&endpoint, keepalive, &secure) else {
         // Nothing can be dialed: the command ends at its time limit, as etcdctl's does.
         return std::future::pending().await;
     };
     loop {
         rt::sleep(pause).await;
-        let attempt = rt::timeout(CLIENT_DIAL_TIMEOUT, connect(&address, &settings));
-        if let Ok(Ok(channel)) = attempt.await {
-            return Connected { endpoint, channel };
+        let attempt = connect(&address, &settings, &secure);
+        match rt::timeout(CLIENT_DIAL_TIMEOUT, attempt).await {
+            Ok(Ok(channel)) => return Connected { endpoint, channel },
+            Ok(Err(NotConnected::Reached(why))) => *problem.slot() = Some(why),
+            Ok(Err(NotConnected::Unreachable)) | Err(_) => {}
         }
         pause = (pause * 2).clamp(PAUSE_MIN, PAUSE_MAX);
     }
 }
 
 /// The address of an endpoint, and how a connection to it is to be kept.
-fn settings(endpoint: &str, keepalive: Keepalive) -> Option<(Address, Endpoint)> {
-    let address = Address::of_url(endpoint).ok()?;
+fn settings(endpoint: &str, keepalive: Keepalive, secure: &Secure) -> Option<(Address, Endpoint)> {
+    let address = secure.address(endpoint)?;
     let settings = Endpoint::from_shared(format!("http://{}", address.authority()))
         .ok()?
         .http2_keep_alive_interval(keepalive.time)
@@ -102,19 +134,38 @@ fn settings(endpoint: &str, keepalive: Keepalive) -> Option<(Address, Endpoint)>
     Some((address, settings))
 }
 
+/// Why there is no connection.
+enum NotConnected {
+    Unreachable,
+    /// Somebody is there, and says or refuses something.
+    Reached(String),
+}
+
 async fn connect(
     address: &Address,
     settings: &Endpoint,
-) -> Result<Channel, Box<dyn std::error::Error + Send + Sync>> {
-    let stream = Dialer::within(CLIENT_DIAL_TIMEOUT).dial(address).await?;
+    secure: &Secure,
+) -> Result<Channel, NotConnected> {
+    let dialer = Dialer::within(CLIENT_DIAL_TIMEOUT).with_tls(secure.client());
+    let stream = match dialer.dial(address).await {
+        Ok(stream) => stream,
+        Err(error) if address.is_tls && error.kind() == io::ErrorKind::InvalidData => {
+            return Err(NotConnected::Reached(error.to_string()));
+        }
+        Err(_) => return Err(NotConnected::Unreachable),
+    };
     let (sent, settings_seen) = oneshot::channel();
     let filter = AwaitsSettings(Some(FirstFrame { seen: 0, sent }));
     let mut stream = Some(TokioIo::new(Filtered::new(stream, filter)));
     // One connection each: its end is news for the client, which turns to another endpoint.
     let connector = tower::service_fn(move |_| ready(stream.take().ok_or(ConnectionEnded)));
-    let channel = settings.connect_with_connector(connector).await?;
-    settings_seen.await?;
-    Ok(channel)
+    let connected = settings.connect_with_connector(connector).await;
+    let channel = connected.map_err(|_| NotConnected::Unreachable)?;
+    match settings_seen.await {
+        Ok(Ok(())) => Ok(channel),
+        Ok(Err(problem)) => Err(NotConnected::Reached(format!("{address}: {problem}"))),
+        Err(_) => Err(NotConnected::Unreachable),
+    }
 }
 
 /// A request met a connection that had ended: it was not sent.
@@ -137,14 +188,14 @@ pub fn was_not_sent(status: &Status) -> bool {
     false
 }
 
-/// Tells when the server's first frame turns out to be its HTTP/2 settings. The end of the
-/// connection, or anything else, drops the sender.
+/// Tells when the server's first frame turns out to be its HTTP/2 settings, or that it wants TLS. The
+/// end of the connection, or anything else, drops the sender.
 struct AwaitsSettings(Option<FirstFrame>);
 
 struct FirstFrame {
     /// Bytes of the frame's header that have come.
     seen: usize,
-    sent: oneshot::Sender<()>,
+    sent: oneshot::Sender<Result<(), String>>,
 }
 
 impl FirstFrame {
@@ -154,12 +205,21 @@ impl FirstFrame {
             self.seen += bytes.len();
             return Some(self);
         };
-        if *kind == FRAME_TYPE_SETTINGS {
-            // Whoever waited may have given up.
-            let _ = self.sent.send(());
-        }
+        let told = match *kind {
+            FRAME_TYPE_SETTINGS => Ok(()),
+            _ if contains(bytes, SPEAKS_TLS) => {
+                Err("it speaks TLS: use https:// for it".to_owned())
+            }
+            _ => return None,
+        };
+        // Whoever waited may have given up.
+        let _ = self.sent.send(told);
         None
     }
+}
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
 }
 
 impl ReadFilter<Stream> for AwaitsSettings {
@@ -171,10 +231,19 @@ impl ReadFilter<Stream> for AwaitsSettings {
     ) -> Poll<io::Result<()>> {
         let before = buffer.filled().len();
         let read = Pin::new(stream).poll_read(context, buffer);
-        if let Poll::Ready(Ok(())) = read
-            && let Some(frame) = self.0.take()
-        {
-            self.0 = frame.read(&buffer.filled()[before..]);
+        match &read {
+            Poll::Ready(Ok(())) => {
+                let frame = self.0.take();
+                self.0 = frame.and_then(|frame| frame.read(&buffer.filled()[before..]));
+            }
+            // What TLS tells of after its handshake.
+            Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::ConnectionAborted => {
+                if let Some(frame) = self.0.take() {
+                    // Whoever waited may have given up.
+                    let _ = frame.sent.send(Err(error.to_string()));
+                }
+            }
+            Poll::Ready(Err(_)) | Poll::Pending => {}
         }
         read
     }
@@ -191,7 +260,7 @@ mod tests {
             frame = frame.and_then(|frame| frame.read(chunk));
         }
         drop(frame);
-        settings_seen.try_recv().is_ok()
+        matches!(settings_seen.try_recv(), Ok(Ok(())))
     }
 
     #[test]
@@ -213,8 +282,10 @@ mod tests {
             time: PAUSE_MAX,
             timeout: PAUSE_MAX,
         };
-        let address =
-            |endpoint| settings(endpoint, keepalive).map(|(address, _)| address.to_string());
+        let address = |endpoint| {
+            settings(endpoint, keepalive, &Secure::default())
+                .map(|(address, _)| address.to_string())
+        };
         assert_eq!(address("http://a:1/"), Some("a:1".to_owned()));
         assert_eq!(address("[::1]:2"), Some("[::1]:2".to_owned()));
         assert_eq!(address("unix://a:1"), Some("unix:a:1".to_owned()));

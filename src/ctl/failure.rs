@@ -19,6 +19,8 @@ pub mod code {
 pub struct Failure {
     pub code: u8,
     pub message: String,
+    /// What may be the cause, where etcdctl's message names none.
+    pub hint: Option<String>,
 }
 
 impl Failure {
@@ -26,7 +28,12 @@ impl Failure {
         Failure {
             code,
             message: message.into(),
+            hint: None,
         }
+    }
+
+    pub fn with_hint(self, hint: Option<String>) -> Failure {
+        Failure { hint, ..self }
     }
 
     pub fn args(message: impl Into<String>) -> Failure {

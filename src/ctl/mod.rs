@@ -32,6 +32,7 @@ mod member;
 mod move_leader;
 mod output;
 mod put;
+mod secure;
 mod srv;
 mod tls;
 mod txn;
@@ -84,6 +85,9 @@ async fn run_v3(call: Call) -> u8 {
         Err(failure) => {
             if !failure.message.is_empty() {
                 // If even this cannot be written, the exit code has to say it.
+                if let Some(hint) = &failure.hint {
+                    let _ = context.terminal.complain(&format!("Warning: {hint}"));
+                }
                 let _ = context.terminal.complain(&format!("Error: {failure}"));
             }
             failure.code

@@ -1,5 +1,5 @@
-//! The flags of TLS are understood, and refused in plain words, so that no command runs less
-//! protected than asked for.
+//! The v2 commands understand the flags of TLS, and refuse them in plain words, so that no command
+//! runs less protected than asked for.
 
 use super::failure::{Failure, code};
 

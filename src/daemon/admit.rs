@@ -5,10 +5,12 @@ use super::{join, strings};
 use crate::config::{ClusterState, Config, Peers};
 use detcd_core::api::Member;
 use detcd_core::url::Url;
+use detcd_net::tls::TlsClient;
 use detcd_net::{Address, Connector, Dialer};
 use detcd_wire::etcdserverpb as pb;
 use pb::cluster_client::ClusterClient;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 use thiserror::Error;
 use tonic::transport::Endpoint;
@@ -23,10 +25,14 @@ const CHANGE_MAX: Duration = Duration::from_secs(7);
 pub struct NotAdmitted(u64);
 
 /// The flags of a member that was admitted: those of one that joins an existing cluster.
-pub(super) async fn admitted(config: &Config, peers: &Peers) -> Result<Config, NotAdmitted> {
+pub(super) async fn admitted(
+    config: &Config,
+    peers: &Peers,
+    tls: Option<&Arc<TlsClient>>,
+) -> Result<Config, NotAdmitted> {
     for _ in 0..peers.attempts {
         for peer in &peers.urls {
-            match ask(peer, config).await {
+            match ask(peer, config, tls).await {
                 Ok(members) => {
                     let initial_cluster = named(&members, config);
                     tracing::info!(%peer, initial_cluster, "admitted to the cluster");
@@ -47,11 +53,15 @@ pub(super) async fn admitted(config: &Config, peers: &Peers) -> Result<Config, N
 }
 
 /// Has this member added by the cluster of `peer`: its members, this one among them.
-async fn ask(peer: &Url, config: &Config) -> Result<Vec<Member>, String> {
+async fn ask(
+    peer: &Url,
+    config: &Config,
+    tls: Option<&Arc<TlsClient>>,
+) -> Result<Vec<Member>, String> {
     // etcd 0.2 was given the members' ports for each other; the one for clients will do.
-    let known = match join::ask_in_time(peer).await {
+    let known = match join::ask_in_time(peer, tls).await {
         Ok(told) => told.members,
-        Err(_) => return add(peer.as_str(), config).await,
+        Err(_) => return add(peer.as_str(), config, tls).await,
     };
     let own = strings(&config.initial_advertise_peer_urls);
     let is_own = |member: &&Member| member.peer_urls.iter().any(|url| own.contains(url));
@@ -68,7 +78,7 @@ async fn ask(peer: &Url, config: &Config) -> Result<Vec<Member>, String> {
     }
     let mut problem = "no member of its cluster has told its client URLs".to_owned();
     for url in known.iter().flat_map(|member| &member.client_urls) {
-        match add(url, config).await {
+        match add(url, config, tls).await {
             Ok(members) => return Ok(members),
             Err(error) => problem = format!("{url}: {error}"),
         }
@@ -77,12 +87,17 @@ async fn ask(peer: &Url, config: &Config) -> Result<Vec<Member>, String> {
 }
 
 /// Asks the member with this client URL to add this one.
-async fn add(url: &str, config: &Config) -> Result<Vec<Member>, String> {
+async fn add(
+    url: &str,
+    config: &Config,
+    tls: Option<&Arc<TlsClient>>,
+) -> Result<Vec<Member>, String> {
     let address = Address::of_url(url).map_err(text)?;
     let endpoint = Endpoint::from_shared(format!("http://{}", address.authority()))
         .map_err(text)?
         .timeout(CHANGE_MAX);
-    let connector = Connector::new(Dialer::within(DIAL_MAX), address);
+    let dialer = Dialer::within(DIAL_MAX).with_tls(tls.cloned());
+    let connector = Connector::new(dialer, address);
     let channel = endpoint.connect_with_connector(connector);
     let channel = channel.await.map_err(text)?;
     let request = pb::MemberAddRequest {

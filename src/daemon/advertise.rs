@@ -32,10 +32,14 @@ pub(super) async fn advertise(handle: Handle, config: Config, cluster_version: S
     tracing::info!("ready to serve client requests");
     notify::ready().await;
     for url in &config.listen_client_urls {
-        tracing::info!(
-            address = url.address,
-            "serving client traffic insecurely; this is strongly discouraged!"
-        );
+        let address = &url.address;
+        match url.is_tls() {
+            true => tracing::info!(address, "serving client traffic securely"),
+            false => tracing::info!(
+                address,
+                "serving client traffic insecurely; this is strongly discouraged!"
+            ),
+        }
     }
 }
 

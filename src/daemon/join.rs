@@ -7,6 +7,7 @@ use crate::config::{Bootstrap, Config};
 use crate::members_page::MemberEntry;
 use detcd_core::api::{ClusterId, Member};
 use detcd_core::membership::join::{Effect, Event, Join, JoinError, Joined, ToldCluster};
+use detcd_net::tls::{Alpn, TlsClient};
 use detcd_net::{Address, Dialer};
 use futures::StreamExt as _;
 use futures::future::{BoxFuture, FutureExt as _};
@@ -15,6 +16,7 @@ use http::{Request, StatusCode, header};
 use hyper::body::{Body as _, Incoming};
 use hyper_util::rt::TokioIo;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long one member may take to answer.
@@ -23,14 +25,18 @@ const ANSWER_MAX: Duration = Duration::from_secs(3);
 const BYTES_MAX: usize = 1024 * 1024;
 
 /// The cluster that this member was added to.
-pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<Joined, JoinError> {
+pub async fn find(
+    config: &Config,
+    bootstrap: &Bootstrap,
+    tls: Option<&Arc<TlsClient>>,
+) -> Result<Joined, JoinError> {
     let mut join = Join::new(config.name.clone(), bootstrap.members.clone());
     let deadline = names::deadline();
     let mut under_way: FuturesUnordered<BoxFuture<'_, Event>> = FuturesUnordered::new();
     loop {
         while let Some(effect) = join.poll() {
             match effect {
-                Effect::Ask(url) => under_way.push(answer(url).boxed()),
+                Effect::Ask(url) => under_way.push(answer(url, tls).boxed()),
                 Effect::Resolve(url) => under_way.push(
                     async move {
                         let address = names::resolve(&url, deadline).await;
@@ -49,20 +55,24 @@ pub async fn find(config: &Config, bootstrap: &Bootstrap) -> Result<Joined, Join
     }
 }
 
-async fn answer(url: Url) -> Event {
-    let answer = ask_in_time(&url).await;
+async fn answer(url: Url, tls: Option<&Arc<TlsClient>>) -> Event {
+    let answer = ask_in_time(&url, tls).await;
     Event::Answered { url, answer }
 }
 
 /// The cluster, as the member at this peer URL tells it.
-pub(super) async fn ask_in_time(url: &Url) -> Result<ToldCluster, String> {
-    let asked = detcd_rt::timeout(ANSWER_MAX, ask(url)).await;
+pub(super) async fn ask_in_time(
+    url: &Url,
+    tls: Option<&Arc<TlsClient>>,
+) -> Result<ToldCluster, String> {
+    let asked = detcd_rt::timeout(ANSWER_MAX, ask(url, tls)).await;
     asked.unwrap_or_else(|_| Err("no cluster response in time".to_owned()))
 }
 
-async fn ask(url: &Url) -> Result<ToldCluster, String> {
+async fn ask(url: &Url, tls: Option<&Arc<TlsClient>>) -> Result<ToldCluster, String> {
     let address = Address::of_url(url.as_str()).map_err(text)?;
-    let stream = Dialer::within(ANSWER_MAX).dial(&address).await;
+    let dialer = Dialer::within(ANSWER_MAX).with_tls(tls.cloned());
+    let stream = dialer.speaking(Alpn::Http1).dial(&address).await;
     let stream = TokioIo::new(stream.map_err(text)?);
     let (mut sender, connection) = hyper::client::conn::http1::handshake(stream)
         .await
@@ -160,7 +170,7 @@ mod tests {
                 }
             });
         }
-        find(&config, &config.bootstrap().unwrap()).await
+        find(&config, &config.bootstrap().unwrap(), None).await
     }
 
     const LAGS: &str = r#"[{"id":10,"peerURLs":[A]}]"#;

@@ -17,10 +17,11 @@ mod names;
 mod notify;
 mod proxy;
 mod space;
+mod tls;
 
 use crate::config::url::Url;
 use crate::config::{Bootstrap, BootstrapError, ClusterState, Config, Notice, ProxyMode};
-use crate::server::{ServerOptions, Servers};
+use crate::server::{ServerOptions, Servers, TlsSides};
 use admit::NotAdmitted;
 use data_dir::DataDirError;
 use descriptors::{Descriptors, TooFewDescriptors};
@@ -31,6 +32,7 @@ use detcd_core::membership::join::{JoinError, Joined};
 use detcd_core::validate::Limits;
 use detcd_core::view::Fault;
 use detcd_driver::{Handle, Member, MemberOptions, ShutdownReason};
+use detcd_net::tls::TlsError;
 use detcd_net::{BindError, Listener};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
@@ -81,6 +83,8 @@ pub enum DaemonError {
     DataDir(#[from] DataDirError),
     #[error(transparent)]
     Identity(#[from] IdentityError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("cannot open {path}: {source}; {}", advice(source))]
@@ -182,6 +186,7 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
         peers,
         clients,
         restarts,
+        tls,
     } = started;
 
     let handle = member.handle();
@@ -192,17 +197,20 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
     let options = ServerOptions {
         client_connections_max: descriptors.client_connections,
         peer_connections_max: descriptors.peer_connections,
+        tls: tls.clone(),
         ..ServerOptions::of(&config)
     };
     let version = options.service().cluster_version();
     let servers = Servers::start(handle.clone(), member.receiver(), options, clients, peers);
     let space = detcd_rt::spawn(space::watch(config.data_dir.clone(), handle.clone()));
     let clocks = detcd_rt::spawn(clocks::watch(handle.clone()));
+    let expiries = detcd_rt::spawn(tls::watch(tls));
     let published = detcd_rt::spawn(advertise::advertise(handle.clone(), config, version));
     let outcome = until_the_end(&handle, signals).await;
     published.abort();
     space.abort();
     clocks.abort();
+    expiries.abort();
     stop(member, servers, outcome).await
 }
 
@@ -219,23 +227,23 @@ struct Started {
     clients: Vec<Listener>,
     /// Whether it has been there before.
     restarts: bool,
+    tls: TlsSides,
 }
 
 /// Takes the data-dir, finds out who this member is, and starts it.
 async fn start(config: Config, descriptors: Descriptors) -> Result<Started, DaemonError> {
     let (folder, lock) = data_dir::take(&config.data_dir)?;
-    let (peers, clients) = listen(&config)?;
+    let tls = tls::open(&config)?;
+    let (peers, clients) = listen(&config, &tls)?;
     announce::start(&config);
-    let identity = identify(&config, &folder).await?;
+    let identity = identify(&config, &folder, &tls).await?;
     // First of all: whatever else there is then has an owner.
     identity.write(&folder)?;
     data_dir::clear_unfinished(&folder, &identity)?;
     let (disk, store) = open(&config, descriptors, &folder)?;
 
-    let transport: Arc<dyn Transport> = Arc::new(TonicTransport::new(
-        identity.member_id.0,
-        identity.cluster_id.0,
-    ));
+    let transport = TonicTransport::new(identity.member_id.0, identity.cluster_id.0);
+    let transport: Arc<dyn Transport> = Arc::new(transport.with_tls(tls.calls.clone()));
     let options = member_options(&config, &identity);
     let member = Member::start(options, disk, Arc::new(store), transport).await;
     let member = member.map_err(|source| DaemonError::Start {
@@ -255,6 +263,7 @@ async fn start(config: Config, descriptors: Descriptors) -> Result<Started, Daem
         peers,
         clients,
         restarts,
+        tls,
     })
 }
 
@@ -336,12 +345,12 @@ impl Signals {
 }
 
 /// Who this member is: by its data-dir if it has started before, else by its flags.
-async fn identify(config: &Config, folder: &Path) -> Result<Identity, DaemonError> {
+async fn identify(config: &Config, folder: &Path, tls: &TlsSides) -> Result<Identity, DaemonError> {
     let Some(stored) = data_dir::identity(&config.data_dir, folder).await? else {
         let identity = match config.initial_cluster_state {
-            _ if config.peers.is_some() => join_by_peers(config).await?,
+            _ if config.peers.is_some() => join_by_peers(config, tls).await?,
             ClusterState::New => found(&discovered(config).await?).await?,
-            ClusterState::Existing => join(&discovered(config).await?).await?,
+            ClusterState::Existing => join(&discovered(config).await?, tls).await?,
         };
         tracing::info!(
             local_member_id = %identity.member_id,
@@ -419,9 +428,10 @@ fn check_owner(config: &Config, stored: &Identity) -> Result<(), DaemonError> {
 }
 
 /// The identity of a member that one of the given peers admits.
-async fn join_by_peers(config: &Config) -> Result<Identity, DaemonError> {
+async fn join_by_peers(config: &Config, tls: &TlsSides) -> Result<Identity, DaemonError> {
     let peers = config.peers.as_ref().expect("it was looked at");
-    join(&admit::admitted(config, peers).await?).await
+    let admitted = admit::admitted(config, peers, tls.calls.as_ref()).await?;
+    join(&admitted, tls).await
 }
 
 /// The flags of a member that has found the others.
@@ -453,9 +463,9 @@ async fn found(config: &Config) -> Result<Identity, DaemonError> {
 }
 
 /// The identity of a member that was added to a running cluster, as that cluster tells it.
-async fn join(config: &Config) -> Result<Identity, DaemonError> {
+async fn join(config: &Config, tls: &TlsSides) -> Result<Identity, DaemonError> {
     let bootstrap = config.bootstrap()?;
-    let Joined { cluster, member_id } = join::find(config, &bootstrap).await?;
+    let Joined { cluster, member_id } = join::find(config, &bootstrap, tls.calls.as_ref()).await?;
     Ok(Identity {
         cluster_id: cluster.cluster_id,
         member_id,
@@ -467,27 +477,22 @@ async fn join(config: &Config) -> Result<Identity, DaemonError> {
 }
 
 /// The sockets for other members and for clients.
-fn listen(config: &Config) -> Result<(Vec<Listener>, Vec<Listener>), BindError> {
+fn listen(config: &Config, tls: &TlsSides) -> Result<(Vec<Listener>, Vec<Listener>), BindError> {
+    let reuse_port = config.socket_reuse_port;
     let addresses =
         |urls: &[Url]| -> Vec<String> { urls.iter().map(|url| url.address.clone()).collect() };
     tracing::info!(
         listen_peer_urls = ?strings(&config.listen_peer_urls),
         "configuring peer listeners"
     );
-    let peers = bind(&config.listen_peer_urls, config.socket_reuse_port)?;
+    let peers = tls::bind(&config.listen_peer_urls, reuse_port, tls.peers.as_ref())?;
     tracing::info!(
         listen_client_urls = ?strings(&config.listen_client_urls),
         listen_client_addresses = ?addresses(&config.listen_client_urls),
         "configuring client listeners"
     );
-    let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
+    let clients = tls::bind(&config.listen_client_urls, reuse_port, tls.clients.as_ref())?;
     Ok((peers, clients))
-}
-
-fn bind(urls: &[Url], reuse_port: bool) -> Result<Vec<Listener>, BindError> {
-    urls.iter()
-        .map(|url| Listener::bind_url(url.as_str(), reuse_port))
-        .collect()
 }
 
 fn open(

@@ -3,7 +3,7 @@
 //! asks them again and again who they are.
 
 use super::dns::DnsError;
-use super::{DaemonError, Signals, bind, discovery, dns, join, notify};
+use super::{DaemonError, Signals, discovery, dns, join, notify, tls};
 use crate::config::url::{self, Url};
 use crate::config::{Config, ProxyMode};
 use crate::http_client::HttpClient;
@@ -89,7 +89,9 @@ pub(super) async fn serve(config: &Config, mut signals: Signals) -> Result<(), D
         }
         found = members(config, &file) => found?,
     };
-    let clients = bind(&config.listen_client_urls, config.socket_reuse_port)?;
+    let sides = tls::open(config)?;
+    let (urls, reuse_port) = (&config.listen_client_urls, config.socket_reuse_port);
+    let clients = tls::bind(urls, reuse_port, sides.clients.as_ref())?;
     let endpoints = Arc::new(Mutex::new(Endpoints::new(config.proxy.failure_wait)));
     let options = ProxyOptions {
         server: ServerOptions::of(config),
@@ -209,7 +211,8 @@ async fn refresh(
 async fn told_members(peer_urls: &[String]) -> Option<(Vec<String>, Vec<String>)> {
     for text in peer_urls {
         let told = match Url::parse(text) {
-            Ok(url) => join::ask_in_time(&url).await,
+            // Members' client ports are called without TLS, too.
+            Ok(url) => join::ask_in_time(&url, None).await,
             Err(error) => Err(error.to_string()),
         };
         match told {

@@ -7,10 +7,12 @@ use detcd_net::limits::{
     PEER_PORT_KEEPALIVE_INTERVAL, PEER_PORT_KEEPALIVE_TIMEOUT, SEND_BUFFER_BYTES,
     STREAM_WINDOW_BYTES, STREAMS_GIVEN_UP_MAX, STREAMS_RESET_MAX,
 };
+use detcd_net::tls::{HandshakeError, Secured, Security};
 use detcd_net::{
     BatchedStream, ConnectionLimit, ConnectionPermit, Filtered, FirstBytes, Listener, LocalAddress,
     PendingWrites, SocketFile, Stream, Traffic,
 };
+use detcd_rt::{Instant, RepeatedLines};
 use hyper::body::Incoming;
 use hyper::service::Service;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
@@ -140,6 +142,9 @@ where
 {
     let served = Arc::new(Served {
         builder: port.tuning.builder(),
+        security: listener.security().clone(),
+        address: listener.address().clone(),
+        lines: RepeatedLines::default(),
         port,
         port_heads: Arc::default(),
     });
@@ -157,6 +162,9 @@ where
 /// What the connections of a listener share.
 struct Served {
     port: Port,
+    security: Security,
+    address: LocalAddress,
+    lines: RepeatedLines,
     builder: auto::Builder<TokioExecutor>,
     /// What the heads of requests hold together.
     port_heads: Arc<AtomicUsize>,
@@ -181,18 +189,25 @@ impl Served {
             traffic,
         } = &self.port;
         let timeout = tuning.first_bytes_timeout;
-        let heard = tokio::select! {
-            biased;
-            _ = stopping.wait_for(|stop| *stop) => false,
-            heard = limit.hears(&stream, timeout) => heard,
+        let opened = async {
+            match limit.hears(&stream, timeout).await {
+                true => self.open(stream).await,
+                false => None,
+            }
         };
-        if !heard {
+        let opened = tokio::select! {
+            biased;
+            _ = stopping.wait_for(|stop| *stop) => None,
+            opened = opened => opened,
+        };
+        let Some(Secured { stream, peer }) = opened else {
             return;
-        }
+        };
         let heads = Arc::new(Heads::new(Arc::clone(&self.port_heads)));
         let service = Bounded {
             service,
             heads: heads.clone(),
+            peer,
         };
         let (io, writes) = BatchedStream::new(stream, traffic.clone());
         let io = Filtered::new(io, FirstBytes::within(timeout));
@@ -202,6 +217,33 @@ impl Served {
             connection(builder, io, writes, service, stopping).await;
         } else {
             connection(builder, io, writes, service, stopping).await;
+        }
+    }
+}
+
+impl Served {
+    /// Takes the handshake, and tells of one that came to nothing.
+    async fn open(&self, stream: Stream) -> Option<Secured> {
+        if let Security::Plain = self.security {
+            return Some(Secured { stream, peer: None });
+        }
+        let remote_addr = stream.peer_address().map(|address| address.to_string());
+        match self.security.open(stream).await {
+            Ok(secured) => Some(secured),
+            // As of plain connections, this is the client's business.
+            Err(HandshakeError::Ended(_)) => None,
+            Err(error) => {
+                if let Some(left_out) = self.lines.take(error.kind(), Instant::now()) {
+                    tracing::warn!(
+                        remote_addr,
+                        listen_address = %self.address,
+                        %error,
+                        left_out,
+                        "rejected connection"
+                    );
+                }
+                None
+            }
         }
     }
 }

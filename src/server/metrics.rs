@@ -5,7 +5,9 @@
 
 mod member;
 mod process;
+mod tls;
 
+use super::TlsSides;
 use ::http::HeaderMap;
 use detcd_core::api::MemberId;
 use detcd_driver::Handle;
@@ -232,12 +234,13 @@ impl Metrics {
     }
 
     /// The page.
-    pub fn page(&self) -> Vec<u8> {
+    pub fn page(&self, tls: &TlsSides) -> Vec<u8> {
         self.read_state();
         let mut families = self.registry.gather();
         let local = self.handle.header(0).member_id;
         let (stats, counts) = (self.handle.stats(), self.service.counts());
         families.extend(member::families(local, stats, counts));
+        families.extend(tls::families(tls));
         families.sort_by(|a, b| a.name().cmp(b.name()));
         let mut page = Vec::new();
         // Families have names and metrics of their own type, so the encoder can write them.

@@ -17,8 +17,10 @@ mod metrics;
 mod peer;
 pub(crate) mod proxy;
 mod receive;
+mod tls;
 
 pub use listen::Listening;
+pub use tls::TlsSides;
 
 use crate::config::Config;
 use detcd_driver::Handle;
@@ -48,6 +50,10 @@ pub struct ServerOptions {
     pub client_connections_max: usize,
     /// Connections of other members at a time.
     pub peer_connections_max: usize,
+    /// Whether a client is who its certificate says, if it says nothing else.
+    pub client_cert_auth: bool,
+    /// What the ports have of TLS.
+    pub tls: TlsSides,
 }
 
 impl ServerOptions {
@@ -65,6 +71,8 @@ impl ServerOptions {
             extensive_metrics: config.extensive_metrics,
             client_connections_max: usize::MAX,
             peer_connections_max: usize::MAX,
+            client_cert_auth: config.tls.client.client_cert_auth,
+            tls: TlsSides::default(),
         }
     }
 

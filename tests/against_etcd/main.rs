@@ -1,6 +1,9 @@
 //! The same input to detcd and to real etcd 3.5.1 (3.4.23 for v2): equal outcomes, or a difference that
 //! `docs/compatibility.md` states.
 
+#[path = "../tools/certificates.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod certificates;
 #[path = "../process/cluster.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod cluster;
@@ -21,5 +24,6 @@ mod reach;
 mod restart;
 mod space;
 mod tells;
+mod tls;
 mod unix_sockets;
 mod v2_keys;

@@ -74,6 +74,8 @@ pub async fn eventually<T, F: Future<Output = Option<T>>>(
 /// One member: its place and, while it runs, its process.
 pub struct Node {
     pub name: String,
+    /// That of its URLs.
+    pub scheme: &'static str,
     pub client_port: u16,
     pub peer_port: u16,
     pub data_dir: PathBuf,
@@ -87,6 +89,7 @@ impl Node {
         let node = Node {
             program: program.to_owned(),
             name: name.to_owned(),
+            scheme: "http",
             client_port: free_port(),
             peer_port: free_port(),
             data_dir: root.path().join(format!("{name}.etcd")),
@@ -101,11 +104,11 @@ impl Node {
     }
 
     pub fn client_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.client_port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.client_port)
     }
 
     pub fn peer_url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.peer_port)
+        format!("{}://127.0.0.1:{}", self.scheme, self.peer_port)
     }
 
     /// The flags that a restart needs: none of the cluster.

@@ -1,5 +1,7 @@
 //! Tests of the real program: real processes, real sockets, real disks.
 
+#[path = "../tools/certificates.rs"]
+mod certificates;
 mod cluster;
 #[path = "../tools/mod.rs"]
 #[allow(dead_code, reason = "other tests use the other tools")]
@@ -28,4 +30,5 @@ mod peers;
 mod quota;
 mod small_disk;
 mod start;
+mod tls;
 mod v2;

@@ -33,11 +33,32 @@ fn authorities(path: Option<&Path>) -> String {
     }
 }
 
-/// Why a client is refused; `None` if it merely went away.
-pub(super) fn of_client(error: &io::Error, server: Server<'_>) -> Option<String> {
+/// Why a client is refused, as one of few kinds and in words; `None` if it merely went away.
+pub(super) fn of_client(error: &io::Error, server: Server<'_>) -> Option<(&'static str, String)> {
+    let why = cause(error)?;
+    Some((kind(why), client_text(why, server)))
+}
+
+fn kind(error: &Error) -> &'static str {
+    match error {
+        Error::NoCertificatesPresented => "no certificate",
+        Error::InvalidCertificate(error) => match error {
+            CertificateError::Revoked => "revoked",
+            CertificateError::UnknownIssuer => "unknown authority",
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "expired",
+            CertificateError::Other(_) => "not allowed",
+            _ => "certificate",
+        },
+        Error::AlertReceived(_) => "alert",
+        Error::PeerIncompatible(_) => "incompatible",
+        _ => "handshake",
+    }
+}
+
+fn client_text(error: &Error, server: Server<'_>) -> String {
     let ca = authorities(server.trusted_ca);
     let own = server.cert.display();
-    Some(match cause(error)? {
+    match error {
         Error::NoCertificatesPresented => format!(
             "tls: client didn't provide a certificate: start the client with one (--cert and \
              --key) that an authority of {ca} has signed"
@@ -62,7 +83,7 @@ pub(super) fn of_client(error: &io::Error, server: Server<'_>) -> Option<String>
         },
         Error::PeerIncompatible(why) => incompatible(why, "the client"),
         error => format!("the handshake failed: {error}"),
-    })
+    }
 }
 
 /// Why a server is refused, or has refused this client.
@@ -142,6 +163,11 @@ fn certificate(error: &CertificateError, ca: &str, whose: &str) -> String {
                  (extended key usage serverAuth for servers, clientAuth for clients)"
             )
         }
+        CertificateError::UnsupportedSignatureAlgorithmContext { .. }
+        | CertificateError::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => format!(
+            "{whose} has a key or a signature of a kind that detcd does not know; known are RSA, \
+             ECDSA on P-256 and P-384, and Ed25519"
+        ),
         CertificateError::Other(error) => format!("{whose}: {}", error.0),
         error => format!("{whose} is refused: {error}"),
     }

@@ -82,11 +82,29 @@ pub enum HandshakeError {
     Plain,
     #[error("the handshake took longer than {HANDSHAKE_TIMEOUT:?}")]
     TimedOut,
-    #[error("{0}")]
-    Refused(String),
+    #[error("{text}")]
+    Refused { kind: &'static str, text: String },
     /// The client went away.
     #[error("the client ended the connection during the handshake: {0}")]
     Ended(io::Error),
+}
+
+impl HandshakeError {
+    /// Why, as one of few words.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            HandshakeError::Plain => "plain",
+            HandshakeError::TimedOut => "timeout",
+            HandshakeError::Refused { kind, .. } => kind,
+            HandshakeError::Ended(_) => "ended",
+        }
+    }
+}
+
+impl std::fmt::Debug for TlsServer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TlsServer").field(&self.files).finish()
+    }
 }
 
 impl Security {
@@ -143,11 +161,11 @@ impl TlsServer {
         let mut stream = match accepting.await {
             Ok(stream) => stream,
             Err((error, stream)) => {
-                let Some(text) = explain::of_client(&error, self.explains()) else {
+                let Some((kind, text)) = explain::of_client(&error, self.explains()) else {
                     return Err(HandshakeError::Ended(error));
                 };
                 say_goodbye(stream).await;
-                return Err(HandshakeError::Refused(text));
+                return Err(HandshakeError::Refused { kind, text });
             }
         };
         let Some(rules) = &self.files.clients else {
@@ -156,18 +174,24 @@ impl TlsServer {
         let presented = stream.get_ref().1.peer_certificates();
         let facts = presented.and_then(|all| CertificateFacts::read(all.first()?).ok());
         let Some(facts) = facts else {
-            return Err(HandshakeError::Refused("no certificate came".to_owned()));
+            return Err(HandshakeError::Refused {
+                kind: "no certificate",
+                text: "no certificate came".to_owned(),
+            });
         };
         if let Some(address) = address.filter(|_| rules.checks_address)
             && let Err(problem) = san::check(&facts, address.ip()).await
         {
             let _ = stream.shutdown().await;
-            return Err(HandshakeError::Refused(format!(
-                "{problem}: the certificate {} of the client does not fit the address that it \
-                 calls from; give it one that does, or start this member with \
-                 --peer-skip-client-san-verification",
-                facts.owner()
-            )));
+            return Err(HandshakeError::Refused {
+                kind: "address",
+                text: format!(
+                    "{problem}: the certificate {} of the client does not fit the address that it \
+                     calls from; give it one that does, or start this member with \
+                     --peer-skip-client-san-verification",
+                    facts.owner()
+                ),
+            });
         }
         let name = PeerName {
             common_name: facts.common_name.map(Arc::from),

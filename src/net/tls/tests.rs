@@ -565,7 +565,7 @@ fn files_that_cannot_be_used_are_named() {
             key: folder.at(key),
         };
         let opened = TlsServer::open(folder.server(pair, None));
-        opened.err().expect("it cannot be used").to_string()
+        opened.expect_err("it cannot be used").to_string()
     };
     let missing = open("missing", "a.key");
     assert!(

@@ -6,9 +6,7 @@ use super::files::{Revoked, Roots};
 use super::names::CertificateFacts;
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{
-    CryptoProvider, WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature,
-};
+use rustls::crypto::{CryptoProvider, WebPkiSupportedAlgorithms};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
@@ -250,15 +248,11 @@ impl ServerCertVerifier for ServerVerifier {
     }
 }
 
-/// Believes every server, and protects from listeners alone.
+/// Believes every server, and protects from listeners alone. What the server signs proves nothing:
+/// its key may be anybody's. So it may also be of a kind that the library does not know, such as the
+/// keys on the curve P-521 that etcd's `--auto-tls` makes.
 #[derive(Debug)]
 pub(super) struct BelievesAll(pub WebPkiSupportedAlgorithms);
-
-impl BelievesAll {
-    /// etcd's `--auto-tls` makes keys on a curve that the library does not have. Nothing is lost:
-    /// who is not asked for a certificate's authority may have any key.
-    const UNKNOWN: SignatureScheme = SignatureScheme::ECDSA_NISTP521_SHA512;
-}
 
 impl ServerCertVerifier for BelievesAll {
     fn verify_server_cert(
@@ -274,31 +268,25 @@ impl ServerCertVerifier for BelievesAll {
 
     fn verify_tls12_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match dss.scheme {
-            BelievesAll::UNKNOWN => Ok(HandshakeSignatureValid::assertion()),
-            _ => verify_tls12_signature(message, cert, dss, &self.0),
-        }
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn verify_tls13_signature(
         &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        match dss.scheme {
-            BelievesAll::UNKNOWN => Ok(HandshakeSignatureValid::assertion()),
-            _ => verify_tls13_signature(message, cert, dss, &self.0),
-        }
+        Ok(HandshakeSignatureValid::assertion())
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
         let mut schemes = self.0.supported_schemes();
-        schemes.push(BelievesAll::UNKNOWN);
+        schemes.push(SignatureScheme::ECDSA_NISTP521_SHA512);
         schemes
     }
 }

@@ -12,6 +12,7 @@ use bytes::Bytes;
 use detcd_net::limits::{
     PEER_DIAL_TIMEOUT, PEER_KEEPALIVE_INTERVAL, PEER_KEEPALIVE_TIMEOUT, PEER_WINDOW_BYTES,
 };
+use detcd_net::tls::TlsClient;
 use detcd_net::{Address, Connector, Dialer};
 use detcd_rt::{Instant, JoinHandle};
 use futures::future::{BoxFuture, FutureExt};
@@ -40,6 +41,7 @@ pub struct TonicTransport {
     identity: Identity,
     peers: Mutex<BTreeMap<u64, Arc<Peer>>>,
     lost: Option<LostHook>,
+    tls: Option<Arc<TlsClient>>,
 }
 
 impl TonicTransport {
@@ -48,7 +50,13 @@ impl TonicTransport {
             identity: Identity { member, cluster },
             peers: Mutex::new(BTreeMap::new()),
             lost: None,
+            tls: None,
         }
+    }
+
+    /// With what to speak TLS to the peers whose URLs ask for it.
+    pub fn with_tls(self, tls: Option<Arc<TlsClient>>) -> TonicTransport {
+        TonicTransport { tls, ..self }
     }
 
     /// Has `hook` called whenever an established connection to a peer ends.
@@ -87,6 +95,7 @@ impl Transport for TonicTransport {
             heard_from: Notify::new(),
             established: Notify::new(),
             lost: self.lost.clone(),
+            tls: self.tls.clone(),
         });
         let task = detcd_rt::spawn(link.clone().keep_connected());
         peers.insert(id, Arc::new(Peer { link, task }));
@@ -173,6 +182,7 @@ struct Link {
     heard_from: Notify,
     established: Notify,
     lost: Option<LostHook>,
+    tls: Option<Arc<TlsClient>>,
 }
 
 /// An established stream of calls.
@@ -292,7 +302,8 @@ impl Link {
             .http2_keep_alive_interval(PEER_KEEPALIVE_INTERVAL)
             .keep_alive_timeout(PEER_KEEPALIVE_TIMEOUT)
             .keep_alive_while_idle(true);
-        let connector = Connector::new(Dialer::within(PEER_DIAL_TIMEOUT), address);
+        let dialer = Dialer::within(PEER_DIAL_TIMEOUT).with_tls(self.tls.clone());
+        let connector = Connector::new(dialer, address);
         let connected = endpoint.connect_with_connector(connector).await;
         let mut channel = connected.map_err(|error| failed(&error))?;
         // The channel takes requests only once it says that it is ready.
@@ -505,6 +516,7 @@ mod tests {
             heard_from: Notify::new(),
             established: Notify::new(),
             lost: None,
+            tls: None,
         }
     }
 

@@ -11,6 +11,7 @@ use super::receive::{self, Expected, Unfinished, WholeMessages};
 use ::http::{HeaderMap, Request};
 use bytes::Bytes;
 use detcd_core::limits::REQUEST_OVERHEAD_BYTES;
+use detcd_net::tls::PeerName;
 use detcd_service::{Caller, Credentials, Method, Rpc, Streaming};
 use framing::{FramedCall, MessageCodec};
 use futures::future::BoxFuture;
@@ -61,7 +62,11 @@ impl GrpcServer {
             return refuse(words::of_unknown(path(&request)));
         };
         compress_alike(request.headers_mut());
-        let caller = caller(request.headers());
+        let by_certificate = match self.context.options.client_cert_auth {
+            true => request.extensions().get::<PeerName>(),
+            false => None,
+        };
+        let caller = caller(request.headers(), by_certificate);
         let expected = match method.streaming {
             Streaming::Unary | Streaming::Server => Expected::One,
             Streaming::Bidi => Expected::Any,
@@ -116,15 +121,21 @@ fn is_grpcs_own(method: &Method) -> bool {
     )
 }
 
-/// Who asks, by the request's metadata.
-fn caller(headers: &HeaderMap) -> Caller {
+/// Who asks, by the request's metadata, or else by the certificate.
+fn caller(headers: &HeaderMap, by_certificate: Option<&PeerName>) -> Caller {
     // The gateway's clients send the second.
     let token = headers
         .get("token")
         .or_else(|| headers.get("authorization"));
-    let credentials = token.map_or(Credentials::None, |token| {
-        Credentials::Token(Bytes::copy_from_slice(token.as_bytes()))
-    });
+    // etcd's gateway, whose certificate is not its clients', marks what it passes on.
+    let common_name = by_certificate
+        .filter(|_| !headers.contains_key("grpcgateway-accept"))
+        .and_then(|peer| peer.common_name.as_deref());
+    let credentials = match (token, common_name) {
+        (Some(token), _) => Credentials::Token(Bytes::copy_from_slice(token.as_bytes())),
+        (None, Some(name)) => Credentials::CommonName(name.to_owned()),
+        (None, None) => Credentials::None,
+    };
     Caller {
         credentials,
         requires_leader: headers.get("hasleader").is_some_and(|it| it == "true"),
@@ -203,15 +214,22 @@ mod tests {
     #[test]
     fn metadata_tells_who_asks() {
         let mut headers = HeaderMap::new();
-        assert_eq!(caller(&headers), Caller::default());
+        assert_eq!(caller(&headers, None), Caller::default());
+        let certificate = PeerName {
+            common_name: Some("c".into()),
+        };
+        let by_name = caller(&headers, Some(&certificate)).credentials;
+        assert_eq!(by_name, Credentials::CommonName("c".to_owned()));
+        headers.insert("grpcgateway-accept", "x".parse().unwrap());
+        assert_eq!(caller(&headers, Some(&certificate)), Caller::default());
         headers.insert("hasleader", "true".parse().unwrap());
         headers.insert("authorization", "a".parse().unwrap());
         let by = |token: &'static str| Caller {
             credentials: Credentials::Token(Bytes::from_static(token.as_bytes())),
             requires_leader: true,
         };
-        assert_eq!(caller(&headers), by("a"));
+        assert_eq!(caller(&headers, Some(&certificate)), by("a"));
         headers.insert("token", "t".parse().unwrap());
-        assert_eq!(caller(&headers), by("t"));
+        assert_eq!(caller(&headers, None), by("t"));
     }
 }

@@ -64,7 +64,11 @@ async fn page(context: &Context, request: &Request<Incoming>) -> Reply {
         "/health" | "/version" if request.method() != Method::GET => only_get(),
         "/health" => health::health(context, query).await,
         "/version" => version(context),
-        "/metrics" => respond(StatusCode::OK, METRICS, context.metrics.page()),
+        "/metrics" => respond(
+            StatusCode::OK,
+            METRICS,
+            context.metrics.page(&context.options.tls),
+        ),
         _ if is_probe && request.method() != Method::GET => only_get(),
         _ if is_probe => health::probe(context, path, query).await,
         _ => not_found(),

@@ -3,6 +3,7 @@
 
 use super::super::listen::Reply;
 use super::field::is_grpc;
+use detcd_net::tls::PeerName;
 use http::header::CONTENT_TYPE;
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
@@ -97,6 +98,8 @@ impl Drop for Room {
 pub(crate) struct Bounded<S> {
     pub service: S,
     pub heads: Arc<Heads>,
+    /// Who has connected, if the certificate was asked for.
+    pub peer: Option<PeerName>,
 }
 
 impl<S> Service<Request<Incoming>> for Bounded<S>
@@ -107,7 +110,10 @@ where
     type Error = Infallible;
     type Future = Answering<S::Future>;
 
-    fn call(&self, request: Request<Incoming>) -> Self::Future {
+    fn call(&self, mut request: Request<Incoming>) -> Self::Future {
+        if let Some(peer) = &self.peer {
+            request.extensions_mut().insert(peer.clone());
+        }
         match self.heads.room(size(request.headers())) {
             Some(room) => Answering::Called {
                 answer: self.service.call(request),

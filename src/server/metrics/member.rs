@@ -303,12 +303,12 @@ fn snapshots(page: &mut Page, stats: &Stats) {
 }
 
 #[derive(Default)]
-struct Page {
-    families: Vec<MetricFamily>,
+pub(super) struct Page {
+    pub families: Vec<MetricFamily>,
 }
 
 impl Page {
-    fn family(&mut self, (name, help): (&str, &str), kind: MetricType, metrics: Vec<Metric>) {
+    pub fn family(&mut self, (name, help): (&str, &str), kind: MetricType, metrics: Vec<Metric>) {
         let mut family = MetricFamily::default();
         family.set_name(name.to_owned());
         family.set_help(help.to_owned());
@@ -317,7 +317,7 @@ impl Page {
         self.families.push(family);
     }
 
-    fn counter(&mut self, name: &str, help: &str, value: u64) {
+    pub fn counter(&mut self, name: &str, help: &str, value: u64) {
         let metric = counter(value, Vec::new());
         self.family((name, help), MetricType::COUNTER, vec![metric]);
     }
@@ -340,7 +340,7 @@ fn label(name: &str, member: MemberId) -> LabelPair {
     label
 }
 
-fn counter(value: u64, labels: Vec<LabelPair>) -> Metric {
+pub(super) fn counter(value: u64, labels: Vec<LabelPair>) -> Metric {
     let mut counter = proto::Counter::default();
     counter.set_value(value as f64);
     let mut metric = Metric::from_label(labels);
@@ -348,7 +348,7 @@ fn counter(value: u64, labels: Vec<LabelPair>) -> Metric {
     metric
 }
 
-fn gauge(value: u64, labels: Vec<LabelPair>) -> Metric {
+pub(super) fn gauge(value: u64, labels: Vec<LabelPair>) -> Metric {
     let mut gauge = proto::Gauge::default();
     gauge.set_value(value as f64);
     let mut metric = Metric::from_label(labels);
