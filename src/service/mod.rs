@@ -22,6 +22,7 @@ mod maintenance;
 pub mod method;
 mod reply;
 mod v2;
+mod v2_members;
 mod watch;
 
 pub use caller::{Caller, Credentials};

@@ -1,10 +1,9 @@
-//! detcdctl's v2 commands beside etcdctl 3.4.23's: the same lines to both, each with an etcd of its
-//! own, print the same and end with the same code.
+//! detcdctl's v2 commands beside etcdctl 3.4.23's, speaking to etcd 3.4.23 and to detcd: the same
+//! lines to all, each with a server of its own, print the same and end with the same code.
 
 use crate::cluster::{WAIT_MAX, eventually, free_port, http_get};
 use crate::tools::{Tool, find};
 use rustix::process::{Pid, Signal, kill_process};
-use std::collections::BTreeMap;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
@@ -14,6 +13,14 @@ const LINES: &str = include_str!("ctl_v2.txt");
 const NOWHERE: &str = "http://127.0.0.1:1";
 /// The flags that name other endpoints than the variable, which would win.
 const ENDPOINT_FLAGS: [&str; 3] = ["--endpoint", "--peers", "-C"];
+
+fn detcdctl() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_detcdctl"))
+}
+
+fn detcd() -> &'static Path {
+    Path::new(env!("CARGO_BIN_EXE_detcd"))
+}
 
 /// An etcd of one member, which serves v2.
 struct Server {
@@ -231,40 +238,75 @@ async fn outcomes(program: &Path, server: &Path, sections: &[&str]) -> Vec<Seen>
     seen
 }
 
-async fn both_say_alike(test: &str, sections: &[&str]) {
+/// A program, and the server that it speaks to.
+type Pair<'a> = (&'a Path, &'a Path);
+
+/// All say of each line what the first does.
+async fn all_say_alike(sections: &[&str], first: Pair<'_>, others: &[Pair<'_>]) {
+    let expected = outcomes(first.0, first.1, sections);
+    let others = others.iter().map(async |(program, server)| {
+        let seen = outcomes(program, server, sections).await;
+        (
+            format!("{} of {}", program.display(), server.display()),
+            seen,
+        )
+    });
+    let (expected, others) = tokio::join!(expected, futures::future::join_all(others));
+    let lines = lines(sections);
+    assert_eq!(expected.len(), lines.len());
+    let mut differences = 0;
+    for (who, seen) in &others {
+        for ((line, expected), seen) in lines.iter().zip(&expected).zip(seen) {
+            if expected != seen {
+                differences += 1;
+                let (section, text) = (line.section, line.text);
+                eprintln!("{section}: {text}\n{who}: {seen:#?}\nnot {expected:#?}");
+            }
+        }
+    }
+    assert_eq!(differences, 0);
+}
+
+#[tokio::test]
+async fn v2_commands_about_keys_say_what_etcdctl_says() {
+    let test = "v2_commands_about_keys_say_what_etcdctl_says";
     let (Some(etcdctl), Some(etcd)) = (find(Tool::Etcdctl, test), find(Tool::EtcdV2, test)) else {
         return;
     };
-    let ours = Path::new(env!("CARGO_BIN_EXE_detcdctl"));
-    let (theirs, ours) = tokio::join!(
-        outcomes(&etcdctl, &etcd, sections),
-        outcomes(ours, &etcd, sections)
-    );
-    let lines = lines(sections);
-    assert_eq!(theirs.len(), lines.len());
-    let mut differences = BTreeMap::new();
-    for ((line, theirs), ours) in lines.iter().zip(&theirs).zip(&ours) {
-        if theirs != ours {
-            let shown = format!("{theirs:#?}\nand detcdctl {ours:#?}");
-            differences.insert((line.section, line.text), shown);
-        }
-    }
-    for ((section, line), shown) in &differences {
-        eprintln!("{section}: {line}\netcdctl says {shown}");
-    }
-    assert!(differences.is_empty(), "{} differ", differences.len());
+    let sections = ["keys", "directories", "watches"];
+    let (ours, detcd) = (detcdctl(), detcd());
+    let others = [
+        (ours, etcd.as_path()),
+        (ours, detcd),
+        (etcdctl.as_path(), detcd),
+    ];
+    all_say_alike(&sections, (&etcdctl, &etcd), &others).await;
 }
 
 #[tokio::test]
-async fn detcdctl_speaks_v2_of_keys_as_etcdctl_does() {
-    let test = "detcdctl_speaks_v2_of_keys_as_etcdctl_does";
-    both_say_alike(test, &["help", "keys", "directories", "watches"]).await;
+async fn v2_commands_about_members_say_what_etcdctl_says() {
+    let test = "v2_commands_about_members_say_what_etcdctl_says";
+    let (Some(etcdctl), Some(etcd)) = (find(Tool::Etcdctl, test), find(Tool::EtcdV2, test)) else {
+        return;
+    };
+    let sections = ["members", "sent", "endpoints"];
+    let (ours, detcd) = (detcdctl(), detcd());
+    let others = [
+        (ours, etcd.as_path()),
+        (ours, detcd),
+        (etcdctl.as_path(), detcd),
+    ];
+    all_say_alike(&sections, (&etcdctl, &etcd), &others).await;
 }
 
 #[tokio::test]
-async fn detcdctl_speaks_v2_of_members_and_users_as_etcdctl_does() {
-    let test = "detcdctl_speaks_v2_of_members_and_users_as_etcdctl_does";
-    both_say_alike(test, &["members", "auth", "sent", "endpoints"]).await;
+async fn v2_commands_about_users_and_help_say_what_etcdctl_says() {
+    let test = "v2_commands_about_users_and_help_say_what_etcdctl_says";
+    let (Some(etcdctl), Some(etcd)) = (find(Tool::Etcdctl, test), find(Tool::EtcdV2, test)) else {
+        return;
+    };
+    let others = [(detcdctl(), etcd.as_path())];
+    all_say_alike(&["help", "auth"], (&etcdctl, &etcd), &others).await;
 }
 
 /// Starts a command that ends by CTRL+C, waits for so many lines, ends it, and gives them.

@@ -27,3 +27,4 @@ mod tells;
 mod tls;
 mod unix_sockets;
 mod v2_keys;
+mod v2_members;

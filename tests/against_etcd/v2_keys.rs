@@ -183,22 +183,22 @@ const OF_THE_MEMBER: [&str; 3] = ["x-etcd-cluster-id", "x-raft-index", "x-raft-t
 
 /// What a client sees of a reply.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
-    status: String,
-    headers: Vec<(String, String)>,
-    body: String,
+pub struct Seen {
+    pub status: String,
+    pub headers: Vec<(String, String)>,
+    pub body: String,
 }
 
 /// A request as it is sent.
-struct Sent<'a> {
-    method: &'a str,
-    path: &'a str,
-    content_type: &'a str,
-    body: &'a str,
+pub struct Sent<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub content_type: &'a str,
+    pub body: &'a str,
 }
 
 impl Sent<'_> {
-    fn ask(&self, port: u16) -> Seen {
+    pub fn ask(&self, port: u16) -> Seen {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a member that serves");
         let Sent {
             method,

@@ -1,7 +1,7 @@
 //! What a member tells of the membership.
 
 use super::{Handle, Header};
-use detcd_core::api::Member;
+use detcd_core::api::{Member, MemberId};
 use detcd_core::error::Error;
 use detcd_core::query;
 
@@ -17,5 +17,11 @@ impl Handle {
             members.sort_unstable_by_key(|member| member.id);
         }
         Ok((self.header(published.at().revision), members))
+    }
+    /// Whether a member of this id was removed, as far as this one knows.
+    pub fn is_removed(&self, id: MemberId) -> Result<bool, Error> {
+        let published = self.shared.engine.published();
+        let removed = self.settle_fault(query::removed(&*published.view))?;
+        Ok(removed.contains(&id))
     }
 }

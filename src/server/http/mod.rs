@@ -2,6 +2,7 @@
 
 mod health;
 mod keys;
+mod members;
 
 use super::Context;
 use super::listen::Reply;
@@ -43,6 +44,9 @@ impl HttpPaths {
             let mut reply = match *request.method() {
                 Method::OPTIONS => nothing(StatusCode::OK),
                 _ if keys::is_path(request.uri().path()) => keys::serve(&context, request).await,
+                _ if context.options.enable_v2 && members::is_path(request.uri().path()) => {
+                    members::serve(&context, request).await
+                }
                 _ => page(&context, &request).await,
             };
             allow_browsers(&context.options.cors, origin.as_ref(), reply.headers_mut());
