@@ -22,17 +22,25 @@ impl Service {
     /// Adds a member, which gets no vote before it has caught up.
     pub async fn v2_member_add(&self, peer_urls: &[String]) -> Result<Member, Error> {
         let (_, member, _) = self.inner.handle.member_add(peer_urls, false).await?;
+        self.catch_up().await;
         Ok(member)
     }
 
     pub async fn v2_member_update(&self, id: MemberId, peer_urls: &[String]) -> Result<(), Error> {
         self.inner.handle.member_update(id, peer_urls).await?;
+        self.catch_up().await;
         Ok(())
     }
 
     pub async fn v2_member_remove(&self, id: MemberId) -> Result<(), Error> {
         self.inner.handle.member_remove(id).await?;
         Ok(())
+    }
+
+    /// Waits until this member has applied what was changed: clients list the members here next.
+    async fn catch_up(&self) {
+        // The change is made; a member that cannot confirm a read lists it later.
+        let _ = self.inner.handle.member_list(true).await;
     }
 
     /// Whether a member of this id was removed. Its id never comes back.

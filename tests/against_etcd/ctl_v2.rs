@@ -56,10 +56,11 @@ impl Server {
             peer_url,
             _data: data,
         };
-        eventually("health of etcd", || async {
-            http_get(port, "/health")
+        // A member is healthy before it has published where clients reach it.
+        eventually("client URLs of the member", || async {
+            http_get(port, "/v2/machines")
                 .await
-                .filter(|(status, _)| *status == 200)
+                .filter(|(_, urls)| *urls == server.client_url)
         })
         .await;
         server
