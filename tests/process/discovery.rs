@@ -49,12 +49,26 @@ fn etcd(test: &str) -> Option<PathBuf> {
     tools::find(Tool::Etcd, test)
 }
 
+/// Any detcd is a registry for others.
+fn detcd() -> PathBuf {
+    env!("CARGO_BIN_EXE_detcd").into()
+}
+
 #[tokio::test]
 async fn members_find_each_other_and_who_is_left_over_is_a_proxy() {
     let Some(etcd) = etcd("members_find_each_other_and_who_is_left_over_is_a_proxy") else {
         return;
     };
-    let registry = Registry::started(etcd).await;
+    check_members_and_proxy(etcd).await;
+}
+
+#[tokio::test]
+async fn members_find_each_other_in_a_registry_of_detcd() {
+    check_members_and_proxy(detcd()).await;
+}
+
+async fn check_members_and_proxy(registry: PathBuf) {
+    let registry = Registry::started(registry).await;
     registry.set_size("test", "3").await;
     let url = registry.url("test");
     let mut cluster = Cluster::new(4, &[]);
@@ -151,7 +165,16 @@ async fn what_no_cluster_can_be_found_by_ends_with_etcds_words() {
     let Some(etcd) = etcd("what_no_cluster_can_be_found_by_ends_with_etcds_words") else {
         return;
     };
-    let registry = Registry::started(etcd).await;
+    check_refusals(etcd).await;
+}
+
+#[tokio::test]
+async fn what_a_registry_of_detcd_refuses_ends_with_etcds_words() {
+    check_refusals(detcd()).await;
+}
+
+async fn check_refusals(registry: PathBuf) {
+    let registry = Registry::started(registry).await;
     registry.set_size("bad", "abc").await;
     registry.set_size("full", "1").await;
     let taken = "value=z%3Dhttp%3A%2F%2F127.0.0.1%3A9";
@@ -185,13 +208,22 @@ async fn what_no_cluster_can_be_found_by_ends_with_etcds_words() {
     }
 }
 
-/// In front of etcd, whose v2 API it is for.
+/// In front of etcd.
 #[tokio::test]
 async fn a_proxy_sends_requests_of_the_v2_api_on() {
     let Some(etcd) = etcd("a_proxy_sends_requests_of_the_v2_api_on") else {
         return;
     };
-    let registry = Registry::started(etcd).await;
+    check_proxy(etcd).await;
+}
+
+#[tokio::test]
+async fn a_proxy_sends_requests_on_to_detcd() {
+    check_proxy(detcd()).await;
+}
+
+async fn check_proxy(program: PathBuf) {
+    let registry = Registry::started(program).await;
     let member = &registry.cluster.nodes[0];
     let mut proxies = Cluster::new(2, &[]);
     for (node, mode) in proxies.nodes.iter_mut().zip(["on", "readonly"]) {
