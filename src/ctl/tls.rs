@@ -42,7 +42,7 @@ pub fn check(flags: &TlsFlags, endpoints: &[String]) -> Result<(), Failure> {
         || endpoints.iter().any(is_secure);
     if is_wanted {
         let why = format!(
-            "this version of detcdctl does not speak TLS: leave out the flags {}, and use http:// \
+            "the v2 commands of detcdctl do not speak TLS: leave out the flags {}, and use http:// \
              or unix:// endpoints",
             flags.names
         );
