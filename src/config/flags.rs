@@ -252,7 +252,7 @@ pub const SECTIONS: &[Section] = &[
     ]},
     Section { title: "Auth", flags: &[
         flag("auth-token", Text, "simple", DefaultOnly, "Kind of tokens."),
-        flag("bcrypt-cost", Uint, "10", Inert, "There are no passwords."),
+        flag("bcrypt-cost", Uint, "10", Works, "Cost of hashing a password, from 4 to 31: each step doubles the time."),
         flag("auth-token-ttl", Uint, "300", Inert, "There are no tokens."),
     ]},
     Section { title: "Logging and monitoring", flags: &[

@@ -5,6 +5,7 @@
 //! which a member that has started before never takes: a restart needs no cluster flags.
 
 mod addresses;
+mod auth;
 mod bootstrap;
 mod file;
 pub mod flags;
@@ -16,6 +17,7 @@ mod tests;
 mod tls;
 pub mod url;
 
+pub use auth::AuthConfig;
 pub use bootstrap::{Bootstrap, BootstrapError};
 pub use help::{VersionInfo, help, usage, version};
 pub use parse::Given;
@@ -77,6 +79,7 @@ pub struct Config {
     pub cors: Vec<String>,
     pub enable_v2: bool,
     pub extensive_metrics: bool,
+    pub auth: AuthConfig,
     pub tls: TlsConfig,
     pub log: LogConfig,
 }

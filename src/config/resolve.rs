@@ -1,6 +1,7 @@
 //! From the texts of the flags to a [`Config`], with etcd's checks.
 
 use super::addresses;
+use super::auth;
 use super::flags::{self, Status};
 use super::parse::{self, Given};
 use super::tls;
@@ -101,6 +102,7 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
             .collect(),
         enable_v2: boolean(given, "enable-v2"),
         extensive_metrics: given.text("metrics") == "extensive",
+        auth: auth::resolve(given, notices),
         tls: tls::resolve(given, notices)?,
         log,
         name,
@@ -370,7 +372,7 @@ fn boolean(given: &Given, name: &str) -> bool {
 }
 
 /// The number of a flag whose text was checked when it was parsed.
-fn uint(given: &Given, name: &str) -> u64 {
+pub(super) fn uint(given: &Given, name: &str) -> u64 {
     given
         .text(name)
         .parse()

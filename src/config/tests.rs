@@ -522,3 +522,14 @@ fn questions_win_over_everything() {
         "detcd Version: 0.1.0\nGit SHA: abc\nRust Version: 1.95.0\nRust OS/Arch: linux/amd64\n"
     );
 }
+
+#[test]
+fn a_bcrypt_cost_that_there_is_not_is_the_default_and_warned_of() {
+    assert_eq!(config("").auth.bcrypt_cost, 10);
+    assert_eq!(config("--bcrypt-cost 4").auth.bcrypt_cost, 4);
+    for cost in ["3", "32", "4294967300"] {
+        let (config, notices) = serve(&format!("--bcrypt-cost {cost}"), &[]);
+        assert_eq!(config.auth.bcrypt_cost, 10);
+        assert_eq!(notices.len(), 1, "{notices:?}");
+    }
+}

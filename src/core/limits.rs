@@ -70,6 +70,14 @@ pub const V2_HISTORY_EVENTS: u64 = 1_000;
 pub const V2_DEPTH_MAX: usize = 512;
 /// Events that a watcher of v2 may have waiting before it has to read them from the history.
 pub const V2_WATCH_QUEUE: usize = 100;
+/// What hashing a password may cost (`--bcrypt-cost`): each step doubles the time.
+pub const BCRYPT_COST_MIN: u32 = 4;
+pub const BCRYPT_COST_MAX: u32 = 31;
+pub const BCRYPT_COST_DEFAULT: u32 = 10;
+/// Checks and hashes of passwords that wait for their turn; the next is `too many requests`.
+pub const PASSWORDS_WAITING_MAX: usize = 128;
+/// Threads that check and hash passwords.
+pub const PASSWORD_THREADS_MAX: usize = 4;
 /// Members of a cluster, learners among them. No membership with more is believed.
 pub const MEMBERS_MAX: usize = 256;
 /// The peer URLs of a member.

@@ -33,7 +33,8 @@ use production as backend;
 use simulation as backend;
 
 pub use backend::{
-    JoinHandle, Rng, Sleep, block_on, spawn, spawn_blocking, spawn_io, unconstrained,
+    JoinHandle, Rng, Sleep, block_on, cores, spawn, spawn_blocking, spawn_io, unconstrained,
+    yield_to_others,
 };
 pub use instant::Instant;
 pub use repeated::RepeatedLines;

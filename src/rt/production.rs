@@ -13,6 +13,10 @@ use std::time::{Duration, SystemTime};
 use tokio::runtime::Handle;
 use tokio::sync::oneshot;
 
+/// A thread of this niceness gets a sixtieth of what one of its rivals gets.
+#[cfg(target_os = "linux")]
+const BACKGROUND_NICENESS: i32 = 18;
+
 /// The origin of [`Instant`]: the first time that anybody asked.
 fn origin() -> std::time::Instant {
     static ORIGIN: OnceLock<std::time::Instant> = OnceLock::new();
@@ -198,6 +202,22 @@ where
     JoinHandle(Running::Task(tokio::task::spawn_blocking(move || {
         never_panics(work)
     })))
+}
+
+/// How many threads can run at once.
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Has the system prefer every other thread to this one, as long as there are others that want to run.
+pub fn yield_to_others() {
+    // Linux keeps this for each thread. Elsewhere the whole process would go slower.
+    #[cfg(target_os = "linux")]
+    {
+        // A system that refuses runs the thread like the others.
+        let thread = rustix::thread::gettid();
+        let _ = rustix::process::setpriority_process(Some(thread), BACKGROUND_NICENESS);
+    }
 }
 
 /// `future`, which is polled however much its task has done in this turn: a channel with room takes

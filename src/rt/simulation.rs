@@ -140,6 +140,14 @@ where
     spawn(async move { work() })
 }
 
+/// A simulated member is one thread.
+pub fn cores() -> usize {
+    1
+}
+
+/// Tasks take no simulated time.
+pub fn yield_to_others() {}
+
 /// `future`: here no task is held back.
 pub fn unconstrained<F: Future>(future: F) -> F {
     future

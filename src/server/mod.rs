@@ -41,6 +41,8 @@ pub struct ServerOptions {
     pub keepalive_timeout: Duration,
     pub election_timeout: Duration,
     pub quota_backend_bytes: Option<u64>,
+    /// What hashing a password costs.
+    pub bcrypt_cost: u32,
     /// The version of etcd that clients are told.
     pub etcd_version: String,
     pub cors: Vec<String>,
@@ -65,6 +67,7 @@ impl ServerOptions {
             keepalive_timeout: config.keepalive_timeout,
             election_timeout: config.election_timeout,
             quota_backend_bytes: config.quota_backend_bytes,
+            bcrypt_cost: config.auth.bcrypt_cost,
             etcd_version: config.etcd_version.clone(),
             cors: config.cors.clone(),
             enable_v2: config.enable_v2,
@@ -82,6 +85,7 @@ impl ServerOptions {
             etcd_version: self.etcd_version.clone(),
             quota_backend_bytes: self.quota_backend_bytes,
             election_timeout: self.election_timeout,
+            bcrypt_cost: self.bcrypt_cost,
         }
     }
 }

@@ -20,6 +20,7 @@ mod kv;
 mod lease;
 mod maintenance;
 pub mod method;
+mod password;
 mod reply;
 mod v2;
 mod v2_members;
@@ -29,6 +30,7 @@ pub use caller::{Caller, Credentials};
 pub use dispatch::{Messages, Replies};
 pub use error::{CallError, Failure};
 pub use method::{METHODS, Method, Rpc, Streaming};
+pub use password::Passwords;
 pub use reply::Reply;
 pub use v2::{KeysBody, KeysMethod, KeysReply, KeysRequest};
 
@@ -47,6 +49,8 @@ pub struct ServiceOptions {
     pub etcd_version: String,
     pub quota_backend_bytes: Option<u64>,
     pub election_timeout: Duration,
+    /// What hashing a password costs: each step doubles the time.
+    pub bcrypt_cost: u32,
 }
 
 impl ServiceOptions {
@@ -79,15 +83,18 @@ struct Inner {
     handle: Handle,
     options: ServiceOptions,
     counts: Counts,
+    passwords: Passwords,
 }
 
 impl Service {
     pub fn new(handle: Handle, options: ServiceOptions) -> Service {
         let counts = Counts::default();
+        let passwords = Passwords::new(options.bcrypt_cost);
         let inner = Arc::new(Inner {
             handle,
             options,
             counts,
+            passwords,
         });
         Service { inner }
     }
@@ -98,6 +105,10 @@ impl Service {
 
     pub fn counts(&self) -> &Counts {
         &self.inner.counts
+    }
+
+    pub fn passwords(&self) -> &Passwords {
+        &self.inner.passwords
     }
 
     /// Decides whether this member takes a call at all. In etcd, too, a learner refuses first: one that
