@@ -5,6 +5,7 @@ pub mod config;
 pub mod ctl;
 pub mod daemon;
 mod http_client;
+mod log_level;
 mod members_page;
 mod probe;
 pub mod server;

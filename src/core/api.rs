@@ -303,7 +303,7 @@ pub enum Reply {
     /// The alarm that is raised no more; `None` if it was not.
     AlarmDisarm(Option<Alarm>),
     /// What the write did to the tree of v2, or why it did nothing.
-    V2(Result<Arc<v2::Event>, v2::Refused>),
+    V2(v2::Operation, Result<Arc<v2::Event>, v2::Refused>),
     /// The command has no answer of its own (member attributes, compaction steps).
     Done,
 }

@@ -57,10 +57,12 @@ impl fmt::Display for Reply {
             Reply::AlarmRaise(alarm) => write!(f, "raised {alarm}"),
             Reply::AlarmDisarm(Some(alarm)) => write!(f, "disarmed {alarm}"),
             Reply::AlarmDisarm(None) => f.write_str("disarmed nothing"),
-            Reply::V2(Ok(event)) => {
+            Reply::V2(_, Ok(event)) => {
                 write!(f, "v2 {} at {}", event.action.name(), event.index())
             }
-            Reply::V2(Err(refused)) => write!(f, "v2 refused: {}", refused.code.message()),
+            Reply::V2(_, Err(refused)) => {
+                write!(f, "v2 refused: {}", refused.code.message())
+            }
             Reply::Done => f.write_str("done"),
         }
     }

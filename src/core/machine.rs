@@ -153,7 +153,7 @@ impl Machine {
                     Ok(applied) => (Ok(applied.event.clone()), Some(applied)),
                     Err(refused) => (Err(refused), None),
                 };
-                Ok(self.applied_v2(Reply::V2(result), applied))
+                Ok(self.applied_v2(Reply::V2(write.operation, result), applied))
             }
             Command::V2Expire { id } => {
                 let applied = v2::expire(id, overlay)?;

@@ -3,7 +3,8 @@
 
 mod capnslog;
 
-use crate::config::{LogConfig, LogFormat, LogLevel, LogOutput};
+use crate::config::{LogConfig, LogFormat, LogOutput};
+use crate::log_level;
 use std::fmt::Write as _;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write as _};
@@ -14,7 +15,6 @@ use thiserror::Error;
 use tracing::field::{Field, Visit};
 use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::Layer;
-use tracing_subscriber::filter::{LevelFilter, Targets};
 use tracing_subscriber::layer::{Context, SubscriberExt as _};
 
 #[derive(Debug, Error)]
@@ -36,26 +36,8 @@ pub fn start(config: &LogConfig) -> Result<(), LogError> {
         format: config.format,
         outputs: Mutex::new(outputs),
     };
-    let level = match config.level {
-        LogLevel::Debug => LevelFilter::DEBUG,
-        LogLevel::Info => LevelFilter::INFO,
-        LogLevel::Warn => LevelFilter::WARN,
-        LogLevel::Error => LevelFilter::ERROR,
-    };
-    // Libraries below say a lot at info that means nothing to an operator.
-    let quiet = level.min(LevelFilter::WARN);
-    let targets = Targets::new()
-        .with_default(quiet)
-        .with_target("detcd", level)
-        .with_target(
-            "openraft",
-            if level >= LevelFilter::DEBUG {
-                LevelFilter::INFO
-            } else {
-                LevelFilter::ERROR
-            },
-        );
-    let subscriber = tracing_subscriber::registry().with(lines.with_filter(targets));
+    let filter = log_level::filter(config.level);
+    let subscriber = tracing_subscriber::registry().with(lines.with_filter(filter));
     tracing::subscriber::set_global_default(subscriber).map_err(|_| LogError::Twice)
 }
 

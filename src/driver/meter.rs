@@ -202,15 +202,22 @@ impl Transport for MeteredTransport {
             return self.transport.call(to, kind, body, timeout);
         };
         let bytes = body.len() as u64;
-        let heartbeat = is_heartbeat(kind, &body).then(Instant::now);
+        let begun = Instant::now();
+        let is_heartbeat = is_heartbeat(kind, &body);
+        let is_append = kind == Kind::AppendEntries && !is_heartbeat;
+        if is_append {
+            self.stats.appends_sent.count(bytes);
+        }
         let call = self.transport.call(to, kind, body, timeout);
         let stats = self.stats.clone();
         async move {
             let answer = call.await;
             peer.answered(&answer, bytes);
-            match (heartbeat, &answer) {
-                (Some(begun), Ok(_)) => peer.round_trip.observe_seconds(begun.elapsed()),
-                (Some(_), Err(TransportError::Lost(..))) => stats.heartbeats_lost.add(1),
+            match &answer {
+                Ok(_) if is_heartbeat => peer.round_trip.observe_seconds(begun.elapsed()),
+                Err(TransportError::Lost(..)) if is_heartbeat => stats.heartbeats_lost.add(1),
+                Ok(_) if is_append => peer.append_latency.answered(begun.elapsed()),
+                Err(_) if is_append => peer.append_latency.failed(),
                 _ => {}
             }
             answer
@@ -323,6 +330,9 @@ impl<R: Receiver> Receiver for MeteredReceiver<R> {
         body: Bytes,
     ) -> BoxFuture<'static, Result<Bytes, String>> {
         let bytes = body.len() as u64;
+        if kind == Kind::AppendEntries && !is_heartbeat(kind, &body) {
+            self.stats.appends_received.count(bytes);
+        }
         let call = self.receiver.call(from, kind, body);
         let Some(peer) = self.stats.peer(from) else {
             return call;

@@ -10,6 +10,7 @@
 //! [`Handle`] through which every protocol serves.
 
 mod admission;
+mod append_stats;
 mod compactor;
 mod engine;
 mod handle;
@@ -23,6 +24,7 @@ mod run;
 mod shared;
 pub mod stats;
 mod transfer;
+mod v2_stats;
 mod v2_watch;
 mod waiters;
 mod watch;

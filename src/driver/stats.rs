@@ -4,6 +4,9 @@
 //! Most is counted where the driver sees it anyway: in the events and effects that pass its loop
 //! (`Stats::applied`) and at the seams under it (`meter`).
 
+pub use crate::append_stats::{AppendLatency, AppendPace, FollowerLatency};
+pub use crate::v2_stats::{Ends, V2Stats};
+
 use arc_swap::ArcSwap;
 use detcd_core::api::{OpReply, Reply, TxnReply};
 use detcd_core::event::{Applied, LeaseChange};
@@ -209,6 +212,10 @@ pub struct Stats {
     pub disk_free: Gauge,
     /// 1 while that is less than what is needed soon.
     pub disk_low: Gauge,
+    /// Entries to followers, and from a leader.
+    pub appends_sent: AppendPace,
+    pub appends_received: AppendPace,
+    pub v2: V2Stats,
     peers: ArcSwap<BTreeMap<u64, Arc<PeerStats>>>,
 }
 
@@ -245,6 +252,9 @@ impl Default for Stats {
             snapshots_incoming: Gauge::default(),
             disk_free: Gauge::default(),
             disk_low: Gauge::default(),
+            appends_sent: AppendPace::default(),
+            appends_received: AppendPace::default(),
+            v2: V2Stats::default(),
             peers: ArcSwap::default(),
         }
     }
@@ -272,6 +282,7 @@ impl Stats {
     pub(crate) fn applied(&self, entries: &[Applied]) {
         let mut ops = Ops::default();
         for entry in entries {
+            self.v2.applied(entry);
             match entry.lease {
                 Some(LeaseChange::Granted { ttl, .. }) => {
                     self.leases_granted.add(1);
@@ -288,7 +299,7 @@ impl Stats {
                 Ok(Reply::DeleteRange(_)) => ops.deletes += 1,
                 Ok(Reply::Txn(txn)) => ops.txn(txn),
                 Ok(Reply::Compact | Reply::LeaseGrant { .. } | Reply::LeaseRevoke)
-                | Ok(Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::V2(_) | Reply::Done)
+                | Ok(Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::V2(..) | Reply::Done)
                 | Err(_) => {}
             }
             for change in &entry.changes {
@@ -349,6 +360,7 @@ pub struct PeerStats {
     pub disconnects: Counter,
     /// Heartbeats and their answers, in seconds.
     pub round_trip: Histogram,
+    pub append_latency: FollowerLatency,
     pub snapshots_sent: Snapshots,
     pub snapshots_received: Snapshots,
     /// Whether the last message reached the peer, or one came from it since.
@@ -364,6 +376,7 @@ impl Default for PeerStats {
             receive_failures: Counter::default(),
             disconnects: Counter::default(),
             round_trip: Histogram::new(NETWORK),
+            append_latency: FollowerLatency::default(),
             snapshots_sent: Snapshots::default(),
             snapshots_received: Snapshots::default(),
             active: AtomicBool::new(false),

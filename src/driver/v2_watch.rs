@@ -43,8 +43,25 @@ pub struct V2Watch {
     since: u64,
     index: u64,
     registration: Registration,
+    _counted: CountedWatcher,
     /// Found when it was opened.
     found: Option<Arc<v2::Event>>,
+}
+
+/// One more watcher among those that the member counts, until it is dropped.
+struct CountedWatcher(Handle);
+
+impl CountedWatcher {
+    fn new(handle: &Handle) -> CountedWatcher {
+        handle.stats().v2.watchers.add(1);
+        CountedWatcher(handle.clone())
+    }
+}
+
+impl Drop for CountedWatcher {
+    fn drop(&mut self) {
+        self.0.stats().v2.watchers.subtract(1);
+    }
 }
 
 /// A watcher at the node.
@@ -66,6 +83,7 @@ impl V2Watch {
         let registration = Registration::new(&handle, &interest, stream, since).await?;
         let index = registration.index;
         let since = if since == 0 { index + 1 } else { since };
+        let counted = CountedWatcher::new(&handle);
         let mut watch = V2Watch {
             handle,
             interest,
@@ -73,6 +91,7 @@ impl V2Watch {
             since,
             index,
             registration,
+            _counted: counted,
             found: None,
         };
         watch.found = watch.look_back().await?;

@@ -9,7 +9,6 @@ mod tls;
 
 use super::TlsSides;
 use ::http::HeaderMap;
-use detcd_core::api::MemberId;
 use detcd_driver::Handle;
 use detcd_service::{METHODS, Method, Service, Streaming};
 use prometheus::{
@@ -273,25 +272,6 @@ impl Metrics {
 /// The labels of go-grpc-prometheus.
 fn labels_of(method: &Method) -> [&'static str; 3] {
     [method.streaming.label(), method.service, method.name]
-}
-
-/// Counts changes of the leader as long as the member lives.
-pub(crate) fn follow_leader(handle: &Handle, metrics: &Metrics) {
-    let mut leader = handle.leader();
-    let changes = metrics.leader_changes.clone();
-    detcd_rt::spawn(async move {
-        let mut last: Option<MemberId> = None;
-        loop {
-            let now = *leader.borrow_and_update();
-            if now.is_some() && now != last {
-                changes.inc();
-                last = now;
-            }
-            if leader.changed().await.is_err() {
-                return;
-            }
-        }
-    });
 }
 
 /// Makes and registers. Names are ours and stand once, so registering cannot fail.

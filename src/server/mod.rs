@@ -12,6 +12,7 @@ mod deadline;
 mod grpc;
 mod http;
 mod http2;
+mod leader_seen;
 mod listen;
 mod metrics;
 mod peer;
@@ -27,6 +28,7 @@ use detcd_driver::Handle;
 use detcd_net::{ConnectionLimit, Listener};
 use detcd_peer::Receiver;
 use detcd_service::{Service, ServiceOptions};
+use leader_seen::LeaderHistory;
 use listen::{Port, Tuning};
 use metrics::Metrics;
 use std::sync::Arc;
@@ -96,6 +98,7 @@ pub(crate) struct Context {
     pub service: Service,
     pub options: ServerOptions,
     pub metrics: Metrics,
+    pub leaders: LeaderHistory,
 }
 
 /// The servers of one member. They stop when [`Servers::stop`] says so; a drop leaves them on.
@@ -115,12 +118,14 @@ impl Servers {
     ) -> Servers {
         let service = Service::new(handle.clone(), options.service());
         let metrics = Metrics::new(&handle, &service, options.extensive_metrics);
-        metrics::follow_leader(&handle, &metrics);
+        let changes = metrics.leader_changes.clone();
+        let leaders = LeaderHistory::follow(&handle, move || changes.inc());
         let context = Arc::new(Context {
             handle,
             service,
             options,
             metrics,
+            leaders,
         });
         let client_service = client_port::ClientPort::new(context.clone());
         let peer_service = peer::PeerPort::new(context.clone(), receiver);

@@ -28,3 +28,4 @@ mod tls;
 mod unix_sockets;
 mod v2_keys;
 mod v2_members;
+mod v2_stats;

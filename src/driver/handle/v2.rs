@@ -24,7 +24,7 @@ impl Handle {
         validate::v2_path(&write.path)?;
         let time = wall_clock();
         match self.write(Command::V2(v2::Write { time, ..write })).await? {
-            (_, Reply::V2(result)) => Ok(result),
+            (_, Reply::V2(_, result)) => Ok(result),
             (_, other) => unreachable_reply("write of v2", &other),
         }
     }
@@ -41,10 +41,12 @@ impl Handle {
         let now = wall_clock();
         let is_short = v2::tree::is_short(&*published.view, &path);
         let get = move || v2::tree::get(&*published.view, &path, recursive, now);
-        match self.settle_fault(is_short)? {
-            true => self.settle_v2(get()),
-            false => self.query_aside(move || refusal(get())).await,
-        }
+        let found = match self.settle_fault(is_short)? {
+            true => self.settle_v2(get())?,
+            false => self.query_aside(move || refusal(get())).await?,
+        };
+        self.stats().v2.gets.count(found.is_ok());
+        Ok(found)
     }
 
     /// Watches a path from the index `since` on; zero is from now on.

@@ -18,7 +18,7 @@ const CLUSTER_ID: HeaderName = HeaderName::from_static("x-etcd-cluster-id");
 const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What a client is told of a request that is refused.
-struct Refusal(StatusCode, String);
+pub(super) struct Refusal(pub StatusCode, pub String);
 
 #[derive(Serialize)]
 struct Message<'a> {
@@ -216,7 +216,7 @@ fn internal(error: Error) -> Refusal {
 }
 
 impl Refusal {
-    fn reply(self) -> Reply {
+    pub fn reply(self) -> Reply {
         let Refusal(status, message) = self;
         let body = serde_json::to_vec(&Message { message: &message });
         respond(status, JSON, body.expect("a string has a JSON form"))

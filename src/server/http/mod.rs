@@ -2,7 +2,9 @@
 
 mod health;
 mod keys;
+mod log_level;
 mod members;
+mod stats;
 
 use super::Context;
 use super::listen::Reply;
@@ -47,6 +49,10 @@ impl HttpPaths {
                 _ if context.options.enable_v2 && members::is_path(request.uri().path()) => {
                     members::serve(&context, request).await
                 }
+                _ if context.options.enable_v2 && stats::is_path(request.uri().path()) => {
+                    stats::serve(&context, request.method(), request.uri().path()).await
+                }
+                _ if request.uri().path() == log_level::PATH => log_level::serve(request).await,
                 _ => page(&context, &request).await,
             };
             allow_browsers(&context.options.cors, origin.as_ref(), reply.headers_mut());

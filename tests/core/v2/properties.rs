@@ -131,7 +131,7 @@ proptest! {
             match step {
                 Step::Write(write) => {
                     let expected = model.apply(write);
-                    let Ok(Reply::V2(result)) = applied.outcome.result else {
+                    let Ok(Reply::V2(_, result)) = applied.outcome.result else {
                         panic!("another reply: {:?}", applied.outcome);
                     };
                     let result = result.map_err(|refused| refused.code);

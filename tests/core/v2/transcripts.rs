@@ -136,8 +136,8 @@ impl Session {
     fn apply(&mut self, out: &mut String, command: Command) {
         let applied = self.store.apply(command);
         match &applied.outcome.result {
-            Ok(Reply::V2(Ok(event))) => print_event(out, event),
-            Ok(Reply::V2(Err(refused))) => print_refused(out, refused),
+            Ok(Reply::V2(_, Ok(event))) => print_event(out, event),
+            Ok(Reply::V2(_, Err(refused))) => print_refused(out, refused),
             Ok(Reply::Done) if applied.v2.is_some() => {
                 print_event(out, &applied.v2.as_ref().unwrap().event);
             }

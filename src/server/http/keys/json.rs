@@ -122,7 +122,7 @@ fn escape(out: &mut Vec<u8>, character: char) {
 }
 
 /// RFC 3339 in UTC, with as many digits after the point as are not zero.
-fn time(UnixNanos(nanos): UnixNanos) -> String {
+pub fn time(UnixNanos(nanos): UnixNanos) -> String {
     const DAY: i64 = 86_400;
     let (seconds, nanos) = (
         nanos.div_euclid(1_000_000_000),

@@ -5,6 +5,8 @@ mod json;
 mod path;
 mod request;
 
+pub(super) use json::time;
+
 use super::{JSON, TEXT, not_found, nothing, problem, respond};
 use crate::server::Context;
 use crate::server::listen::Reply;
