@@ -347,7 +347,7 @@ async fn members(test: &str) -> Option<(Cluster, Cluster)> {
 }
 
 /// Until the member and its version count: etcd is healthy before.
-async fn await_index(node: &Node) {
+pub async fn await_index(node: &Node) {
     let port = node.client_port;
     crate::cluster::eventually("the first index", || async move {
         let sent = Sent {
