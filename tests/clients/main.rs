@@ -1,5 +1,5 @@
 //! Clients that other people wrote, against a cluster of three members: Debian's etcdctl, PyPI's
-//! etcd3 and the crate etcd-client. None of them knows that it is not talking to etcd.
+//! etcd3 and python-etcd, npm's node-etcd and the crate etcd-client. None of them knows that it is not talking to etcd.
 
 #[path = "../process/cluster.rs"]
 #[allow(dead_code, reason = "other tests stop and start members")]
@@ -7,6 +7,8 @@ mod cluster;
 mod crate_etcd_client;
 mod detcdctl;
 mod etcdctl;
+mod node_etcd;
+mod python_etcd;
 mod python_etcd3;
 #[path = "../tools/mod.rs"]
 #[allow(dead_code, reason = "other tests use the other tools")]

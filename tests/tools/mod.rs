@@ -16,6 +16,10 @@ pub enum Tool {
     EtcdV2,
     /// A Python that can import PyPI's etcd3.
     Python,
+    /// A Python that can import PyPI's python-etcd, and what its tests need.
+    PythonEtcd,
+    /// A Node that can load npm's node-etcd.
+    NodeEtcd,
 }
 
 impl Tool {
@@ -25,7 +29,8 @@ impl Tool {
             Tool::Etcdctl => "DETCD_TEST_ETCDCTL",
             Tool::Etcd => "DETCD_TEST_ETCD",
             Tool::EtcdV2 => "DETCD_TEST_ETCD_V2",
-            Tool::Python => "DETCD_TEST_PYTHON",
+            Tool::Python | Tool::PythonEtcd => "DETCD_TEST_PYTHON",
+            Tool::NodeEtcd => "DETCD_TEST_NODE_ETCD",
         }
     }
 
@@ -35,7 +40,8 @@ impl Tool {
             Tool::Etcdctl => ["target/tools/debian/usr/bin/etcdctl", "etcdctl"],
             Tool::Etcd => ["target/tools/etcd-3.5.1/etcd", "etcd"],
             Tool::EtcdV2 => ["target/tools/debian/usr/bin/etcd", "etcd"],
-            Tool::Python => ["target/tools/python/bin/python", "python3"],
+            Tool::Python | Tool::PythonEtcd => ["target/tools/python/bin/python", "python3"],
+            Tool::NodeEtcd => ["target/tools/node-etcd/node", "node"],
         }
     }
 
@@ -47,6 +53,8 @@ impl Tool {
             // Another one does not know the flag.
             Tool::EtcdV2 => &["--enable-v2", "--version"],
             Tool::Python => &["-c", "import etcd3"],
+            Tool::PythonEtcd => &["-c", "import etcd, nose, OpenSSL"],
+            Tool::NodeEtcd => &["-e", "require('node-etcd')"],
         };
         let mut command = Command::new(path);
         command.args(arguments).env("ETCDCTL_API", "3");
@@ -139,6 +147,8 @@ pub fn advice() -> Option<String> {
         (Tool::Etcd, "etcd 3.5.1"),
         (Tool::EtcdV2, "etcd 3.4"),
         (Tool::Python, "a python3 with etcd3"),
+        (Tool::PythonEtcd, "a python3 with python-etcd"),
+        (Tool::NodeEtcd, "a node with node-etcd"),
     ];
     let absent = tools.into_iter().filter(|(tool, _)| look(*tool).is_err());
     let mut absent: Vec<&str> = absent.map(|(_, name)| name).collect();

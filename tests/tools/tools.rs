@@ -44,3 +44,21 @@ fn python_has_a_watching_client() {
         assert_eq!(answer.trim(), "True");
     }
 }
+
+#[test]
+fn python_has_the_tests_of_python_etcd() {
+    if let Some(python) = find(Tool::PythonEtcd, "python_has_the_tests_of_python_etcd") {
+        let line = "from etcd.tests.integration import test_simple; print(test_simple.TestWatch)";
+        let answer = output(Command::new(python).args(["-c", line]));
+        assert!(answer.contains("TestWatch"), "{answer}");
+    }
+}
+
+#[test]
+fn node_has_a_client_of_v2() {
+    if let Some(node) = find(Tool::NodeEtcd, "node_has_a_client_of_v2") {
+        let line = "console.log(typeof require('node-etcd').prototype.watcher)";
+        let answer = output(Command::new(node).args(["-e", line]));
+        assert_eq!(answer.trim(), "function");
+    }
+}
