@@ -25,16 +25,19 @@ def bring_up_loopback():
         fcntl.ioctl(any_socket, SIOCSIFFLAGS, struct.pack("16sh", b"lo", UP))
 
 
-def wait_until_served(port):
+def wait_until_served(port, members):
+    """Until a member knows where clients reach each member."""
     deadline = time.monotonic() + WAIT_MAX
     while True:
         try:
-            urllib.request.urlopen(f"http://127.0.0.1:{port}/v2/keys?quorum=true", timeout=5).read()
-            return
+            url = f"http://127.0.0.1:{port}/v2/machines"
+            machines = urllib.request.urlopen(url, timeout=5).read().split(b",")
+            if len(machines) == members:
+                return
         except OSError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
+            pass
+        assert time.monotonic() < deadline, f"port {port} does not serve {members} members"
+        time.sleep(0.05)
 
 
 class Members(helpers.EtcdProcessHelper):
@@ -43,7 +46,7 @@ class Members(helpers.EtcdProcessHelper):
     def run(self, number=1, proc_args=()):
         super().run(number, list(proc_args))
         for slot in range(number):
-            wait_until_served(self.port_range_start + slot)
+            wait_until_served(self.port_range_start + slot, number)
 
     def kill_one(self, slot):
         _, process = self.processes[slot]
