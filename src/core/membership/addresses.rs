@@ -51,11 +51,20 @@ impl PeerAddresses {
 
     /// Takes up the memberships that count now, the newest first: the one in the log, and the one
     /// that is committed. Who is only in the older one still has to hear that it was removed.
+    ///
+    /// A member with other URLs in each is reached at all of them. It moves once the change is
+    /// committed, and the change may need its vote for that; but a change that this member does not
+    /// know to be committed may be, and then the member has moved.
     pub fn follow(&mut self, memberships: &[&[Member]]) -> Vec<AddressEffect> {
-        let mut wanted: BTreeMap<MemberId, &Vec<String>> = BTreeMap::new();
-        let members = memberships.iter().copied().flatten();
+        let mut wanted: BTreeMap<MemberId, Vec<String>> = BTreeMap::new();
+        let members = memberships.iter().rev().copied().flatten();
         for member in members.filter(|member| member.id != self.own_id) {
-            wanted.entry(member.id).or_insert(&member.peer_urls);
+            let urls = wanted.entry(member.id).or_default();
+            for url in &member.peer_urls {
+                if !urls.contains(url) {
+                    urls.push(url.clone());
+                }
+            }
         }
         if memberships.iter().all(|members| members.is_empty()) {
             return Vec::new();
@@ -66,9 +75,8 @@ impl PeerAddresses {
         let gone: Vec<MemberId> = gone.copied().collect();
         let mut effects = Vec::new();
         for (id, peer_urls) in wanted {
-            if self.known.get(&id) != Some(peer_urls) {
+            if self.known.get(&id) != Some(&peer_urls) {
                 self.known.insert(id, peer_urls.clone());
-                let peer_urls = peer_urls.clone();
                 effects.push(AddressEffect::Set { id, peer_urls });
             }
         }
