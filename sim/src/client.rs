@@ -80,11 +80,14 @@ pub struct Client {
 pub struct Hosts(Arc<Mutex<Vec<Host>>>);
 
 impl Hosts {
-    pub fn add(&self, host: Host) {
+    /// Gives the place in this list: whoever takes over a host is found where the other one was.
+    pub fn add(&self, host: Host) -> usize {
         let mut hosts = self.0.lock().expect("no holder panics");
-        if !hosts.contains(&host) {
+        let known = hosts.iter().position(|known| *known == host);
+        known.unwrap_or_else(|| {
             hosts.push(host);
-        }
+            hosts.len() - 1
+        })
     }
 
     /// A member has moved.
@@ -204,7 +207,7 @@ impl Client {
     /// Opens a stream to the member that it talks to.
     pub fn open(&self, rpc: Rpc) -> StreamedCall {
         let way = (self.host, self.members.of(self.at), Port::Client);
-        StreamedCall::new(self.net.open(way, rpc as u8))
+        StreamedCall::new(self.net.open(way, (rpc as u8).into()))
     }
 
     /// The member that it talks to.
@@ -405,7 +408,7 @@ impl Client {
         let body = Bytes::from(request.encode_to_vec());
         let asked = Asked::of(rpc, &body).map(|asked| self.note_call(asked));
         let way = (self.host, self.members.of(self.at), Port::Client);
-        let call = self.net.call(way, rpc as u8, body, false);
+        let call = self.net.call(way, (rpc as u8).into(), body, false);
         let answer = match detcd_rt::timeout(timeout, call).await {
             Err(_) => {
                 trace::mark("client.gave-up");

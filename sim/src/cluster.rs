@@ -139,7 +139,7 @@ impl Cluster {
         for member in &members {
             let host = Host(cluster.machines.len() as u32 + 1);
             let url = member.peer_urls[0].clone();
-            cluster.directory.add(&url, host, member.id.0);
+            cluster.directory.add(&url, host);
             let place = Place {
                 cluster_id: own.cluster_id,
                 id: member.id,
@@ -148,7 +148,7 @@ impl Cluster {
             };
             let machine = cluster.build(Some(place), host, url);
             observer::name_id(member.id.0, machine.index());
-            cluster.hosts.add(host);
+            observer::name_place(machine.index(), cluster.hosts.add(host));
         }
         cluster
     }
@@ -332,7 +332,7 @@ impl Cluster {
         lost.lose();
         self.leaving.insert(member);
         let (host, url) = match same_address {
-            true => (lost.host(), lost.peer_url()),
+            true => self.address_of(&lost),
             false => self.address(),
         };
         let newcomer = self.newcomer(host, url);
@@ -351,6 +351,16 @@ impl Cluster {
         (host, format!("http://x{}:2380", self.addresses))
     }
 
+    /// The address of a machine that is gone, unless another one has taken it over.
+    fn address_of(&mut self, gone: &Machine) -> (Host, String) {
+        let others = self.machines.iter();
+        let mut others = others.filter(|machine| machine.index() != gone.index());
+        match others.any(|machine| machine.host() == gone.host()) {
+            true => self.address(),
+            false => (gone.host(), gone.peer_url()),
+        }
+    }
+
     /// A machine that joins as soon as an operator has added it.
     fn newcomer(&mut self, host: Host, peer_url: String) -> Newcomer {
         let machine = self.build(None, host, peer_url.clone());
@@ -361,8 +371,8 @@ impl Cluster {
             place: machine.place(),
             settle: Box::new(move |id| {
                 observer::name_id(id.0, machine.index());
-                directory.add(&url, host, id.0);
-                hosts.add(host);
+                directory.add(&url, host);
+                observer::name_place(machine.index(), hosts.add(host));
             }),
         }
     }
@@ -555,7 +565,8 @@ impl World for Cluster {
             Order::Rejoin { member } => {
                 let left = self.machines[member].clone();
                 left.lose();
-                let newcomer = self.newcomer(left.host(), left.peer_url());
+                let (host, url) = self.address_of(&left);
+                let newcomer = self.newcomer(host, url);
                 self.employ(|mut operator| async move {
                     operator.add(newcomer, false, false).await;
                     trace::mark("fault.rejoin-member");
@@ -567,7 +578,7 @@ impl World for Cluster {
                 let Some(id) = machine.id() else { return };
                 let (host, url) = self.address();
                 let (directory, hosts) = (self.directory.clone(), self.hosts.clone());
-                directory.add(&url, host, id.0);
+                directory.add(&url, host);
                 self.employ(|mut operator| async move {
                     if operator.update(id, url.clone()).await {
                         hosts.replace(machine.host(), host);

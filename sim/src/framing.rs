@@ -3,7 +3,7 @@
 //! place in the service's table.
 
 use crate::net::stream::{Stream, StreamSender};
-use crate::net::{Host, Incoming, Net, NetError, Port};
+use crate::net::{Head, Host, Incoming, Net, NetError, Port};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::limits::BCRYPT_COST_MIN;
 use detcd_driver::Handle;
@@ -77,13 +77,13 @@ pub async fn serve(net: Net, host: Host, handle: Handle, options: ServiceOptions
     while let Some(incoming) = incoming.recv().await {
         match incoming {
             Incoming::Call {
-                kind, body, reply, ..
+                head, body, reply, ..
             } => {
-                let answer = service.unary(method(kind), Caller::default(), body);
+                let answer = service.unary(method(head), Caller::default(), body);
                 detcd_rt::spawn(async move { reply.send(Frame::from(answer.await).encode()) });
             }
-            Incoming::Open { kind, stream, .. } => {
-                detcd_rt::spawn(serve_stream(service.clone(), method(kind), stream));
+            Incoming::Open { head, stream, .. } => {
+                detcd_rt::spawn(serve_stream(service.clone(), method(head), stream));
             }
         }
     }
@@ -100,9 +100,9 @@ pub fn options(quota_backend_bytes: Option<u64>, election_timeout: Duration) -> 
     }
 }
 
-fn method(kind: u8) -> &'static Method {
+fn method(head: Head) -> &'static Method {
     METHODS
-        .get(usize::from(kind))
+        .get(usize::from(head.kind))
         .expect("clients call methods")
 }
 

@@ -434,7 +434,7 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         let state = lock(&state);
         (state.host, state.life)
     };
-    let transport = SimTransport::new(parts.net.clone(), host, parts.directory.clone());
+    let transport = SimTransport::new(parts.net.clone(), place.id.0, host, parts.directory.clone());
     let (disk, store) = (
         parts.disk_image.mount(),
         Arc::new(parts.store_image.mount()),
@@ -465,7 +465,7 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     };
     let handle = member.handle();
     let (net, directory) = (parts.net.clone(), parts.directory.clone());
-    let peers = transport::serve(net, host, directory, member.receiver());
+    let peers = transport::serve(net, (place.id.0, host), directory, member.receiver());
     detcd_rt::spawn(peers);
     let net = parts.net.clone();
     detcd_rt::spawn(framing::serve(net, host, handle.clone(), service));

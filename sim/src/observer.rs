@@ -31,6 +31,9 @@ struct Observed {
     members: BTreeMap<EngineNode, usize>,
     /// Members by raft's ids.
     ids: BTreeMap<u64, usize>,
+    /// Where clients find members: whoever is replaced at its own address is another machine at the
+    /// same place.
+    places: BTreeMap<usize, usize>,
     disk_images: BTreeMap<usize, DiskImage>,
     /// Files with something written that is not known to be synced.
     unsynced: BTreeSet<(usize, u64)>,
@@ -59,6 +62,7 @@ pub fn start(checks: &[Check], recorder: HistoryRecorder) {
     let observed = Observed {
         members: BTreeMap::new(),
         ids: BTreeMap::new(),
+        places: BTreeMap::new(),
         disk_images: BTreeMap::new(),
         unsynced: BTreeSet::new(),
         store_images: Vec::new(),
@@ -96,7 +100,15 @@ pub fn name_member(engine_node: EngineNode, member: usize, disk_image: DiskImage
 
 /// Says which id raft knows a member by, once that is settled.
 pub fn name_id(id: u64, member: usize) {
-    with(|observed| observed.ids.insert(id, member));
+    with(|observed| {
+        let owner = *observed.ids.entry(id).or_insert(member);
+        assert_eq!(owner, member, "an id is never given twice");
+    });
+}
+
+/// Says where clients find a member.
+pub fn name_place(member: usize, place: usize) {
+    with(|observed| observed.places.insert(member, place));
 }
 
 /// A member's process starts.
@@ -153,13 +165,13 @@ pub fn violations_so_far() -> Vec<Violation> {
     })
 }
 
-/// When members started and led.
+/// When members started and led, by the places where clients find them.
 pub fn run_facts() -> RunFacts {
     with(|observed| RunFacts {
-        starts: observed.starts.clone(),
+        starts: observed.of_places(&observed.starts, |at| *at),
         elections: observed.elections.clone(),
         leaders: observed.leaders.clone(),
-        leader_known: observed.leader_known.clone(),
+        leader_known: observed.of_places(&observed.leader_known, |(at, _)| *at),
         ids: observed.ids.keys().copied().collect(),
         ..RunFacts::default()
     })
@@ -192,6 +204,24 @@ fn with<T>(act: impl FnOnce(&mut Observed) -> T) -> T {
 }
 
 impl Observed {
+    /// What is known of machines, in order of time, by the place where clients find their members.
+    fn of_places<T: Copy>(
+        &self,
+        machines: &BTreeMap<usize, Vec<T>>,
+        at: impl Fn(&T) -> Duration,
+    ) -> BTreeMap<usize, Vec<T>> {
+        let mut places: BTreeMap<usize, Vec<T>> = BTreeMap::new();
+        for (machine, known) in machines {
+            if let Some(place) = self.places.get(machine) {
+                places.entry(*place).or_default().extend(known);
+            }
+        }
+        for known in places.values_mut() {
+            known.sort_by_key(&at);
+        }
+        places
+    }
+
     fn step(&mut self, member: usize, what: What) {
         self.steps.step(&Step { member, what });
     }

@@ -113,13 +113,34 @@ impl Operator {
             id: id.0,
             peer_urls: vec![peer_url],
         };
-        let updated = self
-            .insist::<pb::MemberUpdateResponse>(Rpc::MemberUpdate, &request, "member not found")
-            .await;
-        if updated.is_some() {
-            trace::mark("fault.update-address");
+        let mut rng = self.client.rng("operator");
+        let deadline = time::now() + TRY_MAX;
+        while time::now() < deadline {
+            let method = Rpc::MemberUpdate;
+            let answer = self.client.call(method, &request, CALL_MAX).await;
+            let members = match answer {
+                Ok(pb::MemberUpdateResponse { members, .. }) => members,
+                Err(CallError::Failed(failure)) if failure.text.ends_with("member not found") => {
+                    return false;
+                }
+                Err(error) => {
+                    trace::event("operator.fails", format_args!("{method:?}: {error:?}"));
+                    let listed = self.listed().await;
+                    listed.map_or(Vec::new(), |listed| listed.members)
+                }
+            };
+            // A try that failed may have done it all the same.
+            let moved = |member: &pb::Member| {
+                member.id == request.id && member.peer_urls == request.peer_urls
+            };
+            if members.iter().any(moved) {
+                trace::mark("fault.update-address");
+                return true;
+            }
+            self.client.go_elsewhere();
+            time::sleep(Duration::from_millis(rng.range(PAUSE_MS))).await;
         }
-        matches!(updated, Some(Some(_)))
+        false
     }
 
     /// Disarms every alarm, until there is none any more.

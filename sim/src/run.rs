@@ -404,10 +404,6 @@ impl<'a> Run<'a> {
             }
         }
         let mut run_facts = observer::run_facts();
-        run_facts.starts = self.of_places(&run_facts.starts);
-        run_facts.leader_known = self.of_places(&run_facts.leader_known);
-        let known = run_facts.leader_known.values_mut();
-        known.for_each(|known| known.sort_by_key(|(at, _)| *at));
         self.compare_keys(&mut run_facts, last).await;
         self.finish_followers(last).await;
         let mut history = self.clients.recorder().read();
@@ -452,19 +448,6 @@ impl<'a> Run<'a> {
             .iter_mut()
             .for_each(|seen| seen.forget_after(last));
         history
-    }
-
-    /// What is known of machines, by the place where clients find their members: whoever is replaced
-    /// at its own address is another machine at the same place.
-    fn of_places<T: Copy>(&self, machines: &BTreeMap<usize, Vec<T>>) -> BTreeMap<usize, Vec<T>> {
-        let mut places: BTreeMap<usize, Vec<T>> = BTreeMap::new();
-        for (machine, known) in machines {
-            let host = self.cluster.host(*machine);
-            if let Some(place) = self.cluster.hosts().position(host) {
-                places.entry(place).or_default().extend(known);
-            }
-        }
-        places
     }
 
     /// Where clients find a member.

@@ -53,6 +53,22 @@ pub enum Port {
     Client,
 }
 
+/// What goes before a request, as the metadata of a real one does: it is never damaged on the way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    pub kind: u8,
+    /// The member that sends, and the one that is meant; nobody, for requests of clients.
+    pub from: u64,
+    pub to: u64,
+}
+
+impl From<u8> for Head {
+    fn from(kind: u8) -> Head {
+        let (from, to) = (0, 0);
+        Head { kind, from, to }
+    }
+}
+
 /// Why a call or a stream has no answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NetError {
@@ -66,13 +82,13 @@ pub enum NetError {
 pub enum Incoming {
     Call {
         from: Host,
-        kind: u8,
+        head: Head,
         body: Bytes,
         reply: Reply,
     },
     Open {
         from: Host,
-        kind: u8,
+        head: Head,
         stream: Stream,
     },
 }
@@ -180,7 +196,7 @@ impl Net {
     pub fn call(
         &self,
         (from, to, port): (Host, Host, Port),
-        kind: u8,
+        head: Head,
         body: Bytes,
         idempotent: bool,
     ) -> impl Future<Output = Result<Bytes, NetError>> + Send + use<> {
@@ -200,7 +216,7 @@ impl Net {
             let packet = Packet::Request {
                 call,
                 port,
-                kind,
+                head,
                 body,
             };
             if idempotent && inner.links.draws_duplicate(from, to, &mut inner.rng) {
@@ -222,11 +238,11 @@ impl Net {
 
     /// Opens a stream. The opening travels with the first message: whether anybody listens is
     /// learned from the stream.
-    pub fn open(&self, (from, to, port): (Host, Host, Port), kind: u8) -> Stream {
+    pub fn open(&self, (from, to, port): (Host, Host, Port), head: Head) -> Stream {
         self.with(|inner| {
             let conn = inner.conn_next;
             inner.conn_next += 1;
-            let (opened, ours) = Conn::open(self, conn, [from, to], port, kind);
+            let (opened, ours) = Conn::open(self, conn, [from, to], port, head);
             inner.conns.insert(conn, opened);
             inner.push_stream(conn, 0);
             ours
@@ -372,7 +388,7 @@ impl Inner {
             Packet::Request {
                 call,
                 port,
-                kind,
+                head,
                 body,
             } => {
                 let (from, to) = path.expect("a request travels");
@@ -386,7 +402,7 @@ impl Inner {
                     Some(listener) => listener
                         .send(Incoming::Call {
                             from,
-                            kind,
+                            head,
                             body,
                             reply,
                         })

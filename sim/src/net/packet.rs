@@ -1,6 +1,6 @@
 //! What is under way.
 
-use super::{Host, Port};
+use super::{Head, Host, Port};
 use crate::{record, trace};
 use bytes::Bytes;
 use std::cmp::Ordering;
@@ -11,7 +11,7 @@ pub(crate) enum Packet {
     Request {
         call: u64,
         port: Port,
-        kind: u8,
+        head: Head,
         body: Bytes,
     },
     Answer {
@@ -56,9 +56,9 @@ impl Packet {
             Packet::Request {
                 call,
                 port,
-                kind,
+                head,
                 body,
-            } => ("request", Some((*port, *kind)), *call, body),
+            } => ("request", Some((*port, head.kind)), *call, body),
             Packet::Answer { call, body } => ("answer", None, *call, body),
             Packet::Refused { call } => ("refused", None, *call, empty),
             Packet::Reset { call } => ("reset", None, *call, empty),

@@ -2,7 +2,7 @@
 
 use super::link::Verdict;
 use super::packet::{Packet, Seen};
-use super::{Host, Incoming, Inner, Net, NetError, Port, flip};
+use super::{Head, Host, Incoming, Inner, Net, NetError, Port, flip};
 use crate::record;
 use crate::time;
 use bytes::Bytes;
@@ -50,7 +50,7 @@ struct Message {
 pub(crate) struct Conn {
     pub(crate) hosts: [Host; 2],
     /// Where to announce the stream when its first packet arrives, and end 1's inbox until then.
-    announce: Option<(Port, u8, mpsc::UnboundedReceiver<Message>)>,
+    announce: Option<(Port, Head, mpsc::UnboundedReceiver<Message>)>,
     directions: [Direction; 2],
     /// The end whose host knows nothing of the stream any more, and has not told the other.
     pub(crate) forgotten_by: Option<usize>,
@@ -163,7 +163,7 @@ impl Conn {
         conn: u64,
         hosts: [Host; 2],
         port: Port,
-        kind: u8,
+        head: Head,
     ) -> (Conn, Stream) {
         let (into_opener, opener_inbox) = mpsc::unbounded_channel();
         let (into_opened, opened_inbox) = mpsc::unbounded_channel();
@@ -172,7 +172,7 @@ impl Conn {
         let back = Direction::new(into_opener);
         let window = away.window.clone();
         let opener = Stream::new(net, (conn, 0), window, opener_inbox);
-        let announce = Some((port, kind, opened_inbox));
+        let announce = Some((port, head, opened_inbox));
         (
             Conn {
                 hosts,
@@ -379,10 +379,10 @@ impl Inner {
             Some(Queued::Closed) => direction.end_with(None),
             Some(Queued::Reset) => self.break_stream(conn, NetError::Reset),
             Some(Queued::Opening) => {
-                let (port, kind, inbox) = found.announce.take().expect("a stream opens once");
+                let (port, head, inbox) = found.announce.take().expect("a stream opens once");
                 let window = found.directions[1].window.clone();
                 let stream = Stream::new(net, (conn, 1), window, inbox);
-                let incoming = Incoming::Open { from, kind, stream };
+                let incoming = Incoming::Open { from, head, stream };
                 let refused = match self.listener(to, port) {
                     Some(listener) => listener.send(incoming).err().map(|error| error.0),
                     None => Some(incoming),

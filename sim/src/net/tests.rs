@@ -1,9 +1,12 @@
 use super::link::{Effect, LinkFault, LinkSettings, Paths};
+use super::transport::{Directory, SimTransport};
 use super::*;
+use detcd_peer::Transport as _;
 use std::task::{Context, Poll, Waker};
 
 const A: Host = Host(1);
 const B: Host = Host(2);
+const C: Host = Host(3);
 
 fn net(loss: f64, duplicate: f64) -> Net {
     let link_settings = LinkSettings {
@@ -39,7 +42,7 @@ fn ask(
 ) -> std::pin::Pin<Box<impl Future<Output = Result<Bytes, NetError>> + use<>>> {
     Box::pin(net.call(
         (A, B, Port::Peer),
-        7,
+        7.into(),
         Bytes::from_static(text.as_bytes()),
         idempotent,
     ))
@@ -51,12 +54,12 @@ fn echo(listener: &mut mpsc::UnboundedReceiver<Incoming>) -> usize {
     while let Ok(incoming) = listener.try_recv() {
         if let Incoming::Call {
             from,
-            kind,
+            head,
             body,
             reply,
         } = incoming
         {
-            assert_eq!((from, kind), (A, 7));
+            assert_eq!((from, head.kind), (A, 7));
             reply.send(body);
             calls += 1;
         }
@@ -147,7 +150,7 @@ fn a_clog_holds_back_calls_and_streams_and_lets_them_through_at_its_end() {
     let mut listener = net.listen(B, Port::Peer);
     let clog = begin(&net, vec![(A, B)], Effect::Clog);
     let mut call = ask(&net, "ping", false);
-    let stream = net.open((A, B, Port::Peer), 1);
+    let stream = net.open((A, B, Port::Peer), 1.into());
     assert_eq!(send(&stream, "later".to_owned()), Some(Ok(())));
     settle(&net);
     assert!(listener.try_recv().is_err());
@@ -183,7 +186,7 @@ fn corruption_flips_one_bit_of_what_arrives() {
 fn a_reset_ends_both_sides_and_forgetting_only_one() {
     let net = net(0.0, 0.0);
     let mut listener = net.listen(B, Port::Client);
-    let mut client = net.open((A, B, Port::Client), 1);
+    let mut client = net.open((A, B, Port::Client), 1.into());
     settle(&net);
     let mut server = accept(&mut listener);
     assert_eq!(net.forget(B), 1);
@@ -194,7 +197,7 @@ fn a_reset_ends_both_sides_and_forgetting_only_one() {
     settle(&net);
     assert_eq!(recv(&mut client), Some(Some(Err(NetError::Reset))));
 
-    let mut client = net.open((A, B, Port::Client), 1);
+    let mut client = net.open((A, B, Port::Client), 1.into());
     settle(&net);
     let mut server = accept(&mut listener);
     assert_eq!(net.reset(&Paths::Pairs(vec![(B, A)])), 1);
@@ -265,7 +268,7 @@ fn recv(stream: &mut Stream) -> Option<Option<Result<Bytes, NetError>>> {
 fn streams_keep_order_under_loss_and_push_back() {
     let net = net(0.3, 0.0);
     let mut listener = net.listen(B, Port::Client);
-    let client = net.open((A, B, Port::Client), 1);
+    let client = net.open((A, B, Port::Client), 1.into());
     for n in 0..64 {
         assert_eq!(send(&client, n.to_string()), Some(Ok(())));
     }
@@ -300,11 +303,11 @@ fn streams_keep_order_under_loss_and_push_back() {
 #[test]
 fn streams_break_when_nobody_listens_or_a_process_dies() {
     let net = net(0.0, 0.0);
-    let mut client = net.open((A, B, Port::Client), 1);
+    let mut client = net.open((A, B, Port::Client), 1.into());
     settle(&net);
     assert_eq!(recv(&mut client), Some(Some(Err(NetError::Refused))));
     let mut listener = net.listen(B, Port::Client);
-    let mut client = net.open((A, B, Port::Client), 1);
+    let mut client = net.open((A, B, Port::Client), 1.into());
     settle(&net);
     let server = accept(&mut listener);
     net.process_died(B);
@@ -315,4 +318,39 @@ fn streams_break_when_nobody_listens_or_a_process_dies() {
         send(&client, "too late".to_owned()),
         Some(Err(NetError::Reset))
     );
+}
+
+/// What was under way when its sender died is no message of whoever has the address now.
+#[test]
+fn a_late_message_is_of_the_member_that_sent_it() {
+    let net = net(0.0, 0.0);
+    let mut listener = net.listen(B, Port::Peer);
+    let (kind, from, to) = (7, 1, 2);
+    let head = Head { kind, from, to };
+    drop(net.call((A, B, Port::Peer), head, Bytes::new(), false));
+    net.process_died(A);
+    net.listen(A, Port::Peer);
+    settle(&net);
+    let Ok(Incoming::Call { head: arrived, .. }) = listener.try_recv() else {
+        panic!("the call was under way")
+    };
+    assert_eq!(arrived, head);
+}
+
+#[test]
+fn a_member_is_looked_for_at_its_other_address_once_a_call_has_failed() {
+    let directory = Directory::default();
+    directory.add("http://b", B);
+    directory.add("http://c", C);
+    let transport = SimTransport::new(net(0.0, 0.0), 1, A, directory);
+    let urls = ["http://gone", "http://b", "http://c"].map(str::to_owned);
+    transport.set_peer(2, urls.to_vec());
+    assert!(transport.host(2).is_err());
+    assert_eq!(transport.host(2).unwrap(), B);
+    assert_eq!(transport.host(2).unwrap(), B);
+    transport.turn_away(2);
+    assert_eq!(transport.host(2).unwrap(), C);
+    // The same addresses again are no news.
+    transport.set_peer(2, urls.to_vec());
+    assert_eq!(transport.host(2).unwrap(), C);
 }

@@ -3,7 +3,7 @@
 //! there.
 
 use super::stream::Stream;
-use super::{Host, Incoming, Net, NetError, Port};
+use super::{Head, Host, Incoming, Net, NetError, Port};
 use crate::trace;
 use bytes::{BufMut, Bytes, BytesMut};
 use detcd_peer::frame::{self, Frame, PROTOCOL_VERSION};
@@ -13,8 +13,11 @@ use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 use futures::{FutureExt, SinkExt, StreamExt};
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
+
+/// Another member answers at this address.
+const OTHER_MEMBER: &str = "member ID mismatch";
 
 /// Raft bears its messages twice. A proposal that arrived twice would be two proposals: the real
 /// transport never doubles anything.
@@ -36,18 +39,16 @@ fn is_idempotent(kind: Kind) -> bool {
 #[derive(Clone, Default)]
 pub struct Directory {
     hosts: Arc<Mutex<BTreeMap<String, Host>>>,
-    ids: Arc<Mutex<BTreeMap<Host, u64>>>,
     /// What those speak who do not speak the protocol of this build.
     protocols: Arc<Mutex<BTreeMap<Host, u32>>>,
 }
 
 impl Directory {
-    pub fn add(&self, peer_url: &str, host: Host, id: u64) {
+    pub fn add(&self, peer_url: &str, host: Host) {
         self.hosts
             .lock()
             .expect("no holder panics")
             .insert(peer_url.to_owned(), host);
-        self.ids.lock().expect("no holder panics").insert(host, id);
     }
 
     /// Who lives there speaks another version of the protocol from now on, or this build's.
@@ -75,53 +76,92 @@ impl Directory {
             .get(url)
             .copied()
     }
-
-    fn id(&self, host: Host) -> u64 {
-        let ids = self.ids.lock().expect("no holder panics");
-        *ids.get(&host).expect("only members use the peer port")
-    }
 }
 
 /// One member's way to the others.
 pub struct SimTransport {
     net: Net,
+    id: u64,
     host: Host,
     directory: Directory,
-    /// Where each is said to be reached; who lives there is looked up for each message.
-    peers: Mutex<BTreeMap<u64, Vec<String>>>,
+    peers: Peers,
+}
+
+/// Where each is said to be reached; who lives there is looked up for each message.
+#[derive(Clone, Default)]
+struct Peers(Arc<Mutex<BTreeMap<u64, Peer>>>);
+
+struct Peer {
+    urls: Vec<String>,
+    /// Which of them is used: the next one, once a call has failed.
+    at: usize,
+}
+
+impl Peers {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<u64, Peer>> {
+        self.0.lock().expect("no holder panics")
+    }
+
+    /// The next call to this member goes to the next of its URLs.
+    fn turn_away(&self, id: u64) {
+        if let Some(peer) = self.lock().get_mut(&id) {
+            peer.at += 1;
+        }
+    }
 }
 
 impl SimTransport {
-    pub fn new(net: Net, host: Host, directory: Directory) -> SimTransport {
+    /// `id`: the member that sends.
+    pub fn new(net: Net, id: u64, host: Host, directory: Directory) -> SimTransport {
         SimTransport {
             net,
+            id,
             host,
             directory,
-            peers: Mutex::default(),
+            peers: Peers::default(),
         }
     }
 
-    fn peer(&self, id: u64) -> Result<Host, TransportError> {
+    /// Where the next call to a member goes.
+    pub(super) fn host(&self, id: u64) -> Result<Host, TransportError> {
         let unreachable = |why: &str| TransportError::Unreachable(id, why.to_owned());
-        let peers = self.peers.lock().expect("no holder panics");
-        let urls = peers
-            .get(&id)
+        let mut peers = self.peers.lock();
+        let peer = peers
+            .get_mut(&id)
             .ok_or_else(|| unreachable("no such member"))?;
-        let host = urls.iter().find_map(|url| self.directory.host(url));
-        host.ok_or_else(|| unreachable("nobody lives there"))
+        let url = peer.urls.get(peer.at % peer.urls.len().max(1));
+        let host = url.and_then(|url| self.directory.host(url));
+        host.ok_or_else(|| {
+            peer.at += 1;
+            unreachable("nobody lives there")
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn turn_away(&self, id: u64) {
+        self.peers.turn_away(id);
+    }
+
+    fn head(&self, to: u64, kind: Kind) -> Head {
+        Head {
+            kind: kind as u8,
+            from: self.id,
+            to,
+        }
     }
 }
 
 impl Transport for SimTransport {
     fn set_peer(&self, id: u64, peer_urls: Vec<String>) {
-        self.peers
-            .lock()
-            .expect("no holder panics")
-            .insert(id, peer_urls);
+        let mut peers = self.peers.lock();
+        if peers.get(&id).is_none_or(|peer| peer.urls != peer_urls) {
+            let urls = peer_urls;
+            peers.insert(id, Peer { urls, at: 0 });
+        }
     }
 
     fn remove_peer(&self, id: u64) {
-        self.peers.lock().expect("no holder panics").remove(&id);
+        self.peers.lock().remove(&id);
     }
 
     fn call(
@@ -131,7 +171,7 @@ impl Transport for SimTransport {
         body: Bytes,
         timeout: Duration,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let host = match self.peer(to) {
+        let host = match self.host(to) {
             Ok(host) => host,
             Err(error) => return future::ready(Err(error)).boxed(),
         };
@@ -143,15 +183,26 @@ impl Transport for SimTransport {
             body,
         });
         let way = (from, host, Port::Peer);
-        let call = net.call(way, kind as u8, body, is_idempotent(kind));
+        let call = net.call(way, self.head(to, kind), body, is_idempotent(kind));
+        let peers = self.peers.clone();
         async move {
             let answer = match detcd_rt::timeout(timeout, call).await {
-                Err(_) => return Err(TransportError::Lost(to, "timed out".to_owned())),
-                Ok(Err(error)) => return Err(broken(to, error)),
+                Err(_) => {
+                    peers.turn_away(to);
+                    return Err(TransportError::Lost(to, "timed out".to_owned()));
+                }
+                Ok(Err(error)) => {
+                    peers.turn_away(to);
+                    return Err(broken(to, error));
+                }
                 Ok(Ok(answer)) => answer,
             };
             match Frame::decode(answer) {
                 Ok(Frame::Answer { body, .. }) => Ok(body),
+                Ok(Frame::Refusal { reason, .. }) if reason == OTHER_MEMBER => {
+                    peers.turn_away(to);
+                    Err(TransportError::Unreachable(to, reason))
+                }
                 Ok(Frame::Refusal { reason, .. }) => Err(TransportError::Refused(to, reason)),
                 Ok(Frame::Request { .. }) => Err(broken(to, NetError::Reset)),
                 Err(damage) => {
@@ -170,11 +221,12 @@ impl Transport for SimTransport {
         kind: Kind,
         mut chunks: BoxStream<'static, Bytes>,
     ) -> BoxFuture<'static, Result<Bytes, TransportError>> {
-        let host = match self.peer(to) {
+        let host = match self.host(to) {
             Ok(host) => host,
             Err(error) => return future::ready(Err(error)).boxed(),
         };
-        let mut stream = self.net.open((self.host, host, Port::Peer), kind as u8);
+        let way = (self.host, host, Port::Peer);
+        let mut stream = self.net.open(way, self.head(to, kind));
         async move {
             while let Some(chunk) = chunks.next().await {
                 // Whoever reads no more has answered, or is gone: either is received below.
@@ -238,23 +290,40 @@ fn encode_stream_answer(answer: Result<Bytes, String>) -> Bytes {
     bytes.freeze()
 }
 
-/// Hands what arrives at a member's peer port to its receiver, for as long as the process lives.
-pub async fn serve(net: Net, host: Host, directory: Directory, receiver: Arc<dyn Receiver>) {
+/// What the real transport finds in the metadata of every connection.
+fn check_member(head: Head, id: u64) -> Result<(), String> {
+    match head.to == id {
+        true => Ok(()),
+        false => Err(OTHER_MEMBER.to_owned()),
+    }
+}
+
+/// Hands what arrives at the peer port of member `id` to its receiver, for as long as the process
+/// lives.
+pub async fn serve(
+    net: Net,
+    (id, host): (u64, Host),
+    directory: Directory,
+    receiver: Arc<dyn Receiver>,
+) {
     let mut incoming = net.listen(host, Port::Peer);
     while let Some(incoming) = incoming.recv().await {
         let receiver = receiver.clone();
         match incoming {
             Incoming::Call {
-                from, body, reply, ..
+                from,
+                head,
+                body,
+                reply,
             } => match Frame::decode(body) {
                 Ok(Frame::Request { call, kind, body }) => {
-                    if let Err(reason) = directory.check_protocol(from, host) {
+                    let checked = directory.check_protocol(from, host);
+                    if let Err(reason) = checked.and_then(|()| check_member(head, id)) {
                         reply.send(encode(&Frame::Refusal { call, reason }));
                         continue;
                     }
-                    let from = directory.id(from);
                     detcd_rt::spawn(async move {
-                        let answer = match receiver.call(from, kind, body).await {
+                        let answer = match receiver.call(head.from, kind, body).await {
                             Ok(body) => Frame::Answer { call, body },
                             Err(reason) => Frame::Refusal { call, reason },
                         };
@@ -267,22 +336,22 @@ pub async fn serve(net: Net, host: Host, directory: Directory, receiver: Arc<dyn
                     net.hang_up(from, host);
                 }
             },
-            Incoming::Open { from, kind, stream } => {
-                if let Err(reason) = directory.check_protocol(from, host) {
+            Incoming::Open { from, head, stream } => {
+                let checked = directory.check_protocol(from, host);
+                if let Err(reason) = checked.and_then(|()| check_member(head, id)) {
                     // Whoever is gone needs no answer.
                     let _ = stream.send(encode_stream_answer(Err(reason))).await;
                     continue;
                 }
-                let from = directory.id(from);
-                detcd_rt::spawn(receive_stream(receiver, from, kind, stream));
+                detcd_rt::spawn(receive_stream(receiver, head, stream));
             }
         }
     }
 }
 
-async fn receive_stream(receiver: Arc<dyn Receiver>, from: u64, kind: u8, mut stream: Stream) {
-    let Some(kind) = Kind::from_tag(kind) else {
-        let refusal = encode_stream_answer(Err(format!("no kind {kind}")));
+async fn receive_stream(receiver: Arc<dyn Receiver>, head: Head, mut stream: Stream) {
+    let Some(kind) = Kind::from_tag(head.kind) else {
+        let refusal = encode_stream_answer(Err(format!("no kind {}", head.kind)));
         let _ = stream.send(refusal).await;
         return;
     };
@@ -302,7 +371,7 @@ async fn receive_stream(receiver: Arc<dyn Receiver>, from: u64, kind: u8, mut st
         chunks.close_channel();
         future::pending::<()>().await
     };
-    let answer = receiver.stream(from, kind, taken.boxed());
+    let answer = receiver.stream(head.from, kind, taken.boxed());
     let answer = match future::select(answer, std::pin::pin!(pump)).await {
         future::Either::Left((answer, _)) => answer,
         future::Either::Right(((), _)) => unreachable!("the pump never ends"),
