@@ -118,7 +118,7 @@ impl Service {
         if method.on_learner == OnLearner::Refuses && handle.is_learner() {
             return Err(Error::LearnerUnsupported);
         }
-        if caller.requires_leader && handle.leader().borrow().is_none() {
+        if caller.requires_leader && !handle.has_leader() {
             return Err(Error::NoLeader);
         }
         Ok(())

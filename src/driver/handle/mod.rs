@@ -73,6 +73,15 @@ impl Handle {
         self.shared.leader.clone()
     }
 
+    /// Whether a client that requires a leader is served. A learner, which never stands for election,
+    /// goes by the last leader that it has heard of, as etcd's does.
+    pub fn has_leader(&self) -> bool {
+        match self.is_learner() {
+            true => self.shared.engine.status().leader.is_some(),
+            false => self.shared.leader.borrow().is_some(),
+        }
+    }
+
     /// Why the member had to halt, once it has.
     pub fn fatal(&self) -> tokio::sync::watch::Receiver<Option<String>> {
         self.shared.lifecycle.fatal.subscribe()
