@@ -75,6 +75,8 @@ impl Operator {
             "fault.add-member"
         });
         (newcomer.settle)(id);
+        // The member that has added it shows it in its own list at once.
+        self.ask_list(false).await;
         newcomer.place.send_replace(Some(Place {
             cluster_id: added.cluster_id,
             id,
@@ -212,14 +214,18 @@ impl Operator {
 
     /// The members as they are, in the words of who was added.
     async fn listed(&mut self) -> Option<pb::MemberAddResponse> {
-        let request = pb::MemberListRequest { linearizable: true };
-        let answer = self.client.call(Rpc::MemberList, &request, CALL_MAX);
-        let listed: pb::MemberListResponse = answer.await.ok()?;
+        let listed = self.ask_list(true).await?;
         Some(pb::MemberAddResponse {
             header: listed.header,
             member: None,
             members: listed.members,
         })
+    }
+
+    async fn ask_list(&mut self, linearizable: bool) -> Option<pb::MemberListResponse> {
+        let request = pb::MemberListRequest { linearizable };
+        let answer = self.client.call(Rpc::MemberList, &request, CALL_MAX);
+        answer.await.ok()
     }
 
     /// Calls until it is answered, or refused in words that say that it is done already (that is

@@ -66,8 +66,19 @@ impl Handle {
         self.full_member()?;
         tracing::info!(%change, "a change of the membership is asked for");
         let members = ask_leader(&self.shared, &change).await?;
+        self.catch_up(&change).await?;
         tracing::info!(%change, "the membership has changed");
         Ok((self.header_now(), members))
+    }
+
+    /// Waits until this member has applied a change that the leader has made: its client may ask it
+    /// for its own list next. As in etcd, who cannot does not know what came of the change.
+    async fn catch_up(&self, change: &MembershipChange) -> Result<(), Error> {
+        match change {
+            // One that was removed is told nothing more.
+            MembershipChange::Remove(id) if *id == self.shared.member_id() => Ok(()),
+            _ => self.confirm_read().await,
+        }
     }
 }
 

@@ -2,9 +2,10 @@
 //! - every member was there from the start, or somebody asked for it;
 //! - who was told to be a member is in every later linearizable list, until somebody asks for the
 //!   removal;
-//! - whose removal was answered is in no later linearizable list.
+//! - whose removal was answered is in no later linearizable list;
+//! - who was added is in every later list, be it the member's own, of the process that said so.
 
-use super::Finding;
+use super::{Finding, headers};
 use crate::cluster_calls::{Asked, ClusterCall, Told};
 use crate::history::History;
 use detcd_wire::etcdserverpb as pb;
@@ -19,6 +20,7 @@ pub fn check(history: &History) -> Vec<Finding> {
         };
         let what = stranger(history, members, ended).or_else(|| match call.asked {
             Asked::MemberList { linearizable: true } => not_current(history, call, ended, members),
+            Asked::MemberList { .. } => not_its_own(history, call, ended, members),
             _ => None,
         });
         if let Some(what) = what {
@@ -75,6 +77,37 @@ fn not_current(
             return Some(format!(
                 "{id:x} is not listed, which was a member at {known:?}"
             ));
+        }
+    }
+    None
+}
+
+/// A member too few in the list of a process that has said that it was added.
+fn not_its_own(
+    history: &History,
+    call: &ClusterCall,
+    ended: Duration,
+    members: &[pb::Member],
+) -> Option<String> {
+    for (change, added, told) in history.cluster_answers() {
+        let Asked::Add { peer_urls } = &change.asked else {
+            continue;
+        };
+        let Told::Members(then) = told else { continue };
+        let life = headers::life(history, call.member, change.called, ended);
+        if change.member != call.member || added > call.called || life.is_none() {
+            continue;
+        }
+        let Some(new) = then.iter().find(|it| it.peer_urls == *peer_urls) else {
+            continue;
+        };
+        let is_removed = history
+            .cluster_calls
+            .iter()
+            .any(|it| it.asked == Asked::Remove { id: new.id } && it.called <= ended);
+        if !is_removed && !members.iter().any(|member| member.id == new.id) {
+            let id = new.id;
+            return Some(format!("{id:x} is not listed, which it added at {added:?}"));
         }
     }
     None
@@ -171,6 +204,19 @@ mod tests {
             list(5, true, &[1, 2, 3]),
         ];
         assert!(!is_right(&added), "it was added");
+        let added = [
+            call(3, add(), Some(&[1, 2, 3, 4])),
+            list(5, false, &[1, 2, 3]),
+        ];
+        assert!(!is_right(&added), "the member that is asked has added it");
+        let elsewhere = [
+            added[0].clone(),
+            ClusterCall {
+                member: 1,
+                ..added[1].clone()
+            },
+        ];
+        assert!(is_right(&elsewhere), "another member may lag");
         let missing = [before.clone(), list(3, true, &[1, 2])];
         assert!(!is_right(&missing), "nobody removed it");
         let removal = call(3, Asked::Remove { id: 1 }, Some(&[2, 3]));
