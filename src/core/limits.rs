@@ -114,8 +114,8 @@ pub const FREE_SPACE_AHEAD: Millis = Millis(5 * 60 * 1_000);
 pub const FREE_SPACE_RATE_WINDOW: Millis = Millis(60 * 1_000);
 /// How much more than what is needed has to be free until the next warning may come, in percent.
 pub const FREE_SPACE_RELIEF_PERCENT: u64 = 125;
-/// So much log is kept for a member that is sent the state, however small the state is. Beyond it the
-/// log may grow as large as the state.
+/// So much log does a member keep for another one that is sent the state, however small the state is,
+/// unless it is configured otherwise. Beyond it the log may grow as large as the state.
 pub const DEFERRED_LOG_BYTES_MIN: u64 = 1024 * 1024 * 1024;
 /// How long a member that was removed lives on once it knows: so long can it tell the others what
 /// is committed.

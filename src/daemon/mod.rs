@@ -26,7 +26,7 @@ use admit::NotAdmitted;
 use data_dir::DataDirError;
 use descriptors::{Descriptors, TooFewDescriptors};
 use detcd_core::api::{ClusterId, MemberId, Millis};
-use detcd_core::limits::SNAPSHOT_CHUNK_BYTES;
+use detcd_core::limits::{DEFERRED_LOG_BYTES_MIN, SNAPSHOT_CHUNK_BYTES};
 use detcd_core::membership::identity::{self as membership, FlagsMismatch, Founding, check_flags};
 use detcd_core::membership::join::{JoinError, Joined};
 use detcd_core::validate::Limits;
@@ -524,6 +524,7 @@ fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
         snapshot_count: config.snapshot_count,
         catch_up_entries: config.snapshot_catchup_entries,
         snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
+        deferred_log_bytes_min: DEFERRED_LOG_BYTES_MIN,
         limits: Limits {
             request_bytes_max: config.max_request_bytes,
             txn_ops_max: config.max_txn_ops,

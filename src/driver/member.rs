@@ -51,6 +51,8 @@ pub struct MemberOptions {
     pub catch_up_entries: u64,
     /// Rows of a snapshot are sent in chunks of this many bytes.
     pub snapshot_chunk_bytes: usize,
+    /// So much log is kept for a member that is sent the state, however small the state is.
+    pub deferred_log_bytes_min: u64,
     pub limits: Limits,
     /// The store's size at which the member raises the alarm NOSPACE. `None`: no quota.
     pub quota_bytes: Option<u64>,
@@ -257,6 +259,7 @@ fn raft_options(options: &MemberOptions) -> RaftOptions {
         snapshot_count: options.snapshot_count,
         catch_up_entries: options.catch_up_entries,
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
+        deferred_log_bytes_min: options.deferred_log_bytes_min,
         founders: options.members.clone(),
     }
 }

@@ -52,6 +52,8 @@ pub struct RaftOptions {
     pub catch_up_entries: u64,
     /// Rows of a snapshot are gathered into a chunk until it has this many bytes.
     pub snapshot_chunk_bytes: usize,
+    /// So much log is kept for a member that is sent the state, however small the state is.
+    pub deferred_log_bytes_min: u64,
     /// The members that this one is told of when it starts for the first time.
     pub founders: Vec<Member>,
 }
@@ -66,6 +68,7 @@ impl RaftOptions {
             snapshot_count: 100_000,
             catch_up_entries: 5_000,
             snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
+            deferred_log_bytes_min: limits::DEFERRED_LOG_BYTES_MIN,
             founders: Vec::new(),
         }
     }
@@ -161,7 +164,7 @@ impl<S: Store> RaftNode<S> {
         }));
         let persisted = Arc::new(Persisted::new(store.clone()));
         let log = LogAdapter::new(options.id.0, log, recovered, persisted.clone())?;
-        let purge = Purge::default();
+        let purge = Purge::new(options.deferred_log_bytes_min);
         let machine = MachineAdapter::load(
             store.clone(),
             persisted,

@@ -5,10 +5,14 @@ use detcd_core::api::Millis;
 use detcd_core::membership::PurgeDeferral;
 use std::sync::{Arc, Mutex, MutexGuard};
 
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub(crate) struct Purge(Arc<Mutex<PurgeDeferral>>);
 
 impl Purge {
+    pub(crate) fn new(log_bytes_min: u64) -> Purge {
+        Purge(Arc::new(Mutex::new(PurgeDeferral::new(log_bytes_min))))
+    }
+
     /// A snapshot is being sent, until the guard is dropped.
     pub(crate) fn begin(&self) -> SnapshotSending {
         self.state().begin();

@@ -115,7 +115,10 @@ fn start(c: &Command, now: Millis) -> Option<Machine> {
         }
         "liveness" => Machine::Liveness(LeaderLiveness::new(election), EngineLeader::default()),
         "entries" => Machine::Entries(AcknowledgedEntries::default(), LostEntries::default()),
-        "purge" => Machine::Purge(PurgeDeferral::default(), Vec::new()),
+        "purge" => {
+            let log_bytes_min = c.or("log-min", 1024) << 20;
+            Machine::Purge(PurgeDeferral::new(log_bytes_min), Vec::new())
+        }
         "addresses" => Machine::Addresses(PeerAddresses::new(id)),
         _ => return None,
     })

@@ -36,6 +36,9 @@ settings! {
         pub log_cache_bytes: Count [0..=1_073_741_824] = 4_096,
         /// Rows of a snapshot are sent in chunks of so many bytes.
         pub snapshot_chunk_bytes: Count [1..=16_777_216] = 262_144,
+        /// So many bytes of the raft log are kept for a member that is sent a snapshot, however small
+        /// the state is.
+        pub deferred_log_bytes: OneOf<u64> [0..=1_073_741_824] = 1_073_741_824,
         /// How the network between all machines behaves, faults apart.
         pub network: Network,
         /// How the members' disks behave, faults apart.

@@ -6,19 +6,28 @@
 //! snapshot is built for the purge's sake.
 
 use crate::api::Millis;
-use crate::limits::DEFERRED_LOG_BYTES_MIN;
 
 /// After a snapshot its receiver has at least this long to catch up from the log.
 const CATCH_UP_MIN: Millis = Millis(5_000);
 
 /// Whether the log may be purged.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct PurgeDeferral {
+    log_bytes_min: u64,
     sending: u32,
     catching_up_until: Option<Millis>,
 }
 
 impl PurgeDeferral {
+    /// `log_bytes_min`: so much log is kept, however small the state is.
+    pub fn new(log_bytes_min: u64) -> PurgeDeferral {
+        PurgeDeferral {
+            log_bytes_min,
+            sending: 0,
+            catching_up_until: None,
+        }
+    }
+
     /// A snapshot is being sent, until [`PurgeDeferral::end`] is called.
     pub fn begin(&mut self) {
         self.sending += 1;
@@ -40,6 +49,6 @@ impl PurgeDeferral {
     pub fn may_purge(&self, now: Millis, log_bytes: u64, state_bytes: u64) -> bool {
         let catches_up = self.catching_up_until.is_some_and(|until| now < until);
         let is_needed = self.sending > 0 || catches_up;
-        !is_needed || log_bytes >= state_bytes.max(DEFERRED_LOG_BYTES_MIN)
+        !is_needed || log_bytes >= state_bytes.max(self.log_bytes_min)
     }
 }
