@@ -15,6 +15,10 @@ const ROOMS: &[Room] = &[
         ours: &[],
     },
     Room {
+        manifest: "src/bolt/Cargo.toml",
+        ours: &[],
+    },
+    Room {
         manifest: "src/out/Cargo.toml",
         ours: &[],
     },
@@ -51,6 +55,7 @@ const ROOMS: &[Room] = &[
     Room {
         manifest: "src/driver/Cargo.toml",
         ours: &[
+            "detcd-bolt",
             "detcd-core",
             "detcd-rt",
             "detcd-storage",
