@@ -121,21 +121,20 @@ fn update(
     digest.update(&revision.main.to_be_bytes());
     digest.update(b"_");
     digest.update(&revision.sub.to_be_bytes());
-    value.clear();
-    match event {
-        EventRow::Put(version) => encode_key_value(value, &version.kv),
-        EventRow::Tombstone { key } => {
-            digest.update(b"t");
-            encode_key_value(
-                value,
-                &KeyValue {
-                    key: key.clone(),
-                    ..KeyValue::default()
-                },
-            );
-        }
+    if matches!(event, EventRow::Tombstone { .. }) {
+        digest.update(b"t");
     }
+    value.clear();
+    encode_event(value, event);
     digest.update(value);
+}
+
+/// The value of a change's row in etcd.
+pub(crate) fn encode_event(out: &mut Vec<u8>, event: &EventRow) {
+    match event {
+        EventRow::Put(version) => encode_key_value(out, &version.kv),
+        EventRow::Tombstone { key } => encode_bytes(out, 1, key),
+    }
 }
 
 /// The protobuf message KeyValue, fields in order and zeros left out.
@@ -149,7 +148,7 @@ fn encode_key_value(out: &mut Vec<u8>, kv: &KeyValue) {
     encode_number(out, 6, lease);
 }
 
-fn encode_number(out: &mut Vec<u8>, field: u8, n: i64) {
+pub(crate) fn encode_number(out: &mut Vec<u8>, field: u8, n: i64) {
     if n != 0 {
         out.push(field << 3);
         encode_varint(out, n as u64);

@@ -52,6 +52,10 @@ pub const CATCH_UP_BYTES_MAX: usize = 2 * 1024 * 1024;
 pub const RANGE_CHUNK_BYTES: usize = 1024 * 1024;
 /// Rows of a snapshot are gathered into a chunk until it has this many bytes.
 pub const SNAPSHOT_CHUNK_BYTES: usize = 256 * 1024;
+/// About so many bytes of rows are read at a time for a snapshot that an operator asks for.
+pub const SNAPSHOT_STEP_BYTES: usize = 256 * 1024;
+/// Bytes of such a snapshot in one message (as etcd's).
+pub const SNAPSHOT_MESSAGE_BYTES: usize = 32 * 1024;
 /// Responses that a watch stream may have queued before its watchers count as slow.
 pub const WATCH_STREAM_CREDITS: u32 = 128;
 /// Answers that a watch stream may have waiting for credit before it is ended: its client sends

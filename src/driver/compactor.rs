@@ -15,34 +15,73 @@ use detcd_storage::store::{Reclaim, Store};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
-/// How long whoever waits for a compaction also waits until its space is given back: of a large
+/// How long whoever waits for a compaction or a defragmentation also waits until its space is given back: of a large
 /// state that takes longer, and what is in use is known before.
-const SPACE_WAIT: Duration = Duration::from_secs(1);
+pub(crate) const SPACE_WAIT: Duration = Duration::from_secs(1);
 
 /// Tells the compactor task what to do.
 pub(crate) struct Compactor {
-    revisions: mpsc::UnboundedSender<i64>,
+    tasks: mpsc::UnboundedSender<Task>,
+}
+
+enum Task {
+    Compact(i64),
+    Defragment(oneshot::Sender<()>),
+}
+
+/// What waits to be done, put together.
+#[derive(Default)]
+struct Waiting {
+    revision: Option<i64>,
+    defragments: Vec<oneshot::Sender<()>>,
+}
+
+impl Waiting {
+    fn add(&mut self, task: Task) {
+        match task {
+            Task::Compact(revision) => self.revision = self.revision.max(Some(revision)),
+            Task::Defragment(done) => self.defragments.push(done),
+        }
+    }
 }
 
 impl Compactor {
     /// Remove what is compacted at `revision`.
     pub fn compact(&self, revision: i64) {
         // The task outlives the loop; it ends when this is dropped.
-        let _ = self.revisions.send(revision);
+        let _ = self.tasks.send(Task::Compact(revision));
+    }
+
+    /// Give back all the space that can be given back.
+    pub fn defragment(&self, done: oneshot::Sender<()>) {
+        let _ = self.tasks.send(Task::Defragment(done));
     }
 
     /// Starts the task, which first finishes what an earlier run left undone.
     pub fn start<S: Store>(store: Arc<S>, shared: Arc<Shared>, compact_revision: i64) -> Compactor {
-        let (revisions, mut queue) = mpsc::unbounded_channel();
-        let compactor = Compactor { revisions };
+        let (tasks, mut queue) = mpsc::unbounded_channel();
+        let compactor = Compactor { tasks };
         compactor.compact(compact_revision);
         detcd_rt::spawn(async move {
-            while let Some(mut revision) = queue.recv().await {
+            while let Some(first) = queue.recv().await {
+                let mut waiting = Waiting::default();
+                waiting.add(first);
                 while let Ok(later) = queue.try_recv() {
-                    revision = revision.max(later);
+                    waiting.add(later);
                 }
+                if !waiting.defragments.is_empty() {
+                    defragment(&*store, &shared).await;
+                    // Who does not wait any more needs no word.
+                    waiting
+                        .defragments
+                        .into_iter()
+                        .for_each(|done| _ = done.send(()));
+                }
+                let Some(revision) = waiting.revision else {
+                    continue;
+                };
                 match remove(&*store, revision, &shared.stats).await {
                     Ok(Removal::Finished) => {}
                     // Another state came from the leader; what of it is compacted is told anew.
@@ -83,6 +122,15 @@ async fn give_back<S: Store>(store: &S, shared: &Shared) {
         true => Reclaim::All,
         false => Reclaim::Worthwhile,
     };
+    reclaim_and_tell(store, shared, reclaim).await;
+}
+
+async fn defragment<S: Store>(store: &S, shared: &Shared) {
+    reclaim_and_tell(store, shared, Reclaim::All).await;
+}
+
+async fn reclaim_and_tell<S: Store>(store: &S, shared: &Shared, reclaim: Reclaim) {
+    let before = store.size();
     match refresh_and_reclaim(store, shared, reclaim).await {
         Ok(()) if reclaim == Reclaim::All => tracing::info!(
             before = before.total_bytes,

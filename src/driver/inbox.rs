@@ -45,6 +45,8 @@ pub(crate) enum Input {
         watch: v2::watch::Watch,
         notices: mpsc::Sender<V2Notice>,
     },
+    /// Told once the space is given back.
+    Defragment(oneshot::Sender<()>),
     Stop,
 }
 

@@ -30,7 +30,7 @@ mod waiters;
 mod watch;
 
 pub use detcd_core::membership::admission::ShutdownReason;
-pub use handle::{Handle, Header, MemberStatus, Progress, RangeStream};
+pub use handle::{Handle, Header, MemberStatus, Progress, RangeStream, SnapshotFile};
 pub use member::{Member, MemberOptions, StartError};
 pub use v2_watch::{V2Watch, V2WatchError};
 pub use watch::{Watch, WatchSender};

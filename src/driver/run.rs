@@ -163,6 +163,10 @@ impl Run {
                 self.v2_watchers.insert(watcher, notices);
                 Event::V2WatchOpen { watcher, watch }
             }
+            Input::Defragment(done) => {
+                self.compactor.defragment(done);
+                return;
+            }
             Input::Stop => unreachable!("the loop ends before it takes a stop"),
         };
         let compacted = self.observe(&event);

@@ -47,6 +47,14 @@ impl Service {
             Rpc::Alarm => answer(call, message, Call::alarm, Reply::Alarm),
             Rpc::HashKv => answer(call, message, Call::hash_kv, Reply::HashKv),
             Rpc::MoveLeader => answer(call, message, Call::move_leader, Reply::MoveLeader),
+            Rpc::Hash => answer(call, message, Call::hash, Reply::Hash),
+            Rpc::Defragment => answer(call, message, Call::defragment, Reply::Defragment),
+            Rpc::Lock => answer(call, message, Call::lock, Reply::Lock),
+            Rpc::Unlock => answer(call, message, Call::unlock, Reply::Unlock),
+            Rpc::Campaign => answer(call, message, Call::campaign, Reply::Campaign),
+            Rpc::Proclaim => answer(call, message, Call::proclaim, Reply::Proclaim),
+            Rpc::Leader => answer(call, message, Call::leader, Reply::Leader),
+            Rpc::Resign => answer(call, message, Call::resign, Reply::Resign),
             _ => fail(CallError::Unsupported(method)),
         }
     }
@@ -68,6 +76,20 @@ impl Service {
                 let lost = call.leader_lost();
                 let replies = call.range_stream(request).await?;
                 Ok(until(lost, replies.map(|it| it.map(Reply::RangeStream))))
+            }
+            .boxed(),
+            Rpc::Snapshot => async move {
+                let request = Message::decode(message)?;
+                let lost = call.leader_lost();
+                let replies = call.snapshot(request).await?;
+                Ok(until(lost, replies.map(|it| it.map(Reply::Snapshot))))
+            }
+            .boxed(),
+            Rpc::Observe => async move {
+                let request = Message::decode(message)?;
+                let lost = call.leader_lost();
+                let replies = call.observe(request);
+                Ok(until(lost, replies.map(|it| it.map(Reply::Observe))))
             }
             .boxed(),
             _ => fail(CallError::Unsupported(method)),
@@ -126,7 +148,7 @@ impl Call {
 }
 
 /// Decodes the message and has `handler` answer it.
-fn answer<M, R, F>(
+fn answer<M, R, E, F>(
     call: Call,
     message: Bytes,
     handler: impl FnOnce(Call, M) -> F,
@@ -134,7 +156,8 @@ fn answer<M, R, F>(
 ) -> Unary
 where
     M: Message + Default,
-    F: Future<Output = Result<R, Error>> + Send + 'static,
+    E: Into<CallError> + Send + 'static,
+    F: Future<Output = Result<R, E>> + Send + 'static,
 {
     let message = match M::decode(message) {
         Ok(message) => message,
@@ -144,13 +167,13 @@ where
     let service = changes.then(|| call.service.clone());
     let answered = handler(call, message);
     Box::pin(async move {
-        let answered = answered.await;
+        let answered = answered.await.map_err(Into::into);
         if let (Some(service), Err(error)) = (service, &answered)
             && error.leaves_outcome_unknown()
         {
             service.counts().proposals_failed.add(1);
         }
-        answered.map(reply).map_err(CallError::Request)
+        answered.map(reply)
     })
 }
 

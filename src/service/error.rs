@@ -10,6 +10,8 @@ use std::borrow::Cow;
 pub enum CallError {
     /// What etcd answers.
     Request(Error),
+    /// What etcd answers to calls of locks and elections.
+    Concurrency(ConcurrencyError),
     /// The client's bytes are no message of the method, and why.
     Malformed(String),
     /// etcd has the method, this version of detcd does not.
@@ -17,6 +19,34 @@ pub enum CallError {
     /// The transport could not read the client's stream to its end: what it says is what the client
     /// is told.
     Transport(Failure),
+}
+
+/// Why a call of a lock or an election fails. etcd serves them by its own client, on whose way every
+/// error keeps its text and loses its code (3.5.1, asked).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ConcurrencyError {
+    Request(Error),
+    /// A watch of the service was refused, with this text.
+    Refused(String),
+    SessionExpired,
+    NotLeader,
+    NoLeader,
+    MissingLeader,
+    ObserveClosed,
+}
+
+impl ConcurrencyError {
+    fn text(&self) -> Cow<'static, str> {
+        match self {
+            ConcurrencyError::Request(error) => status(error).1.into(),
+            ConcurrencyError::Refused(text) => text.clone().into(),
+            ConcurrencyError::SessionExpired => "mutex: session is expired".into(),
+            ConcurrencyError::NotLeader => "election: not leader".into(),
+            ConcurrencyError::NoLeader => "election: no leader".into(),
+            ConcurrencyError::MissingLeader => "\"leader\" field must be provided".into(),
+            ConcurrencyError::ObserveClosed => "election: observe closed early".into(),
+        }
+    }
 }
 
 /// An error as a client is told it.
@@ -28,12 +58,24 @@ pub struct Failure {
 }
 
 impl CallError {
+    /// Whether a write that failed so may still take effect at any later time.
+    pub(crate) fn leaves_outcome_unknown(&self) -> bool {
+        match self {
+            CallError::Request(error)
+            | CallError::Concurrency(ConcurrencyError::Request(error)) => {
+                error.leaves_outcome_unknown()
+            }
+            _ => false,
+        }
+    }
+
     pub fn failure(&self) -> Failure {
         let (code, text) = match self {
             CallError::Request(error) => {
                 let (code, text) = status(error);
                 (code, text.into())
             }
+            CallError::Concurrency(error) => (Code::Unknown, error.text()),
             CallError::Malformed(why) => {
                 (Code::Internal, format!("malformed message: {why}").into())
             }
@@ -54,6 +96,28 @@ impl CallError {
 impl From<Error> for CallError {
     fn from(error: Error) -> CallError {
         CallError::Request(error)
+    }
+}
+
+impl From<Error> for ConcurrencyError {
+    fn from(error: Error) -> ConcurrencyError {
+        ConcurrencyError::Request(error)
+    }
+}
+
+impl From<CallError> for ConcurrencyError {
+    fn from(error: CallError) -> ConcurrencyError {
+        match error {
+            CallError::Request(error) => ConcurrencyError::Request(error),
+            CallError::Concurrency(error) => error,
+            other => ConcurrencyError::Refused(other.failure().text.into_owned()),
+        }
+    }
+}
+
+impl From<ConcurrencyError> for CallError {
+    fn from(error: ConcurrencyError) -> CallError {
+        CallError::Concurrency(error)
     }
 }
 

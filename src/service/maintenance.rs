@@ -63,6 +63,23 @@ impl Call {
         })
     }
 
+    pub(crate) async fn hash(self, _: pb::HashRequest) -> Result<pb::HashResponse, Error> {
+        let (header, hash) = self.handle().hash().await?;
+        Ok(pb::HashResponse {
+            header: response_header(header),
+            hash,
+        })
+    }
+
+    /// etcd's answer has no header (3.5.1, asked).
+    pub(crate) async fn defragment(
+        self,
+        _: pb::DefragmentRequest,
+    ) -> Result<pb::DefragmentResponse, Error> {
+        self.handle().defragment().await?;
+        Ok(pb::DefragmentResponse { header: None })
+    }
+
     pub(crate) async fn move_leader(
         self,
         request: pb::MoveLeaderRequest,

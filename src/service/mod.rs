@@ -7,28 +7,32 @@
 //! [`CallError`], and decides nothing.
 //!
 //! Behind that there is a file for each of etcd's services (`kv`, `watch`, `lease`, `cluster`,
-//! `maintenance`) and one for probes (`health`): which fields a reply carries, which error a request
+//! `maintenance`, `lock`, `election`) and one for probes (`health`): which fields a reply carries, which error a request
 //! gets, and what a member does without a leader stand there. They ask the driver's [`Handle`] and
 //! know of nothing below it.
 
 mod caller;
 mod cluster;
+mod concurrency;
 mod dispatch;
+mod election;
 mod error;
 pub mod health;
 mod kv;
 mod lease;
+mod lock;
 mod maintenance;
 pub mod method;
 mod password;
 mod reply;
+mod snapshot;
 mod v2;
 mod v2_members;
 mod watch;
 
 pub use caller::{Caller, Credentials};
 pub use dispatch::{Messages, Replies};
-pub use error::{CallError, Failure};
+pub use error::{CallError, ConcurrencyError, Failure};
 pub use method::{METHODS, Method, Rpc, Streaming};
 pub use password::Passwords;
 pub use reply::Reply;
@@ -135,6 +139,7 @@ impl Service {
 }
 
 /// One admitted call: the member that is asked, what it is asked, and by whom.
+#[derive(Clone)]
 struct Call {
     service: Service,
     method: &'static Method,

@@ -1,14 +1,14 @@
 //! A reply of any method, typed until a transport encodes it.
 
 use bytes::BufMut;
-use detcd_wire::etcdserverpb as pb;
+use detcd_wire::{etcdserverpb as pb, v3electionpb as election, v3lockpb as lock};
 use prost::Message;
 
 macro_rules! replies {
-    ($($method:ident($response:ident),)*) => {
+    ($($method:ident($package:ident::$response:ident),)*) => {
         #[derive(Clone, Debug, PartialEq)]
         pub enum Reply {
-            $($method(pb::$response),)*
+            $($method($package::$response),)*
         }
 
         impl Reply {
@@ -30,25 +30,35 @@ macro_rules! replies {
 }
 
 replies! {
-    Range(RangeResponse),
-    RangeStream(RangeStreamResponse),
-    Put(PutResponse),
-    DeleteRange(DeleteRangeResponse),
-    Txn(TxnResponse),
-    Compact(CompactionResponse),
-    Watch(WatchResponse),
-    LeaseGrant(LeaseGrantResponse),
-    LeaseRevoke(LeaseRevokeResponse),
-    LeaseKeepAlive(LeaseKeepAliveResponse),
-    LeaseTimeToLive(LeaseTimeToLiveResponse),
-    LeaseLeases(LeaseLeasesResponse),
-    MemberList(MemberListResponse),
-    MemberAdd(MemberAddResponse),
-    MemberRemove(MemberRemoveResponse),
-    MemberUpdate(MemberUpdateResponse),
-    MemberPromote(MemberPromoteResponse),
-    Alarm(AlarmResponse),
-    Status(StatusResponse),
-    HashKv(HashKvResponse),
-    MoveLeader(MoveLeaderResponse),
+    Range(pb::RangeResponse),
+    RangeStream(pb::RangeStreamResponse),
+    Put(pb::PutResponse),
+    DeleteRange(pb::DeleteRangeResponse),
+    Txn(pb::TxnResponse),
+    Compact(pb::CompactionResponse),
+    Watch(pb::WatchResponse),
+    LeaseGrant(pb::LeaseGrantResponse),
+    LeaseRevoke(pb::LeaseRevokeResponse),
+    LeaseKeepAlive(pb::LeaseKeepAliveResponse),
+    LeaseTimeToLive(pb::LeaseTimeToLiveResponse),
+    LeaseLeases(pb::LeaseLeasesResponse),
+    MemberList(pb::MemberListResponse),
+    MemberAdd(pb::MemberAddResponse),
+    MemberRemove(pb::MemberRemoveResponse),
+    MemberUpdate(pb::MemberUpdateResponse),
+    MemberPromote(pb::MemberPromoteResponse),
+    Alarm(pb::AlarmResponse),
+    Status(pb::StatusResponse),
+    HashKv(pb::HashKvResponse),
+    MoveLeader(pb::MoveLeaderResponse),
+    Hash(pb::HashResponse),
+    Defragment(pb::DefragmentResponse),
+    Snapshot(pb::SnapshotResponse),
+    Lock(lock::LockResponse),
+    Unlock(lock::UnlockResponse),
+    Campaign(election::CampaignResponse),
+    Proclaim(election::ProclaimResponse),
+    Leader(election::LeaderResponse),
+    Observe(election::LeaderResponse),
+    Resign(election::ResignResponse),
 }

@@ -6,7 +6,13 @@ use std::{env, error::Error, fs, path::PathBuf};
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let mut files = protox::compile(
-        ["proto/kv.proto", "proto/auth.proto", "proto/rpc.proto"],
+        [
+            "proto/kv.proto",
+            "proto/auth.proto",
+            "proto/rpc.proto",
+            "proto/lock.proto",
+            "proto/election.proto",
+        ],
         ["proto"],
     )?;
 

@@ -1,5 +1,5 @@
 //! What detcd says on the wire: etcd's protobuf messages ([`etcdserverpb`], [`mvccpb`],
-//! [`authpb`]), their conversions to and from the core's domain types, and the one table of error
+//! [`authpb`], [`v3lockpb`], [`v3electionpb`]), their conversions to and from the core's domain types, and the one table of error
 //! codes and texts ([`status`]).
 //!
 //! Requests become domain types by `TryFrom`, which is where a request that means nothing (an empty
@@ -35,6 +35,16 @@ pub mod authpb {
 /// Requests, responses and services.
 pub mod etcdserverpb {
     include!(concat!(env!("OUT_DIR"), "/etcdserverpb.rs"));
+}
+
+/// Locks.
+pub mod v3lockpb {
+    include!(concat!(env!("OUT_DIR"), "/v3lockpb.rs"));
+}
+
+/// Elections.
+pub mod v3electionpb {
+    include!(concat!(env!("OUT_DIR"), "/v3electionpb.rs"));
 }
 
 /// The encoded `FileDescriptorSet` of all the above, for gRPC reflection.

@@ -7,6 +7,7 @@ mod cluster;
 mod crate_etcd_client;
 mod detcdctl;
 mod etcdctl;
+mod locks;
 mod node_etcd;
 mod python_etcd;
 mod python_etcd3;

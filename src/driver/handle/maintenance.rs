@@ -2,11 +2,15 @@
 
 use super::write::unreachable_reply;
 use super::{Handle, Header};
+use crate::compactor::SPACE_WAIT;
+use crate::inbox::Input;
 use detcd_core::api::{Alarm, AlarmRequest, Reply};
+use detcd_core::backend;
 use detcd_core::command::Command;
 use detcd_core::error::Error;
 use detcd_core::query::{self, HashKv};
 use detcd_core::status::RaftStatus;
+use tokio::sync::oneshot;
 
 /// A member as Maintenance.Status tells it.
 #[derive(Clone, Debug)]
@@ -53,6 +57,29 @@ impl Handle {
     /// The alarms that are raised as far as this member knows.
     pub fn alarms_known(&self) -> Result<Vec<Alarm>, Error> {
         self.settle_fault(query::alarms(&*self.shared.engine.published().view))
+    }
+
+    /// Gives back the space of what was removed, beside the traffic. Of a large state it goes on
+    /// after the answer.
+    pub async fn defragment(&self) -> Result<(), Error> {
+        let (done, waiter) = oneshot::channel();
+        let request = Input::Defragment(done);
+        self.requests
+            .send(request)
+            .await
+            .map_err(|_| Error::Stopped)?;
+        match detcd_rt::timeout(SPACE_WAIT, waiter).await {
+            Ok(Err(_)) => Err(Error::Stopped),
+            Ok(Ok(())) | Err(_) => Ok(()),
+        }
+    }
+
+    /// The hash of all rows of this member (etcd: of its backend).
+    pub async fn hash(&self) -> Result<(Header, u32), Error> {
+        let published = self.shared.engine.published();
+        let header = self.header(published.revision);
+        let hash = self.query_aside(move || Ok(backend::hash(&*published.view)?));
+        Ok((header, hash.await?))
     }
 
     /// The hash of all key-value rows up to `revision` (0: the latest) and its header.

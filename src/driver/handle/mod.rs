@@ -6,11 +6,13 @@ mod lease;
 mod maintenance;
 mod read;
 mod request;
+mod snapshot;
 mod stream;
 mod v2;
 mod write;
 
 pub use maintenance::MemberStatus;
+pub use snapshot::SnapshotFile;
 pub use stream::RangeStream;
 
 use crate::inbox::Requests;
