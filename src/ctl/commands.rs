@@ -6,8 +6,8 @@ use super::context::Context;
 use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
 use super::{
-    alarm, compaction, completion, del, endpoint, get, lease, member, move_leader, put, txn,
-    version, watch,
+    alarm, compaction, completion, defrag, del, elect, endpoint, get, lease, lock, member,
+    move_leader, put, snapshot, txn, version, watch,
 };
 
 /// One command of detcdctl, or a group of them.
@@ -45,6 +45,10 @@ pub enum Verb {
     MemberRemove,
     MemberUpdate,
     MoveLeader,
+    Lock,
+    Elect,
+    Defrag,
+    SnapshotSave,
     AlarmList,
     AlarmDisarm,
     EndpointHashKv,
@@ -72,6 +76,10 @@ pub const ROOT: Command = Command {
         &lease::COMMAND,
         &member::COMMAND,
         &move_leader::COMMAND,
+        &snapshot::COMMAND,
+        &defrag::COMMAND,
+        &lock::COMMAND,
+        &elect::COMMAND,
         &alarm::COMMAND,
         &completion::COMMAND,
     ]),
@@ -252,6 +260,10 @@ pub async fn run(verb: Verb, context: &mut Context) -> Result<(), Failure> {
         Verb::MemberRemove => member::remove::run(context).await,
         Verb::MemberUpdate => member::update::run(context).await,
         Verb::MoveLeader => move_leader::run(context).await,
+        Verb::Lock => lock::run(context).await,
+        Verb::Elect => elect::run(context).await,
+        Verb::Defrag => defrag::run(context).await,
+        Verb::SnapshotSave => snapshot::save::run(context).await,
         Verb::AlarmList => alarm::list::run(context).await,
         Verb::AlarmDisarm => alarm::disarm::run(context).await,
         Verb::EndpointHashKv => endpoint::hashkv::run(context).await,

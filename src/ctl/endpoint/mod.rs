@@ -26,7 +26,7 @@ pub const CLUSTER: Flag = Flag::switch(
 );
 
 /// The endpoints that the command is about.
-async fn endpoints(context: &mut Context) -> Result<Vec<String>, Failure> {
+pub async fn endpoints(context: &mut Context) -> Result<Vec<String>, Failure> {
     if !context.flags.switch("cluster") {
         return Ok(context.flags.list("endpoints"));
     }

@@ -67,6 +67,19 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
     }
 }
 
+/// Renews a lease for as long as it exists.
+pub async fn keep(client: &mut Client, id: i64) {
+    let mut deadline = client.deadline();
+    let mut stream = None;
+    while let Ok(Ok(response)) = rt::timeout_at(deadline, go_on(client, &mut stream, id)).await
+        && response.ttl > 0
+    {
+        let ttl = Duration::from_secs(response.ttl.unsigned_abs());
+        deadline = rt::Instant::now() + ttl;
+        rt::sleep(ttl / 3).await;
+    }
+}
+
 /// Renews on the stream that is there, or opens one at the next endpoint that takes it.
 async fn go_on(
     client: &mut Client,
