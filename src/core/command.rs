@@ -41,6 +41,8 @@ pub enum Command {
     V2Expire {
         id: u64,
     },
+    /// A change of v2's users and roles.
+    V2Auth(v2::auth::AuthWrite),
 }
 
 /// A command on its way into the log, and who waits for its outcome.

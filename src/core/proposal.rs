@@ -63,7 +63,8 @@ pub fn command(bytes: &Bytes) -> Result<Command, Refusal> {
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
         | Command::AlarmDisarm(_)
-        | Command::V2Expire { .. } => Ok(()),
+        | Command::V2Expire { .. }
+        | Command::V2Auth(_) => Ok(()),
     }
     .map_err(Refusal::Invalid)?;
     Ok(command)

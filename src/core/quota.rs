@@ -37,7 +37,8 @@ pub fn growth(command: &Command) -> u64 {
         | Command::AlarmRaise(_)
         | Command::AlarmDisarm(_)
         | Command::V2(_)
-        | Command::V2Expire { .. } => 0,
+        | Command::V2Expire { .. }
+        | Command::V2Auth(_) => 0,
     }
 }
 

@@ -34,6 +34,9 @@ mod tag {
     pub const MEMBER_PUBLISH_LOG: u8 = 12;
     pub const V2: u8 = 13;
     pub const V2_EXPIRE: u8 = 14;
+    pub const V2_AUTH: u8 = 20;
+    /// As `V2`, after who asks.
+    pub const V2_ASKED: u8 = 21;
 }
 
 /// A proposal as a log entry's payload.
@@ -100,12 +103,19 @@ pub fn encode_command(command: &Command) -> Bytes {
         Command::AlarmRaise(alarm) => encode_alarm(&mut out, tag::ALARM_RAISE, *alarm),
         Command::AlarmDisarm(alarm) => encode_alarm(&mut out, tag::ALARM_DISARM, *alarm),
         Command::V2(write) => {
-            out.u8(tag::V2);
+            out.u8(match write.asked {
+                Some(_) => tag::V2_ASKED,
+                None => tag::V2,
+            });
             v2::encode_write(&mut out, write);
         }
         Command::V2Expire { id } => {
             out.u8(tag::V2_EXPIRE);
             out.varint(*id);
+        }
+        Command::V2Auth(write) => {
+            out.u8(tag::V2_AUTH);
+            v2::auth::encode_auth_write(&mut out, write);
         }
     }
     out.finish()
@@ -154,7 +164,9 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
         },
         tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(&mut reader)?),
         tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(&mut reader)?),
-        tag::V2 => Command::V2(v2::decode_write(&mut reader)?),
+        tag::V2 => Command::V2(v2::decode_write(&mut reader, false)?),
+        tag::V2_ASKED => Command::V2(v2::decode_write(&mut reader, true)?),
+        tag::V2_AUTH => Command::V2Auth(v2::auth::decode_auth_write(&mut reader)?),
         tag::V2_EXPIRE => Command::V2Expire {
             id: reader.varint()?,
         },
