@@ -39,7 +39,8 @@ impl Handle {
         recursive: bool,
         quorum: bool,
     ) -> Result<Result<(Event, u64), Refused>, Error> {
-        let published = self.view_for(!quorum).await?;
+        let is_local = !quorum || detcd_core::mutant!(V2LocalQuorum);
+        let published = self.view_for(is_local).await?;
         let may = v2::auth::may(&*published.view, asked, recursive, false);
         if !self.settle_fault(may)? {
             return Ok(Err(Refused::unauthorized()));
