@@ -43,7 +43,6 @@ impl Alarms {
             | Command::LeaseRevoke { .. }
             | Command::V2(_)
             | Command::V2Expire { .. }
-            | Command::V2Auth(_)
                 if self.corrupt =>
             {
                 Err(Error::Corrupt)
@@ -77,14 +76,14 @@ pub fn grows(command: &Command) -> bool {
         Command::Put(_) | Command::LeaseGrant { .. } => true,
         Command::Txn(txn) => has_put(txn),
         Command::V2(write) => write.operation.grows(),
-        Command::V2Auth(write) => write.change.grows(),
         Command::DeleteRange(_)
         | Command::Compact(_)
         | Command::LeaseRevoke { .. }
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
         | Command::AlarmDisarm(_)
-        | Command::V2Expire { .. } => false,
+        | Command::V2Expire { .. }
+        | Command::Auth(_) => false,
     }
 }
 

@@ -304,8 +304,12 @@ pub enum Reply {
     AlarmDisarm(Option<Alarm>),
     /// What the write did to the tree of v2, or why it did nothing.
     V2(v2::Operation, Result<Arc<v2::Event>, v2::Refused>),
-    V2Auth(Result<v2::auth::AuthReply, v2::auth::AuthRefused>),
-    /// The command has no answer of its own (member attributes, compaction steps).
+    /// A user's token; empty if members keep none. `revision` is the auth revision that it is of.
+    Authenticated {
+        token: String,
+        revision: u64,
+    },
+    /// The command has no answer of its own (member attributes, users and roles).
     Done,
 }
 

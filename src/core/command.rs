@@ -4,6 +4,7 @@
 use crate::api::{
     Alarm, CompactRequest, DeleteRangeRequest, LeaseId, MemberId, PutRequest, TxnRequest,
 };
+use crate::auth::AuthCommand;
 use crate::v2;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -41,8 +42,8 @@ pub enum Command {
     V2Expire {
         id: u64,
     },
-    /// A change of v2's users and roles.
-    V2Auth(v2::auth::AuthWrite),
+    /// A change of users and roles, or a user who authenticates.
+    Auth(AuthCommand),
 }
 
 /// A command on its way into the log, and who waits for its outcome.
@@ -53,6 +54,6 @@ pub enum Command {
 pub struct Proposal {
     pub origin: MemberId,
     pub seq: u64,
-    /// The encoded [`Command`]: encoded once, where the request arrived.
+    /// The encoded [`Command`] and on whose behalf it is: encoded once, where the request arrived.
     pub command: Bytes,
 }

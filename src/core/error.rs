@@ -83,6 +83,43 @@ pub enum Error {
     /// Leadership may still change hands.
     #[error("handing over the leadership took too long")]
     TimeoutLeaderTransfer,
+    #[error("root user does not exist")]
+    RootUserNotExist,
+    #[error("root user does not have the root role")]
+    RootRoleNotExist,
+    #[error("user exists already")]
+    UserExists,
+    #[error("user name is empty")]
+    UserEmpty,
+    #[error("user not found")]
+    UserNotFound,
+    #[error("role exists already")]
+    RoleExists,
+    #[error("role not found")]
+    RoleNotFound,
+    #[error("role name is empty")]
+    RoleEmpty,
+    #[error("wrong user name or password")]
+    AuthFailed,
+    #[error("the user has no password")]
+    NoPasswordUser,
+    #[error("permission denied")]
+    PermissionDenied,
+    #[error("role is not granted to the user")]
+    RoleNotGranted,
+    #[error("permission is not granted to the role")]
+    PermissionNotGranted,
+    #[error("permission not given")]
+    PermissionNotGiven,
+    #[error("authentication is not enabled")]
+    AuthNotEnabled,
+    #[error("invalid auth token")]
+    InvalidAuthToken,
+    #[error("what is asked for would lock everybody out")]
+    InvalidAuthMgmt,
+    /// Users or roles were changed since the client said who it is: nothing was done.
+    #[error("auth revision is old")]
+    AuthOldRevision,
     #[error("corrupt cluster")]
     Corrupt,
     #[error("RangeStream does not support custom sort orders")]

@@ -3,6 +3,7 @@
 use crate::api::{
     Alarm, KeyChange, LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchId, WatchRequest,
 };
+use crate::auth::AuthChange;
 use crate::command::Proposal;
 use crate::error::Error;
 use crate::v2;
@@ -196,6 +197,8 @@ pub struct Applied {
     pub compacted: Option<i64>,
     /// What it did to the tree of v2.
     pub v2: Option<v2::Applied>,
+    /// What it did to users, roles and tokens.
+    pub auth: Option<AuthChange>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use crate::alarm::{self, Alarms};
 use crate::api::{Alarm, CompactRequest, LeaseId, Member, MemberId, Outcome, PutRequest, Reply};
+use crate::auth::{self, AuthChange, AuthCommand, AuthState, Principal};
 use crate::codec::{
-    ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_command, decode_member, encode_lease,
+    ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_asked, decode_member, encode_lease,
     encode_member, encode_member_log, encode_meta, lease_key, member_key, member_log_key,
     removed_key,
 };
@@ -20,6 +21,7 @@ use crate::v2;
 use crate::view::{Fault, Table, View};
 use alloc::format;
 use alloc::string::String;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -32,6 +34,7 @@ use bytes::Bytes;
 pub struct Machine {
     at: At,
     alarms: Alarms,
+    auth: Arc<AuthState>,
 }
 
 impl Machine {
@@ -40,6 +43,7 @@ impl Machine {
         Ok(Machine {
             at: At::load(view)?,
             alarms: Alarms::load(view)?,
+            auth: Arc::new(AuthState::load(view)?),
         })
     }
 
@@ -57,6 +61,11 @@ impl Machine {
         self.at
     }
 
+    /// Who may do what.
+    pub fn auth(&self) -> &Arc<AuthState> {
+        &self.auth
+    }
+
     /// Applies the committed entry at `index` and writes its rows to `overlay`, which shows the
     /// state after the entry before. An entry that fails writes nothing but still answers.
     ///
@@ -72,8 +81,8 @@ impl Machine {
             return Ok(self.applied(Ok(Reply::Done)));
         };
         let in_entry = |fault: Fault| Fault(format!("log entry {index}: {}", fault.0));
-        let command = decode_command(&proposal.command).map_err(in_entry)?;
-        let mut applied = self.apply_command(command, overlay).map_err(in_entry)?;
+        let asked = decode_asked(&proposal.command).map_err(in_entry)?;
+        let mut applied = self.apply_asked(index, asked, overlay).map_err(in_entry)?;
         applied.origin = Some((proposal.origin, Seq(proposal.seq)));
         Ok(applied)
     }
@@ -118,8 +127,44 @@ impl Machine {
         v2::note_members(v2_changes, overlay)
     }
 
+    /// Applies a command if its principal may do that by now, whatever was true when it asked.
+    fn apply_asked(
+        &mut self,
+        index: u64,
+        (principal, command): (Principal, Command),
+        overlay: &mut Overlay<'_>,
+    ) -> Result<Applied, Fault> {
+        if self.auth.is_enabled() {
+            match self.auth.judge(&principal).command(&command, overlay) {
+                Ok(()) => {}
+                Err(QueryError::Request(refused)) => return Ok(self.applied(Err(refused))),
+                Err(QueryError::Fault(fault)) => return Err(fault),
+            }
+        }
+        self.apply_command(index, command, overlay)
+    }
+
+    fn apply_auth(
+        &mut self,
+        index: u64,
+        command: AuthCommand,
+        overlay: &mut Overlay<'_>,
+    ) -> Applied {
+        match auth::apply(&mut self.auth, command, index, overlay) {
+            Ok((reply, tokens)) => Applied {
+                auth: Some(AuthChange {
+                    state: self.auth.clone(),
+                    tokens,
+                }),
+                ..self.applied(Ok(reply))
+            },
+            Err(refused) => self.applied(Err(refused)),
+        }
+    }
+
     fn apply_command(
         &mut self,
+        index: u64,
         command: Command,
         overlay: &mut Overlay<'_>,
     ) -> Result<Applied, Fault> {
@@ -155,14 +200,11 @@ impl Machine {
                 };
                 Ok(self.applied_v2(Reply::V2(write.operation, result), applied))
             }
-            Command::V2Auth(write) => {
-                let result = v2::auth::apply(&write, overlay)?;
-                Ok(self.applied(Ok(Reply::V2Auth(result))))
-            }
             Command::V2Expire { id } => {
                 let applied = v2::expire(id, overlay)?;
                 Ok(self.applied_v2(Reply::Done, applied))
             }
+            Command::Auth(command) => Ok(self.apply_auth(index, command, overlay)),
         }
     }
 
@@ -319,6 +361,7 @@ impl Machine {
             lease: None,
             compacted: None,
             v2: None,
+            auth: None,
         }
     }
 

@@ -24,6 +24,7 @@ extern crate alloc;
 
 pub mod alarm;
 pub mod api;
+pub mod auth;
 pub mod backend;
 pub mod codec;
 pub mod command;

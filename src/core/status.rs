@@ -1,6 +1,7 @@
 //! What a member shows of its applied state and of its raft engine.
 
 use crate::api::{Member, MemberId, Millis};
+use crate::auth::AuthState;
 use crate::query::At;
 use crate::view::View;
 use alloc::collections::BTreeSet;
@@ -16,6 +17,8 @@ pub struct Published {
     pub revision: i64,
     pub compact_revision: i64,
     pub roster: Arc<Roster>,
+    /// Who may do what in this view.
+    pub auth: Arc<AuthState>,
 }
 
 impl Published {

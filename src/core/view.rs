@@ -33,11 +33,15 @@ pub enum Table {
     Alarm = 8,
     /// The tree of v2, its times-to-live and its last events, see [`crate::v2`].
     V2 = 9,
+    /// name -> user (password's hash, roles), see [`crate::auth`].
+    User = 10,
+    /// name -> role (permissions), see [`crate::auth`].
+    Role = 11,
 }
 
 impl Table {
     /// Every table, in the order in which a snapshot carries them.
-    pub const ALL: [Table; 9] = [
+    pub const ALL: [Table; 11] = [
         Table::Meta,
         Table::Current,
         Table::Events,
@@ -47,6 +51,8 @@ impl Table {
         Table::Member,
         Table::Alarm,
         Table::V2,
+        Table::User,
+        Table::Role,
     ];
 
     /// The table with this tag, or `None` for a tag that no version of the format knows.
@@ -66,6 +72,8 @@ impl Table {
             Table::Member => "member",
             Table::Alarm => "alarm",
             Table::V2 => "v2",
+            Table::User => "user",
+            Table::Role => "role",
         }
     }
 }

@@ -6,7 +6,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
 use super::{
-    alarm, compaction, completion, defrag, del, elect, endpoint, get, lease, lock, member, migrate,
+    alarm, compaction, completion, defrag, del, elect, endpoint, get, lease, lock, member,
     move_leader, put, snapshot, txn, version, watch,
 };
 
@@ -51,7 +51,6 @@ pub enum Verb {
     SnapshotSave,
     AlarmList,
     AlarmDisarm,
-    Migrate,
     EndpointHashKv,
     EndpointHealth,
     EndpointStatus,
@@ -82,7 +81,6 @@ pub const ROOT: Command = Command {
         &lock::COMMAND,
         &elect::COMMAND,
         &alarm::COMMAND,
-        &migrate::COMMAND,
         &completion::COMMAND,
     ]),
 };
@@ -268,7 +266,6 @@ pub async fn run(verb: Verb, context: &mut Context) -> Result<(), Failure> {
         Verb::SnapshotSave => snapshot::save::run(context).await,
         Verb::AlarmList => alarm::list::run(context).await,
         Verb::AlarmDisarm => alarm::disarm::run(context).await,
-        Verb::Migrate => migrate::run(context).await,
         Verb::EndpointHashKv => endpoint::hashkv::run(context).await,
         Verb::EndpointHealth => endpoint::health::run(context).await,
         Verb::EndpointStatus => endpoint::status::run(context).await,

@@ -273,7 +273,8 @@ impl AdmissionTask {
         };
         let handle = self.handle.clone();
         detcd_rt::spawn(async move {
-            let proposed = handle.propose(command).await;
+            let principal = handle.auth_known().member_principal();
+            let proposed = handle.propose(&principal, &command).await;
             if let Err(error) = &proposed {
                 tracing::debug!(%error, "cannot publish the local member yet");
             }

@@ -194,7 +194,11 @@ impl Member {
             stats,
         ));
         raft.run();
-        let handle = Handle { shared, requests };
+        let handle = Handle {
+            shared,
+            requests,
+            client: None,
+        };
         let started_with = recovered.state.last.map_or(0, |last| last.index);
         let mut admission = AdmissionTask::new(
             handle.clone(),

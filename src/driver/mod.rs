@@ -14,6 +14,7 @@ mod append_stats;
 mod compactor;
 mod engine;
 mod handle;
+mod identify;
 mod inbox;
 mod member;
 mod meter;
@@ -31,6 +32,7 @@ mod watch;
 
 pub use detcd_core::membership::admission::ShutdownReason;
 pub use handle::{Handle, Header, MemberStatus, Progress, RangeStream, SnapshotFile};
+pub use identify::Identify;
 pub use member::{Member, MemberOptions, StartError};
 pub use v2_watch::{V2Watch, V2WatchError};
 pub use watch::{Watch, WatchSender};

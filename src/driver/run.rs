@@ -258,10 +258,11 @@ impl Run {
             }
             Effect::RevokeExpired { term, leases } => {
                 // Nobody waits for the outcome: the node sees the revocations applied.
+                let principal = self.shared.engine.published().auth.member_principal();
                 let revoke = |id| Proposal {
                     origin: self.shared.member_id(),
                     seq: Seq::NOBODY.0,
-                    command: codec::encode_command(&Command::LeaseRevoke { id }),
+                    command: codec::encode_asked(&principal, &Command::LeaseRevoke { id }),
                 };
                 self.shared.stats.leases_expired.add(leases.len() as u64);
                 let leader = *self.shared.leader.borrow();

@@ -299,13 +299,8 @@ impl Stats {
                 Ok(Reply::DeleteRange(_)) => ops.deletes += 1,
                 Ok(Reply::Txn(txn)) => ops.txn(txn),
                 Ok(Reply::Compact | Reply::LeaseGrant { .. } | Reply::LeaseRevoke)
-                | Ok(
-                    Reply::AlarmRaise(_)
-                    | Reply::AlarmDisarm(_)
-                    | Reply::V2(..)
-                    | Reply::V2Auth(_)
-                    | Reply::Done,
-                )
+                | Ok(Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::V2(..))
+                | Ok(Reply::Authenticated { .. } | Reply::Done)
                 | Err(_) => {}
             }
             for change in &entry.changes {

@@ -139,10 +139,7 @@ impl V2Watch {
         if self.since > self.registration.index {
             return Ok(None);
         }
-        let found = match detcd_core::mutant!(V2ResumeGap) {
-            true => None,
-            false => self.handle.v2_find(&self.interest, self.since).await??,
-        };
+        let found = self.handle.v2_find(&self.interest, self.since).await??;
         let found = found.filter(|event| event.index() <= self.registration.index);
         if found.is_none() {
             self.since = self.registration.index + 1;

@@ -180,6 +180,7 @@ fn with_keys(last: &Published, keys: Option<KeyIndex>) -> Published {
     Published {
         view: Arc::new(Indexed { rows, keys }),
         roster: last.roster.clone(),
+        auth: last.auth.clone(),
         ..*last
     }
 }

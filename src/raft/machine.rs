@@ -121,6 +121,7 @@ pub fn refresh(store: &impl Store, published: &ArcSwap<Published>) -> Result<(),
         let now = Arc::new(Published {
             view: Arc::new(Indexed { rows: view, keys }),
             roster: last.roster.clone(),
+            auth: last.auth.clone(),
             ..*last
         });
         published.compare_and_swap(&last, now);
@@ -200,6 +201,7 @@ impl<S: Store> MachineAdapter<S> {
                 revision: self.machine.revision(),
                 compact_revision: self.machine.compact_revision(),
                 roster: self.roster.clone(),
+                auth: self.machine.auth().clone(),
             }));
         });
         Ok(())

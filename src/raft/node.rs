@@ -161,6 +161,7 @@ impl<S: Store> RaftNode<S> {
             revision: 0,
             compact_revision: 0,
             roster: Arc::default(),
+            auth: Arc::default(),
         }));
         let persisted = Arc::new(Persisted::new(store.clone()));
         let log = LogAdapter::new(options.id.0, log, recovered, persisted.clone())?;

@@ -1,9 +1,10 @@
 //! From a method and encoded messages to the function that answers, and back.
 
-use crate::method::{Effect, Method, Rpc};
+use crate::method::{Access, Effect, Method, Rpc};
 use crate::{Call, CallError, Caller, Reply, Service};
 use bytes::Bytes;
 use detcd_core::error::Error;
+use detcd_driver::Handle;
 use futures::future::{self, BoxFuture, FutureExt as _};
 use futures::stream::{self, BoxStream, Stream, StreamExt as _};
 use prost::Message;
@@ -55,6 +56,36 @@ impl Service {
             Rpc::Proclaim => answer(call, message, Call::proclaim, Reply::Proclaim),
             Rpc::Leader => answer(call, message, Call::leader, Reply::Leader),
             Rpc::Resign => answer(call, message, Call::resign, Reply::Resign),
+            Rpc::AuthEnable => answer(call, message, Call::auth_enable, Reply::AuthEnable),
+            Rpc::AuthDisable => answer(call, message, Call::auth_disable, Reply::AuthDisable),
+            Rpc::AuthStatus => answer(call, message, Call::auth_status, Reply::AuthStatus),
+            Rpc::Authenticate => answer(call, message, Call::authenticate, Reply::Authenticate),
+            Rpc::UserAdd => answer(call, message, Call::user_add, Reply::UserAdd),
+            Rpc::UserGet => answer(call, message, Call::user_get, Reply::UserGet),
+            Rpc::UserList => answer(call, message, Call::user_list, Reply::UserList),
+            Rpc::UserDelete => answer(call, message, Call::user_delete, Reply::UserDelete),
+            Rpc::UserChangePassword => {
+                let reply = Reply::UserChangePassword;
+                answer(call, message, Call::user_change_password, reply)
+            }
+            Rpc::UserGrantRole => {
+                answer(call, message, Call::user_grant_role, Reply::UserGrantRole)
+            }
+            Rpc::UserRevokeRole => {
+                answer(call, message, Call::user_revoke_role, Reply::UserRevokeRole)
+            }
+            Rpc::RoleAdd => answer(call, message, Call::role_add, Reply::RoleAdd),
+            Rpc::RoleGet => answer(call, message, Call::role_get, Reply::RoleGet),
+            Rpc::RoleList => answer(call, message, Call::role_list, Reply::RoleList),
+            Rpc::RoleDelete => answer(call, message, Call::role_delete, Reply::RoleDelete),
+            Rpc::RoleGrantPermission => {
+                let reply = Reply::RoleGrantPermission;
+                answer(call, message, Call::role_grant_permission, reply)
+            }
+            Rpc::RoleRevokePermission => {
+                let reply = Reply::RoleRevokePermission;
+                answer(call, message, Call::role_revoke_permission, reply)
+            }
             _ => fail(CallError::Unsupported(method)),
         }
     }
@@ -70,7 +101,8 @@ impl Service {
             Ok(call) => call,
             Err(error) => return fail(error),
         };
-        match method.rpc {
+        let (access, handle) = (method.access, call.handle.clone());
+        let replies: BoxFuture<'static, Result<Replies, CallError>> = match method.rpc {
             Rpc::RangeStream => async move {
                 let request = Message::decode(message)?;
                 let lost = call.leader_lost();
@@ -92,8 +124,9 @@ impl Service {
                 Ok(until(lost, replies.map(|it| it.map(Reply::Observe))))
             }
             .boxed(),
-            _ => fail(CallError::Unsupported(method)),
-        }
+            _ => return fail(CallError::Unsupported(method)),
+        };
+        permitted(access, handle, replies)
     }
 
     /// Answers a call in which both sides send any number of messages at any time.
@@ -107,7 +140,8 @@ impl Service {
             Ok(call) => call,
             Err(error) => return fail(error),
         };
-        match method.rpc {
+        let (access, handle) = (method.access, call.handle.clone());
+        let replies: BoxFuture<'static, Result<Replies, CallError>> = match method.rpc {
             Rpc::Watch => async move {
                 let lost = call.leader_lost();
                 let replies = call.watch(decoded(messages)).await?;
@@ -120,8 +154,9 @@ impl Service {
                 let replies = until(lost, replies.map(|it| it.map(Reply::LeaseKeepAlive)));
                 future::ready(Ok(replies)).boxed()
             }
-            _ => fail(CallError::Unsupported(method)),
-        }
+            _ => return fail(CallError::Unsupported(method)),
+        };
+        permitted(access, handle, replies)
     }
 }
 
@@ -129,7 +164,7 @@ impl Call {
     /// Ends once the member has been without a leader for too long; `None` if the client does not
     /// mind.
     fn leader_lost(&self) -> Option<BoxFuture<'static, ()>> {
-        if !self.caller.requires_leader {
+        if !self.requires_leader {
             return None;
         }
         let timeout = self.service.options().election_timeout * ELECTIONS_WITHOUT_LEADER;
@@ -165,8 +200,10 @@ where
     };
     let changes = call.method.effect == Effect::Changes;
     let service = changes.then(|| call.service.clone());
+    let (access, handle) = (call.method.access, call.handle.clone());
     let answered = handler(call, message);
     Box::pin(async move {
+        check_access(access, &handle).await?;
         let answered = answered.await.map_err(Into::into);
         if let (Some(service), Err(error)) = (service, &answered)
             && error.leaves_outcome_unknown()
@@ -175,6 +212,28 @@ where
         }
         answered.map(reply)
     })
+}
+
+/// The replies of a stream, for whoever may call.
+fn permitted(
+    access: Access,
+    handle: Handle,
+    replies: BoxFuture<'static, Result<Replies, CallError>>,
+) -> BoxFuture<'static, Result<Replies, CallError>> {
+    async move {
+        check_access(access, &handle).await?;
+        replies.await
+    }
+    .boxed()
+}
+
+/// Refuses whoever may not call at all. What the core judges is not looked at here.
+async fn check_access(access: Access, handle: &Handle) -> Result<(), Error> {
+    match access {
+        Access::Anyone | Access::Judged => Ok(()),
+        Access::User => handle.check_user().await,
+        Access::Admin => handle.check_admin().await,
+    }
 }
 
 fn fail<T: Send + 'static>(

@@ -52,6 +52,20 @@ pub enum WithoutLeader {
     Fails,
 }
 
+/// Who may call, while authentication is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nobody has to say who it is.
+    Anyone,
+    /// Any user.
+    User,
+    /// Users with the role root.
+    Admin,
+    /// The core judges what the message asks for: a command when it is applied, a read by the view
+    /// that it reads, a watcher as long as there is one.
+    Judged,
+}
+
 /// A method of the client port.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Method {
@@ -65,6 +79,7 @@ pub struct Method {
     pub effect: Effect,
     pub on_learner: OnLearner,
     pub without_leader: WithoutLeader,
+    pub access: Access,
 }
 
 impl Method {
@@ -86,7 +101,7 @@ impl Method {
 
 macro_rules! methods {
     ($($rpc:ident = $service:literal $name:literal
-        $streaming:ident $effect:ident $on_learner:ident $without_leader:ident;)*) => {
+        $streaming:ident $effect:ident $on_learner:ident $without_leader:ident $access:ident;)*) => {
         /// The methods by name, in the table's order.
         #[derive(Clone, Copy, Debug, PartialEq, Eq)]
         pub enum Rpc {
@@ -103,51 +118,69 @@ macro_rules! methods {
             effect: Effect::$effect,
             on_learner: OnLearner::$on_learner,
             without_leader: WithoutLeader::$without_leader,
+            access: Access::$access,
         },)*];
     };
 }
 
-// Columns: streaming, effect, what a learner does, what a member without a leader does.
+// Columns: streaming, effect, what a learner does, what a member without a leader does, who may.
 methods! {
-    Put = "etcdserverpb.KV" "Put" Unary Changes Refuses Fails;
-    Range = "etcdserverpb.KV" "Range" Unary Reads ServesSerializable ServesSerializable;
-    Txn = "etcdserverpb.KV" "Txn" Unary Changes Refuses ServesSerializable;
-    DeleteRange = "etcdserverpb.KV" "DeleteRange" Unary Changes Refuses Fails;
-    Watch = "etcdserverpb.Watch" "Watch" Bidi Reads Refuses Serves;
-    LeaseKeepAlive = "etcdserverpb.Lease" "LeaseKeepAlive" Bidi Changes Refuses Fails;
-    LeaseGrant = "etcdserverpb.Lease" "LeaseGrant" Unary Changes Refuses Fails;
-    LeaseRevoke = "etcdserverpb.Lease" "LeaseRevoke" Unary Changes Refuses Fails;
-    LeaseTimeToLive = "etcdserverpb.Lease" "LeaseTimeToLive" Unary Reads Refuses Fails;
-    LeaseLeases = "etcdserverpb.Lease" "LeaseLeases" Unary Reads Refuses Serves;
-    Compact = "etcdserverpb.KV" "Compact" Unary Changes Refuses Fails;
-    RangeStream = "etcdserverpb.KV" "RangeStream" Server Reads Refuses ServesSerializable;
-    MemberList = "etcdserverpb.Cluster" "MemberList" Unary Reads Refuses ServesSerializable;
-    MemberAdd = "etcdserverpb.Cluster" "MemberAdd" Unary Changes Refuses Fails;
-    MemberRemove = "etcdserverpb.Cluster" "MemberRemove" Unary Changes Refuses Fails;
-    MemberUpdate = "etcdserverpb.Cluster" "MemberUpdate" Unary Changes Refuses Fails;
-    MemberPromote = "etcdserverpb.Cluster" "MemberPromote" Unary Changes Refuses Fails;
-    Status = "etcdserverpb.Maintenance" "Status" Unary Reads Serves Serves;
-    Alarm = "etcdserverpb.Maintenance" "Alarm" Unary Changes Refuses Fails;
-    HashKv = "etcdserverpb.Maintenance" "HashKV" Unary Reads Refuses Serves;
-    Hash = "etcdserverpb.Maintenance" "Hash" Unary Reads Refuses Serves;
-    Defragment = "etcdserverpb.Maintenance" "Defragment" Unary Changes Refuses Serves;
-    MoveLeader = "etcdserverpb.Maintenance" "MoveLeader" Unary Changes Refuses Fails;
-    Downgrade = "etcdserverpb.Maintenance" "Downgrade" Unary Changes Refuses Fails;
-    Snapshot = "etcdserverpb.Maintenance" "Snapshot" Server Reads Serves Serves;
-    Lock = "v3lockpb.Lock" "Lock" Unary Changes Refuses Fails;
-    Unlock = "v3lockpb.Lock" "Unlock" Unary Changes Refuses Fails;
-    Campaign = "v3electionpb.Election" "Campaign" Unary Changes Refuses Fails;
-    Proclaim = "v3electionpb.Election" "Proclaim" Unary Changes Refuses Fails;
-    Leader = "v3electionpb.Election" "Leader" Unary Reads Refuses Fails;
-    Observe = "v3electionpb.Election" "Observe" Server Reads Refuses Fails;
-    Resign = "v3electionpb.Election" "Resign" Unary Changes Refuses Fails;
+    Put = "etcdserverpb.KV" "Put" Unary Changes Refuses Fails Judged;
+    Range = "etcdserverpb.KV" "Range" Unary Reads ServesSerializable ServesSerializable Judged;
+    Txn = "etcdserverpb.KV" "Txn" Unary Changes Refuses ServesSerializable Judged;
+    DeleteRange = "etcdserverpb.KV" "DeleteRange" Unary Changes Refuses Fails Judged;
+    Watch = "etcdserverpb.Watch" "Watch" Bidi Reads Refuses Serves Judged;
+    LeaseKeepAlive = "etcdserverpb.Lease" "LeaseKeepAlive" Bidi Changes Refuses Fails Judged;
+    LeaseGrant = "etcdserverpb.Lease" "LeaseGrant" Unary Changes Refuses Fails Judged;
+    LeaseRevoke = "etcdserverpb.Lease" "LeaseRevoke" Unary Changes Refuses Fails Judged;
+    LeaseTimeToLive = "etcdserverpb.Lease" "LeaseTimeToLive" Unary Reads Refuses Fails Judged;
+    LeaseLeases = "etcdserverpb.Lease" "LeaseLeases" Unary Reads Refuses Serves User;
+    Compact = "etcdserverpb.KV" "Compact" Unary Changes Refuses Fails Judged;
+    RangeStream = "etcdserverpb.KV" "RangeStream" Server Reads Refuses ServesSerializable Judged;
+    MemberList = "etcdserverpb.Cluster" "MemberList" Unary Reads Refuses ServesSerializable User;
+    MemberAdd = "etcdserverpb.Cluster" "MemberAdd" Unary Changes Refuses Fails Admin;
+    MemberRemove = "etcdserverpb.Cluster" "MemberRemove" Unary Changes Refuses Fails Admin;
+    MemberUpdate = "etcdserverpb.Cluster" "MemberUpdate" Unary Changes Refuses Fails Admin;
+    MemberPromote = "etcdserverpb.Cluster" "MemberPromote" Unary Changes Refuses Fails Admin;
+    Status = "etcdserverpb.Maintenance" "Status" Unary Reads Serves Serves Anyone;
+    Alarm = "etcdserverpb.Maintenance" "Alarm" Unary Changes Refuses Fails Judged;
+    HashKv = "etcdserverpb.Maintenance" "HashKV" Unary Reads Refuses Serves Admin;
+    Hash = "etcdserverpb.Maintenance" "Hash" Unary Reads Refuses Serves Admin;
+    Defragment = "etcdserverpb.Maintenance" "Defragment" Unary Changes Refuses Serves Admin;
+    MoveLeader = "etcdserverpb.Maintenance" "MoveLeader" Unary Changes Refuses Fails Admin;
+    Downgrade = "etcdserverpb.Maintenance" "Downgrade" Unary Changes Refuses Fails Admin;
+    Snapshot = "etcdserverpb.Maintenance" "Snapshot" Server Reads Serves Serves Admin;
+    AuthStatus = "etcdserverpb.Auth" "AuthStatus" Unary Reads Refuses Fails Anyone;
+    Authenticate = "etcdserverpb.Auth" "Authenticate" Unary Changes Refuses Fails Anyone;
+    AuthEnable = "etcdserverpb.Auth" "AuthEnable" Unary Changes Refuses Fails Judged;
+    AuthDisable = "etcdserverpb.Auth" "AuthDisable" Unary Changes Refuses Fails Judged;
+    UserAdd = "etcdserverpb.Auth" "UserAdd" Unary Changes Refuses Fails Judged;
+    UserGet = "etcdserverpb.Auth" "UserGet" Unary Reads Refuses Fails Judged;
+    UserList = "etcdserverpb.Auth" "UserList" Unary Reads Refuses Fails Judged;
+    UserDelete = "etcdserverpb.Auth" "UserDelete" Unary Changes Refuses Fails Judged;
+    UserChangePassword = "etcdserverpb.Auth" "UserChangePassword" Unary Changes Refuses Fails Judged;
+    UserGrantRole = "etcdserverpb.Auth" "UserGrantRole" Unary Changes Refuses Fails Judged;
+    UserRevokeRole = "etcdserverpb.Auth" "UserRevokeRole" Unary Changes Refuses Fails Judged;
+    RoleAdd = "etcdserverpb.Auth" "RoleAdd" Unary Changes Refuses Fails Judged;
+    RoleGet = "etcdserverpb.Auth" "RoleGet" Unary Reads Refuses Fails Judged;
+    RoleList = "etcdserverpb.Auth" "RoleList" Unary Reads Refuses Fails Judged;
+    RoleDelete = "etcdserverpb.Auth" "RoleDelete" Unary Changes Refuses Fails Judged;
+    RoleGrantPermission = "etcdserverpb.Auth" "RoleGrantPermission" Unary Changes Refuses Fails Judged;
+    RoleRevokePermission = "etcdserverpb.Auth" "RoleRevokePermission" Unary Changes Refuses Fails Judged;
+    Lock = "v3lockpb.Lock" "Lock" Unary Changes Refuses Fails Judged;
+    Unlock = "v3lockpb.Lock" "Unlock" Unary Changes Refuses Fails Judged;
+    Campaign = "v3electionpb.Election" "Campaign" Unary Changes Refuses Fails Judged;
+    Proclaim = "v3electionpb.Election" "Proclaim" Unary Changes Refuses Fails Judged;
+    Leader = "v3electionpb.Election" "Leader" Unary Reads Refuses Fails Judged;
+    Observe = "v3electionpb.Election" "Observe" Server Reads Refuses Fails Judged;
+    Resign = "v3electionpb.Election" "Resign" Unary Changes Refuses Fails Judged;
     // gRPC's own services, which its framing answers itself.
-    HealthCheck = "grpc.health.v1.Health" "Check" Unary Reads Refuses Serves;
-    HealthWatch = "grpc.health.v1.Health" "Watch" Server Reads Refuses Serves;
+    HealthCheck = "grpc.health.v1.Health" "Check" Unary Reads Refuses Serves Anyone;
+    HealthWatch = "grpc.health.v1.Health" "Watch" Server Reads Refuses Serves Anyone;
     Reflection = "grpc.reflection.v1.ServerReflection" "ServerReflectionInfo"
-        Bidi Reads Serves Serves;
+        Bidi Reads Serves Serves Anyone;
     ReflectionAlpha = "grpc.reflection.v1alpha.ServerReflection" "ServerReflectionInfo"
-        Bidi Reads Serves Serves;
+        Bidi Reads Serves Serves Anyone;
 }
 
 #[cfg(test)]

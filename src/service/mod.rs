@@ -11,6 +11,7 @@
 //! gets, and what a member does without a leader stand there. They ask the driver's [`Handle`] and
 //! know of nothing below it.
 
+mod auth;
 mod caller;
 mod cluster;
 mod concurrency;
@@ -27,7 +28,6 @@ mod password;
 mod reply;
 mod snapshot;
 mod v2;
-mod v2_auth;
 mod v2_members;
 mod watch;
 
@@ -38,7 +38,6 @@ pub use method::{METHODS, Method, Rpc, Streaming};
 pub use password::Passwords;
 pub use reply::Reply;
 pub use v2::{KeysBody, KeysMethod, KeysReply, KeysRequest};
-pub use v2_auth::{V2AuthError, V2UserRequest};
 
 use detcd_core::error::Error;
 use detcd_driver::stats::{Counter, Gauge};
@@ -132,10 +131,14 @@ impl Service {
 
     fn admit(&self, method: &'static Method, caller: Caller) -> Result<Call, Error> {
         self.check(method, &caller)?;
+        let client = auth::Client {
+            credentials: caller.credentials,
+        };
         Ok(Call {
+            handle: self.inner.handle.for_client(Arc::new(client)),
             service: self.clone(),
             method,
-            caller,
+            requires_leader: caller.requires_leader,
         })
     }
 }
@@ -145,12 +148,14 @@ impl Service {
 struct Call {
     service: Service,
     method: &'static Method,
-    caller: Caller,
+    /// The member, asked on behalf of the client.
+    handle: Handle,
+    requires_leader: bool,
 }
 
 impl Call {
     fn handle(&self) -> &Handle {
-        &self.service.inner.handle
+        &self.handle
     }
 }
 

@@ -15,6 +15,7 @@ pub mod kv;
 pub mod status;
 pub mod watch;
 
+mod auth;
 mod cluster;
 mod lease;
 mod txn;

@@ -103,6 +103,42 @@ pub fn status(error: &Error) -> (Code, &'static str) {
             Unknown,
             "etcdserver: request timed out, leader transfer took too long",
         ),
+        Error::RootUserNotExist => (FailedPrecondition, "etcdserver: root user does not exist"),
+        Error::RootRoleNotExist => (
+            FailedPrecondition,
+            "etcdserver: root user does not have root role",
+        ),
+        Error::UserExists => (FailedPrecondition, "etcdserver: user name already exists"),
+        Error::UserEmpty => (InvalidArgument, "etcdserver: user name is empty"),
+        Error::UserNotFound => (FailedPrecondition, "etcdserver: user name not found"),
+        Error::RoleExists => (FailedPrecondition, "etcdserver: role name already exists"),
+        Error::RoleNotFound => (FailedPrecondition, "etcdserver: role name not found"),
+        Error::RoleEmpty => (InvalidArgument, "etcdserver: role name is empty"),
+        Error::AuthFailed => (
+            InvalidArgument,
+            "etcdserver: authentication failed, invalid user ID or password",
+        ),
+        Error::NoPasswordUser => (
+            Unknown,
+            "auth: authentication failed, password was given for no password user",
+        ),
+        Error::PermissionDenied => (PermissionDenied, "etcdserver: permission denied"),
+        Error::RoleNotGranted => (
+            FailedPrecondition,
+            "etcdserver: role is not granted to the user",
+        ),
+        Error::PermissionNotGranted => (
+            FailedPrecondition,
+            "etcdserver: permission is not granted to the role",
+        ),
+        Error::PermissionNotGiven => (InvalidArgument, "etcdserver: permission not given"),
+        Error::AuthNotEnabled => (
+            FailedPrecondition,
+            "etcdserver: authentication is not enabled",
+        ),
+        Error::InvalidAuthToken => (Unauthenticated, "etcdserver: invalid auth token"),
+        Error::InvalidAuthMgmt => (InvalidArgument, "etcdserver: invalid auth management"),
+        Error::AuthOldRevision => (InvalidArgument, "etcdserver: revision of auth store is old"),
         Error::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),
         Error::RangeStreamSort => (
             Unimplemented,

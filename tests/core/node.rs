@@ -258,6 +258,7 @@ impl Session {
                 lease: None,
                 compacted: Some(compacted),
                 v2: None,
+                auth: None,
             });
         }
         for (id, ttl) in leases(&c.list("grant")) {
@@ -297,6 +298,7 @@ impl Session {
             lease,
             compacted: None,
             v2: None,
+            auth: None,
         }
     }
 }

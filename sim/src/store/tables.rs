@@ -46,7 +46,9 @@ fn is_replicated(table: Table) -> bool {
         | Table::LeaseKeys
         | Table::Member
         | Table::Alarm
-        | Table::V2 => true,
+        | Table::V2
+        | Table::User
+        | Table::Role => true,
         Table::Meta | Table::Events | Table::Versions => false,
     }
 }

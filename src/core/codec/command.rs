@@ -5,6 +5,9 @@ use crate::api::{
     Alarm, CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeRequest, KeyRange,
     LeaseId, MemberId, Op, PutRequest, RangeRequest, SortOrder, SortTarget, TxnRequest,
 };
+use crate::auth::{
+    Principal, decode_auth_command, decode_principal, encode_auth_command, encode_principal,
+};
 use crate::command::{Command, Proposal};
 use crate::encoding::{Reader, Writer};
 use crate::limits::TXN_DEPTH_MAX;
@@ -13,8 +16,10 @@ use crate::view::Fault;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
-/// The version of the commands' format.
+/// The version of the commands' format. Such a command is on nobody's behalf.
 const COMMAND_FORMAT: u8 = 1;
+/// As before, with the principal in front. It is written only where authentication is on.
+const ASKED_COMMAND_FORMAT: u8 = 2;
 /// The version of the proposals' format.
 const PROPOSAL_FORMAT: u8 = 1;
 
@@ -34,9 +39,7 @@ mod tag {
     pub const MEMBER_PUBLISH_LOG: u8 = 12;
     pub const V2: u8 = 13;
     pub const V2_EXPIRE: u8 = 14;
-    pub const V2_AUTH: u8 = 20;
-    /// As `V2`, after who asks.
-    pub const V2_ASKED: u8 = 21;
+    pub const AUTH: u8 = 15;
 }
 
 /// A proposal as a log entry's payload.
@@ -62,13 +65,30 @@ pub fn decode_proposal(payload: &Bytes) -> Result<Proposal, Fault> {
     })
 }
 
+/// A command on nobody's behalf.
 pub fn encode_command(command: &Command) -> Bytes {
-    let mut out = Writer::with_capacity(size_hint(command));
-    out.u8(COMMAND_FORMAT);
+    encode_asked(&Principal::Anonymous, command)
+}
+
+/// A command, and on whose behalf it is to be applied.
+pub fn encode_asked(principal: &Principal, command: &Command) -> Bytes {
+    let mut out = Writer::with_capacity(size_hint(command) + principal_size_hint(principal));
+    match principal {
+        Principal::Anonymous => out.u8(COMMAND_FORMAT),
+        principal => {
+            out.u8(ASKED_COMMAND_FORMAT);
+            encode_principal(&mut out, principal);
+        }
+    }
+    encode_body(&mut out, command);
+    out.finish()
+}
+
+fn encode_body(out: &mut Writer, command: &Command) {
     match command {
-        Command::Put(put) => encode_put(&mut out, put),
-        Command::DeleteRange(delete) => encode_delete(&mut out, delete),
-        Command::Txn(txn) => encode_txn(&mut out, txn),
+        Command::Put(put) => encode_put(out, put),
+        Command::DeleteRange(delete) => encode_delete(out, delete),
+        Command::Txn(txn) => encode_txn(out, txn),
         Command::Compact(compact) => {
             out.u8(tag::COMPACT);
             out.i64(compact.revision);
@@ -100,25 +120,28 @@ pub fn encode_command(command: &Command) -> Bytes {
                 out.varint(*log);
             }
         }
-        Command::AlarmRaise(alarm) => encode_alarm(&mut out, tag::ALARM_RAISE, *alarm),
-        Command::AlarmDisarm(alarm) => encode_alarm(&mut out, tag::ALARM_DISARM, *alarm),
+        Command::AlarmRaise(alarm) => encode_alarm(out, tag::ALARM_RAISE, *alarm),
+        Command::AlarmDisarm(alarm) => encode_alarm(out, tag::ALARM_DISARM, *alarm),
         Command::V2(write) => {
-            out.u8(match write.asked {
-                Some(_) => tag::V2_ASKED,
-                None => tag::V2,
-            });
-            v2::encode_write(&mut out, write);
+            out.u8(tag::V2);
+            v2::encode_write(out, write);
         }
         Command::V2Expire { id } => {
             out.u8(tag::V2_EXPIRE);
             out.varint(*id);
         }
-        Command::V2Auth(write) => {
-            out.u8(tag::V2_AUTH);
-            v2::auth::encode_auth_write(&mut out, write);
+        Command::Auth(command) => {
+            out.u8(tag::AUTH);
+            encode_auth_command(out, command);
         }
     }
-    out.finish()
+}
+
+fn principal_size_hint(principal: &Principal) -> usize {
+    match principal {
+        Principal::User(info) => 16 + info.user.len(),
+        Principal::Anonymous | Principal::Member => 1,
+    }
 }
 
 // Enough for a put to the byte, so that the common command is one allocation of the right size.
@@ -133,12 +156,32 @@ fn size_hint(command: &Command) -> usize {
 
 /// Reads a command; its keys and values are slices of `bytes`.
 pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
+    Ok(decode_asked(bytes)?.1)
+}
+
+/// Reads on whose behalf a command is, and the command as [`decode_command`] does.
+pub fn decode_asked(bytes: &Bytes) -> Result<(Principal, Command), Fault> {
     let mut reader = Reader::new("command", bytes);
-    reader.version(COMMAND_FORMAT)?;
+    let principal = match bytes.first() {
+        Some(&ASKED_COMMAND_FORMAT) => {
+            reader.version(ASKED_COMMAND_FORMAT)?;
+            decode_principal(&mut reader)?
+        }
+        _ => {
+            reader.version(COMMAND_FORMAT)?;
+            Principal::Anonymous
+        }
+    };
+    let command = decode_body(&mut reader)?;
+    reader.end()?;
+    Ok((principal, command))
+}
+
+fn decode_body(reader: &mut Reader<'_>) -> Result<Command, Fault> {
     let command = match reader.u8()? {
-        tag::PUT => Command::Put(decode_put(&mut reader)?),
-        tag::DELETE_RANGE => Command::DeleteRange(decode_delete(&mut reader)?),
-        tag::TXN => Command::Txn(decode_txn(&mut reader, 1)?),
+        tag::PUT => Command::Put(decode_put(reader)?),
+        tag::DELETE_RANGE => Command::DeleteRange(decode_delete(reader)?),
+        tag::TXN => Command::Txn(decode_txn(reader, 1)?),
         tag::COMPACT => Command::Compact(CompactRequest {
             revision: reader.i64()?,
             physical: reader.flag()?,
@@ -162,17 +205,15 @@ pub fn decode_command(bytes: &Bytes) -> Result<Command, Fault> {
             client_urls: reader.strings()?,
             log: Some(reader.varint()?),
         },
-        tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(&mut reader)?),
-        tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(&mut reader)?),
-        tag::V2 => Command::V2(v2::decode_write(&mut reader, false)?),
-        tag::V2_ASKED => Command::V2(v2::decode_write(&mut reader, true)?),
-        tag::V2_AUTH => Command::V2Auth(v2::auth::decode_auth_write(&mut reader)?),
+        tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(reader)?),
+        tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(reader)?),
+        tag::V2 => Command::V2(v2::decode_write(reader)?),
         tag::V2_EXPIRE => Command::V2Expire {
             id: reader.varint()?,
         },
+        tag::AUTH => Command::Auth(decode_auth_command(reader)?),
         _ => return Err(reader.error("unknown command").into()),
     };
-    reader.end()?;
     Ok(command)
 }
 
@@ -204,7 +245,7 @@ fn decode_flags<const N: usize>(reader: &mut Reader<'_>) -> Result<[bool; N], Fa
     Ok(core::array::from_fn(|at| byte >> at & 1 == 1))
 }
 
-fn encode_key_range(out: &mut Writer, range: &KeyRange) {
+pub(crate) fn encode_key_range(out: &mut Writer, range: &KeyRange) {
     match range {
         KeyRange::One(key) => {
             out.u8(0);
@@ -225,7 +266,7 @@ fn encode_key_range(out: &mut Writer, range: &KeyRange) {
     }
 }
 
-fn decode_key_range(reader: &mut Reader<'_>) -> Result<KeyRange, Fault> {
+pub(crate) fn decode_key_range(reader: &mut Reader<'_>) -> Result<KeyRange, Fault> {
     Ok(match reader.u8()? {
         0 => KeyRange::One(reader.bytes()?),
         1 => KeyRange::Span {

@@ -8,7 +8,10 @@ mod command;
 mod received;
 mod rows;
 
-pub use command::{decode_command, decode_proposal, encode_command, encode_proposal};
+pub use command::{
+    decode_asked, decode_command, decode_proposal, encode_asked, encode_command, encode_proposal,
+};
+pub(crate) use command::{decode_key_range, encode_key_range};
 pub use received::check_row;
 use rows::alarm_kind;
 pub use rows::*;

@@ -6,6 +6,7 @@ use super::rows::{
     decode_lease_keys_key, decode_member, decode_member_log, decode_member_log_key, decode_meta,
     decode_removed_key, decode_revision, split_version_key,
 };
+use crate::auth::{self, META_AUTH, decode_auth_meta};
 use crate::v2;
 use crate::view::{Fault, Table};
 use alloc::format;
@@ -26,6 +27,7 @@ pub fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), Fault> 
             decode_member_log_key(key)?;
             decode_member_log(value).map(drop)
         }
+        Table::Meta if key.as_ref() == META_AUTH => decode_auth_meta(value).map(drop),
         Table::Meta => Ok(()),
         Table::Current => decode_current(key.clone(), value).map(drop),
         Table::Events => decode_event(decode_revision(key)?, value).map(drop),
@@ -41,6 +43,8 @@ pub fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), Fault> 
         Table::Member => decode_member(key, value).map(drop),
         Table::Alarm => decode_alarm(key, value).map(drop),
         Table::V2 => v2::check_row(key, value),
+        Table::User => auth::check_user_row(key, value),
+        Table::Role => auth::check_role_row(key, value),
     }
 }
 

@@ -21,6 +21,7 @@
 //! Meta      "mvcc"                     -> 01 revision compacted
 //! Meta      "compacted"                -> 01 compacted            (rows are gone up to here)
 //! V2        see [`crate::v2`]
+//! User Role see [`crate::auth`]
 //! ```
 
 use crate::api::{Alarm, AlarmKind, KeyValue, LeaseId, Member, MemberId, Revision};

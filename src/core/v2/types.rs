@@ -1,6 +1,5 @@
 //! Requests and events of v2, in the core's terms.
 
-use super::auth::Asked;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -78,8 +77,6 @@ pub struct Write {
     pub recursive: bool,
     /// Keeps the value, and tells no watcher.
     pub refresh: bool,
-    /// `None` where nobody was judged: then a guest asks for the path.
-    pub asked: Option<Asked>,
 }
 
 /// What an event says was done.

@@ -6,12 +6,10 @@ use super::error::{RequestError, code};
 use super::http::{Request, Response, Sender, curl_line};
 use super::members;
 use super::url::Endpoint;
+use crate::ctl::client::no_discovery;
 use crate::ctl::failure::Failure;
-use crate::ctl::secure::{Secure, TlsFlags};
-use crate::ctl::srv::{self, Discovery};
+use crate::ctl::tls::{self, TlsFlags};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
-use detcd_net::Dialer;
-use detcd_net::tls::Alpn;
 use detcd_rt as rt;
 use std::time::Duration;
 
@@ -58,8 +56,8 @@ impl Sending {
 
 impl Client {
     /// A client of the endpoints that the command line names.
-    pub async fn of_flags(context: &mut Context) -> Result<Client, Failure> {
-        let client = Client::new(context).await?;
+    pub fn of_flags(context: &mut Context) -> Result<Client, Failure> {
+        let client = Client::new(context)?;
         if client.debug {
             let endpoints = client.shown(", ");
             context
@@ -71,7 +69,7 @@ impl Client {
 
     /// A client of the members' own URLs, unless it is told not to ask for them.
     pub async fn synced(context: &mut Context) -> Result<Client, Failure> {
-        let mut client = Client::new(context).await?;
+        let mut client = Client::new(context)?;
         if !context.global.switch("no-sync") {
             client.tell(
                 context,
@@ -85,8 +83,8 @@ impl Client {
         Ok(client)
     }
 
-    async fn new(context: &mut Context) -> Result<Client, Failure> {
-        let (endpoints, secure) = endpoints(context).await?;
+    fn new(context: &mut Context) -> Result<Client, Failure> {
+        let endpoints = endpoints(context)?;
         let dial_timeout = match context.global.duration("total-timeout") {
             (limit, false) if !limit.is_zero() => limit.min(DIAL_TIMEOUT),
             _ => DIAL_TIMEOUT,
@@ -96,9 +94,7 @@ impl Client {
             endpoints: shuffled(endpoints),
             pinned: 0,
             sender: Sender {
-                dialer: Dialer::within(dial_timeout)
-                    .with_tls(secure.client())
-                    .speaking(Alpn::Http1),
+                dial_timeout,
                 authorization: authorization(context)?,
             },
             timeout: Some(timeout.0).filter(|limit| !timeout.1 && !limit.is_zero()),
@@ -257,41 +253,29 @@ fn server_error(endpoint: &Endpoint, status: u16) -> RequestError {
     RequestError::Other(why)
 }
 
-/// The endpoints that the command line names, and what to speak to them with.
-async fn endpoints(context: &mut Context) -> Result<(Vec<Endpoint>, Secure), Failure> {
-    let domain = context.flag_or_variable("discovery-srv", "ETCDCTL_DISCOVERY_SRV");
-    let discovery = Discovery {
-        domain: &domain,
-        name: "",
-        server: Some(context.variable(srv::SERVER)),
-        takes_insecure: context.global.switch("insecure-discovery"),
-    };
-    let (mut urls, ignored) = discovery.endpoints().await.map_err(plain)?;
-    srv::complain(&mut context.terminal, &ignored)?;
-    // Without any, the flags count, as in etcdctl.
-    if urls.is_empty() {
-        let named = ENDPOINTS
-            .iter()
-            .map(|(flag, variable)| context.flag_or_variable(flag, variable))
-            .find(|text| !text.is_empty());
-        let text = named.unwrap_or_else(|| DEFAULT_ENDPOINTS.to_owned());
-        urls = text.split(',').map(str::to_owned).collect();
+fn endpoints(context: &Context) -> Result<Vec<Endpoint>, Failure> {
+    if !context
+        .flag_or_variable("discovery-srv", "ETCDCTL_DISCOVERY_SRV")
+        .is_empty()
+    {
+        return Err(no_discovery());
     }
+    let named = ENDPOINTS
+        .iter()
+        .map(|(flag, variable)| context.flag_or_variable(flag, variable))
+        .find(|text| !text.is_empty());
+    let text = named.unwrap_or_else(|| DEFAULT_ENDPOINTS.to_owned());
+    let urls: Vec<String> = text.split(',').map(str::to_owned).collect();
     let flags = TlsFlags {
         cert: context.flag_or_variable("cert-file", "ETCDCTL_CERT_FILE"),
         key: context.flag_or_variable("key-file", "ETCDCTL_KEY_FILE"),
         cacert: context.flag_or_variable("ca-file", "ETCDCTL_CA_FILE"),
-        ..TlsFlags::default()
+        is_wanted: false,
+        names: "--ca-file, --cert-file and --key-file",
     };
-    let secure = Secure::new(flags, &urls).map_err(plain)?;
+    tls::check(&flags, &urls).map_err(|failure| Failure::error(failure.message))?;
     let read = urls.iter().map(|url| Endpoint::of_flag(url));
-    let endpoints = read.collect::<Result<_, _>>().map_err(Failure::error)?;
-    Ok((endpoints, secure))
-}
-
-/// A failure with the code that v2's commands end with.
-fn plain(failure: Failure) -> Failure {
-    Failure::error(failure.message)
+    read.collect::<Result<_, _>>().map_err(Failure::error)
 }
 
 /// `--username name:password`, or a password that is typed in.

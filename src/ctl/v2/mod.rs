@@ -31,7 +31,6 @@ mod role;
 pub mod route;
 mod set;
 mod setdir;
-pub mod tree;
 mod update;
 mod updatedir;
 mod url;

@@ -15,6 +15,7 @@ impl Handle {
     pub async fn range(&self, request: RangeRequest) -> Result<(Header, RangeReply), Error> {
         validate::range(&request)?;
         let published = self.view_for(request.serializable).await?;
+        self.permit(&published, |judge| Ok(judge.range(&request)?))?;
         let at = published.at();
         let header = self.header(at.revision);
         let reply = if query::is_short(&*published.view, at, &request) {
@@ -35,6 +36,7 @@ impl Handle {
     ) -> Result<(Header, RangeStream), Error> {
         validate::range(&request)?;
         let published = self.view_for(request.serializable).await?;
+        self.permit(&published, |judge| Ok(judge.range(&request)?))?;
         let header = self.header(published.at().revision);
         let stream = RangeStream::new(self.clone(), published, request);
         self.shared.stats.ranges.add(1);
@@ -65,6 +67,7 @@ impl Handle {
         validate::txn(&request, &self.shared.settings.limits)?;
         if request.is_read_only() {
             let published = self.view_for(request.is_serializable()).await?;
+            self.permit(&published, |judge| judge.txn(&request, &published.view))?;
             let at = published.at();
             let header = self.header(at.revision);
             let reply = if query::is_short_txn(&*published.view, at, &request) {

@@ -33,6 +33,7 @@ impl Handle {
 
     /// Renews a lease. `ttl` is 0 if there is no such lease.
     pub async fn keep_alive(&self, lease: LeaseId) -> Result<(Header, LeaseInfo), Error> {
+        self.check_user().await?;
         let info = self
             .ask_lease(|seq| Event::KeepAlive {
                 asker: Asker::Local(seq),
@@ -48,6 +49,7 @@ impl Handle {
         lease: LeaseId,
         keys: bool,
     ) -> Result<(Header, LeaseInfo), Error> {
+        self.check_user().await?;
         let mut info = self
             .ask_lease(|seq| Event::TimeToLive {
                 asker: Asker::Local(seq),
@@ -56,6 +58,9 @@ impl Handle {
             .await?;
         if keys && info.ttl >= 0 {
             let published = self.view_for(false).await?;
+            self.permit(&published, |judge| {
+                judge.reads_keys_of(lease, &published.view)
+            })?;
             info.keys = match query::are_lease_keys_few(&*published.view, lease) {
                 true => self.settle_fault(query::lease_keys(&*published.view, lease))?,
                 false => {

@@ -35,6 +35,7 @@ impl Handle {
         match request {
             AlarmRequest::List(kind) => {
                 self.full_member()?;
+                self.check_user().await?;
                 self.confirm_read().await?;
                 let mut alarms = self.alarms_known()?;
                 alarms.retain(|alarm| kind.is_none_or(|kind| alarm.kind == kind));

@@ -1,5 +1,6 @@
 //! What every protocol serves by: requests and replies in core's types.
 
+mod auth;
 mod cluster;
 mod kv;
 mod lease;
@@ -9,13 +10,13 @@ mod request;
 mod snapshot;
 mod stream;
 mod v2;
-mod v2_auth;
 mod write;
 
 pub use maintenance::MemberStatus;
 pub use snapshot::SnapshotFile;
 pub use stream::RangeStream;
 
+use crate::identify::Identify;
 use crate::inbox::Requests;
 use crate::shared::Shared;
 use crate::stats::Stats;
@@ -53,6 +54,8 @@ pub struct Progress {
 pub struct Handle {
     pub(crate) shared: Arc<Shared>,
     pub(crate) requests: Requests,
+    /// On whose behalf it asks; `None` for the member itself.
+    pub(crate) client: Option<Arc<dyn Identify>>,
 }
 
 impl Handle {

@@ -21,6 +21,7 @@ impl Handle {
             self.full_member()?;
             self.confirm_read().await?;
         }
+        self.know_client().await;
         Ok(self.shared.engine.published())
     }
 

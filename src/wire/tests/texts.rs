@@ -17,6 +17,12 @@ const ETCD: &[(Code, &[&str])] = &[
             "invalid sort option",
             "request is too large",
             "given member URLs are invalid",
+            "user name is empty",
+            "role name is empty",
+            "authentication failed, invalid user ID or password",
+            "permission not given",
+            "invalid auth management",
+            "revision of auth store is old",
         ],
     ),
     (
@@ -39,6 +45,15 @@ const ETCD: &[(Code, &[&str])] = &[
             "can only promote a learner member which is in sync with leader",
             "too many learner members in cluster",
             "bad leader transferee",
+            "root user does not exist",
+            "root user does not have root role",
+            "user name already exists",
+            "user name not found",
+            "role name already exists",
+            "role name not found",
+            "role is not granted to the user",
+            "permission is not granted to the role",
+            "authentication is not enabled",
         ],
     ),
     (
@@ -68,6 +83,8 @@ const ETCD: &[(Code, &[&str])] = &[
         &["request timed out, leader transfer took too long"],
     ),
     (Code::DataLoss, &["corrupt cluster"]),
+    (Code::PermissionDenied, &["permission denied"]),
+    (Code::Unauthenticated, &["invalid auth token"]),
 ];
 
 #[test]
@@ -109,6 +126,23 @@ fn every_error_reads_as_etcd_writes_it() {
         Error::TimeoutApply,
         Error::TimeoutLeaderTransfer,
         Error::Corrupt,
+        Error::RootUserNotExist,
+        Error::RootRoleNotExist,
+        Error::UserExists,
+        Error::UserEmpty,
+        Error::UserNotFound,
+        Error::RoleExists,
+        Error::RoleNotFound,
+        Error::RoleEmpty,
+        Error::AuthFailed,
+        Error::PermissionDenied,
+        Error::RoleNotGranted,
+        Error::PermissionNotGranted,
+        Error::PermissionNotGiven,
+        Error::AuthNotEnabled,
+        Error::InvalidAuthToken,
+        Error::InvalidAuthMgmt,
+        Error::AuthOldRevision,
     ];
     let mut said: Vec<_> = errors.iter().map(status).collect();
     let mut listed: Vec<_> = ETCD

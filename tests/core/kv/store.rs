@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use detcd_core::api::MemberId;
-use detcd_core::codec::{decode_command, encode_command};
+use detcd_core::auth::Principal;
+use detcd_core::codec::{decode_asked, encode_asked};
 use detcd_core::command::{Command, Proposal};
 use detcd_core::compaction::{self, Cursor};
 use detcd_core::event::Applied;
@@ -119,12 +120,18 @@ impl Store {
 
     /// Applies commands as one batch.
     pub fn apply_batch(&mut self, commands: &[Command]) -> Vec<Applied> {
+        let anonymous = |command: &Command| (Principal::Anonymous, command.clone());
+        self.apply_batch_for(&commands.iter().map(anonymous).collect::<Vec<_>>())
+    }
+
+    /// Applies commands as one batch, each on somebody's behalf.
+    pub fn apply_batch_for(&mut self, commands: &[(Principal, Command)]) -> Vec<Applied> {
         let mut overlay = Overlay::with_keys(&self.tables, self.keys.index().cloned());
         let mut applied = Vec::new();
-        for command in commands {
+        for asked in commands {
             self.index += 1;
-            let bytes = encode_command(command);
-            assert_eq!(decode_command(&bytes).as_ref(), Ok(command));
+            let bytes = encode_asked(&asked.0, &asked.1);
+            assert_eq!(decode_asked(&bytes).as_ref(), Ok(asked));
             let proposal = Proposal {
                 origin: MemberId(1),
                 seq: self.index,

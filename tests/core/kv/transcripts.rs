@@ -174,7 +174,11 @@ fn apply(store: &mut Store, out: &mut String, command: Command) -> Result<(), Er
             writeln!(out, "revision={revision}").unwrap();
         }
         Reply::AlarmDisarm(None) => writeln!(out, "not raised").unwrap(),
-        Reply::Compact | Reply::LeaseRevoke | Reply::V2(..) | Reply::V2Auth(_) | Reply::Done => {
+        Reply::Compact
+        | Reply::LeaseRevoke
+        | Reply::V2(..)
+        | Reply::Done
+        | Reply::Authenticated { .. } => {
             writeln!(out, "revision={revision}").unwrap();
         }
     }

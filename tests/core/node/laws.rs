@@ -393,6 +393,7 @@ impl World {
             lease,
             compacted: None,
             v2: None,
+            auth: None,
         };
         let (index, term, revision) = (self.index, self.term, self.revision);
         self.tell(Event::Applied {

@@ -58,7 +58,6 @@ fn write() -> impl Strategy<Value = Write> {
             dir,
             recursive,
             refresh,
-            asked: None,
         },
     )
 }

@@ -45,7 +45,9 @@ pub(super) fn table_options(table: Option<Table>, options: &StoreOptions) -> Key
         Some(Table::Current | Table::Events) => big,
         Some(Table::Versions | Table::V2) => big / 2,
         Some(Table::Lease | Table::LeaseKeys) => big / 4,
-        Some(Table::Meta | Table::Member | Table::Alarm) | None => big / 8,
+        Some(Table::Meta | Table::Member | Table::Alarm | Table::User | Table::Role) | None => {
+            big / 8
+        }
     };
     KeyspaceCreateOptions::default()
         .max_memtable_size(buffer)

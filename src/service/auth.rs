@@ -1,0 +1,315 @@
+//! Users, roles and tokens; and who a call's client is.
+
+use crate::{Call, Credentials, response_header};
+use bytes::Bytes;
+use detcd_core::api::KeyRange;
+use detcd_core::auth::{AuthCommand, AuthInfo, AuthState, Judge, ROOT_ROLE};
+use detcd_core::error::Error;
+use detcd_driver::Identify;
+use detcd_wire::authpb;
+use detcd_wire::etcdserverpb as pb;
+use futures::future::BoxFuture;
+
+/// What a client shows.
+pub(crate) struct Client {
+    pub credentials: Credentials,
+}
+
+impl Identify for Client {
+    fn ready(&self) -> Option<BoxFuture<'_, ()>> {
+        None
+    }
+
+    fn identify(&self, _: &AuthState) -> Result<Option<AuthInfo>, Error> {
+        match &self.credentials {
+            Credentials::None => Ok(None),
+            _ => Err(Error::InvalidAuthToken),
+        }
+    }
+
+    fn may_fare_better(&self, _: &Error) -> bool {
+        self.credentials != Credentials::None
+    }
+}
+
+impl Call {
+    pub(crate) async fn auth_enable(
+        self,
+        _: pb::AuthEnableRequest,
+    ) -> Result<pb::AuthEnableResponse, Error> {
+        let header = self.handle().auth_change(AuthCommand::Enable).await?;
+        Ok(pb::AuthEnableResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn auth_disable(
+        self,
+        _: pb::AuthDisableRequest,
+    ) -> Result<pb::AuthDisableResponse, Error> {
+        let header = self.handle().auth_change(AuthCommand::Disable).await?;
+        Ok(pb::AuthDisableResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn auth_status(
+        self,
+        _: pb::AuthStatusRequest,
+    ) -> Result<pb::AuthStatusResponse, Error> {
+        let (header, auth) = self.handle().auth_state(anyone).await?;
+        Ok(pb::AuthStatusResponse {
+            header: response_header(header),
+            enabled: auth.is_enabled(),
+            auth_revision: auth.revision(),
+        })
+    }
+
+    /// Checks the password here, and has the log tell every member of the token. If users or roles
+    /// change in between the password is checked again: it may be another one.
+    pub(crate) async fn authenticate(
+        self,
+        request: pb::AuthenticateRequest,
+    ) -> Result<pb::AuthenticateResponse, Error> {
+        loop {
+            let (_, auth) = self.handle().auth_state(anyone).await?;
+            self.check_password(&auth, &request).await?;
+            let authenticated =
+                self.handle()
+                    .authenticated(request.name.clone(), token_prefix(), auth.revision());
+            match authenticated.await {
+                Err(Error::AuthOldRevision) => {}
+                outcome => {
+                    let (header, token, _) = outcome?;
+                    return Ok(pb::AuthenticateResponse {
+                        header: response_header(header),
+                        token,
+                    });
+                }
+            }
+        }
+    }
+
+    async fn check_password(
+        &self,
+        auth: &AuthState,
+        request: &pb::AuthenticateRequest,
+    ) -> Result<(), Error> {
+        if !auth.is_enabled() {
+            return Err(Error::AuthNotEnabled);
+        }
+        let user = auth.user(&request.name).ok_or(Error::AuthFailed)?;
+        if user.no_password {
+            return Err(Error::NoPasswordUser);
+        }
+        let passwords = self.service.passwords();
+        let password = request.password.as_bytes();
+        match passwords.matches(password, &user.password).await? {
+            true => Ok(()),
+            false => Err(Error::AuthFailed),
+        }
+    }
+
+    pub(crate) async fn user_add(
+        self,
+        request: pb::AuthUserAddRequest,
+    ) -> Result<pb::AuthUserAddResponse, Error> {
+        let no_password = request.options.is_some_and(|it| it.no_password);
+        let password = match no_password {
+            true => Bytes::new(),
+            false => self.hash_password(&request.password).await?,
+        };
+        let command = AuthCommand::UserAdd {
+            name: request.name,
+            password,
+            no_password,
+        };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthUserAddResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn user_get(
+        self,
+        request: pb::AuthUserGetRequest,
+    ) -> Result<pb::AuthUserGetResponse, Error> {
+        let may_see = |judge: &Judge<'_>| judge.is_self_or_admin(&request.name);
+        let (header, auth) = self.handle().auth_state(may_see).await?;
+        let user = auth.user(&request.name).ok_or(Error::UserNotFound)?;
+        Ok(pb::AuthUserGetResponse {
+            header: response_header(header),
+            roles: user.roles.clone(),
+        })
+    }
+
+    pub(crate) async fn user_list(
+        self,
+        _: pb::AuthUserListRequest,
+    ) -> Result<pb::AuthUserListResponse, Error> {
+        let (header, auth) = self.handle().auth_state(|judge| judge.admin()).await?;
+        Ok(pb::AuthUserListResponse {
+            header: response_header(header),
+            users: auth.users().cloned().collect(),
+        })
+    }
+
+    pub(crate) async fn user_delete(
+        self,
+        request: pb::AuthUserDeleteRequest,
+    ) -> Result<pb::AuthUserDeleteResponse, Error> {
+        let command = AuthCommand::UserDelete { name: request.name };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthUserDeleteResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn user_change_password(
+        self,
+        request: pb::AuthUserChangePasswordRequest,
+    ) -> Result<pb::AuthUserChangePasswordResponse, Error> {
+        let command = AuthCommand::UserChangePassword {
+            password: self.hash_password(&request.password).await?,
+            name: request.name,
+        };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthUserChangePasswordResponse {
+            header: response_header(header),
+        })
+    }
+
+    /// Hashes a password for whoever may set one: hashes are dear.
+    async fn hash_password(&self, password: &str) -> Result<Bytes, Error> {
+        self.handle().check_admin().await?;
+        self.service.passwords().hash(password.as_bytes()).await
+    }
+
+    pub(crate) async fn user_grant_role(
+        self,
+        request: pb::AuthUserGrantRoleRequest,
+    ) -> Result<pb::AuthUserGrantRoleResponse, Error> {
+        let command = AuthCommand::UserGrantRole {
+            user: request.user,
+            role: request.role,
+        };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthUserGrantRoleResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn user_revoke_role(
+        self,
+        request: pb::AuthUserRevokeRoleRequest,
+    ) -> Result<pb::AuthUserRevokeRoleResponse, Error> {
+        let command = AuthCommand::UserRevokeRole {
+            user: request.name,
+            role: request.role,
+        };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthUserRevokeRoleResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn role_add(
+        self,
+        request: pb::AuthRoleAddRequest,
+    ) -> Result<pb::AuthRoleAddResponse, Error> {
+        let command = AuthCommand::RoleAdd { name: request.name };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthRoleAddResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn role_get(
+        self,
+        request: pb::AuthRoleGetRequest,
+    ) -> Result<pb::AuthRoleGetResponse, Error> {
+        let may_see = |judge: &Judge<'_>| judge.has_role_or_is_admin(&request.role);
+        let (header, auth) = self.handle().auth_state(may_see).await?;
+        let role = auth.role(&request.role).ok_or(Error::RoleNotFound)?;
+        let perm = match request.role == ROOT_ROLE {
+            true => vec![everything()],
+            false => role.permissions.iter().cloned().map(Into::into).collect(),
+        };
+        Ok(pb::AuthRoleGetResponse {
+            header: response_header(header),
+            perm,
+        })
+    }
+
+    pub(crate) async fn role_list(
+        self,
+        _: pb::AuthRoleListRequest,
+    ) -> Result<pb::AuthRoleListResponse, Error> {
+        let (header, auth) = self.handle().auth_state(|judge| judge.admin()).await?;
+        Ok(pb::AuthRoleListResponse {
+            header: response_header(header),
+            roles: auth.roles().cloned().collect(),
+        })
+    }
+
+    pub(crate) async fn role_delete(
+        self,
+        request: pb::AuthRoleDeleteRequest,
+    ) -> Result<pb::AuthRoleDeleteResponse, Error> {
+        let command = AuthCommand::RoleDelete { name: request.role };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthRoleDeleteResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn role_grant_permission(
+        self,
+        request: pb::AuthRoleGrantPermissionRequest,
+    ) -> Result<pb::AuthRoleGrantPermissionResponse, Error> {
+        let command = AuthCommand::RoleGrantPermission {
+            role: request.name,
+            permission: request.perm.map(TryInto::try_into).transpose()?,
+        };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthRoleGrantPermissionResponse {
+            header: response_header(header),
+        })
+    }
+
+    pub(crate) async fn role_revoke_permission(
+        self,
+        request: pb::AuthRoleRevokePermissionRequest,
+    ) -> Result<pb::AuthRoleRevokePermissionResponse, Error> {
+        let command = AuthCommand::RoleRevokePermission {
+            role: request.role,
+            range: KeyRange::of(request.key, request.range_end),
+        };
+        let header = self.handle().auth_change(command).await?;
+        Ok(pb::AuthRoleRevokePermissionResponse {
+            header: response_header(header),
+        })
+    }
+}
+
+fn anyone(_: &Judge<'_>) -> Result<(), Error> {
+    Ok(())
+}
+
+/// What the role root is shown to allow.
+fn everything() -> authpb::Permission {
+    authpb::Permission {
+        perm_type: authpb::permission::Type::Readwrite.into(),
+        key: Bytes::new(),
+        range_end: Bytes::from_static(&[0]),
+    }
+}
+
+const TOKEN_PREFIX_LEN: usize = 16;
+
+/// What a simple token begins with: letters, as etcd draws them.
+fn token_prefix() -> String {
+    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
+    let letter = |_| LETTERS[(detcd_rt::random_u64() % LETTERS.len() as u64) as usize];
+    (0..TOKEN_PREFIX_LEN).map(letter).map(char::from).collect()
+}
