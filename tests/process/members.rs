@@ -5,6 +5,7 @@ use detcd_wire::etcdserverpb as pb;
 use pb::cluster_client::ClusterClient;
 use std::fs;
 use std::process::{Command, Output};
+use tonic::Request;
 
 /// Elections take this long at most, so that a stop without a hand-over is seen.
 pub const FAST: &[&str] = &["--heartbeat-interval=50", "--election-timeout=500"];
@@ -264,6 +265,40 @@ async fn a_learner_reads_for_itself_until_it_is_promoted() {
     let done = "can only promote a learner member";
     ctl_change(&cluster.nodes[0], &promotion, done).await;
     put_eventually(&cluster.nodes[i], "a", "3").await;
+}
+
+/// It said that there is no leader, which etcd's learner says only before it has heard of one.
+#[tokio::test]
+async fn a_learner_whose_leader_is_gone_serves_clients_that_want_one() {
+    let mut cluster = Cluster::started(1, FAST).await;
+    put_eventually(&cluster.nodes[0], "a", "1").await;
+    let i = cluster.grow();
+    let url = format!("--peer-urls={}", cluster.nodes[i].peer_url());
+    let add = ["member", "add", "n2", "--learner", &url];
+    ctl_eventually(&cluster.nodes[0], &add).await;
+    cluster.join(i);
+    let kv = cluster.nodes[i].kv();
+    let ask = || async {
+        let mut request = Request::new(pb::RangeRequest {
+            key: "a".into(),
+            serializable: true,
+            ..Default::default()
+        });
+        let wanted = "true".parse().expect("ASCII");
+        request.metadata_mut().insert("hasleader", wanted);
+        kv.clone().range(request).await
+    };
+    eventually("the learner to have it", || async {
+        (ask().await.ok()?.into_inner().count == 1).then_some(())
+    })
+    .await;
+    cluster.nodes[0].kill();
+    eventually("the learner to miss its leader", || async {
+        let (_, page) = cluster.nodes[i].get("/metrics").await?;
+        page.contains("\netcd_server_has_leader 0\n").then_some(())
+    })
+    .await;
+    assert_eq!(ask().await.unwrap().into_inner().count, 1);
 }
 
 #[tokio::test]
