@@ -72,12 +72,20 @@ impl Handle {
     }
 
     /// Waits until this member has applied a change that the leader has made: its client may ask it
-    /// for its own list next. As in etcd, who cannot does not know what came of the change.
+    /// for its own list next. As in etcd, who cannot does not know what came of the change. It does
+    /// not ask the leader: that may be the member that is about to move, and is called at its new
+    /// address already.
     async fn catch_up(&self, change: &MembershipChange) -> Result<(), Error> {
-        match change {
-            // One that was removed is told nothing more.
-            MembershipChange::Remove(id) if *id == self.shared.member_id() => Ok(()),
-            _ => self.confirm_read().await,
+        // One that was removed is told nothing more.
+        if *change == MembershipChange::Remove(self.shared.member_id()) {
+            return Ok(());
+        }
+        let mut roster = self.shared.lifecycle.roster.subscribe();
+        let applied = roster.wait_for(|roster| change.is_seen(&roster.members));
+        match detcd_rt::timeout(self.shared.settings.call_timeout, applied).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) => Err(Error::Stopped),
+            Err(_) => Err(Error::Timeout),
         }
     }
 }

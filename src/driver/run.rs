@@ -185,13 +185,13 @@ impl Run {
             Event::Applied { entries, .. } => {
                 self.shared.stats.applied(entries);
                 log_alarms(entries);
-                self.shared.note_removal();
+                self.shared.note_members();
                 return entries.iter().filter_map(|entry| entry.compacted).max();
             }
             Event::Restored {
                 compact_revision, ..
             } => {
-                self.shared.note_removal();
+                self.shared.note_members();
                 return Some(*compact_revision);
             }
             Event::ReadFailed { .. } => self.shared.stats.read_rounds_failed.add(1),

@@ -5,6 +5,7 @@ use crate::engine::Engine;
 use crate::stats::Stats;
 use detcd_core::api::{ClusterId, Member, MemberId, Millis};
 use detcd_core::membership::admission::ShutdownReason;
+use detcd_core::status::Roster;
 use detcd_core::validate::Limits;
 use detcd_peer::Transport;
 use std::sync::Arc;
@@ -49,6 +50,8 @@ pub(crate) struct Settings {
 pub(crate) struct Lifecycle {
     /// Whether this member was admitted, so that it may vote and take entries.
     pub takes_part: watch::Sender<bool>,
+    /// The members that were applied last.
+    pub roster: watch::Sender<Arc<Roster>>,
     /// Set once this member has applied its own removal.
     pub removed: watch::Sender<bool>,
     /// Why it can go no further.
@@ -61,6 +64,7 @@ impl Default for Lifecycle {
     fn default() -> Lifecycle {
         Lifecycle {
             takes_part: watch::Sender::new(false),
+            roster: watch::Sender::new(Arc::default()),
             removed: watch::Sender::new(false),
             fatal: watch::Sender::new(None),
             shutdown_reason: watch::Sender::new(None),
@@ -96,9 +100,16 @@ impl Shared {
         });
     }
 
-    /// Takes notice of what was applied: it may be this member's own removal.
-    pub fn note_removal(&self) {
-        if self.engine.published().roster.is_removed() {
+    /// Takes notice of the members that were applied: this one may be removed.
+    pub fn note_members(&self) {
+        let published = self.engine.published();
+        let roster = &published.roster;
+        self.lifecycle.roster.send_if_modified(|known| {
+            let is_news = !Arc::ptr_eq(known, roster);
+            *known = roster.clone();
+            is_news
+        });
+        if roster.is_removed() {
             self.lifecycle
                 .removed
                 .send_if_modified(|removed| !std::mem::replace(removed, true));

@@ -21,6 +21,22 @@ pub enum MembershipChange {
     Promote(MemberId),
 }
 
+impl MembershipChange {
+    /// Whether it was made, as these members show it.
+    pub fn is_seen(&self, members: &[Member]) -> bool {
+        let find = |id: MemberId| members.iter().find(|member| member.id == id);
+        match self {
+            MembershipChange::Add(member) => find(member.id).is_some(),
+            MembershipChange::Remove(id) => find(*id).is_none(),
+            // Who is there no more was removed after it.
+            MembershipChange::Update { id, peer_urls } => {
+                find(*id).is_none_or(|member| member.peer_urls == *peer_urls)
+            }
+            MembershipChange::Promote(id) => find(*id).is_none_or(|member| !member.is_learner),
+        }
+    }
+}
+
 impl fmt::Display for MembershipChange {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -85,6 +101,32 @@ pub(super) mod tests {
             name: String::new(),
             ..member(id)
         }
+    }
+
+    #[test]
+    fn a_change_is_seen_in_the_members_after_it() {
+        let (before, learner) = (vec![member(1), member(2)], member(3));
+        let learner = Member {
+            is_learner: true,
+            ..learner
+        };
+        let with_learner = [&before[..], core::slice::from_ref(&learner)].concat();
+        let add = MembershipChange::Add(learner);
+        assert!(!add.is_seen(&before) && add.is_seen(&with_learner));
+        let promote = MembershipChange::Promote(MemberId(3));
+        let promoted = [&before[..], &[member(3)]].concat();
+        assert!(!promote.is_seen(&with_learner) && promote.is_seen(&promoted));
+        let remove = MembershipChange::Remove(MemberId(3));
+        assert!(!remove.is_seen(&promoted) && remove.is_seen(&before));
+        let update = MembershipChange::Update {
+            id: MemberId(2),
+            peer_urls: vec!["http://x:1".to_string()],
+        };
+        let moved = Member {
+            peer_urls: vec!["http://x:1".to_string()],
+            ..member(2)
+        };
+        assert!(!update.is_seen(&before) && update.is_seen(&[member(1), moved]));
     }
 
     #[test]
