@@ -20,10 +20,11 @@ use crate::quorum_loss::ClusterAfterLoss;
 use crate::rng::Rng;
 use crate::scenario::Cluster as Plan;
 use crate::scenario::units::Count;
+use crate::start::Flags;
 use crate::store::StoreImage;
 use crate::{record, time, trace};
 use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId, Millis};
-use detcd_core::membership::identity::{Founding, found};
+use detcd_core::membership::identity::Founding;
 use detcd_core::url::Url;
 use detcd_core::validate::Limits;
 use detcd_driver::{MemberOptions, MemberStatus};
@@ -43,8 +44,6 @@ const PAGE: u64 = 4096;
 /// Operators' machines, and addresses beyond the founders', are numbered from here.
 const OPERATORS: u32 = 5000;
 const ADDRESSES: u32 = 500;
-/// The founders' `--initial-cluster-token`.
-const TOKEN: &str = "sim";
 
 pub struct Cluster {
     plan: Plan,
@@ -111,11 +110,8 @@ impl Cluster {
     pub fn start(plan: &Plan, seed: u64, net: Net, recorder: HistoryRecorder) -> Cluster {
         let size = plan.size();
         let named: BTreeMap<String, Vec<Url>> = (1..=size).map(founder).collect();
-        let founding = named
-            .keys()
-            .next()
-            .and_then(|name| found(name, &named, TOKEN));
-        let Founding { own, members } = founding.expect("every plan has members");
+        let first = named.keys().next().expect("every plan has members");
+        let Founding { members, .. } = Flags::of_founder(first, &named).founding();
         let outside_node = madsim::runtime::Handle::current()
             .create_node()
             .name("hands")
@@ -141,10 +137,8 @@ impl Cluster {
             let url = member.peer_urls[0].clone();
             cluster.directory.add(&url, host);
             let place = Place {
-                cluster_id: own.cluster_id,
                 id: member.id,
-                members: members.clone(),
-                joins: false,
+                flags: Flags::of_founder(&member.name, &named),
             };
             let machine = cluster.build(Some(place), host, url);
             observer::name_id(member.id.0, machine.index());
@@ -368,7 +362,7 @@ impl Cluster {
             (self.directory.clone(), self.hosts.clone(), peer_url.clone());
         Newcomer {
             peer_url,
-            place: machine.place(),
+            machine: machine.clone(),
             settle: Box::new(move |id| {
                 observer::name_id(id.0, machine.index());
                 directory.add(&url, host);

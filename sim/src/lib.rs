@@ -71,6 +71,7 @@ pub mod series;
 pub mod shrink;
 #[cfg(madsim)]
 pub mod single_run;
+pub mod start;
 pub mod store;
 pub mod time;
 pub mod timeline;

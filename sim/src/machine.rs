@@ -11,10 +11,11 @@ use crate::net::{Host, Net};
 use crate::observer;
 use crate::rng::Rng;
 use crate::scenario::choice::Choice as _;
+use crate::start::{self, Asker, Flags, IdentifyError, Identity};
 use crate::store::StoreImage;
 use crate::time;
 use crate::trace;
-use detcd_core::api::{ClusterId, Member as MemberInfo, MemberId};
+use detcd_core::api::MemberId;
 use detcd_driver::{Handle, Member, MemberOptions, ShutdownReason, StartError};
 use detcd_storage::log::LogOptions;
 use futures::future;
@@ -35,14 +36,12 @@ const STOP_MAX: Duration = Duration::from_secs(5);
 /// What members told when they stopped by themselves, which none should unless a fault allows it.
 pub type Failures = Arc<Mutex<Vec<String>>>;
 
-/// Who a machine's member is.
+/// Who a machine's member is, as its operator knows it.
 #[derive(Clone, Debug)]
 pub struct Place {
-    pub cluster_id: ClusterId,
     pub id: MemberId,
-    /// Those who found the cluster, or those whom the member joins.
-    pub members: Vec<MemberInfo>,
-    pub joins: bool,
+    /// What its process is started with.
+    pub flags: Flags,
 }
 
 /// Cheap to clone: the operators hold their machines, too.
@@ -197,6 +196,11 @@ impl Machine {
 
     pub fn is_up(&self) -> bool {
         self.state().up
+    }
+
+    /// Whether its member has found out who it is.
+    pub fn is_identified(&self) -> bool {
+        self.inner.parts.disk_image.identity().is_some()
     }
 
     /// What is otherwise than the cluster's settings in its next process.
@@ -434,16 +438,24 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         let state = lock(&state);
         (state.host, state.life)
     };
+    let Some(identity) = identify(&parts, &state, host).await else {
+        return future::pending().await;
+    };
+    assert_eq!(
+        identity.own.member_id, place.id,
+        "it is who it was added as"
+    );
+    parts.disk_image.save_identity(identity.clone());
     let transport = SimTransport::new(parts.net.clone(), place.id.0, host, parts.directory.clone());
     let (disk, store) = (
         parts.disk_image.mount(),
         Arc::new(parts.store_image.mount()),
     );
     let mut options = MemberOptions {
-        cluster_id: place.cluster_id,
-        member_id: place.id,
-        members: place.members,
-        joins: place.joins,
+        cluster_id: identity.own.cluster_id,
+        member_id: identity.own.member_id,
+        members: identity.members.clone(),
+        joins: identity.joined,
         log: LogOptions {
             // A log that is created anew is another one.
             salt: Rng::of(parts.options.log.salt, &format!("{}/{life}", place.id)).next_u64(),
@@ -463,9 +475,16 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
         Err(StartError::Removed) => return depart(&parts, &state, "member.refused"),
         Err(error) => return give_up(&parts, &state, &format!("cannot start: {error}")),
     };
+    parts.disk_image.save_identity(Identity {
+        has_started: true,
+        ..identity
+    });
     let handle = member.handle();
     let (net, directory) = (parts.net.clone(), parts.directory.clone());
-    let peers = transport::serve(net, (place.id.0, host), directory, member.receiver());
+    let peers = {
+        let (id, serving) = (place.id.0, (member.receiver(), handle.clone()));
+        transport::serve(net, (id, host), directory, serving)
+    };
     detcd_rt::spawn(peers);
     let net = parts.net.clone();
     detcd_rt::spawn(framing::serve(net, host, handle.clone(), service));
@@ -508,6 +527,31 @@ async fn run(parts: Parts, state: Arc<Mutex<State>>) {
     }
     // A process that failed would exit; here it stays until the run has told of it.
     future::pending::<()>().await;
+}
+
+/// Who the member is; `None` if the process has ended. One that cannot join is started again, by then
+/// perhaps with other flags.
+async fn identify(parts: &Parts, state: &Arc<Mutex<State>>, host: Host) -> Option<Identity> {
+    let asker = Asker {
+        net: parts.net.clone(),
+        host,
+        directory: parts.directory.clone(),
+    };
+    loop {
+        let place = parts.place.borrow().clone();
+        let flags = place.expect("it was waited for").flags;
+        match start::identify(&flags, &parts.disk_image, &asker).await {
+            Ok(identity) => return Some(identity),
+            Err(IdentifyError::Join(error)) if lock(state).allowed_stop != AllowedStop::Damaged => {
+                trace::event("member.cannot-join", format_args!("{error}"));
+                time::sleep(REVIVE_PAUSE).await;
+            }
+            Err(error) => {
+                give_up(parts, state, &format!("cannot start: {error}"));
+                return None;
+            }
+        }
+    }
 }
 
 /// Tells the cluster the member's name, as the real program does at each start.

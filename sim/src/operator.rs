@@ -2,17 +2,16 @@
 //! client port, and try again when they are not sure.
 
 use crate::client::{CallError, Client};
-use crate::machine::Place;
+use crate::machine::{Machine, Place};
+use crate::start::Flags;
 use crate::time;
 use crate::trace;
-use detcd_core::api::{ClusterId, Member, MemberId};
+use detcd_core::api::{Member, MemberId};
 use detcd_service::Rpc;
 use detcd_wire::etcdserverpb as pb;
 use pb::alarm_request::AlarmAction;
 use prost::Message;
-use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::watch;
 
 /// How long an operator tries before the cluster is left as it is.
 const TRY_MAX: Duration = Duration::from_secs(60);
@@ -31,14 +30,13 @@ pub struct Operator {
 /// A machine that waits to be told its place in the cluster.
 pub struct Newcomer {
     pub peer_url: String,
-    pub place: Arc<watch::Sender<Option<Place>>>,
+    pub machine: Machine,
     /// Called with the new id, before the machine hears of its place.
     pub settle: Box<dyn FnOnce(MemberId) + Send>,
 }
 
 /// A cluster with its new member.
 struct Added {
-    cluster_id: ClusterId,
     id: MemberId,
     members: Vec<Member>,
 }
@@ -46,16 +44,12 @@ struct Added {
 impl Added {
     /// `None` if there is no member of this address.
     fn of(peer_url: &str, reported: pb::MemberAddResponse) -> Option<Added> {
-        let cluster_id = ClusterId(reported.header?.cluster_id);
         let members: Vec<Member> = reported.members.into_iter().map(Member::from).collect();
         let new = members
             .iter()
             .find(|member| member.peer_urls == [peer_url])?;
-        Some(Added {
-            cluster_id,
-            id: new.id,
-            members,
-        })
+        let id = new.id;
+        Some(Added { id, members })
     }
 }
 
@@ -77,14 +71,27 @@ impl Operator {
         (newcomer.settle)(id);
         // The member that has added it shows it in its own list at once.
         self.ask_list(false).await;
-        newcomer.place.send_replace(Some(Place {
-            cluster_id: added.cluster_id,
-            id,
-            members: added.members,
-            joins: true,
-        }));
+        self.see_join(&newcomer.machine, id, added.members).await;
         if learner && promote {
             self.promote(id).await;
+        }
+    }
+
+    /// Starts the machine of a member that was added, and gives it other flags when others have come
+    /// or gone before it has joined.
+    async fn see_join(&mut self, machine: &Machine, id: MemberId, mut members: Vec<Member>) {
+        let place = machine.place();
+        while members.iter().any(|member| member.id == id) {
+            let flags = Flags::of_newcomer(id, &members);
+            place.send_replace(Some(Place { id, flags }));
+            time::sleep(POLL_EVERY).await;
+            if machine.is_identified() || machine.is_lost() {
+                return;
+            }
+            if let Some(listed) = self.ask_list(true).await {
+                members = listed.members.into_iter().map(Member::from).collect();
+            }
+            self.client.go_elsewhere();
         }
     }
 

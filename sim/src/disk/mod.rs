@@ -14,6 +14,7 @@ pub mod trap;
 
 use self::bytes::SparseBytes;
 use crate::rng::Rng;
+use crate::start::Identity;
 use crate::time;
 use crate::trace;
 use ::bytes::Bytes;
@@ -72,6 +73,8 @@ pub struct DiskImage {
 struct State {
     /// The life of the process that may use the disk; handles of earlier lives are dead.
     life: u64,
+    /// Whose disk it is, written whole and durable.
+    identity: Option<Identity>,
     names: BTreeMap<String, u64>,
     durable_names: BTreeMap<String, u64>,
     /// Changes of names since the folder was synced.
@@ -120,6 +123,7 @@ impl DiskImage {
             defects: DiskDefects::new(rng.fork("medium")),
             state: Arc::new(Mutex::new(State {
                 life: 0,
+                identity: None,
                 names: BTreeMap::new(),
                 durable_names: BTreeMap::new(),
                 unsynced_names: Vec::new(),
@@ -180,10 +184,25 @@ impl DiskImage {
         inode.map_or((0, 0), |inode| (inode.synced(), inode.unsynced()))
     }
 
+    /// Whose disk it is, if a process has said so.
+    pub fn identity(&self) -> Option<Identity> {
+        self.lock().identity.clone()
+    }
+
+    pub fn save_identity(&self, identity: Identity) {
+        self.lock().identity = Some(identity);
+    }
+
+    /// Whether there is a log.
+    pub fn has_files(&self) -> bool {
+        !self.lock().names.is_empty()
+    }
+
     /// The dead machine's disk is replaced by an empty one.
     pub fn wipe(&self) {
         let mut state = self.lock();
         state.life += 1;
+        state.identity = None;
         state.names.clear();
         state.durable_names.clear();
         state.unsynced_names.clear();
@@ -195,14 +214,18 @@ impl DiskImage {
         let state = self.lock();
         let files = state.names.iter();
         let files = files.map(|(name, inode)| (name.clone(), state.inodes[inode].content()));
-        Backup(files.collect())
+        Backup {
+            identity: state.identity.clone(),
+            files: files.collect(),
+        }
     }
 
     /// The dead machine's files are replaced by those of a copy.
     pub fn restore(&self, backup: &Backup) {
         self.wipe();
         let mut state = self.lock();
-        for (name, content) in &backup.0 {
+        state.identity = backup.identity.clone();
+        for (name, content) in &backup.files {
             let inode = state.inode_next;
             state.inode_next += 1;
             state.inodes.insert(inode, Inode::of(content.clone()));
@@ -257,7 +280,10 @@ impl DiskImage {
 
 /// All files of a disk at one moment.
 #[derive(Clone, Debug, Default)]
-pub struct Backup(BTreeMap<String, SparseBytes>);
+pub struct Backup {
+    identity: Option<Identity>,
+    files: BTreeMap<String, SparseBytes>,
+}
 
 /// What a file is about. The log's note of what was synced belongs to the log.
 fn part_of(name: &str) -> Part {

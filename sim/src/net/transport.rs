@@ -3,19 +3,26 @@
 //! there.
 
 use super::stream::Stream;
-use super::{Head, Host, Incoming, Net, NetError, Port};
+use super::{Head, Host, Incoming, Net, NetError, Port, Reply};
 use crate::trace;
 use bytes::{BufMut, Bytes, BytesMut};
+use detcd_core::api::{ClusterId, Member};
+use detcd_core::membership::join::ToldCluster;
+use detcd_driver::Handle;
 use detcd_peer::frame::{self, Frame, PROTOCOL_VERSION};
 use detcd_peer::{Kind, Receiver, Transport, TransportError};
+use detcd_wire::etcdserverpb as pb;
 use futures::channel::mpsc;
 use futures::future::{self, BoxFuture};
 use futures::stream::BoxStream;
 use futures::{FutureExt, SinkExt, StreamExt};
+use prost::Message as _;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+/// What a request for the page `/members` has for its kind.
+const MEMBERS: u8 = 255;
 /// Another member answers at this address.
 const OTHER_MEMBER: &str = "member ID mismatch";
 
@@ -69,7 +76,7 @@ impl Directory {
             .inspect_err(|_| trace::mark("fault.mixed-versions"))
     }
 
-    fn host(&self, url: &str) -> Option<Host> {
+    pub fn host(&self, url: &str) -> Option<Host> {
         self.hosts
             .lock()
             .expect("no holder panics")
@@ -298,18 +305,55 @@ fn check_member(head: Head, id: u64) -> Result<(), String> {
     }
 }
 
+/// Asks whoever lives at a URL for its cluster, as the page `/members` of the real peer port tells it.
+pub async fn ask_members(
+    net: &Net,
+    from: Host,
+    directory: &Directory,
+    url: &str,
+) -> Result<ToldCluster, String> {
+    let host = directory.host(url).ok_or("nobody lives there")?;
+    let call = net.call((from, host, Port::Peer), MEMBERS.into(), Bytes::new(), true);
+    let answer = call.await.map_err(|error| format!("{error:?}"))?;
+    let told = pb::MemberListResponse::decode(answer).map_err(|error| error.to_string())?;
+    Ok(ToldCluster {
+        cluster_id: ClusterId(told.header.map_or(0, |header| header.cluster_id)),
+        members: told.members.into_iter().map(Member::from).collect(),
+    })
+}
+
+/// Answers [`ask_members`].
+async fn tell_members(handle: Handle, reply: Reply) {
+    // The real page is answered with an error; here whoever asks waits in vain.
+    let Ok((header, members)) = handle.member_list(false).await else {
+        return;
+    };
+    let header = pb::ResponseHeader {
+        cluster_id: header.cluster_id.0,
+        ..Default::default()
+    };
+    let told = pb::MemberListResponse {
+        header: Some(header),
+        members: members.into_iter().map(pb::Member::from).collect(),
+    };
+    reply.send(told.encode_to_vec().into());
+}
+
 /// Hands what arrives at the peer port of member `id` to its receiver, for as long as the process
 /// lives.
 pub async fn serve(
     net: Net,
     (id, host): (u64, Host),
     directory: Directory,
-    receiver: Arc<dyn Receiver>,
+    (receiver, handle): (Arc<dyn Receiver>, Handle),
 ) {
     let mut incoming = net.listen(host, Port::Peer);
     while let Some(incoming) = incoming.recv().await {
         let receiver = receiver.clone();
         match incoming {
+            Incoming::Call { head, reply, .. } if head.kind == MEMBERS => {
+                detcd_rt::spawn(tell_members(handle.clone(), reply));
+            }
             Incoming::Call {
                 from,
                 head,
