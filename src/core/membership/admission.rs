@@ -52,7 +52,10 @@
 //!
 //! And a member whose disk is lost after another one has confirmed its number, and before it takes
 //! part, is refused though it promised nothing: of three members, one confirmation is enough to take
-//! part, so nobody can tell. It is removed and added anew.
+//! part, so nobody can tell. It is removed and added anew. To let it in, all others would have to say
+//! that they took nothing of raft from it, and to refuse from then on what still comes from the log
+//! before: of a member that runs twice, with two disks, both may be alive. So each connection would
+//! have to name the log.
 //!
 //! # Why a cluster comes to be
 //! - A new member is refused by nobody: no number is known for its id, because ids of removed
