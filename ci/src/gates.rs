@@ -129,6 +129,14 @@ pub fn bench(arguments: &[String]) -> Vec<Step> {
     ])
 }
 
+/// Patroni over detcd: what takes longer than a test may, and needs a PostgreSQL.
+pub fn patroni(arguments: &[String]) -> Vec<Step> {
+    Vec::from([
+        Step::cargo("build", &["build", "--locked", "--bin", "detcd"]),
+        Step::program("patroni", "python3", &["ci/patroni.py"]).with(arguments),
+    ])
+}
+
 pub fn fix() -> Vec<Step> {
     let clippy = ["clippy", "--all-targets", "--fix"];
     let dirty = ["--allow-dirty", "--allow-staged"];

@@ -62,6 +62,12 @@ enum Gate {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Patroni keeps two PostgreSQL servers in three members: kills, a failover and a switchover.
+    Patroni {
+        /// Passed on to `ci/patroni.py`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Formats, applies what clippy suggests, and rewrites golden outputs: review the diff.
     Fix,
 }
@@ -90,6 +96,7 @@ fn main() -> ExitCode {
         } => gates::swarm(seeds, from, reports.as_deref()),
         Gate::Profiles { seeds } => gates::profiles(seeds),
         Gate::Bench { arguments } => gates::bench(&arguments),
+        Gate::Patroni { arguments } => gates::patroni(&arguments),
         Gate::Fix => gates::fix(),
     };
     match run::all(&steps) {

@@ -14,10 +14,13 @@ const FLAGS: &[&str] = &[
     "CARGO_BUILD_RUSTFLAGS",
 ];
 
+const CARGO: &str = "cargo";
+
 /// One command of a gate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Step {
     pub name: &'static str,
+    program: &'static str,
     arguments: Vec<String>,
     variables: Vec<(&'static str, &'static str)>,
 }
@@ -27,8 +30,17 @@ impl Step {
         let arguments = arguments.iter().map(ToString::to_string).collect();
         Step {
             name,
+            program: CARGO,
             arguments,
             variables: Vec::new(),
+        }
+    }
+
+    /// A program that is no cargo.
+    pub fn program(name: &'static str, program: &'static str, arguments: &[&str]) -> Step {
+        Step {
+            program,
+            ..Step::cargo(name, arguments)
         }
     }
 
@@ -57,14 +69,15 @@ impl Step {
             .iter()
             .map(|(name, value)| format!("{name}={value}"));
         let words = variables
-            .chain(["cargo".into()])
+            .chain([self.program.into()])
             .chain(self.arguments.iter().cloned());
         words.collect::<Vec<String>>().join(" ")
     }
 
     fn command(&self) -> Command {
         // The cargo that runs us, and so the same toolchain.
-        let mut command = Command::new(std::env::var_os("CARGO").unwrap_or("cargo".into()));
+        let cargo = std::env::var_os("CARGO").filter(|_| self.program == CARGO);
+        let mut command = Command::new(cargo.unwrap_or(self.program.into()));
         command
             .args(&self.arguments)
             .envs(self.variables.iter().copied())

@@ -3,6 +3,7 @@
 use crate::cluster_calls::{Asked, ClusterCall};
 use crate::framing::{Broken, Frame, StreamedCall};
 use crate::history::{Header, History, HistoryRecorder, Operation, Outcome, Reply, Request};
+use crate::net::stream::Stream;
 use crate::net::{Host, Net, NetError, Port};
 use crate::rng::Rng;
 use crate::scenario::settings::settings;
@@ -206,8 +207,13 @@ impl Client {
 
     /// Opens a stream to the member that it talks to.
     pub fn open(&self, rpc: Rpc) -> StreamedCall {
+        StreamedCall::new(self.open_encoded(rpc as u8))
+    }
+
+    /// As [`Client::open`], for messages that are no method's.
+    pub fn open_encoded(&self, kind: u8) -> Stream {
         let way = (self.host, self.members.of(self.at), Port::Client);
-        StreamedCall::new(self.net.open(way, (rpc as u8).into()))
+        self.net.open(way, kind.into())
     }
 
     /// The member that it talks to.
@@ -398,6 +404,29 @@ impl Client {
         header.revision
     }
 
+    /// Sends encoded bytes to the member that it talks to.
+    pub async fn call_encoded(
+        &self,
+        kind: u8,
+        body: Bytes,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
+        let way = (self.host, self.members.of(self.at), Port::Client);
+        let call = self.net.call(way, kind.into(), body, false);
+        let answer = match detcd_rt::timeout(timeout, call).await {
+            Err(_) => {
+                trace::mark("client.gave-up");
+                return Err(CallError::TimedOut);
+            }
+            Ok(answer) => answer.map_err(CallError::Net)?,
+        };
+        match Frame::decode(answer) {
+            Frame::Message(body) => Ok(body),
+            Frame::End(Err(failure)) => Err(CallError::Failed(failure)),
+            Frame::End(Ok(())) => panic!("a call of one reply has one"),
+        }
+    }
+
     /// Sends one encoded message to the member that it talks to, and decodes the answer.
     pub async fn call<A: Message + Default>(
         &self,
@@ -407,20 +436,7 @@ impl Client {
     ) -> Result<A, CallError> {
         let body = Bytes::from(request.encode_to_vec());
         let asked = Asked::of(rpc, &body).map(|asked| self.note_call(asked));
-        let way = (self.host, self.members.of(self.at), Port::Client);
-        let call = self.net.call(way, (rpc as u8).into(), body, false);
-        let answer = match detcd_rt::timeout(timeout, call).await {
-            Err(_) => {
-                trace::mark("client.gave-up");
-                return Err(CallError::TimedOut);
-            }
-            Ok(answer) => answer.map_err(CallError::Net)?,
-        };
-        let body = match Frame::decode(answer) {
-            Frame::Message(body) => body,
-            Frame::End(Err(failure)) => return Err(CallError::Failed(failure)),
-            Frame::End(Ok(())) => panic!("a call of one reply has one"),
-        };
+        let body = self.call_encoded(rpc as u8, body, timeout).await?;
         if let Some(index) = asked {
             self.note(|history| history.cluster_calls[index].answered(time::now(), &body));
         }

@@ -4,6 +4,7 @@
 
 use crate::net::stream::{Stream, StreamSender};
 use crate::net::{Head, Host, Incoming, Net, NetError, Port};
+use crate::v2_calls::{self, V2_KEYS};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::limits::BCRYPT_COST_MIN;
 use detcd_driver::Handle;
@@ -78,9 +79,18 @@ pub async fn serve(net: Net, host: Host, handle: Handle, options: ServiceOptions
         match incoming {
             Incoming::Call {
                 head, body, reply, ..
+            } if head.kind == V2_KEYS => {
+                let answer = v2_calls::serve(service.clone(), body);
+                detcd_rt::spawn(async move { reply.send(answer.await) });
+            }
+            Incoming::Call {
+                head, body, reply, ..
             } => {
                 let answer = service.unary(method(head), Caller::default(), body);
                 detcd_rt::spawn(async move { reply.send(Frame::from(answer.await).encode()) });
+            }
+            Incoming::Open { head, stream, .. } if head.kind == V2_KEYS => {
+                detcd_rt::spawn(v2_calls::serve_stream(service.clone(), stream));
             }
             Incoming::Open { head, stream, .. } => {
                 detcd_rt::spawn(serve_stream(service.clone(), method(head), stream));
@@ -235,6 +245,6 @@ mod tests {
 
     #[test]
     fn every_method_has_a_number() {
-        assert!(METHODS.len() <= usize::from(u8::MAX));
+        assert!(METHODS.len() <= usize::from(V2_KEYS));
     }
 }

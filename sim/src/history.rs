@@ -3,6 +3,7 @@
 use crate::client_records::{Bank, Connection, Informer, ListTxn, Listing, Observer, Ring, Turn};
 use crate::cluster_calls::ClusterCall;
 use crate::run_facts::RunFacts;
+use crate::v2_calls::V2History;
 use bytes::Bytes;
 use detcd_core::api::{
     CompactRequest, Compare, CompareOp, CompareTarget, DeleteRangeReply, DeleteRangeRequest,
@@ -172,6 +173,7 @@ pub struct History {
     pub connections: Vec<Connection>,
     pub headers: Vec<Header>,
     pub cluster_calls: Vec<ClusterCall>,
+    pub v2: V2History,
 }
 
 /// Who says an answer is from.

@@ -77,5 +77,6 @@ pub mod time;
 pub mod timeline;
 pub mod timeouts;
 pub mod trace;
+pub mod v2_calls;
 pub mod verdict;
 pub mod workload;

@@ -17,8 +17,8 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts so many members of `binary` with etcd's flags and waits until each serves a write.
-    pub async fn start(binary: &Path, members: usize) -> Result<Cluster, BoxError> {
+    /// Starts so many members of `binary` with etcd's flags, and with v2 if that is wanted, and waits until each serves a write.
+    pub async fn start(binary: &Path, members: usize, v2: bool) -> Result<Cluster, BoxError> {
         let folder = std::env::temp_dir().join(format!("detcd-bench-{}", std::process::id()));
         // Left over from an interrupted run of the same process id.
         let _ = fs::remove_dir_all(&folder);
@@ -55,6 +55,7 @@ impl Cluster {
                 ])
                 .args(["--initial-cluster", &initial.join(",")])
                 .args(["--initial-cluster-token", "bench", "--log-level", "error"])
+                .args(v2.then_some("--enable-v2"))
                 .env("GOMAXPROCS", "2")
                 .stdin(Stdio::null())
                 .stdout(log.try_clone()?)

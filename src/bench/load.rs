@@ -3,6 +3,7 @@
 use super::Kind;
 use super::report::Row;
 use super::unary::Kv;
+use super::v2::V2;
 use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
 use detcd_net::tls::TlsClient;
 use detcd_net::{Address, Connector, Dialer};
@@ -21,6 +22,8 @@ use tonic::transport::{Channel, Endpoint};
 
 /// Latencies are recorded in microseconds up to this.
 const LATENCY_MAX_US: u64 = 60_000_000;
+/// Keys of v2 that exist before the load.
+const V2_KEYS: u64 = 1_000;
 /// Load before the measurement, so that connections and caches are warm.
 const WARM_UP: Duration = Duration::from_millis(500);
 /// What the cases that list find is under this prefix.
@@ -70,11 +73,12 @@ impl Xorshift {
 }
 
 /// One client's stubs.
-#[derive(Clone)]
 struct Client {
     kv: Kv,
     /// Of the loads that open streams.
     streams: Option<Channel>,
+    /// Of the loads of v2: a connection for requests, and one that waits.
+    v2: Option<(V2, V2)>,
     number: u64,
     settings: Settings,
 }
@@ -118,6 +122,9 @@ pub async fn prepare(
     if cases.iter().any(|case| case.kind.lists()) {
         fill_with(target, 0..keys, value_bytes, listed_key).await?;
     }
+    if cases.iter().any(|case| case.kind.is_v2()) {
+        fill_v2(target, keys.min(V2_KEYS), value_bytes).await?;
+    }
     if cases.iter().any(|case| case.kind == Kind::Past) {
         let mut kv = Kv::open(target.nth(0), target.tls.as_ref()).await?;
         let header = kv.range(&first_listed()).await?.header;
@@ -131,6 +138,18 @@ pub async fn prepare(
         kv.delete_range(&added).await?;
     }
     Ok(settings)
+}
+
+async fn fill_v2(target: &Target, keys: u64, value_bytes: usize) -> Result<(), BoxError> {
+    let mut v2 = V2::open(target.nth(0), target.tls.as_ref()).await?;
+    for number in 0..keys {
+        v2.set(&v2_key(number), &vec![b'x'; value_bytes]).await?;
+    }
+    Ok(())
+}
+
+fn v2_key(number: u64) -> String {
+    format!("k{number:07}")
 }
 
 /// Writes `keys` distinct keys, many at a time.
@@ -176,6 +195,7 @@ pub async fn run(target: &Target, case: Case, settings: &Settings) -> Result<Row
         Kind::Watch | Kind::Lease => channels(target, count).await?,
         _ => Vec::new(),
     };
+    let mut v2 = open_v2(target, case).await?;
     let (results, mut collected) = mpsc::unbounded_channel();
     let started = Instant::now();
     let measured_from = started + WARM_UP;
@@ -184,6 +204,7 @@ pub async fn run(target: &Target, case: Case, settings: &Settings) -> Result<Row
         let client = Client {
             kv: kvs[number % count].clone(),
             streams: streams.get(number % count).cloned(),
+            v2: v2.pop(),
             number: number as u64,
             settings: *settings,
         };
@@ -201,6 +222,19 @@ pub async fn run(target: &Target, case: Case, settings: &Settings) -> Result<Row
         row.errors += errors;
     }
     Ok(row)
+}
+
+/// Two connections for each client of a load of v2; one of each pair waits.
+async fn open_v2(target: &Target, case: Case) -> Result<Vec<(V2, V2)>, BoxError> {
+    let mut opened = Vec::new();
+    if !case.kind.is_v2() {
+        return Ok(opened);
+    }
+    for number in 0..case.clients {
+        let (url, tls) = (target.nth(number), target.tls.as_ref());
+        opened.push((V2::open(url, tls).await?, V2::open(url, tls).await?));
+    }
+    Ok(opened)
 }
 
 impl Client {
@@ -221,6 +255,11 @@ impl Client {
             Kind::Lease => self.grant().await?,
             _ => 0,
         };
+        // The index from which on the next event is waited for.
+        let mut v2_index = 1;
+        if kind == Kind::V2Wait {
+            v2_index = self.v2_begin().await?;
+        }
         loop {
             let begin = Instant::now();
             if begin >= until {
@@ -243,6 +282,13 @@ impl Client {
                 Kind::Pages => self.list_pages().await,
                 Kind::Stream => self.list_stream().await,
                 Kind::Past => self.list_past().await,
+                Kind::V2Set => self.v2_set(random.next()).await,
+                Kind::V2Get => self.v2_get(random.next(), false).await,
+                Kind::V2QuorumGet => self.v2_get(random.next(), true).await,
+                Kind::V2Wait => {
+                    let seen = self.v2_set_and_see(v2_index).await;
+                    seen.map(|index| v2_index = index + 1)
+                }
             };
             if begin < measured_from {
                 continue;
@@ -252,6 +298,46 @@ impl Client {
                 Err(_) => errors += 1,
             }
         }
+    }
+
+    fn v2(&mut self) -> &mut (V2, V2) {
+        self.v2
+            .as_mut()
+            .expect("a load of v2 opens its connections")
+    }
+
+    async fn v2_set(&mut self, number: u64) -> Result<(), BoxError> {
+        let key = v2_key(number % self.settings.keys);
+        let value = vec![b'y'; self.settings.value_bytes];
+        self.v2().0.set(&key, &value).await?;
+        Ok(())
+    }
+
+    async fn v2_get(&mut self, number: u64, quorum: bool) -> Result<(), BoxError> {
+        let key = v2_key(number % self.settings.keys.min(V2_KEYS));
+        self.v2().0.get(&key, quorum).await
+    }
+
+    /// A key of its own for each client that waits.
+    fn v2_waited(&self) -> String {
+        format!("waited{}", self.number)
+    }
+
+    /// Makes the key that is waited for, and gives the index of what comes next.
+    async fn v2_begin(&mut self) -> Result<u64, BoxError> {
+        let key = self.v2_waited();
+        Ok(self.v2().0.set(&key, b"0").await? + 1)
+    }
+
+    /// Waits for a key and sets it, and gives the index of the event once it is there.
+    async fn v2_set_and_see(&mut self, since: u64) -> Result<u64, BoxError> {
+        let key = self.v2_waited();
+        let value = vec![b'y'; self.settings.value_bytes];
+        let (requests, waits) = self.v2();
+        waits.wait(&key, since).await?;
+        let index = requests.set(&key, &value).await?;
+        tokio::time::timeout(REQUEST_TIMEOUT, waits.receive()).await??;
+        Ok(index)
     }
 
     async fn put(&mut self, number: u64) -> Result<(), BoxError> {

@@ -10,6 +10,7 @@ mod load;
 mod plot;
 mod report;
 mod unary;
+mod v2;
 
 use clap::{Parser, ValueEnum};
 use detcd_net::tls::{ClientFiles, PairFiles, TlsClient};
@@ -103,6 +104,14 @@ pub enum Kind {
     /// The number of keys under a prefix and the first page of them, as they were before each was
     /// written again and half as many were added and deleted.
     Past,
+    /// Sets of one key of the v2 API, over a connection for each client, as for all of its cases.
+    V2Set,
+    /// Reads of one key of the v2 API, by what the member has applied.
+    V2Get,
+    /// Linearizable reads of one key of the v2 API.
+    V2QuorumGet,
+    /// Sets of a key of the v2 API that is waited for: an operation is an event delivered.
+    V2Wait,
 }
 
 impl Kind {
@@ -112,7 +121,16 @@ impl Kind {
             Kind::Limit | Kind::Count | Kind::Pages | Kind::Stream | Kind::Past => true,
             Kind::Put | Kind::Range | Kind::Serializable | Kind::Mixed | Kind::Txn => false,
             Kind::Watch | Kind::Lease => false,
+            Kind::V2Set | Kind::V2Get | Kind::V2QuorumGet | Kind::V2Wait => false,
         }
+    }
+
+    /// Whether it is a load of the v2 API.
+    fn is_v2(self) -> bool {
+        matches!(
+            self,
+            Kind::V2Set | Kind::V2Get | Kind::V2QuorumGet | Kind::V2Wait
+        )
     }
 }
 
@@ -160,7 +178,8 @@ async fn measure(
     binary: &std::path::Path,
     side: &mut report::Side,
 ) -> Result<(), load::BoxError> {
-    let cluster = cluster::Cluster::start(binary, args.members).await?;
+    let v2 = cases.iter().any(|case| case.kind.is_v2());
+    let cluster = cluster::Cluster::start(binary, args.members, v2).await?;
     let target = Target::plain(&cluster.endpoints);
     let settings = load::prepare(&target, cases, args.settings()).await?;
     for case in cases {

@@ -43,6 +43,7 @@ impl Alarms {
             | Command::LeaseRevoke { .. }
             | Command::V2(_)
             | Command::V2Expire { .. }
+            | Command::V2Auth(_)
                 if self.corrupt =>
             {
                 Err(Error::Corrupt)
@@ -76,6 +77,7 @@ pub fn grows(command: &Command) -> bool {
         Command::Put(_) | Command::LeaseGrant { .. } => true,
         Command::Txn(txn) => has_put(txn),
         Command::V2(write) => write.operation.grows(),
+        Command::V2Auth(write) => write.change.grows(),
         Command::DeleteRange(_)
         | Command::Compact(_)
         | Command::LeaseRevoke { .. }

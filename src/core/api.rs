@@ -304,6 +304,7 @@ pub enum Reply {
     AlarmDisarm(Option<Alarm>),
     /// What the write did to the tree of v2, or why it did nothing.
     V2(v2::Operation, Result<Arc<v2::Event>, v2::Refused>),
+    V2Auth(Result<v2::auth::AuthReply, v2::auth::AuthRefused>),
     /// A user's token; empty if members keep none. `revision` is the auth revision that it is of.
     Authenticated {
         token: String,

@@ -42,6 +42,8 @@ pub enum Command {
     V2Expire {
         id: u64,
     },
+    /// A change of v2's users and roles.
+    V2Auth(v2::auth::AuthWrite),
     /// A change of users and roles, or a user who authenticates.
     Auth(AuthCommand),
 }

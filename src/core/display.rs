@@ -63,6 +63,8 @@ impl fmt::Display for Reply {
             Reply::V2(_, Err(refused)) => {
                 write!(f, "v2 refused: {}", refused.code.message())
             }
+            Reply::V2Auth(Ok(_)) => f.write_str("v2 users changed"),
+            Reply::V2Auth(Err(refused)) => write!(f, "v2 users not changed: {refused}"),
             Reply::Authenticated { revision, .. } => {
                 write!(f, "authenticated at auth revision {revision}")
             }

@@ -200,6 +200,10 @@ impl Machine {
                 };
                 Ok(self.applied_v2(Reply::V2(write.operation, result), applied))
             }
+            Command::V2Auth(write) => {
+                let result = v2::auth::apply(&write, overlay)?;
+                Ok(self.applied(Ok(Reply::V2Auth(result))))
+            }
             Command::V2Expire { id } => {
                 let applied = v2::expire(id, overlay)?;
                 Ok(self.applied_v2(Reply::Done, applied))

@@ -127,6 +127,15 @@ mod chosen {
         LockAfterLease = "lock-after-lease",
         /// A client tries a transaction again whose outcome it does not know.
         RetryNotIdempotent = "retry-not-idempotent",
+
+        /// A comparison of v2 holds if either the index or the value does.
+        V2CompareEither = "v2-compare-either",
+        /// A quorum read of v2 is served by what the member has.
+        V2LocalQuorum = "v2-local-quorum",
+        /// A watcher of v2 that goes on where it was does not look at what happened meanwhile.
+        V2ResumeGap = "v2-resume-gap",
+        /// A node of v2 lives half its time.
+        V2ShortLife = "v2-short-life",
     }
 
     impl Mutant {

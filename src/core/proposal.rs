@@ -64,6 +64,7 @@ pub fn command(bytes: &Bytes) -> Result<Command, Refusal> {
         | Command::AlarmRaise(_)
         | Command::AlarmDisarm(_)
         | Command::V2Expire { .. }
+        | Command::V2Auth(_)
         | Command::Auth(_) => Ok(()),
     }
     .map_err(Refusal::Invalid)?;

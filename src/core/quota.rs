@@ -38,6 +38,7 @@ pub fn growth(command: &Command) -> u64 {
         | Command::AlarmDisarm(_)
         | Command::V2(_)
         | Command::V2Expire { .. }
+        | Command::V2Auth(_)
         | Command::Auth(_) => 0,
     }
 }

@@ -246,13 +246,6 @@ async fn authenticate(channel: Channel, credentials: (String, String)) -> Result
     }
 }
 
-/// What the v2 commands say instead of looking up SRV records.
-pub fn no_discovery() -> Failure {
-    let why = "detcdctl's v2 commands do not look up SRV records: leave out the flag \
-               --discovery-srv, and name the servers with --endpoints";
-    Failure::new(code::BAD_FEATURE, why)
-}
-
 /// `--user name:password`, `--user name --password …`, or a password typed in.
 fn credentials(context: &mut Context) -> Result<Option<(String, String)>, Failure> {
     let user = context.flags.text("user").to_owned();

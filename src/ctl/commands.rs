@@ -6,7 +6,7 @@ use super::context::Context;
 use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
 use super::{
-    alarm, compaction, completion, defrag, del, elect, endpoint, get, lease, lock, member,
+    alarm, compaction, completion, defrag, del, elect, endpoint, get, lease, lock, member, migrate,
     move_leader, put, snapshot, txn, version, watch,
 };
 
@@ -51,6 +51,7 @@ pub enum Verb {
     SnapshotSave,
     AlarmList,
     AlarmDisarm,
+    Migrate,
     EndpointHashKv,
     EndpointHealth,
     EndpointStatus,
@@ -81,6 +82,7 @@ pub const ROOT: Command = Command {
         &lock::COMMAND,
         &elect::COMMAND,
         &alarm::COMMAND,
+        &migrate::COMMAND,
         &completion::COMMAND,
     ]),
 };
@@ -266,6 +268,7 @@ pub async fn run(verb: Verb, context: &mut Context) -> Result<(), Failure> {
         Verb::SnapshotSave => snapshot::save::run(context).await,
         Verb::AlarmList => alarm::list::run(context).await,
         Verb::AlarmDisarm => alarm::disarm::run(context).await,
+        Verb::Migrate => migrate::run(context).await,
         Verb::EndpointHashKv => endpoint::hashkv::run(context).await,
         Verb::EndpointHealth => endpoint::health::run(context).await,
         Verb::EndpointStatus => endpoint::status::run(context).await,

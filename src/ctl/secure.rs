@@ -16,17 +16,47 @@ pub struct Secure {
     is_default: bool,
 }
 
+/// What a command line says of TLS.
+#[derive(Clone, Debug, Default)]
+pub struct TlsFlags {
+    /// Paths, empty if they are not given.
+    pub cert: String,
+    pub key: String,
+    pub cacert: String,
+    /// Whether certificates of servers are not checked.
+    pub believes_all: bool,
+    /// Whether endpoints without a scheme speak TLS, also if no file is named.
+    pub is_default: bool,
+}
+
 impl Secure {
     pub fn of(context: &Context, endpoints: &[String]) -> Result<Secure, Failure> {
         let flags = &context.flags;
-        let (cert, key, cacert) = (flags.text("cert"), flags.text("key"), flags.text("cacert"));
+        let flags = TlsFlags {
+            cert: flags.text("cert").to_owned(),
+            key: flags.text("key").to_owned(),
+            cacert: flags.text("cacert").to_owned(),
+            believes_all: flags.switch("insecure-skip-tls-verify"),
+            is_default: !flags.switch("insecure-transport"),
+        };
+        Secure::new(flags, endpoints)
+    }
+
+    pub fn new(flags: TlsFlags, endpoints: &[String]) -> Result<Secure, Failure> {
+        let TlsFlags {
+            cert,
+            key,
+            cacert,
+            believes_all,
+            is_default,
+        } = flags;
         if cert.is_empty() != key.is_empty() {
             let why =
                 format!("KeyFile and CertFile must both be present[key: {key}, cert: {cert}]");
             return Err(Failure::args(why));
         }
         let has_files = !cert.is_empty() || !cacert.is_empty();
-        let is_default = has_files || !flags.switch("insecure-transport");
+        let is_default = has_files || is_default;
         let speaks_tls = endpoints.iter().any(|endpoint| match scheme(endpoint) {
             Some(scheme) => scheme == "https" || scheme == "unixs",
             None => is_default,
@@ -35,13 +65,13 @@ impl Secure {
             return Ok(Secure::default());
         }
         let pair = PairFiles {
-            cert: PathBuf::from(cert),
-            key: PathBuf::from(key),
+            cert: PathBuf::from(&cert),
+            key: PathBuf::from(&key),
         };
         let files = ClientFiles {
             pair: (!cert.is_empty()).then_some(pair),
             trusted_ca: (!cacert.is_empty()).then(|| cacert.into()),
-            believes_all: flags.switch("insecure-skip-tls-verify"),
+            believes_all,
             settings: TlsSettings::default(),
             ..ClientFiles::default()
         };

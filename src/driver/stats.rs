@@ -299,7 +299,9 @@ impl Stats {
                 Ok(Reply::DeleteRange(_)) => ops.deletes += 1,
                 Ok(Reply::Txn(txn)) => ops.txn(txn),
                 Ok(Reply::Compact | Reply::LeaseGrant { .. } | Reply::LeaseRevoke)
-                | Ok(Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::V2(..))
+                | Ok(
+                    Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::V2(..) | Reply::V2Auth(_),
+                )
                 | Ok(Reply::Authenticated { .. } | Reply::Done)
                 | Err(_) => {}
             }

@@ -139,7 +139,10 @@ impl V2Watch {
         if self.since > self.registration.index {
             return Ok(None);
         }
-        let found = self.handle.v2_find(&self.interest, self.since).await??;
+        let found = match detcd_core::mutant!(V2ResumeGap) {
+            true => None,
+            false => self.handle.v2_find(&self.interest, self.since).await??,
+        };
         let found = found.filter(|event| event.index() <= self.registration.index);
         if found.is_none() {
             self.since = self.registration.index + 1;

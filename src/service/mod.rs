@@ -28,6 +28,7 @@ mod password;
 mod reply;
 mod snapshot;
 mod v2;
+mod v2_auth;
 mod v2_members;
 mod watch;
 
@@ -38,6 +39,7 @@ pub use method::{METHODS, Method, Rpc, Streaming};
 pub use password::Passwords;
 pub use reply::Reply;
 pub use v2::{KeysBody, KeysMethod, KeysReply, KeysRequest};
+pub use v2_auth::{V2AuthError, V2UserRequest};
 
 use detcd_core::error::Error;
 use detcd_driver::stats::{Counter, Gauge};

@@ -3,6 +3,7 @@
 use crate::{Caller, Service};
 use bytes::Bytes;
 use detcd_core::error::Error;
+use detcd_core::v2::auth::{Asked, Asker};
 use detcd_core::v2::history::Interest;
 use detcd_core::v2::{Code, Event, Operation, Refused, UnixNanos, Write};
 use detcd_driver::{V2Watch, V2WatchError};
@@ -24,6 +25,8 @@ pub enum KeysMethod {
 pub struct KeysRequest {
     pub method: KeysMethod,
     pub path: Bytes,
+    /// The path as it was asked for, which is what permissions are of.
+    pub asked_path: Bytes,
     pub value: Bytes,
     pub dir: bool,
     /// Empty for none.
@@ -47,6 +50,7 @@ impl KeysRequest {
     pub fn new(method: KeysMethod, path: Bytes) -> KeysRequest {
         KeysRequest {
             method,
+            asked_path: path.clone(),
             path,
             value: Bytes::new(),
             dir: false,
@@ -87,6 +91,7 @@ impl KeysRequest {
             dir: self.dir,
             recursive: self.recursive,
             refresh: self.refresh,
+            asked: None,
         })
     }
 }
@@ -107,18 +112,12 @@ impl Service {
     /// Serves a request of `/v2/keys`.
     pub async fn v2_keys(
         &self,
-        _caller: &Caller,
+        caller: &Caller,
         request: KeysRequest,
     ) -> Result<KeysReply, Refused> {
         let handle = &self.inner.handle;
         if let Some(write) = request.write() {
-            let written = handle.v2_write(write).await;
-            if let Err(error) = &written
-                && error.leaves_outcome_unknown()
-            {
-                self.counts().proposals_failed.add(1);
-            }
-            let event = written.map_err(refused)??;
+            let event = self.v2_write(caller, write, request.asked_path).await?;
             return Ok(KeysReply {
                 index: event.index(),
                 body: KeysBody::Event(event),
@@ -127,13 +126,18 @@ impl Service {
         let KeysRequest {
             method,
             path,
+            asked_path,
             recursive,
             ..
         } = request;
+        let asked = Asked {
+            asker: self.known_asker(caller).await?,
+            path: asked_path,
+        };
         let quorum = request.quorum && method == KeysMethod::Get;
         if request.wait && !quorum && method == KeysMethod::Get {
             let interest = Interest { path, recursive };
-            let watch = handle.v2_watch(interest, request.stream, request.wait_index);
+            let watch = handle.v2_watch(&asked, interest, request.stream, request.wait_index);
             let watch = watch.await.map_err(|error| match error {
                 V2WatchError::Refused(refused) => refused,
                 V2WatchError::Request(error) => refused(error),
@@ -143,12 +147,64 @@ impl Service {
                 body: KeysBody::Watch(watch),
             });
         }
-        let found = handle.v2_get(path, recursive, quorum).await;
+        let found = handle.v2_get(&asked, path, recursive, quorum).await;
         let (event, index) = found.map_err(refused)??;
         Ok(KeysReply {
             index,
             body: KeysBody::Event(Arc::new(event)),
         })
+    }
+}
+
+impl Service {
+    /// Who asks; whose credentials are nobody's is refused.
+    async fn known_asker(&self, caller: &Caller) -> Result<Asker, Refused> {
+        let asker = self.v2_asker(caller).await.map_err(refused)?;
+        asker.ok_or_else(Refused::unauthorized)
+    }
+
+    /// Writes, if who asks may. It is judged again when the write is applied: one that is refused then
+    /// is asked for once more if it turns out that somebody else asks, since users may have changed, or
+    /// have become known here, meanwhile.
+    async fn v2_write(
+        &self,
+        caller: &Caller,
+        write: Write,
+        asked_path: Bytes,
+    ) -> Result<Arc<Event>, Refused> {
+        let handle = &self.inner.handle;
+        let mut refused_before: Option<Option<Asked>> = None;
+        loop {
+            let is_judged = handle.v2_auth_enabled().map_err(refused)?;
+            let asked = Asked {
+                asker: self.known_asker(caller).await?,
+                path: asked_path.clone(),
+            };
+            let may = handle.v2_may(&asked, write.recursive, true);
+            if !may.map_err(refused)? {
+                return Err(Refused::unauthorized());
+            }
+            let asked = is_judged.then_some(asked);
+            let write = Write {
+                asked: asked.clone(),
+                ..write.clone()
+            };
+            let written = handle.v2_write(write).await;
+            if let Err(error) = &written
+                && error.leaves_outcome_unknown()
+            {
+                self.counts().proposals_failed.add(1);
+            }
+            match written.map_err(refused)? {
+                Err(refused)
+                    if refused.code == Code::Unauthorized
+                        && refused_before.as_ref() != Some(&asked) =>
+                {
+                    refused_before = Some(asked);
+                }
+                done => return done,
+            }
+        }
     }
 }
 

@@ -306,7 +306,12 @@ async fn v2_commands_about_users_and_help_say_what_etcdctl_says() {
     let (Some(etcdctl), Some(etcd)) = (find(Tool::Etcdctl, test), find(Tool::EtcdV2, test)) else {
         return;
     };
-    let others = [(detcdctl(), etcd.as_path())];
+    let (ours, detcd) = (detcdctl(), detcd());
+    let others = [
+        (ours, etcd.as_path()),
+        (ours, detcd),
+        (etcdctl.as_path(), detcd),
+    ];
     all_say_alike(&["help", "auth"], (&etcdctl, &etcd), &others).await;
 }
 

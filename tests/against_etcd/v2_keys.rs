@@ -199,6 +199,11 @@ pub struct Sent<'a> {
 
 impl Sent<'_> {
     pub fn ask(&self, port: u16) -> Seen {
+        self.ask_as(port, "")
+    }
+
+    /// With an `Authorization` header, unless it is empty.
+    pub fn ask_as(&self, port: u16, authorization: &str) -> Seen {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("a member that serves");
         let Sent {
             method,
@@ -207,6 +212,9 @@ impl Sent<'_> {
             body,
         } = self;
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n");
+        if !authorization.is_empty() {
+            head += &format!("Authorization: {authorization}\r\n");
+        }
         if !body.is_empty() {
             head += &format!("Content-Length: {}\r\n", body.len());
             if !content_type.is_empty() {

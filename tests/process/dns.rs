@@ -29,6 +29,10 @@ async fn srv_records_name_the_members_and_the_endpoints() {
             "_etcd-client-x._tcp.example.com".to_owned(),
             ports(|node| node.client_port),
         ),
+        (
+            "_etcd-client._tcp.example.com".to_owned(),
+            ports(|node| node.client_port),
+        ),
     ])
     .await;
     for node in &mut cluster.nodes {
@@ -50,6 +54,28 @@ async fn srv_records_name_the_members_and_the_endpoints() {
         "a\nby DNS\n",
         "{output:?}"
     );
+    // The v2 commands look up the same records.
+    for (flag, out, err) in [
+        ("--insecure-discovery", "v2\n", ""),
+        ("--insecure-discovery=false", "", "ignoring discovered"),
+    ] {
+        let address = server.address.to_string();
+        let set = move || {
+            let mut ctl = Command::new(env!("CARGO_BIN_EXE_detcdctl"));
+            ctl.env("DETCDCTL_DNS_SERVER", address);
+            ctl.args([
+                "--discovery-srv=example.com",
+                flag,
+                "--endpoint=http://127.0.0.1:1",
+            ]);
+            ctl.args(["set", "/a", "v2"]);
+            ctl.output().expect("detcdctl starts")
+        };
+        let output = tokio::task::spawn_blocking(set).await.unwrap();
+        assert_eq!(String::from_utf8_lossy(&output.stdout), out, "{output:?}");
+        let complaints = String::from_utf8_lossy(&output.stderr);
+        assert!(complaints.starts_with(err), "{complaints}");
+    }
 }
 
 #[tokio::test]

@@ -26,7 +26,7 @@ use std::time::Duration;
 pub const LATE_MAX: Duration = Duration::from_secs(2);
 /// A lease that is there so long beyond its time does not end, whatever the faults. Clients look for
 /// a minute.
-const ENDLESS_MIN: Duration = Duration::from_secs(40);
+pub const ENDLESS_MIN: Duration = Duration::from_secs(40);
 
 /// What the run's clocks did.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -48,6 +48,7 @@ pub mod timeline;
 #[cfg(test)]
 mod transcript;
 pub mod turns;
+pub mod v2;
 pub mod violation;
 pub mod vote_durable;
 pub mod watch;
@@ -110,6 +111,7 @@ checks! {
         Informer = "informer",
         Sizes = "sizes",
         MemberList = "member-list",
+        V2 = "v2",
         Status = "status",
         LeaseList = "lease-list",
     }
@@ -156,6 +158,7 @@ pub const JUDGES: &[(Check, Judge)] = &[
     (Check::HashEqual, |facts| hash_equal::check(facts.history)),
     (Check::Watch, |facts| watch::check(facts.history)),
     (Check::Lease, lease::check),
+    (Check::V2, v2::check),
 ];
 
 impl Check {

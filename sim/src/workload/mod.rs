@@ -21,6 +21,7 @@ pub mod script;
 pub mod session;
 pub mod streams;
 pub mod unusual;
+pub mod v2;
 pub mod watch;
 
 use crate::client::Client;
@@ -81,6 +82,7 @@ kinds! {
         "compaction" => Compaction(compaction::Compaction),
         "large" => Large(large::Large),
         "kubernetes" => Kubernetes(kubernetes::Kubernetes),
+        "v2" => V2(v2::V2),
     }
 }
 

@@ -67,7 +67,10 @@ impl<'a> Judge<'a> {
             Command::Auth(AuthCommand::Authenticate { .. }) => {}
             Command::Auth(_) => self.admin()?,
             // What members tell of themselves; and v2 has users of its own.
-            Command::MemberPublish { .. } | Command::V2(_) | Command::V2Expire { .. } => {}
+            Command::MemberPublish { .. }
+            | Command::V2(_)
+            | Command::V2Expire { .. }
+            | Command::V2Auth(_) => {}
         }
         Ok(())
     }

@@ -40,6 +40,9 @@ mod tag {
     pub const V2: u8 = 13;
     pub const V2_EXPIRE: u8 = 14;
     pub const AUTH: u8 = 15;
+    pub const V2_AUTH: u8 = 20;
+    /// As `V2`, after who asks.
+    pub const V2_ASKED: u8 = 21;
 }
 
 /// A proposal as a log entry's payload.
@@ -123,12 +126,19 @@ fn encode_body(out: &mut Writer, command: &Command) {
         Command::AlarmRaise(alarm) => encode_alarm(out, tag::ALARM_RAISE, *alarm),
         Command::AlarmDisarm(alarm) => encode_alarm(out, tag::ALARM_DISARM, *alarm),
         Command::V2(write) => {
-            out.u8(tag::V2);
+            out.u8(match write.asked {
+                Some(_) => tag::V2_ASKED,
+                None => tag::V2,
+            });
             v2::encode_write(out, write);
         }
         Command::V2Expire { id } => {
             out.u8(tag::V2_EXPIRE);
             out.varint(*id);
+        }
+        Command::V2Auth(write) => {
+            out.u8(tag::V2_AUTH);
+            v2::auth::encode_auth_write(out, write);
         }
         Command::Auth(command) => {
             out.u8(tag::AUTH);
@@ -207,7 +217,9 @@ fn decode_body(reader: &mut Reader<'_>) -> Result<Command, Fault> {
         },
         tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(reader)?),
         tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(reader)?),
-        tag::V2 => Command::V2(v2::decode_write(reader)?),
+        tag::V2 => Command::V2(v2::decode_write(reader, false)?),
+        tag::V2_ASKED => Command::V2(v2::decode_write(reader, true)?),
+        tag::V2_AUTH => Command::V2Auth(v2::auth::decode_auth_write(reader)?),
         tag::V2_EXPIRE => Command::V2Expire {
             id: reader.varint()?,
         },

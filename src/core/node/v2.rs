@@ -26,6 +26,9 @@ impl V2 {
     pub fn applied(&mut self, now: Millis, applied: &Applied) {
         for change in &applied.ttls {
             match *change {
+                TtlChange::Set { id, seconds } if crate::mutant!(V2ShortLife) => {
+                    self.ttls.granted(now, name(id), seconds / 2);
+                }
                 TtlChange::Set { id, seconds } => self.ttls.granted(now, name(id), seconds),
                 TtlChange::Dropped { id } => self.ttls.revoked(name(id)),
             }

@@ -5,12 +5,14 @@
 //! "n" depth:4 path      -> 01 flags created modified [id seconds expiration] value
 //! "t" id:8              -> 01 seconds path        (a time-to-live, named by an index)
 //! "h" index:8           -> 01 action flags node [node]
+//! "a", "u", "r"         -> see [`super::auth`]
 //! node                  =  flags key [value] [expiration] ttl modified created
 //! ```
 //!
 //! The depth before the path makes the children of a directory neighbours, without what lies below
 //! them; and the nodes of one depth below a directory, too.
 
+use super::auth;
 use super::types::{Action, Event, Operation, ShownNode, UnixNanos, Write, depth, is_clean};
 use crate::encoding::{Reader, Writer};
 use crate::view::Fault;
@@ -278,12 +280,16 @@ pub fn check_row(key: &Bytes, row: &Bytes) -> Result<(), Fault> {
             decode_number(key)?;
             decode_event(row).map(drop)
         }
+        Some(&(auth::AUTH | auth::USER | auth::ROLE)) => auth::check_row(key, row),
         _ => Err(Fault(format!("not the key of a v2 row: {key:02x?}"))),
     }
 }
 
-/// A write within a command.
+/// A write within a command, after who asks for it.
 pub fn encode_write(out: &mut Writer, write: &Write) {
+    if let Some(asked) = &write.asked {
+        auth::encode_asked(out, asked);
+    }
     out.u8(write.operation as u8);
     out.u8(flags(&[
         write.dir,
@@ -301,7 +307,11 @@ pub fn encode_write(out: &mut Writer, write: &Write) {
     }
 }
 
-pub fn decode_write(reader: &mut Reader<'_>) -> Result<Write, Fault> {
+pub fn decode_write(reader: &mut Reader<'_>, is_asked: bool) -> Result<Write, Fault> {
+    let asked = match is_asked {
+        true => Some(auth::decode_asked(reader)?),
+        false => None,
+    };
     let tag = reader.u8()?;
     let operation = Operation::ALL.into_iter().find(|it| *it as u8 == tag);
     let operation = operation.ok_or_else(|| reader.error("unknown operation"))?;
@@ -320,6 +330,7 @@ pub fn decode_write(reader: &mut Reader<'_>) -> Result<Write, Fault> {
         dir,
         recursive,
         refresh,
+        asked,
     })
 }
 

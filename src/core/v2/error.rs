@@ -14,6 +14,7 @@ pub enum Code {
     KeyExists = 105,
     RootReadOnly = 107,
     DirectoryNotEmpty = 108,
+    Unauthorized = 110,
     PrevValueRequired = 201,
     TtlNotANumber = 202,
     IndexNotANumber = 203,
@@ -35,6 +36,7 @@ impl Code {
             Code::KeyExists => "Key already exists",
             Code::RootReadOnly => "Root is read only",
             Code::DirectoryNotEmpty => "Directory not empty",
+            Code::Unauthorized => "The request requires user authentication",
             Code::PrevValueRequired => "PrevValue is Required in POST form",
             Code::TtlNotANumber => "The given TTL in POST form is not a number",
             Code::IndexNotANumber => "The given index in POST form is not a number",
@@ -59,6 +61,11 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// A request that who asks may not make.
+    pub fn unauthorized() -> Refused {
+        Refused::request(Code::Unauthorized, "Insufficient credentials")
+    }
+
     /// A request that was never held against the tree.
     pub fn request(code: Code, cause: impl Into<Bytes>) -> Refused {
         let cause = cause.into();

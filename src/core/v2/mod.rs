@@ -8,6 +8,7 @@
 //!   [`V2_HISTORY_EVENTS`](crate::limits::V2_HISTORY_EVENTS) indexes, which are rows, too: every
 //!   member answers a `waitIndex` alike, and after a restart as before.
 //! - [`watch::Hub`]: the watchers of one member.
+//! - [`auth`]: users, roles, and who may read and write what.
 //!
 //! # Time
 //! A write carries the wall clock of the member that took it: the expiration that clients are told,
@@ -22,6 +23,7 @@
 //! name begins with `_`, which listings leave out.
 
 mod apply;
+pub mod auth;
 mod codec;
 mod error;
 pub mod history;

@@ -1,5 +1,6 @@
 //! Requests and events of v2, in the core's terms.
 
+use super::auth::Asked;
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -77,6 +78,8 @@ pub struct Write {
     pub recursive: bool,
     /// Keeps the value, and tells no watcher.
     pub refresh: bool,
+    /// `None` where nobody was judged: then a guest asks for the path.
+    pub asked: Option<Asked>,
 }
 
 /// What an event says was done.

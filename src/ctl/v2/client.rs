@@ -6,10 +6,12 @@ use super::error::{RequestError, code};
 use super::http::{Request, Response, Sender, curl_line};
 use super::members;
 use super::url::Endpoint;
-use crate::ctl::client::no_discovery;
 use crate::ctl::failure::Failure;
-use crate::ctl::tls::{self, TlsFlags};
+use crate::ctl::secure::{Secure, TlsFlags};
+use crate::ctl::srv::{self, Discovery};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+use detcd_net::Dialer;
+use detcd_net::tls::Alpn;
 use detcd_rt as rt;
 use std::time::Duration;
 
@@ -56,8 +58,8 @@ impl Sending {
 
 impl Client {
     /// A client of the endpoints that the command line names.
-    pub fn of_flags(context: &mut Context) -> Result<Client, Failure> {
-        let client = Client::new(context)?;
+    pub async fn of_flags(context: &mut Context) -> Result<Client, Failure> {
+        let client = Client::new(context).await?;
         if client.debug {
             let endpoints = client.shown(", ");
             context
@@ -69,7 +71,7 @@ impl Client {
 
     /// A client of the members' own URLs, unless it is told not to ask for them.
     pub async fn synced(context: &mut Context) -> Result<Client, Failure> {
-        let mut client = Client::new(context)?;
+        let mut client = Client::new(context).await?;
         if !context.global.switch("no-sync") {
             client.tell(
                 context,
@@ -83,8 +85,8 @@ impl Client {
         Ok(client)
     }
 
-    fn new(context: &mut Context) -> Result<Client, Failure> {
-        let endpoints = endpoints(context)?;
+    async fn new(context: &mut Context) -> Result<Client, Failure> {
+        let (endpoints, secure) = endpoints(context).await?;
         let dial_timeout = match context.global.duration("total-timeout") {
             (limit, false) if !limit.is_zero() => limit.min(DIAL_TIMEOUT),
             _ => DIAL_TIMEOUT,
@@ -94,7 +96,9 @@ impl Client {
             endpoints: shuffled(endpoints),
             pinned: 0,
             sender: Sender {
-                dial_timeout,
+                dialer: Dialer::within(dial_timeout)
+                    .with_tls(secure.client())
+                    .speaking(Alpn::Http1),
                 authorization: authorization(context)?,
             },
             timeout: Some(timeout.0).filter(|limit| !timeout.1 && !limit.is_zero()),
@@ -253,29 +257,41 @@ fn server_error(endpoint: &Endpoint, status: u16) -> RequestError {
     RequestError::Other(why)
 }
 
-fn endpoints(context: &Context) -> Result<Vec<Endpoint>, Failure> {
-    if !context
-        .flag_or_variable("discovery-srv", "ETCDCTL_DISCOVERY_SRV")
-        .is_empty()
-    {
-        return Err(no_discovery());
+/// The endpoints that the command line names, and what to speak to them with.
+async fn endpoints(context: &mut Context) -> Result<(Vec<Endpoint>, Secure), Failure> {
+    let domain = context.flag_or_variable("discovery-srv", "ETCDCTL_DISCOVERY_SRV");
+    let discovery = Discovery {
+        domain: &domain,
+        name: "",
+        server: Some(context.variable(srv::SERVER)),
+        takes_insecure: context.global.switch("insecure-discovery"),
+    };
+    let (mut urls, ignored) = discovery.endpoints().await.map_err(plain)?;
+    srv::complain(&mut context.terminal, &ignored)?;
+    // Without any, the flags count, as in etcdctl.
+    if urls.is_empty() {
+        let named = ENDPOINTS
+            .iter()
+            .map(|(flag, variable)| context.flag_or_variable(flag, variable))
+            .find(|text| !text.is_empty());
+        let text = named.unwrap_or_else(|| DEFAULT_ENDPOINTS.to_owned());
+        urls = text.split(',').map(str::to_owned).collect();
     }
-    let named = ENDPOINTS
-        .iter()
-        .map(|(flag, variable)| context.flag_or_variable(flag, variable))
-        .find(|text| !text.is_empty());
-    let text = named.unwrap_or_else(|| DEFAULT_ENDPOINTS.to_owned());
-    let urls: Vec<String> = text.split(',').map(str::to_owned).collect();
     let flags = TlsFlags {
         cert: context.flag_or_variable("cert-file", "ETCDCTL_CERT_FILE"),
         key: context.flag_or_variable("key-file", "ETCDCTL_KEY_FILE"),
         cacert: context.flag_or_variable("ca-file", "ETCDCTL_CA_FILE"),
-        is_wanted: false,
-        names: "--ca-file, --cert-file and --key-file",
+        ..TlsFlags::default()
     };
-    tls::check(&flags, &urls).map_err(|failure| Failure::error(failure.message))?;
+    let secure = Secure::new(flags, &urls).map_err(plain)?;
     let read = urls.iter().map(|url| Endpoint::of_flag(url));
-    read.collect::<Result<_, _>>().map_err(Failure::error)
+    let endpoints = read.collect::<Result<_, _>>().map_err(Failure::error)?;
+    Ok((endpoints, secure))
+}
+
+/// A failure with the code that v2's commands end with.
+fn plain(failure: Failure) -> Failure {
+    Failure::error(failure.message)
 }
 
 /// `--username name:password`, or a password that is typed in.

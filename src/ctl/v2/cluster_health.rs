@@ -36,7 +36,7 @@ async fn run(context: &mut Context) -> Result<(), Failure> {
 }
 
 async fn checks(context: &mut Context) -> Result<(), Failure> {
-    let mut client = Client::of_flags(context)?;
+    let mut client = Client::of_flags(context).await?;
     let members = match members::list(&mut client, context, None).await {
         Ok(members) => members,
         Err(error) => {

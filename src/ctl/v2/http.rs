@@ -70,7 +70,7 @@ pub struct Response {
 /// How requests are sent.
 #[derive(Clone, Debug)]
 pub struct Sender {
-    pub dial_timeout: Duration,
+    pub dialer: Dialer,
     /// The header of basic authentication.
     pub authorization: Option<String>,
 }
@@ -115,7 +115,7 @@ impl Sender {
         request: &Request,
     ) -> Result<hyper::Response<hyper::body::Incoming>, RequestError> {
         let address = address(endpoint)?;
-        let stream = Dialer::within(self.dial_timeout).dial(&address).await;
+        let stream = self.dialer.dial(&address).await;
         let stream = stream.map_err(|error| not_dialed(&address, &error))?;
         let handshake = http1::handshake(TokioIo::new(stream)).await;
         let (mut sender, connection) = handshake.map_err(|error| lost(&error))?;
@@ -144,13 +144,8 @@ impl Sender {
 
 fn address(endpoint: &Endpoint) -> Result<Address, RequestError> {
     let host = match &endpoint.scheme[..] {
-        "http" => &endpoint.authority,
-        "unix" => return unix_address(endpoint),
-        "https" | "unixs" => {
-            let why =
-                format!("{endpoint} needs TLS, which this version of detcdctl does not speak");
-            return Err(RequestError::Other(why));
-        }
+        "http" | "https" => &endpoint.authority,
+        "unix" | "unixs" => return unix_address(endpoint),
         other => {
             let why = format!("unsupported protocol scheme \"{other}\"");
             return Err(RequestError::Other(why));
@@ -161,8 +156,16 @@ fn address(endpoint: &Endpoint) -> Result<Address, RequestError> {
         return Err(RequestError::other("http: no Host in request URL"));
     }
     let has_port = host.rfind(':') > host.rfind(']');
-    let port = if has_port { "" } else { ":80" };
-    Ok(Address::tcp(format!("{host}{port}")))
+    let is_tls = endpoint.scheme == "https";
+    let port = match (has_port, is_tls) {
+        (true, _) => "",
+        (false, true) => ":443",
+        (false, false) => ":80",
+    };
+    Ok(Address {
+        is_tls,
+        ..Address::tcp(format!("{host}{port}"))
+    })
 }
 
 fn unix_address(endpoint: &Endpoint) -> Result<Address, RequestError> {
@@ -175,6 +178,9 @@ fn not_dialed(address: &Address, error: &io::Error) -> RequestError {
         Place::Tcp(address) => ("tcp", address.clone()),
         Place::Unix(path) => ("unix", path.display().to_string()),
     };
+    if address.is_tls && error.kind() == io::ErrorKind::InvalidData {
+        return RequestError::Connection(error.to_string());
+    }
     let why = match (error.raw_os_error(), error.kind()) {
         (Some(_), _) => format!("dial {network} {place}: connect: {}", lower(error)),
         (None, io::ErrorKind::TimedOut) => format!("dial {network} {place}: i/o timeout"),

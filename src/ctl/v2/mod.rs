@@ -31,6 +31,7 @@ mod role;
 pub mod route;
 mod set;
 mod setdir;
+pub mod tree;
 mod update;
 mod updatedir;
 mod url;

@@ -10,6 +10,7 @@ mod request;
 mod snapshot;
 mod stream;
 mod v2;
+mod v2_auth;
 mod write;
 
 pub use maintenance::MemberStatus;

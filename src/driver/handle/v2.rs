@@ -7,6 +7,7 @@ use bytes::Bytes;
 use detcd_core::api::Reply;
 use detcd_core::command::Command;
 use detcd_core::error::Error;
+use detcd_core::v2::auth::Asked;
 use detcd_core::v2::history::Interest;
 use detcd_core::v2::{self, Event, Refused, TreeError, UnixNanos};
 use detcd_core::{query::QueryError, validate};
@@ -29,15 +30,21 @@ impl Handle {
         }
     }
 
-    /// Reads a node, and gives the index of the tree. Without `quorum` this member answers by what
+    /// Reads a node, if who asks may, and gives the index of the tree. Without `quorum` this member answers by what
     /// it has applied, with or without a leader.
     pub async fn v2_get(
         &self,
+        asked: &Asked,
         path: Bytes,
         recursive: bool,
         quorum: bool,
     ) -> Result<Result<(Event, u64), Refused>, Error> {
-        let published = self.view_for(!quorum).await?;
+        let is_local = !quorum || detcd_core::mutant!(V2LocalQuorum);
+        let published = self.view_for(is_local).await?;
+        let may = v2::auth::may(&*published.view, asked, recursive, false);
+        if !self.settle_fault(may)? {
+            return Ok(Err(Refused::unauthorized()));
+        }
         let now = wall_clock();
         let is_short = v2::tree::is_short(&*published.view, &path);
         let get = move || v2::tree::get(&*published.view, &path, recursive, now);
@@ -49,13 +56,17 @@ impl Handle {
         Ok(found)
     }
 
-    /// Watches a path from the index `since` on; zero is from now on.
+    /// Watches a path, if who asks may, from the index `since` on; zero is from now on.
     pub async fn v2_watch(
         &self,
+        asked: &Asked,
         interest: Interest,
         stream: bool,
         since: u64,
     ) -> Result<V2Watch, V2WatchError> {
+        if !self.v2_may(asked, interest.recursive, false)? {
+            return Err(Refused::unauthorized().into());
+        }
         V2Watch::open(self.clone(), interest, stream, since).await
     }
 

@@ -1,6 +1,6 @@
 //! `/v2/members` and `/v2/machines`: the membership as etcd's v2 API shows and changes it.
 
-use super::{JSON, TEXT, nothing, problem, respond};
+use super::{JSON, TEXT, auth, credentials, nothing, problem, respond};
 use crate::server::Context;
 use crate::server::listen::Reply;
 use ::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
@@ -19,11 +19,6 @@ const BODY_BYTES_MAX: usize = 64 * 1024;
 
 /// What a client is told of a request that is refused.
 pub(super) struct Refusal(pub StatusCode, pub String);
-
-#[derive(Serialize)]
-struct Message<'a> {
-    message: &'a str,
-}
 
 #[derive(Serialize)]
 struct Collection {
@@ -73,6 +68,13 @@ pub(super) async fn serve(context: &Context, request: Request<Incoming>) -> Repl
         };
     }
     let name = path[MEMBERS.len()..].trim_start_matches('/');
+    let is_change = [Method::POST, Method::PUT, Method::DELETE].contains(request.method());
+    if is_change {
+        let caller = credentials::of(context, request.headers(), request.extensions());
+        if let Err(error) = context.service.v2_admit_change(&caller).await {
+            return auth::refusal(error).reply();
+        }
+    }
     let served = match *request.method() {
         Method::GET => get(context, name).await,
         Method::POST => add(context, request).await,
@@ -218,8 +220,10 @@ fn internal(error: Error) -> Refusal {
 impl Refusal {
     pub fn reply(self) -> Reply {
         let Refusal(status, message) = self;
-        let body = serde_json::to_vec(&Message { message: &message });
-        respond(status, JSON, body.expect("a string has a JSON form"))
+        let mut body = b"{\"message\":".to_vec();
+        super::keys::string(&mut body, message.as_bytes());
+        body.push(b'}');
+        respond(status, JSON, body)
     }
 }
 
@@ -228,7 +232,7 @@ fn line(status: StatusCode, value: &impl Serialize) -> Reply {
     respond(status, JSON, format!("{body}\n"))
 }
 
-fn not_allowed(methods: Option<&'static str>) -> Reply {
+pub(super) fn not_allowed(methods: Option<&'static str>) -> Reply {
     let mut reply = problem(StatusCode::METHOD_NOT_ALLOWED, "Method Not Allowed");
     if let Some(methods) = methods {
         let methods = HeaderValue::from_static(methods);

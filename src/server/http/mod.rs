@@ -1,5 +1,8 @@
 //! The paths of the client port that are not gRPC: for probes, dashboards and people.
 
+mod auth;
+mod credentials;
+mod go_json;
 mod health;
 mod keys;
 mod log_level;
@@ -51,6 +54,9 @@ impl HttpPaths {
                 }
                 _ if context.options.enable_v2 && stats::is_path(request.uri().path()) => {
                     stats::serve(&context, request.method(), request.uri().path()).await
+                }
+                _ if context.options.enable_v2 && auth::is_path(request.uri().path()) => {
+                    auth::serve(&context, request).await
                 }
                 _ if request.uri().path() == log_level::PATH => log_level::serve(request).await,
                 _ => page(&context, &request).await,

@@ -188,7 +188,13 @@ fn commands_have_these_bytes() {
         (Command::AlarmRaise(alarm), "010a0501"),
         (Command::AlarmDisarm(alarm), "010b0501"),
         (Command::V2(v2_write()), "010d050cac02022f610176017009ac02"),
+        (
+            Command::V2(v2_asked()),
+            "01150103616e6eac02032f612f050cac02022f610176017009ac02",
+        ),
         (Command::V2Expire { id: 300 }, "010eac02"),
+        (v2_auth_user(), "0114000303616e6e0101680101016100010162"),
+        (v2_auth_role(), "0114000501720101022f2a000001000100"),
     ];
     for (command, bytes) in golden {
         let encoded = encode_command(&command);
@@ -205,6 +211,53 @@ fn commands_have_these_bytes() {
     assert_eq!(decode_proposal(&bytes), Ok(proposal));
 }
 
+/// The same, asked for by a user.
+fn v2_asked() -> detcd_core::v2::Write {
+    use detcd_core::v2::auth::{Asked, Asker};
+    let asker = Asker::User {
+        name: "ann".to_owned(),
+        hash_index: 300,
+    };
+    let path = Bytes::from_static(b"/a/");
+    detcd_core::v2::Write {
+        asked: Some(Asked { asker, path }),
+        ..v2_write()
+    }
+}
+
+fn v2_auth_user() -> Command {
+    use detcd_core::v2::auth::{Asker, AuthChange, AuthWrite};
+    Command::V2Auth(AuthWrite {
+        asker: Asker::Guest,
+        change: AuthChange::PutUser {
+            name: "ann".to_owned(),
+            hash: Some(Bytes::from_static(b"h")),
+            roles: Some(vec!["a".to_owned()]),
+            grant: Vec::new(),
+            revoke: vec!["b".to_owned()],
+        },
+    })
+}
+
+fn v2_auth_role() -> Command {
+    use detcd_core::v2::auth::{Asker, AuthChange, AuthWrite, KeyPaths};
+    Command::V2Auth(AuthWrite {
+        asker: Asker::Guest,
+        change: AuthChange::PutRole {
+            name: "r".to_owned(),
+            paths: KeyPaths {
+                read: Some(vec!["/*".to_owned()]),
+                write: None,
+            },
+            grant: None,
+            revoke: Some(KeyPaths {
+                read: None,
+                write: Some(Vec::new()),
+            }),
+        },
+    })
+}
+
 /// A compare-and-swap of `/a` with everything set but two flags.
 fn v2_write() -> detcd_core::v2::Write {
     use detcd_core::v2::{Operation, UnixNanos, Write};
@@ -219,6 +272,7 @@ fn v2_write() -> detcd_core::v2::Write {
         dir: false,
         recursive: false,
         refresh: true,
+        asked: None,
     }
 }
 

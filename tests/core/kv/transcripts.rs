@@ -177,6 +177,7 @@ fn apply(store: &mut Store, out: &mut String, command: Command) -> Result<(), Er
         Reply::Compact
         | Reply::LeaseRevoke
         | Reply::V2(..)
+        | Reply::V2Auth(_)
         | Reply::Done
         | Reply::Authenticated { .. } => {
             writeln!(out, "revision={revision}").unwrap();

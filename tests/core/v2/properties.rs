@@ -58,6 +58,7 @@ fn write() -> impl Strategy<Value = Write> {
             dir,
             recursive,
             refresh,
+            asked: None,
         },
     )
 }

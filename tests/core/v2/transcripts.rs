@@ -2,13 +2,15 @@
 //!
 //! Words are those of etcd's HTTP API: `put /a value=1 prevValue=0`, `post`, `delete`, `get`. `watch`
 //! registers a watcher at the hub, and each line shows what the hub sends; `find` looks at the
-//! history.
+//! history. `auth` changes users and roles, and `may` asks what somebody may do.
 
 use crate::store::Store;
 use crate::transcript::{self, Command as Line};
 use bytes::Bytes;
 use detcd_core::api::{Reply, StreamId};
 use detcd_core::command::Command;
+use detcd_core::error::Error;
+use detcd_core::v2::auth::{self, Asked, Asker, AuthChange, AuthReply, AuthWrite, KeyPaths};
 use detcd_core::v2::history::{self, Interest};
 use detcd_core::v2::watch::{Hub, Watch};
 use detcd_core::v2::{Event, Operation, Refused, ShownNode, TreeError, UnixNanos, Write, tree};
@@ -53,6 +55,25 @@ impl Session {
                     self.apply(&mut String::new(), Command::V2(write));
                 }
                 while self.hub.poll().is_some() {}
+            }
+            "auth" => {
+                let write = AuthWrite {
+                    asker: asker(line),
+                    change: auth_change(line),
+                };
+                let applied = self.store.apply(Command::V2Auth(write));
+                print_auth(&mut out, applied.outcome.result);
+                let index = tree::index(&self.store.tables).unwrap();
+                writeln!(out, "index {index}").unwrap();
+            }
+            "may" => {
+                let asked = Asked {
+                    asker: asker(line),
+                    path: Bytes::from(line.need::<String>("path")),
+                };
+                let (recursive, writes) = (line.flag("recursive"), line.flag("write"));
+                let may = auth::may(&self.store.tables, &asked, recursive, writes).unwrap();
+                out.push_str(if may { "yes\n" } else { "no\n" });
             }
             "expire" => self.apply(&mut out, Command::V2Expire { id: line.word(0) }),
             "get" => match tree::get(
@@ -130,6 +151,10 @@ impl Session {
             dir: line.flag("dir"),
             recursive: line.flag("recursive"),
             refresh: line.flag("refresh"),
+            asked: line.get::<String>("as").map(|_| Asked {
+                asker: asker(line),
+                path: path(line),
+            }),
         }
     }
 
@@ -148,6 +173,71 @@ impl Session {
             self.hub.applied(v2);
         }
     }
+}
+
+/// `as=ann/6`: the user, and the change that set the password that was shown.
+fn asker(line: &Line) -> Asker {
+    let Some(text) = line.get::<String>("as") else {
+        return Asker::Guest;
+    };
+    let (name, index) = text.split_once('/').expect("a name and an index");
+    Asker::User {
+        name: name.into(),
+        hash_index: index.parse().expect("an index"),
+    }
+}
+
+fn auth_change(line: &Line) -> AuthChange {
+    let name = || line.need::<String>("name");
+    let list = |key: &str| line.get::<String>(key).map(|_| line.list::<String>(key));
+    let paths = |read: &str, write: &str| KeyPaths {
+        read: list(read),
+        write: list(write),
+    };
+    let some = |paths: KeyPaths| Some(paths).filter(|paths| !paths.is_empty());
+    match &line.word::<String>(0)[..] {
+        "enable" => AuthChange::Enable,
+        "disable" => AuthChange::Disable,
+        "put-user" => AuthChange::PutUser {
+            name: name(),
+            hash: line.get::<String>("hash").map(Bytes::from),
+            roles: list("roles"),
+            grant: line.list("grant"),
+            revoke: line.list("revoke"),
+        },
+        "delete-user" => AuthChange::DeleteUser { name: name() },
+        "put-role" => AuthChange::PutRole {
+            name: name(),
+            paths: paths("read", "write"),
+            grant: some(paths("grant-read", "grant-write")),
+            revoke: some(paths("revoke-read", "revoke-write")),
+        },
+        "delete-role" => AuthChange::DeleteRole { name: name() },
+        other => panic!("{}: {other}?", line.at),
+    }
+}
+
+fn print_auth(out: &mut String, result: Result<Reply, Error>) {
+    let how = |is_created| if is_created { "made" } else { "changed" };
+    match result {
+        Ok(Reply::V2Auth(Ok(AuthReply::Done))) => writeln!(out, "done"),
+        Ok(Reply::V2Auth(Ok(AuthReply::User { user, is_created }))) => {
+            let (how, name, roles) = (how(is_created), &user.name, &user.roles);
+            let (hash, index) = (user.hash.escape_ascii(), user.hash_index);
+            writeln!(
+                out,
+                "{how} user {name} hash {hash} of {index} roles {roles:?}"
+            )
+        }
+        Ok(Reply::V2Auth(Ok(AuthReply::Role { role, is_created }))) => {
+            let (how, name, paths) = (how(is_created), &role.name, &role.paths);
+            let (read, write) = (&paths.read, &paths.write);
+            writeln!(out, "{how} role {name} read {read:?} write {write:?}")
+        }
+        Ok(Reply::V2Auth(Err(refused))) => writeln!(out, "{refused}"),
+        other => panic!("{other:?}"),
+    }
+    .unwrap();
 }
 
 /// The root is written `/`.

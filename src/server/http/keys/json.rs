@@ -87,7 +87,7 @@ fn number(out: &mut Vec<u8>, name: &str, number: impl std::fmt::Display) {
 
 /// A string with Go's escapes, those for HTML among them. Bytes that are no UTF-8 become the
 /// replacement character, one each.
-fn string(out: &mut Vec<u8>, bytes: &[u8]) {
+pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {

@@ -5,9 +5,10 @@ mod json;
 mod path;
 mod request;
 
-pub(super) use json::time;
+pub(super) use json::{string, time};
+pub(super) use path::{Target, target};
 
-use super::{JSON, TEXT, not_found, nothing, problem, respond};
+use super::{JSON, TEXT, credentials, not_found, nothing, problem, respond};
 use crate::server::Context;
 use crate::server::listen::Reply;
 use ::http::request::Parts;
@@ -16,12 +17,11 @@ use bytes::Bytes;
 use detcd_core::v2::{self, Code, Refused};
 use detcd_driver::V2Watch;
 use detcd_net::limits::HEAD_TIMEOUT;
-use detcd_service::{Caller, KeysBody, KeysMethod};
+use detcd_service::{KeysBody, KeysMethod};
 use form::Form;
 use futures::stream::{self, Stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use hyper::body::Incoming;
-use path::Target;
 use std::convert::Infallible;
 use std::sync::Arc;
 
@@ -33,18 +33,18 @@ const METHODS: HeaderValue = HeaderValue::from_static("HEAD,GET,PUT,POST,DELETE"
 
 /// Whether the path is one of those that are served here.
 pub(super) fn is_path(path: &str) -> bool {
-    path::target(path).is_some_and(|target| target.is_keys())
+    target(path).is_some_and(|target| target.is_keys())
 }
 
 /// Whether the path has an escape that is none.
 pub(super) fn is_unreadable(path: &str) -> bool {
-    path.contains('%') && path::target(path).is_none()
+    path.contains('%') && target(path).is_none()
 }
 
 /// Serves a request of `/v2/keys`.
 pub(super) async fn serve(context: &Context, request: Request<Incoming>) -> Reply {
     let (head, body) = request.into_parts();
-    let path = match path::target(head.uri.path()) {
+    let path = match target(head.uri.path()) {
         None => return unreadable_path(),
         Some(Target::Moved(path)) => return moved(&head, &path),
         Some(Target::Clean(_)) if !context.options.enable_v2 => return not_found(),
@@ -71,9 +71,11 @@ async fn answer(
 ) -> Result<Reply, Refused> {
     let form = form(context, method, head, body).await;
     let form = form.map_err(|error| Refused::request(Code::InvalidForm, error))?;
-    let path = v2::clean(path.strip_prefix(path::KEYS).unwrap_or_default());
-    let (request, without_nodes) = request::request(method, path, &form)?;
-    let caller = Caller::default();
+    let asked_path = path.strip_prefix(path::KEYS).unwrap_or_default();
+    let path = v2::clean(asked_path);
+    let (mut request, without_nodes) = request::request(method, path, &form)?;
+    request.asked_path = Bytes::copy_from_slice(asked_path);
+    let caller = credentials::caller(context, head);
     let done = context.service.v2_keys(&caller, request).await?;
     let mut reply = match done.body {
         KeysBody::Event(event) => {
@@ -156,6 +158,7 @@ fn events(watch: V2Watch) -> impl Stream<Item = Result<Bytes, Infallible>> {
 fn refusal(refused: &Refused) -> Reply {
     let status = match refused.code {
         Code::KeyNotFound => StatusCode::NOT_FOUND,
+        Code::Unauthorized => StatusCode::UNAUTHORIZED,
         Code::NotAFile | Code::DirectoryNotEmpty => StatusCode::FORBIDDEN,
         Code::CompareFailed | Code::KeyExists => StatusCode::PRECONDITION_FAILED,
         Code::RaftInternal => StatusCode::INTERNAL_SERVER_ERROR,
@@ -180,7 +183,7 @@ pub(super) fn unreadable_path() -> Reply {
     reply
 }
 
-fn moved(head: &Parts, path: &[u8]) -> Reply {
+pub(super) fn moved(head: &Parts, path: &[u8]) -> Reply {
     let location = path::location(path, head.uri.query());
     let is_read = matches!(head.method, Method::GET | Method::HEAD);
     let mut reply = match is_read {

@@ -9,7 +9,7 @@ pub(super) const KEYS: &[u8] = b"/v2/keys";
 
 /// Where a path leads, in unescaped bytes.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Target {
+pub enum Target {
     Clean(Vec<u8>),
     /// The client is to ask for this one.
     Moved(Vec<u8>),
@@ -25,7 +25,7 @@ impl Target {
 }
 
 /// `None` for a path that cannot be read.
-pub(super) fn target(path: &str) -> Option<Target> {
+pub fn target(path: &str) -> Option<Target> {
     let path = unescape(path.as_bytes())?;
     let mut clean = v2::clean(&path).to_vec();
     if path.ends_with(b"/") {
