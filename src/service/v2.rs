@@ -163,6 +163,24 @@ impl Service {
         asker.ok_or_else(Refused::unauthorized)
     }
 
+    /// Who asks for a write, if it may.
+    async fn allowed(
+        &self,
+        caller: &Caller,
+        asked_path: &Bytes,
+        write: &Write,
+    ) -> Result<Asked, Refused> {
+        let asked = Asked {
+            asker: self.known_asker(caller).await?,
+            path: asked_path.clone(),
+        };
+        let may = self.inner.handle.v2_may(&asked, write.recursive, true);
+        match may.map_err(refused)? {
+            true => Ok(asked),
+            false => Err(Refused::unauthorized()),
+        }
+    }
+
     /// Writes, if who asks may. It is judged again when the write is applied: one that is refused then
     /// is asked for once more if it turns out that somebody else asks, since users may have changed, or
     /// have become known here, meanwhile.
@@ -175,16 +193,10 @@ impl Service {
         let handle = &self.inner.handle;
         let mut refused_before: Option<Option<Asked>> = None;
         loop {
-            let is_judged = handle.v2_auth_enabled().map_err(refused)?;
-            let asked = Asked {
-                asker: self.known_asker(caller).await?,
-                path: asked_path.clone(),
+            let asked = match handle.v2_auth_enabled().map_err(refused)? {
+                false => None,
+                true => Some(self.allowed(caller, &asked_path, &write).await?),
             };
-            let may = handle.v2_may(&asked, write.recursive, true);
-            if !may.map_err(refused)? {
-                return Err(Refused::unauthorized());
-            }
-            let asked = is_judged.then_some(asked);
             let write = Write {
                 asked: asked.clone(),
                 ..write.clone()

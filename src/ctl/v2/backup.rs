@@ -22,7 +22,8 @@ pub const COMMAND: Command = Command {
 fn refusal() -> Failure {
     Failure::error(
         "detcdctl backup cannot back up a data-dir: it does not read etcd's files, and detcd has \
-         others. For a backup of a detcd member, stop it and copy its data-dir; for one of an etcd \
-         member, use etcdctl 3.4",
+         others. Save the keys of v3 with `detcdctl snapshot save`. For a backup of a whole detcd \
+         member, stop it and copy its data-dir, which starts again as that member and as no other; \
+         for one of an etcd member, use etcdctl 3.4",
     )
 }
