@@ -443,6 +443,40 @@ impl Client {
         Ok(A::decode(body).expect("a server encodes what it sends"))
     }
 
+    /// As [`Client::call`], on a stream of its own: if nobody waits any more, the member hears of it.
+    pub async fn call_until<A: Message + Default>(
+        &self,
+        rpc: Rpc,
+        request: &impl Message,
+        timeout: Duration,
+    ) -> Result<A, CallError> {
+        let call = async {
+            let mut call = self.open(rpc);
+            call.send(request).await.map_err(CallError::Net)?;
+            let answer = call.recv::<A>().await?;
+            Ok(answer.expect("a call of one reply has one"))
+        };
+        match detcd_rt::timeout(timeout, call).await {
+            Err(_) => Err(CallError::TimedOut),
+            Ok(answer) => answer,
+        }
+    }
+
+    /// Writes down what a member may do for this client from now on, whether it does or not.
+    pub fn may_happen(&self, request: Request) {
+        let now = time::now();
+        let operation = Operation {
+            client: self.number,
+            member: self.at,
+            called: now,
+            ended: now,
+            request,
+            outcome: Outcome::Unknown("the member's to do".to_owned()),
+        };
+        let open = self.recorder.open(operation.clone());
+        self.recorder.close(open, operation);
+    }
+
     /// Writes down what is asked of the cluster; gives its place in the history.
     fn note_call(&self, asked: Asked) -> usize {
         let call = ClusterCall {

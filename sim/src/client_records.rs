@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use detcd_core::api::{KeyChange, KeyRange, KeyValue};
+use detcd_wire::mvccpb;
 use std::fmt;
 use std::time::Duration;
 
@@ -118,6 +119,17 @@ pub struct Observer {
     pub name: String,
     pub queue: KeyRange,
     pub seen: Vec<(i64, KeyValue)>,
+}
+
+/// A snapshot that an operator saved: the workload `snapshots`.
+#[derive(Clone, Debug)]
+pub struct SavedSnapshot {
+    pub member: usize,
+    /// A revision that the member had told of before.
+    pub at_least: i64,
+    /// The revision of its compaction, and every change: its revision, whether it is a delete, and
+    /// the key. `None` if it cannot be read.
+    pub content: Option<(i64, Vec<(i64, bool, mvccpb::KeyValue)>)>,
 }
 
 /// A range that was read in pages, all at the revision of the first.

@@ -120,7 +120,24 @@ async fn serve_stream(service: Service, method: &'static Method, mut stream: Str
     let (caller, sender) = (Caller::default(), stream.sender());
     let opened = match method.streaming {
         Streaming::Bidi => service.bidi_stream(method, caller, messages(stream)).await,
-        Streaming::Server | Streaming::Unary => {
+        Streaming::Unary => {
+            let Some(Ok(message)) = stream.recv().await else {
+                return;
+            };
+            let reply = service.unary(method, caller, message);
+            // A client that is gone is answered no more, and its call ends.
+            let gone = async { while let Some(Ok(_)) = stream.recv().await {} };
+            tokio::select! {
+                biased;
+                reply = reply => {
+                    // A client that is gone meanwhile needs no answer.
+                    let _ = sender.send(Frame::from(reply).encode()).await;
+                }
+                () = gone => {}
+            }
+            return;
+        }
+        Streaming::Server => {
             let Some(Ok(message)) = stream.recv().await else {
                 return;
             };

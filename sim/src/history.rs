@@ -1,6 +1,8 @@
 //! What clients did and saw: what the history checks judge.
 
-use crate::client_records::{Bank, Connection, Informer, ListTxn, Listing, Observer, Ring, Turn};
+use crate::client_records::{
+    Bank, Connection, Informer, ListTxn, Listing, Observer, Ring, SavedSnapshot, Turn,
+};
 use crate::cluster_calls::ClusterCall;
 use crate::run_facts::RunFacts;
 use crate::v2_calls::V2History;
@@ -168,6 +170,7 @@ pub struct History {
     pub rings: Vec<Ring>,
     pub turns: Vec<Turn>,
     pub observers: Vec<Observer>,
+    pub snapshots: Vec<SavedSnapshot>,
     pub listings: Vec<Listing>,
     pub informers: Vec<Informer>,
     pub connections: Vec<Connection>,

@@ -121,6 +121,14 @@ mod chosen {
         /// Of a revision with many changes watchers get some twice.
         DoubleWatchEvents = "double-watch-events",
 
+        /// Who waits for a lock or to lead goes by the end of one key before its own.
+        LockTrustsOneDelete = "lock-trusts-one-delete",
+        /// A lock is given to who waited for it, though its lease has ended.
+        LockOutlivesLease = "lock-outlives-lease",
+
+        /// A snapshot for operators leaves out some changes.
+        SnapshotMissesRows = "snapshot-misses-rows",
+
         /// A client that watches from now on watches from a later now after it reconnects.
         WatchRevisionZero = "watch-revision-zero",
         /// A client that waited for a lock does not look whether its lease is still there.

@@ -90,6 +90,7 @@ const ROOMS: &[Room] = &[
         manifest: "sim/Cargo.toml",
         ours: &[
             "detcd",
+            "detcd-bolt",
             "detcd-core",
             "detcd-out",
             "detcd-rt",

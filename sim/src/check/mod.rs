@@ -38,6 +38,7 @@ pub mod revision_monotonic;
 pub mod rows;
 pub mod serializable;
 pub mod sizes;
+pub mod snapshots;
 pub mod state_machine_safety;
 pub mod status;
 pub mod steps;
@@ -107,6 +108,7 @@ checks! {
         Cycle = "cycle",
         MutualExclusion = "mutual-exclusion",
         Election = "election",
+        Snapshot = "snapshot",
         Listing = "listing",
         Informer = "informer",
         Sizes = "sizes",
@@ -141,6 +143,7 @@ pub const JUDGES: &[(Check, Judge)] = &[
     (Check::Cycle, cycle::check),
     (Check::MutualExclusion, turns::exclusive),
     (Check::Election, turns::observed),
+    (Check::Snapshot, snapshots::check),
     (Check::Listing, listing::check),
     (Check::Informer, informer::check),
     (Check::Sizes, |facts| sizes::check(facts.history)),

@@ -2,7 +2,8 @@
 //! - Whoever learned that it was his turn had the oldest key of the queue then.
 //! - What only those may write who have their turn was written by those whose key was the oldest.
 //! - No two had their turn at the same time, as their own clocks told them.
-//! - An observer saw the oldest key, and never an older one after a newer.
+//! - An observer saw the oldest key, and never an older one after a newer, nor what was proclaimed
+//!   in another order.
 
 use super::{Facts, Finding};
 use crate::client_records::{Observer, Turn};
@@ -146,7 +147,7 @@ fn overlaps(turns: &[Turn], fastest: f64) -> Vec<Finding> {
 /// The first thing that is wrong with what an observer saw.
 fn seen(states: &States, observer: &Observer) -> Option<Finding> {
     let name = &observer.name;
-    let mut newest = 0;
+    let (mut newest, mut last) = (0, 0);
     for (revision, leader) in &observer.seen {
         if leader.create_revision < newest {
             let what = format!(
@@ -156,6 +157,11 @@ fn seen(states: &States, observer: &Observer) -> Option<Finding> {
             return Some(Finding::new(what).revision(*revision).client(name));
         }
         newest = leader.create_revision;
+        if *revision < last {
+            let what = format!("{name} was told of revision {revision} after {last}");
+            return Some(Finding::new(what).revision(*revision).client(name));
+        }
+        last = *revision;
         // What came after the end of the history cannot be judged.
         let Some(state) = states.get(revision) else {
             continue;

@@ -8,8 +8,8 @@ use crate::scenario::units::{Count, Counts, Ratio, Times};
 use crate::trace;
 use crate::workload::feed::wait_for_change;
 use crate::workload::ops::{self, Guarded};
-use crate::workload::session::{Place, Queue, QueueClient, Session, guarded_by};
-use crate::workload::{ClientStarter, Until, Work, job};
+use crate::workload::session::{Place, Queue, QueueClient, Session, Way, guarded_by};
+use crate::workload::{ClientStarter, Until, Work, job, turns_by_service};
 use detcd_core::api::{Op, PutRequest};
 use futures::FutureExt;
 use std::time::Duration;
@@ -35,6 +35,8 @@ settings! {
         proclaims: Counts [0..=1000] = (0, 4),
         /// How likely a leader goes away without a word, so that its lease has to end by itself.
         dies: Ratio = 0.2,
+        /// How likely a candidate or an observer goes by the service's RPCs.
+        by_service: Ratio = 0.0,
         /// How long a candidate waits before it gives up.
         turn_timeout: Times = ("5s", "30s"),
         /// What a client waits between two steps.
@@ -59,8 +61,14 @@ impl Work for Election {
             clients.start("e", run);
         }
         for _ in 0..self.observers.value() {
-            let queue = Queue::new(name);
-            let run = move |client, until| observe(queue, client, until).boxed();
+            let (queue, by_service) = (Queue::new(name), self.by_service);
+            let run = move |client: Client, until| {
+                let by_service = client.rng("observer").chance(by_service.value());
+                match by_service {
+                    true => turns_by_service::observe(queue, client, until).boxed(),
+                    false => observe(queue, client, until).boxed(),
+                }
+            };
             clients.follow("o", Box::new(run));
         }
     }
@@ -78,13 +86,17 @@ impl Candidate {
             queue_client,
         } = self;
         let name = format!("{} candidate", queue_client.client.name());
+        let way = queue_client.way(&election.by_service, Way::ElectionService);
         let entered = queue_client
-            .wait(&election.ttl_s, &election.turn_timeout, name)
+            .wait(way, &election.ttl_s, &election.turn_timeout, name)
             .await;
         let Some((session, place)) = entered else {
             return;
         };
         trace::mark("election.won");
+        if way == Way::ElectionService {
+            trace::mark("election.won-by-service");
+        }
         for number in 0..queue_client.rng.range(election.proclaims.range()) {
             let what = format!("{}-{}-{number}", queue_client.client.name(), place.token);
             let proclaimed = proclaim(&mut queue_client.client, &session, &place, &what).await;

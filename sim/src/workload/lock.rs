@@ -4,8 +4,8 @@
 use crate::client::Client;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Counts, Ratio, Times};
-use crate::workload::session::{Queue, QueueClient};
-use crate::workload::{ClientStarter, Work, job};
+use crate::workload::session::{Queue, QueueClient, Way};
+use crate::workload::{ClientStarter, Work, job, turns_by_service};
 use crate::{time, trace};
 use std::time::Duration;
 
@@ -24,6 +24,8 @@ settings! {
         dies: Ratio = 0.15,
         /// How likely a holder sleeps through its lease, and writes then.
         oversleeps: Ratio = 0.1,
+        /// How likely a client takes its turn by the service's RPCs, and not by transactions.
+        by_service: Ratio = 0.0,
         /// How long a client waits for its turn before it gives up.
         turn_timeout: Times = ("5s", "30s"),
         /// What a client waits between two writes, and between two turns.
@@ -56,14 +58,18 @@ impl LockClient {
     async fn round(&mut self) {
         let LockClient { lock, queue_client } = self;
         let name = queue_client.client.name().to_owned();
+        let way = queue_client.way(&lock.by_service, Way::LockService);
         let entered = queue_client
-            .wait(&lock.ttl_s, &lock.turn_timeout, name)
+            .wait(way, &lock.ttl_s, &lock.turn_timeout, name)
             .await;
         let Some((session, place)) = entered else {
             trace::mark("lock.given_up");
             return;
         };
         trace::mark("lock.entered");
+        if way == Way::LockService {
+            trace::mark("lock.entered-by-service");
+        }
         if queue_client.rng.chance(lock.oversleeps.value()) {
             session.abandon();
             let past = session.deadline() + Duration::from_secs(1);
@@ -88,6 +94,9 @@ impl LockClient {
             session.abandon();
         } else if queue_client.rng.chance(0.5) {
             session.revoke(&mut queue_client.client).await;
+        } else if way == Way::LockService {
+            turns_by_service::unlock(&mut queue_client.client, &place).await;
+            session.abandon();
         } else {
             queue_client.leave(&place).await;
             session.abandon();

@@ -19,7 +19,9 @@ pub mod operator;
 pub mod ops;
 pub mod script;
 pub mod session;
+pub mod snapshots;
 pub mod streams;
+pub mod turns_by_service;
 pub mod unusual;
 pub mod v2;
 pub mod watch;
@@ -79,6 +81,7 @@ kinds! {
         "script" => Script(script::Script),
         "lock" => Lock(lock::Lock),
         "election" => Election(election::Election),
+        "snapshots" => Snapshots(snapshots::Snapshots),
         "compaction" => Compaction(compaction::Compaction),
         "large" => Large(large::Large),
         "kubernetes" => Kubernetes(kubernetes::Kubernetes),

@@ -5,11 +5,12 @@ use crate::client::Client;
 use crate::client_records::Turn;
 use crate::history::{Reply, Request};
 use crate::rng::Rng;
-use crate::scenario::units::{Counts, Times};
+use crate::scenario::units::{Counts, Ratio, Times};
 use crate::time;
 use crate::workload::feed;
 use crate::workload::keep_alives::KeepAlives;
 use crate::workload::ops::{self, Guarded};
+use crate::workload::turns_by_service;
 use bytes::Bytes;
 use detcd_core::api::{
     KeyRange, KeyValue, LeaseId, Op, OpReply, PutRequest, RangeRequest, SortOrder, SortTarget,
@@ -131,6 +132,17 @@ pub struct Place {
     entered_at: i64,
 }
 
+impl Place {
+    pub fn new(key: Bytes, token: i64, (entered, entered_at): (Duration, i64)) -> Place {
+        Place {
+            key,
+            token,
+            entered,
+            entered_at,
+        }
+    }
+}
+
 impl Queue {
     /// The queue of the workload of this name.
     pub fn new(name: &str) -> Queue {
@@ -144,6 +156,17 @@ impl Queue {
         ops::prefix(&self.prefix)
     }
 
+    /// How the service names the queue.
+    pub fn name(&self) -> Bytes {
+        let name = self.prefix.strip_suffix('/').expect("it ends so");
+        Bytes::copy_from_slice(name.as_bytes())
+    }
+
+    /// The key of a session.
+    pub fn key(&self, session: &Session) -> Bytes {
+        Bytes::from(format!("{}{:x}", self.prefix, session.id.0))
+    }
+
     /// Stands in line and waits. `None` if the lease is lost, or the time is over; then the key
     /// may still be there, on the lease.
     pub async fn enter(
@@ -153,7 +176,7 @@ impl Queue {
         value: Bytes,
         until: Duration,
     ) -> Option<Place> {
-        let key = Bytes::from(format!("{}{:x}", self.prefix, session.id.0));
+        let key = self.key(session);
         let token = stand_in_line(client, session, &key, value, until).await?;
         while let Some(before) = self.before(client, session, token, until).await? {
             let (revision, before) = before;
@@ -242,18 +265,45 @@ impl Queue {
     }
 }
 
+/// How a client stands in line.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// By leases, transactions and watches of its own, as etcd's clients do.
+    Itself,
+    /// By the service of locks.
+    LockService,
+    /// By that of elections.
+    ElectionService,
+}
+
 /// A client that takes turns in a queue.
 pub struct QueueClient {
     pub queue: Queue,
     pub client: Client,
     pub rng: Rng,
+    /// Draws the ways.
+    ways: Rng,
 }
 
 impl QueueClient {
     /// `stream` names its draws.
     pub fn new(queue: Queue, client: Client, stream: &str) -> QueueClient {
         let rng = client.rng(stream);
-        QueueClient { queue, client, rng }
+        let ways = client.rng(&format!("{stream}/ways"));
+        QueueClient {
+            queue,
+            client,
+            rng,
+            ways,
+        }
+    }
+
+    /// How it stands in line this time.
+    pub fn way(&mut self, by_service: &Ratio, service: Way) -> Way {
+        match self.ways.chance(by_service.value()) {
+            true => service,
+            false => Way::Itself,
+        }
     }
 
     pub async fn pause(&mut self, pause: &Times) {
@@ -264,6 +314,7 @@ impl QueueClient {
     /// it is in the queue then.
     pub async fn wait(
         &mut self,
+        way: Way,
         ttl_s: &Counts,
         timeout: &Times,
         name: String,
@@ -272,10 +323,14 @@ impl QueueClient {
         let session = Session::open(&mut self.client, &mut self.rng, ttl_s).await?;
         let until = time::now() + timeout.pick(&mut self.rng);
         let name = Bytes::from(name);
-        let entered = self
-            .queue
-            .enter(&mut self.client, &session, name, until)
-            .await;
+        let (client, queue) = (&mut self.client, &self.queue);
+        let entered = match way {
+            Way::Itself => queue.enter(client, &session, name, until).await,
+            Way::LockService => turns_by_service::lock(client, queue, &session, until).await,
+            Way::ElectionService => {
+                turns_by_service::campaign(client, queue, &session, name, until).await
+            }
+        };
         if entered.is_none() {
             session.revoke(&mut self.client).await;
         }
