@@ -194,4 +194,7 @@ async fn elect_in_turn(cluster: &Cluster, endpoints: &str, program: &Path) {
     );
     let value = get(&mut cluster.nodes[2].kv(), &key).await;
     assert_eq!(value.expect("a read").as_deref(), Some("theirs"));
+    observer.interrupt().await;
+    candidate.interrupt().await;
+    assert_eq!(queue_length(cluster, "e").await, 0);
 }
