@@ -84,6 +84,7 @@ pub fn grows(command: &Command) -> bool {
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
         | Command::AlarmDisarm(_)
+        | Command::Downgrade(_)
         | Command::V2Expire { .. }
         | Command::Auth(_) => false,
     }

@@ -302,6 +302,8 @@ pub enum Reply {
     AlarmRaise(Alarm),
     /// The alarm that is raised no more; `None` if it was not.
     AlarmDisarm(Option<Alarm>),
+    /// The version that the members are to be downgraded to now.
+    Downgrade(Option<String>),
     /// What the write did to the tree of v2, or why it did nothing.
     V2(v2::Operation, Result<Arc<v2::Event>, v2::Refused>),
     V2Auth(Result<v2::auth::AuthReply, v2::auth::AuthRefused>),

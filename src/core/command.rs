@@ -37,6 +37,8 @@ pub enum Command {
     /// Raises an alarm; one that is raised already stays so.
     AlarmRaise(Alarm),
     AlarmDisarm(Alarm),
+    /// Announces a downgrade to a version, or calls it off.
+    Downgrade(Option<String>),
     V2(v2::Write),
     /// A time-to-live of v2, named by its index, is over.
     V2Expire {

@@ -57,6 +57,8 @@ impl fmt::Display for Reply {
             Reply::AlarmRaise(alarm) => write!(f, "raised {alarm}"),
             Reply::AlarmDisarm(Some(alarm)) => write!(f, "disarmed {alarm}"),
             Reply::AlarmDisarm(None) => f.write_str("disarmed nothing"),
+            Reply::Downgrade(Some(target)) => write!(f, "downgrade to {target}"),
+            Reply::Downgrade(None) => f.write_str("no downgrade"),
             Reply::V2(_, Ok(event)) => {
                 write!(f, "v2 {} at {}", event.action.name(), event.index())
             }

@@ -59,6 +59,14 @@ pub enum Error {
     BadTransferee,
     #[error("unhealthy cluster")]
     Unhealthy,
+    #[error("not a version")]
+    WrongDowngradeFormat,
+    #[error("not the version below the cluster's")]
+    InvalidDowngradeTarget,
+    #[error("a downgrade is announced already")]
+    DowngradeInProcess,
+    #[error("no downgrade is announced")]
+    NoInflightDowngrade,
     #[error("too many requests")]
     TooManyRequests,
     #[error("no leader")]

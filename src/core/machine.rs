@@ -4,11 +4,12 @@ use crate::alarm::{self, Alarms};
 use crate::api::{Alarm, CompactRequest, LeaseId, Member, MemberId, Outcome, PutRequest, Reply};
 use crate::auth::{self, AuthChange, AuthCommand, AuthState, Principal};
 use crate::codec::{
-    ALARM_RAISED, META_MVCC, MvccMeta, alarm_key, decode_asked, decode_member, encode_lease,
-    encode_member, encode_member_log, encode_meta, lease_key, member_key, member_log_key,
-    removed_key,
+    ALARM_RAISED, META_DOWNGRADE, META_MVCC, MvccMeta, alarm_key, decode_asked, decode_member,
+    encode_downgrade, encode_lease, encode_member, encode_member_log, encode_meta, lease_key,
+    member_key, member_log_key, removed_key,
 };
 use crate::command::{Command, Proposal};
+use crate::downgrade;
 use crate::error::Error;
 use crate::event::{Applied, LeaseChange, Seq};
 use crate::kv::range::latest;
@@ -193,6 +194,7 @@ impl Machine {
             } => self.publish((id, log), name, client_urls, overlay),
             Command::AlarmRaise(alarm) => self.raise(alarm, overlay),
             Command::AlarmDisarm(alarm) => self.disarm(alarm, overlay),
+            Command::Downgrade(target) => self.downgrade(target, overlay),
             Command::V2(write) => {
                 let (result, applied) = match v2::apply(&write, overlay)? {
                     Ok(applied) => (Ok(applied.event.clone()), Some(applied)),
@@ -340,6 +342,23 @@ impl Machine {
         }
         let disarmed = was_raised.then_some(alarm);
         Ok(self.applied(Ok(Reply::AlarmDisarm(disarmed))))
+    }
+
+    fn downgrade(
+        &mut self,
+        target: Option<String>,
+        overlay: &mut Overlay<'_>,
+    ) -> Result<Applied, Fault> {
+        let announced = downgrade::target(overlay)?;
+        if let Err(refused) = downgrade::admit(announced.as_deref(), target.as_deref()) {
+            return Ok(self.applied(Err(refused)));
+        }
+        let key = Bytes::from_static(META_DOWNGRADE);
+        match &target {
+            Some(target) => overlay.put(Table::Meta, key, encode_downgrade(target)),
+            None => overlay.delete(Table::Meta, key),
+        }
+        Ok(self.applied(Ok(Reply::Downgrade(target))))
     }
 
     fn put_meta(&self, overlay: &mut Overlay<'_>) {

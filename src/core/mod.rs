@@ -29,6 +29,7 @@ pub mod backend;
 pub mod codec;
 pub mod command;
 mod display;
+pub mod downgrade;
 pub mod effect;
 pub mod encoding;
 pub mod error;

@@ -63,6 +63,7 @@ pub fn command(bytes: &Bytes) -> Result<Command, Refusal> {
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
         | Command::AlarmDisarm(_)
+        | Command::Downgrade(_)
         | Command::V2Expire { .. }
         | Command::V2Auth(_)
         | Command::Auth(_) => Ok(()),

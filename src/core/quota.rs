@@ -36,6 +36,7 @@ pub fn growth(command: &Command) -> u64 {
         | Command::MemberPublish { .. }
         | Command::AlarmRaise(_)
         | Command::AlarmDisarm(_)
+        | Command::Downgrade(_)
         | Command::V2(_)
         | Command::V2Expire { .. }
         | Command::V2Auth(_)

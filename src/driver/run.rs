@@ -454,6 +454,13 @@ fn log_alarms(entries: &[Applied]) {
             Ok(Reply::AlarmDisarm(Some(Alarm { member, kind }))) => {
                 tracing::warn!(alarm = %kind, from = %member, "alarm disarmed");
             }
+            Ok(Reply::Downgrade(Some(target))) => {
+                tracing::info!(
+                    "target-version" = target,
+                    "The server is ready to downgrade"
+                );
+            }
+            Ok(Reply::Downgrade(None)) => tracing::info!("the downgrade is called off"),
             _ => {}
         }
     }

@@ -300,7 +300,11 @@ impl Stats {
                 Ok(Reply::Txn(txn)) => ops.txn(txn),
                 Ok(Reply::Compact | Reply::LeaseGrant { .. } | Reply::LeaseRevoke)
                 | Ok(
-                    Reply::AlarmRaise(_) | Reply::AlarmDisarm(_) | Reply::V2(..) | Reply::V2Auth(_),
+                    Reply::AlarmRaise(_)
+                    | Reply::AlarmDisarm(_)
+                    | Reply::Downgrade(_)
+                    | Reply::V2(..)
+                    | Reply::V2Auth(_),
                 )
                 | Ok(Reply::Authenticated { .. } | Reply::Done)
                 | Err(_) => {}

@@ -50,6 +50,7 @@ impl Service {
             Rpc::MoveLeader => answer(call, message, Call::move_leader, Reply::MoveLeader),
             Rpc::Hash => answer(call, message, Call::hash, Reply::Hash),
             Rpc::Defragment => answer(call, message, Call::defragment, Reply::Defragment),
+            Rpc::Downgrade => answer(call, message, Call::downgrade, Reply::Downgrade),
             Rpc::Lock => answer(call, message, Call::lock, Reply::Lock),
             Rpc::Unlock => answer(call, message, Call::unlock, Reply::Unlock),
             Rpc::Campaign => answer(call, message, Call::campaign, Reply::Campaign),

@@ -2,6 +2,7 @@
 
 use crate::{Call, response_header};
 use detcd_core::api::MemberId;
+use detcd_core::downgrade::parse_target;
 use detcd_core::error::Error;
 use detcd_wire::alarm::alarm_text;
 use detcd_wire::etcdserverpb as pb;
@@ -38,7 +39,7 @@ impl Call {
             is_learner: member.raft.is_learner,
             storage_version: options.cluster_version(),
             db_size_quota: i64::try_from(quota).unwrap_or(i64::MAX),
-            downgrade_info: Some(pb::DowngradeInfo::default()),
+            downgrade_info: Some(downgrade_info(handle.downgrade_target()?)),
         })
     }
 
@@ -71,6 +72,36 @@ impl Call {
         })
     }
 
+    pub(crate) async fn downgrade(
+        self,
+        request: pb::DowngradeRequest,
+    ) -> Result<pb::DowngradeResponse, Error> {
+        use pb::downgrade_request::DowngradeAction;
+        let version = self.service.options().cluster_version();
+        let handle = self.handle();
+        let target = || parse_target(&version, &request.version);
+        let header = match DowngradeAction::try_from(request.action) {
+            Ok(DowngradeAction::Validate) => {
+                target()?;
+                handle.downgrade_check(true).await?
+            }
+            Ok(DowngradeAction::Enable) => {
+                let target = target()?;
+                handle.downgrade_check(true).await?;
+                handle.downgrade(Some(target)).await?
+            }
+            Ok(DowngradeAction::Cancel) => {
+                handle.downgrade_check(false).await?;
+                handle.downgrade(None).await?
+            }
+            Err(_) => return Err(Error::Malformed("etcdserver: unknown method")),
+        };
+        Ok(pb::DowngradeResponse {
+            header: response_header(header),
+            version,
+        })
+    }
+
     /// etcd's answer has no header (3.5.1, asked).
     pub(crate) async fn defragment(
         self,
@@ -91,5 +122,12 @@ impl Call {
         Ok(pb::MoveLeaderResponse {
             header: response_header(header),
         })
+    }
+}
+
+fn downgrade_info(target: Option<String>) -> pb::DowngradeInfo {
+    pb::DowngradeInfo {
+        enabled: target.is_some(),
+        target_version: target.unwrap_or_default(),
     }
 }

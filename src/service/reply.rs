@@ -53,6 +53,7 @@ replies! {
     MoveLeader(pb::MoveLeaderResponse),
     Hash(pb::HashResponse),
     Defragment(pb::DefragmentResponse),
+    Downgrade(pb::DowngradeResponse),
     Snapshot(pb::SnapshotResponse),
     Lock(lock::LockResponse),
     Unlock(lock::UnlockResponse),

@@ -81,6 +81,19 @@ pub fn status(error: &Error) -> (Code, &'static str) {
         Error::LearnerUnsupported => (Unavailable, "etcdserver: rpc not supported for learner"),
         Error::BadTransferee => (FailedPrecondition, "etcdserver: bad leader transferee"),
         Error::Unhealthy => (Unavailable, "etcdserver: unhealthy cluster"),
+        Error::WrongDowngradeFormat => (
+            InvalidArgument,
+            "etcdserver: wrong downgrade target version format",
+        ),
+        Error::InvalidDowngradeTarget => (
+            InvalidArgument,
+            "etcdserver: invalid downgrade target version",
+        ),
+        Error::DowngradeInProcess => (
+            FailedPrecondition,
+            "etcdserver: cluster has a downgrade job in progress",
+        ),
+        Error::NoInflightDowngrade => (FailedPrecondition, "etcdserver: no inflight downgrade job"),
         Error::TooManyRequests => (ResourceExhausted, "etcdserver: too many requests"),
         Error::NoLeader => (Unavailable, "etcdserver: no leader"),
         Error::NotLeader => (FailedPrecondition, "etcdserver: not leader"),

@@ -15,6 +15,7 @@ mod costs;
 mod ctl_v2;
 mod data_dirs;
 mod descriptors;
+mod downgrade;
 mod endpoints;
 mod http2;
 mod keys;

@@ -61,7 +61,10 @@ impl<'a> Judge<'a> {
                 self.user()?;
                 self.writes_keys_of(*id, view)?;
             }
-            Command::Compact(_) | Command::AlarmRaise(_) | Command::AlarmDisarm(_) => {
+            Command::Compact(_)
+            | Command::AlarmRaise(_)
+            | Command::AlarmDisarm(_)
+            | Command::Downgrade(_) => {
                 self.admin()?;
             }
             Command::Auth(AuthCommand::Authenticate { .. }) => {}

@@ -40,6 +40,8 @@ mod tag {
     pub const V2: u8 = 13;
     pub const V2_EXPIRE: u8 = 14;
     pub const AUTH: u8 = 15;
+    pub const DOWNGRADE: u8 = 16;
+    pub const DOWNGRADE_CANCEL: u8 = 17;
     pub const V2_AUTH: u8 = 20;
     /// As `V2`, after who asks.
     pub const V2_ASKED: u8 = 21;
@@ -125,6 +127,11 @@ fn encode_body(out: &mut Writer, command: &Command) {
         }
         Command::AlarmRaise(alarm) => encode_alarm(out, tag::ALARM_RAISE, *alarm),
         Command::AlarmDisarm(alarm) => encode_alarm(out, tag::ALARM_DISARM, *alarm),
+        Command::Downgrade(Some(target)) => {
+            out.u8(tag::DOWNGRADE);
+            out.bytes(target.as_bytes());
+        }
+        Command::Downgrade(None) => out.u8(tag::DOWNGRADE_CANCEL),
         Command::V2(write) => {
             out.u8(match write.asked {
                 Some(_) => tag::V2_ASKED,
@@ -217,6 +224,8 @@ fn decode_body(reader: &mut Reader<'_>) -> Result<Command, Fault> {
         },
         tag::ALARM_RAISE => Command::AlarmRaise(decode_alarm(reader)?),
         tag::ALARM_DISARM => Command::AlarmDisarm(decode_alarm(reader)?),
+        tag::DOWNGRADE => Command::Downgrade(Some(reader.string()?)),
+        tag::DOWNGRADE_CANCEL => Command::Downgrade(None),
         tag::V2 => Command::V2(v2::decode_write(reader, false)?),
         tag::V2_ASKED => Command::V2(v2::decode_write(reader, true)?),
         tag::V2_AUTH => Command::V2Auth(v2::auth::decode_auth_write(reader)?),

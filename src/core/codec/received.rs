@@ -1,10 +1,10 @@
 //! Rows that another member sent: each must be readable before it replaces a row of this member.
 
 use super::rows::{
-    MEMBER_LOG_PREFIX, META_COMPACTED, META_MVCC, REMOVED_PREFIX, decode_alarm, decode_compacted,
-    decode_current, decode_event, decode_is_tombstone, decode_lease, decode_lease_key,
-    decode_lease_keys_key, decode_member, decode_member_log, decode_member_log_key, decode_meta,
-    decode_removed_key, decode_revision, split_version_key,
+    MEMBER_LOG_PREFIX, META_COMPACTED, META_DOWNGRADE, META_MVCC, REMOVED_PREFIX, decode_alarm,
+    decode_compacted, decode_current, decode_downgrade, decode_event, decode_is_tombstone,
+    decode_lease, decode_lease_key, decode_lease_keys_key, decode_member, decode_member_log,
+    decode_member_log_key, decode_meta, decode_removed_key, decode_revision, split_version_key,
 };
 use crate::auth::{self, META_AUTH, decode_auth_meta};
 use crate::v2;
@@ -22,6 +22,7 @@ pub fn check_row(table: Table, key: &Bytes, value: &Bytes) -> Result<(), Fault> 
     match table {
         Table::Meta if key.as_ref() == META_MVCC => decode_meta(value).map(drop),
         Table::Meta if key.as_ref() == META_COMPACTED => decode_compacted(value).map(drop),
+        Table::Meta if key.as_ref() == META_DOWNGRADE => decode_downgrade(value).map(drop),
         Table::Meta if key.starts_with(REMOVED_PREFIX) => decode_removed_key(key).map(drop),
         Table::Meta if key.starts_with(MEMBER_LOG_PREFIX) => {
             decode_member_log_key(key)?;

@@ -20,6 +20,7 @@
 //! Meta      "log/" id:8                -> 01 number              (of a member's raft log)
 //! Meta      "mvcc"                     -> 01 revision compacted
 //! Meta      "compacted"                -> 01 compacted            (rows are gone up to here)
+//! Meta      "downgrade"                -> 01 version              (that is to be downgraded to)
 //! V2        see [`crate::v2`]
 //! User Role see [`crate::auth`]
 //! ```
@@ -28,6 +29,7 @@ use crate::api::{Alarm, AlarmKind, KeyValue, LeaseId, Member, MemberId, Revision
 use crate::encoding::{Reader, Writer, varint_len};
 use crate::view::Fault;
 use alloc::format;
+use alloc::string::String;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -40,6 +42,9 @@ const TAG_TOMBSTONE: u8 = 2;
 pub const META_MVCC: &[u8] = b"mvcc";
 /// The key in `Meta` that says up to where compaction has removed rows.
 pub const META_COMPACTED: &[u8] = b"compacted";
+
+/// The key in `Meta` of the version that the members are to be downgraded to.
+pub const META_DOWNGRADE: &[u8] = b"downgrade";
 
 /// The value of a `Versions` row of a put that is over.
 pub const VERSION_PUT: Bytes = Bytes::from_static(&[TAG_ROW]);
@@ -513,6 +518,20 @@ pub fn decode_meta(row: &Bytes) -> Result<MvccMeta, Fault> {
         return Err(reader.error("revisions that cannot be").into());
     }
     Ok(meta)
+}
+
+pub fn encode_downgrade(target: &str) -> Bytes {
+    let mut out = Writer::with_capacity(2 + target.len());
+    out.u8(TAG_ROW);
+    out.bytes(target.as_bytes());
+    out.finish()
+}
+
+pub fn decode_downgrade(row: &Bytes) -> Result<String, Fault> {
+    let mut reader = row_reader("downgrade", row)?;
+    let target = reader.string()?;
+    reader.end()?;
+    Ok(target)
 }
 
 pub fn encode_compacted(revision: i64) -> Bytes {

@@ -7,6 +7,7 @@ use crate::inbox::Input;
 use detcd_core::api::{Alarm, AlarmRequest, Reply};
 use detcd_core::backend;
 use detcd_core::command::Command;
+use detcd_core::downgrade;
 use detcd_core::error::Error;
 use detcd_core::query::{self, HashKv};
 use detcd_core::status::RaftStatus;
@@ -73,6 +74,24 @@ impl Handle {
             Ok(Err(_)) => Err(Error::Stopped),
             Ok(Ok(())) | Err(_) => Ok(()),
         }
+    }
+
+    /// The version that the members are to be downgraded to, as far as this member knows.
+    pub fn downgrade_target(&self) -> Result<Option<String>, Error> {
+        self.settle_fault(downgrade::target(&*self.shared.engine.published().view))
+    }
+
+    /// Whether a downgrade may be announced (`true`) or called off now.
+    pub async fn downgrade_check(&self, announces: bool) -> Result<Header, Error> {
+        let published = self.view_for(false).await?;
+        let announced = self.settle_fault(downgrade::target(&*published.view))?;
+        downgrade::admit(announced.as_deref(), announces.then_some(""))?;
+        Ok(self.header(published.revision))
+    }
+
+    /// Announces a downgrade, or calls it off.
+    pub async fn downgrade(&self, target: Option<String>) -> Result<Header, Error> {
+        Ok(self.write(Command::Downgrade(target)).await?.0)
     }
 
     /// The hash of all rows of this member (etcd: of its backend).

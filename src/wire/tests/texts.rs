@@ -23,6 +23,8 @@ const ETCD: &[(Code, &[&str])] = &[
             "permission not given",
             "invalid auth management",
             "revision of auth store is old",
+            "wrong downgrade target version format",
+            "invalid downgrade target version",
         ],
     ),
     (
@@ -54,6 +56,8 @@ const ETCD: &[(Code, &[&str])] = &[
             "role is not granted to the user",
             "permission is not granted to the role",
             "authentication is not enabled",
+            "cluster has a downgrade job in progress",
+            "no inflight downgrade job",
         ],
     ),
     (
@@ -115,6 +119,10 @@ fn every_error_reads_as_etcd_writes_it() {
         Error::LearnerUnsupported,
         Error::BadTransferee,
         Error::Unhealthy,
+        Error::WrongDowngradeFormat,
+        Error::InvalidDowngradeTarget,
+        Error::DowngradeInProcess,
+        Error::NoInflightDowngrade,
         Error::TooManyRequests,
         Error::NoLeader,
         Error::NotLeader,

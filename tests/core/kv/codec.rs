@@ -187,6 +187,8 @@ fn commands_have_these_bytes() {
         (publish(Some(300)), "010c05016e010175ac02"),
         (Command::AlarmRaise(alarm), "010a0501"),
         (Command::AlarmDisarm(alarm), "010b0501"),
+        (Command::Downgrade(Some("3.6.0".into())), "011005332e362e30"),
+        (Command::Downgrade(None), "0111"),
         (Command::V2(v2_write()), "010d050cac02022f610176017009ac02"),
         (
             Command::V2(v2_asked()),

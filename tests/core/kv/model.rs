@@ -119,8 +119,12 @@ impl Model {
                 let was_raised = self.alarms.remove(alarm);
                 Ok(Reply::AlarmDisarm(was_raised.then_some(*alarm)))
             }
-            Command::V2(_) | Command::V2Expire { .. } | Command::V2Auth(_) | Command::Auth(_) => {
-                unreachable!("v2, users and roles have models of their own")
+            Command::Downgrade(_)
+            | Command::V2(_)
+            | Command::V2Expire { .. }
+            | Command::V2Auth(_)
+            | Command::Auth(_) => {
+                unreachable!("these change no key, and have models of their own")
             }
         }
     }

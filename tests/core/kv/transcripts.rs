@@ -74,6 +74,10 @@ fn run(store: &mut Store, line: &Line) -> Result<String, Error> {
             },
         )?,
         "raise" => apply(store, &mut out, Command::AlarmRaise(parse_alarm(line)))?,
+        "downgrade" => {
+            let target = line.words().first().cloned();
+            apply(store, &mut out, Command::Downgrade(target))?;
+        }
         "disarm" => apply(store, &mut out, Command::AlarmDisarm(parse_alarm(line)))?,
         "alarms" => {
             for Alarm { member, kind } in query::alarms(&store.tables).unwrap() {
@@ -174,6 +178,10 @@ fn apply(store: &mut Store, out: &mut String, command: Command) -> Result<(), Er
             writeln!(out, "revision={revision}").unwrap();
         }
         Reply::AlarmDisarm(None) => writeln!(out, "not raised").unwrap(),
+        Reply::Downgrade(target) => {
+            let target = target.unwrap_or_default();
+            writeln!(out, "revision={revision} target={target}").unwrap();
+        }
         Reply::Compact
         | Reply::LeaseRevoke
         | Reply::V2(..)
