@@ -399,6 +399,7 @@ fn options(plan: &Plan, salt: u64) -> MemberOptions {
         },
         quota_bytes: Some(plan.quota_bytes.value()).filter(|bytes| *bytes > 0),
         watch_progress_interval: Millis(plan.watch_progress_ms.value()),
+        token_time_to_live: Millis(300_000),
         log: LogOptions {
             segment_bytes: plan.log_segment_bytes.value().next_multiple_of(PAGE),
             cache_bytes: size(plan.log_cache_bytes),

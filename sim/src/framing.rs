@@ -9,7 +9,8 @@ use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::limits::BCRYPT_COST_MIN;
 use detcd_driver::Handle;
 use detcd_service::{
-    CallError, Caller, Failure, METHODS, Method, Replies, Reply, Service, ServiceOptions, Streaming,
+    CallError, Caller, Failure, METHODS, Method, Replies, Reply, Service, ServiceOptions,
+    Streaming, TokenKind,
 };
 use futures::StreamExt;
 use prost::Message;
@@ -107,6 +108,7 @@ pub fn options(quota_backend_bytes: Option<u64>, election_timeout: Duration) -> 
         election_timeout,
         // Hashing takes no simulated time, only the machine's.
         bcrypt_cost: BCRYPT_COST_MIN,
+        tokens: TokenKind::Simple,
     }
 }
 

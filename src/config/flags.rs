@@ -251,9 +251,9 @@ pub const SECTIONS: &[Section] = &[
         flag("host-whitelist", Text, "*", DefaultOnly, "Host names that HTTP requests may use."),
     ]},
     Section { title: "Auth", flags: &[
-        flag("auth-token", Text, "simple", DefaultOnly, "Kind of tokens."),
+        flag("auth-token", Text, "simple", Works, "Kind of tokens: simple, or jwt,sign-method=METHOD,pub-key=FILE,priv-key=FILE,ttl=DURATION."),
         flag("bcrypt-cost", Uint, "10", Works, "Cost of hashing a password, from 4 to 31: each step doubles the time."),
-        flag("auth-token-ttl", Uint, "300", Inert, "There are no tokens."),
+        flag("auth-token-ttl", Uint, "300", Works, "Seconds for which a simple token lives that nobody uses."),
     ]},
     Section { title: "Logging and monitoring", flags: &[
         flag("logger", OneOf(&["zap"]), "zap", Inert, "The shape of the log is zap's."),

@@ -17,7 +17,7 @@ mod tests;
 mod tls;
 pub mod url;
 
-pub use auth::AuthConfig;
+pub use auth::{AuthConfig, JwtConfig, TokenConfig};
 pub use bootstrap::{Bootstrap, BootstrapError};
 pub use help::{VersionInfo, help, usage, version};
 pub use parse::Given;

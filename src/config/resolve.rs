@@ -102,7 +102,7 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
             .collect(),
         enable_v2: boolean(given, "enable-v2"),
         extensive_metrics: given.text("metrics") == "extensive",
-        auth: auth::resolve(given, notices),
+        auth: auth::resolve(given, notices)?,
         tls: tls::resolve(given, notices)?,
         log,
         name,

@@ -533,3 +533,45 @@ fn a_bcrypt_cost_that_there_is_not_is_the_default_and_warned_of() {
         assert_eq!(notices.len(), 1, "{notices:?}");
     }
 }
+
+#[test]
+fn tokens_are_simple_or_signed_as_the_options_say() {
+    assert_eq!(config("").auth.tokens, TokenConfig::Simple);
+    assert_eq!(
+        config("--auth-token simple,x=y").auth.tokens,
+        TokenConfig::Simple
+    );
+    let line = "--auth-token jwt,sign-method=RS256,pub-key=/p,priv-key=/q,ttl=10m";
+    let jwt = JwtConfig {
+        sign_method: "RS256".to_owned(),
+        public_key: Some("/p".into()),
+        private_key: Some("/q".into()),
+        time_to_live: Duration::from_secs(600),
+    };
+    assert_eq!(config(line).auth.tokens, TokenConfig::Jwt(jwt));
+    let (_, notices) = serve(
+        "--auth-token jwt,sign-method=HS256,priv-key=/k,bogus=1",
+        &[],
+    );
+    let unknown = Notice::Advice("unknown JWT options: bogus".to_owned());
+    assert_eq!(notices, [unknown]);
+    for refused in [
+        "bogus",
+        "jwt",
+        "jwt,",
+        "jwt,sign-method=RS256,a=b=c",
+        "jwt,sign-method=RS256,sign-method=RS512",
+        "jwt,sign-method=RS256,ttl=5x",
+    ] {
+        let text = error(&format!("--auth-token {refused}")).to_string();
+        assert!(text.starts_with("auth: invalid auth options"), "{text}");
+    }
+}
+
+#[test]
+fn simple_tokens_live_for_300_seconds_unless_told_otherwise() {
+    let seconds = |line: &str| config(line).auth.token_time_to_live.as_secs();
+    assert_eq!(seconds(""), 300);
+    assert_eq!(seconds("--auth-token-ttl 7"), 7);
+    assert_eq!(seconds("--auth-token-ttl 0"), 300, "as in etcd");
+}

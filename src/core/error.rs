@@ -123,6 +123,9 @@ pub enum Error {
     AuthNotEnabled,
     #[error("invalid auth token")]
     InvalidAuthToken,
+    /// This member can check signed tokens and has no key to make any.
+    #[error("tokens are verified here, and not signed")]
+    TokenVerifyOnly,
     #[error("what is asked for would lock everybody out")]
     InvalidAuthMgmt,
     /// Users or roles were changed since the client said who it is: nothing was done.

@@ -13,6 +13,7 @@ mod clocks;
 mod discovery;
 mod dns;
 mod join;
+mod jwt;
 mod names;
 mod notify;
 mod proxy;
@@ -20,7 +21,9 @@ mod space;
 mod tls;
 
 use crate::config::url::Url;
-use crate::config::{Bootstrap, BootstrapError, ClusterState, Config, Notice, ProxyMode};
+use crate::config::{
+    Bootstrap, BootstrapError, ClusterState, Config, Notice, ProxyMode, TokenConfig,
+};
 use crate::server::{ServerOptions, Servers, TlsSides};
 use admit::NotAdmitted;
 use data_dir::DataDirError;
@@ -36,6 +39,7 @@ use detcd_net::tls::TlsError;
 use detcd_net::{BindError, Listener};
 use detcd_peer::Transport;
 use detcd_peer::tonic::TonicTransport;
+use detcd_service::TokenKind;
 use detcd_storage::advice;
 use detcd_storage::disk::{DataDirLock, RealDisk};
 use detcd_storage::log::LogOptions;
@@ -43,6 +47,7 @@ use detcd_storage::store::{FjallStore, OpenError, StoreOptions};
 use discovery::FindError;
 use dns::DnsError;
 use identity::{Identity, IdentityError};
+use jwt::JwtTokens;
 use proxy::{DirUse, ProxyError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -124,6 +129,8 @@ pub enum DaemonError {
          {0}), add it anew (detcdctl member add), and start it with --initial-cluster-state=existing"
     )]
     DiskLost(MemberId),
+    #[error(transparent)]
+    Tokens(#[from] jwt::KeyError),
     #[error("cannot listen for signals: {0}")]
     Signals(io::Error),
     #[error("the member halted: {0}")]
@@ -148,6 +155,8 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
     let descriptors = Descriptors::take(&config)?;
     let mut signals = Signals::listen()?;
     config.check_listeners()?;
+    // Before anything is made: a member that cannot read its tokens serves nobody.
+    let tokens = token_kind(&config)?;
     match proxy::dir_use(&config.data_dir)? {
         DirUse::Proxy => {
             tracing::info!(
@@ -198,6 +207,7 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
         client_connections_max: descriptors.client_connections,
         peer_connections_max: descriptors.peer_connections,
         tls: tls.clone(),
+        tokens,
         ..ServerOptions::of(&config)
     };
     let version = options.service().cluster_version();
@@ -510,6 +520,14 @@ fn open(
     Ok((disk, FjallStore::open(&state, options)?))
 }
 
+/// What kind of tokens the member gives, with its keys.
+fn token_kind(config: &Config) -> Result<TokenKind, DaemonError> {
+    Ok(match &config.auth.tokens {
+        TokenConfig::Simple => TokenKind::Simple,
+        TokenConfig::Jwt(options) => TokenKind::Signed(Arc::new(JwtTokens::open(options)?)),
+    })
+}
+
 fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
     let millis =
         |duration: Duration| Millis(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
@@ -531,6 +549,7 @@ fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
         },
         quota_bytes: config.quota_backend_bytes,
         watch_progress_interval: millis(config.watch_progress_interval),
+        token_time_to_live: millis(config.auth.token_time_to_live),
         log: LogOptions::new(detcd_rt::random_u64()),
     }
 }

@@ -10,6 +10,7 @@ use crate::peers::PeerReceiver;
 use crate::run::Run;
 use crate::shared::{Lifecycle, Names, Settings, Shared};
 use crate::stats::Stats;
+use crate::tokens::Tokens;
 use detcd_core::api;
 use detcd_core::api::{ClusterId, MemberId, Millis};
 use detcd_core::event::Seq;
@@ -57,6 +58,8 @@ pub struct MemberOptions {
     /// The store's size at which the member raises the alarm NOSPACE. `None`: no quota.
     pub quota_bytes: Option<u64>,
     pub watch_progress_interval: Millis,
+    /// How long a simple token lives that nobody uses.
+    pub token_time_to_live: Millis,
     pub log: LogOptions,
 }
 
@@ -150,6 +153,11 @@ impl Member {
             engine: Box::new(StoredEngine::new(raft.clone(), store.clone())),
             transport,
             stats: stats.clone(),
+            tokens: Tokens::new(
+                options.token_time_to_live,
+                published.applied,
+                Duration::from_millis(request_timeout(&options).0),
+            ),
             names: Names::new(),
             term: AtomicU64::new(published.term),
             leader: raft.leader(),

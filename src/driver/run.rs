@@ -182,15 +182,19 @@ impl Run {
     fn observe(&mut self, event: &Event) -> Option<i64> {
         match event {
             Event::Role { term, .. } => self.shared.term.store(*term, Ordering::Relaxed),
-            Event::Applied { entries, .. } => {
+            Event::Applied { index, entries, .. } => {
+                self.shared.tokens.applied(*index, entries);
                 self.shared.stats.applied(entries);
                 log_alarms(entries);
                 self.shared.note_members();
                 return entries.iter().filter_map(|entry| entry.compacted).max();
             }
             Event::Restored {
-                compact_revision, ..
+                index,
+                compact_revision,
+                ..
             } => {
+                self.shared.tokens.restored(*index);
                 self.shared.note_members();
                 return Some(*compact_revision);
             }

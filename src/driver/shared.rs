@@ -3,6 +3,7 @@
 use crate::admission;
 use crate::engine::Engine;
 use crate::stats::Stats;
+use crate::tokens::Tokens;
 use detcd_core::api::{ClusterId, Member, MemberId, Millis};
 use detcd_core::membership::admission::ShutdownReason;
 use detcd_core::status::Roster;
@@ -18,6 +19,7 @@ pub(crate) struct Shared {
     pub engine: Box<dyn Engine>,
     pub transport: Arc<dyn Transport>,
     pub stats: Arc<Stats>,
+    pub tokens: Tokens,
     pub names: Names,
     pub term: AtomicU64,
     /// Who leads and was heard from lately.

@@ -27,7 +27,7 @@ use crate::config::Config;
 use detcd_driver::Handle;
 use detcd_net::{ConnectionLimit, Listener};
 use detcd_peer::Receiver;
-use detcd_service::{Service, ServiceOptions};
+use detcd_service::{Service, ServiceOptions, TokenKind};
 use leader_seen::LeaderHistory;
 use listen::{Port, Tuning};
 use metrics::Metrics;
@@ -45,6 +45,7 @@ pub struct ServerOptions {
     pub quota_backend_bytes: Option<u64>,
     /// What hashing a password costs.
     pub bcrypt_cost: u32,
+    pub tokens: TokenKind,
     /// The version of etcd that clients are told.
     pub etcd_version: String,
     pub cors: Vec<String>,
@@ -70,6 +71,7 @@ impl ServerOptions {
             election_timeout: config.election_timeout,
             quota_backend_bytes: config.quota_backend_bytes,
             bcrypt_cost: config.auth.bcrypt_cost,
+            tokens: TokenKind::Simple,
             etcd_version: config.etcd_version.clone(),
             cors: config.cors.clone(),
             enable_v2: config.enable_v2,
@@ -88,6 +90,7 @@ impl ServerOptions {
             quota_backend_bytes: self.quota_backend_bytes,
             election_timeout: self.election_timeout,
             bcrypt_cost: self.bcrypt_cost,
+            tokens: self.tokens.clone(),
         }
     }
 }

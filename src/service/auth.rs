@@ -1,6 +1,7 @@
 //! Users, roles and tokens; and who a call's client is.
 
-use crate::{Call, Credentials, response_header};
+use crate::tokens::TokenKind;
+use crate::{Call, Credentials, Service, response_header};
 use bytes::Bytes;
 use detcd_core::api::KeyRange;
 use detcd_core::auth::{AuthCommand, AuthInfo, AuthState, Judge, ROOT_ROLE};
@@ -10,25 +11,31 @@ use detcd_wire::authpb;
 use detcd_wire::etcdserverpb as pb;
 use futures::future::BoxFuture;
 
-/// What a client shows.
+/// What a client shows, and the member that it shows it to.
 pub(crate) struct Client {
+    pub service: Service,
     pub credentials: Credentials,
+}
+
+impl Client {
+    fn tokens(&self) -> &TokenKind {
+        &self.service.inner.options.tokens
+    }
 }
 
 impl Identify for Client {
     fn ready(&self) -> Option<BoxFuture<'_, ()>> {
-        None
+        let member = &self.service.inner.handle;
+        self.tokens().ready(member, &self.credentials)
     }
 
-    fn identify(&self, _: &AuthState) -> Result<Option<AuthInfo>, Error> {
-        match &self.credentials {
-            Credentials::None => Ok(None),
-            _ => Err(Error::InvalidAuthToken),
-        }
+    fn identify(&self, auth: &AuthState) -> Result<Option<AuthInfo>, Error> {
+        let member = &self.service.inner.handle;
+        self.tokens().identify(member, &self.credentials, auth)
     }
 
     fn may_fare_better(&self, _: &Error) -> bool {
-        self.credentials != Credentials::None
+        self.tokens().follows_users(&self.credentials)
     }
 }
 
@@ -57,7 +64,8 @@ impl Call {
         self,
         _: pb::AuthStatusRequest,
     ) -> Result<pb::AuthStatusResponse, Error> {
-        let (header, auth) = self.handle().auth_state(anyone).await?;
+        let member = &self.service.inner.handle;
+        let (header, auth) = member.auth_state(anyone).await?;
         Ok(pb::AuthStatusResponse {
             header: response_header(header),
             enabled: auth.is_enabled(),
@@ -71,19 +79,25 @@ impl Call {
         self,
         request: pb::AuthenticateRequest,
     ) -> Result<pb::AuthenticateResponse, Error> {
+        let tokens = &self.service.inner.options.tokens;
+        // Not on behalf of the client: the token that it shows may have ended, and it asks for another.
+        let member = &self.service.inner.handle;
         loop {
-            let (_, auth) = self.handle().auth_state(anyone).await?;
+            let (_, auth) = member.auth_state(anyone).await?;
             self.check_password(&auth, &request).await?;
             let authenticated =
-                self.handle()
-                    .authenticated(request.name.clone(), token_prefix(), auth.revision());
+                member.authenticated(request.name.clone(), tokens.prefix(), auth.revision());
             match authenticated.await {
                 Err(Error::AuthOldRevision) => {}
                 outcome => {
-                    let (header, token, _) = outcome?;
+                    let (header, simple, revision) = outcome?;
+                    let user = AuthInfo {
+                        user: request.name,
+                        revision,
+                    };
                     return Ok(pb::AuthenticateResponse {
                         header: response_header(header),
-                        token,
+                        token: tokens.issue(simple, &user)?,
                     });
                 }
             }
@@ -303,13 +317,4 @@ fn everything() -> authpb::Permission {
         key: Bytes::new(),
         range_end: Bytes::from_static(&[0]),
     }
-}
-
-const TOKEN_PREFIX_LEN: usize = 16;
-
-/// What a simple token begins with: letters, as etcd draws them.
-fn token_prefix() -> String {
-    const LETTERS: &[u8] = b"abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ";
-    let letter = |_| LETTERS[(detcd_rt::random_u64() % LETTERS.len() as u64) as usize];
-    (0..TOKEN_PREFIX_LEN).map(letter).map(char::from).collect()
 }

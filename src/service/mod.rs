@@ -27,6 +27,7 @@ pub mod method;
 mod password;
 mod reply;
 mod snapshot;
+mod tokens;
 mod v2;
 mod v2_auth;
 mod v2_members;
@@ -38,6 +39,7 @@ pub use error::{CallError, ConcurrencyError, Failure};
 pub use method::{METHODS, Method, Rpc, Streaming};
 pub use password::Passwords;
 pub use reply::Reply;
+pub use tokens::{SignedTokens, TokenKind};
 pub use v2::{KeysBody, KeysMethod, KeysReply, KeysRequest};
 pub use v2_auth::{V2AuthError, V2UserRequest};
 
@@ -58,6 +60,7 @@ pub struct ServiceOptions {
     pub election_timeout: Duration,
     /// What hashing a password costs: each step doubles the time.
     pub bcrypt_cost: u32,
+    pub tokens: TokenKind,
 }
 
 impl ServiceOptions {
@@ -134,6 +137,7 @@ impl Service {
     fn admit(&self, method: &'static Method, caller: Caller) -> Result<Call, Error> {
         self.check(method, &caller)?;
         let client = auth::Client {
+            service: self.clone(),
             credentials: caller.credentials,
         };
         Ok(Call {

@@ -150,6 +150,11 @@ pub fn status(error: &Error) -> (Code, &'static str) {
             "etcdserver: authentication is not enabled",
         ),
         Error::InvalidAuthToken => (Unauthenticated, "etcdserver: invalid auth token"),
+        // Not one of etcd's own errors: its clients are told it as Go's server tells any.
+        Error::TokenVerifyOnly => (
+            Unknown,
+            "auth: token signing attempted with verify-only key",
+        ),
         Error::InvalidAuthMgmt => (InvalidArgument, "etcdserver: invalid auth management"),
         Error::AuthOldRevision => (InvalidArgument, "etcdserver: revision of auth store is old"),
         Error::Corrupt => (DataLoss, "etcdserver: corrupt cluster"),

@@ -65,6 +65,7 @@ fn options() -> MemberOptions {
         },
         quota_bytes: None,
         watch_progress_interval: Millis(600_000),
+        token_time_to_live: Millis(300_000),
         log,
     }
 }

@@ -8,6 +8,7 @@ mod cluster;
 mod tools;
 
 mod abuse;
+mod auth;
 mod closed_pipe;
 mod compression;
 mod crowd;

@@ -18,6 +18,7 @@ mod command;
 mod judge;
 mod ranges;
 mod state;
+pub mod tokens;
 mod types;
 
 pub(crate) use apply::apply;

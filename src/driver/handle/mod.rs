@@ -21,6 +21,7 @@ use crate::identify::Identify;
 use crate::inbox::Requests;
 use crate::shared::Shared;
 use crate::stats::Stats;
+use crate::tokens::Tokens;
 use crate::watch::Watch;
 use detcd_core::api::{ClusterId, MemberId, StreamId};
 use detcd_core::error::Error;
@@ -72,6 +73,11 @@ impl Handle {
     /// What this member counts of itself.
     pub fn stats(&self) -> &Stats {
         &self.shared.stats
+    }
+
+    /// The simple tokens that this member knows.
+    pub fn tokens(&self) -> &Tokens {
+        &self.shared.tokens
     }
 
     /// The member that leads, as long as this member hears from it (or, if it leads itself, from a
