@@ -128,6 +128,7 @@ impl Client {
         send: impl AsyncFn(Service) -> Result<Response<R>, Status>,
     ) -> Result<R, Failure> {
         let mut attempt = 1;
+        let mut signed_in_again = false;
         let quorum = self.endpoints / 2 + 1;
         loop {
             let service = self.service().await?;
@@ -135,6 +136,13 @@ impl Client {
                 Ok(response) => return Ok(response.into_inner()),
                 Err(status) => status,
             };
+            if self.options.credentials.is_some() && wants_other_token(&status) && !signed_in_again
+            {
+                // The request was refused, so that it may be sent again whatever it is.
+                signed_in_again = true;
+                self.leave();
+                continue;
+            }
             // For a write that no endpoint takes, nothing changes by waiting.
             let attempts_max = match repeat {
                 Repeat::Write if status.message() == LEARNER => self.endpoints,
@@ -206,6 +214,14 @@ impl Client {
             self.dials.again(endpoint);
         }
     }
+}
+
+/// Whether a token was refused that was good before, or may be with the next one.
+fn wants_other_token(status: &Status) -> bool {
+    matches!(
+        status.message(),
+        "etcdserver: invalid auth token" | "etcdserver: revision of auth store is old"
+    )
 }
 
 /// A write is sent again only if it was certainly not carried out.

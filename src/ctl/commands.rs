@@ -6,8 +6,8 @@ use super::context::Context;
 use super::failure::Failure;
 use super::flags::{Flag, HELP, Kind};
 use super::{
-    alarm, compaction, completion, defrag, del, elect, endpoint, get, lease, lock, member, migrate,
-    move_leader, put, snapshot, txn, version, watch,
+    alarm, auth, compaction, completion, defrag, del, elect, endpoint, get, lease, lock, member,
+    migrate, move_leader, put, role, snapshot, txn, user, version, watch,
 };
 
 /// One command of detcdctl, or a group of them.
@@ -55,6 +55,22 @@ pub enum Verb {
     EndpointHashKv,
     EndpointHealth,
     EndpointStatus,
+    AuthEnable,
+    AuthDisable,
+    AuthStatus,
+    UserAdd,
+    UserDelete,
+    UserGet,
+    UserList,
+    UserPasswd,
+    UserGrantRole,
+    UserRevokeRole,
+    RoleAdd,
+    RoleDelete,
+    RoleGet,
+    RoleList,
+    RoleGrantPermission,
+    RoleRevokePermission,
     Version,
     Completion,
 }
@@ -83,6 +99,9 @@ pub const ROOT: Command = Command {
         &elect::COMMAND,
         &alarm::COMMAND,
         &migrate::COMMAND,
+        &auth::COMMAND,
+        &user::COMMAND,
+        &role::COMMAND,
         &completion::COMMAND,
     ]),
 };
@@ -272,6 +291,22 @@ pub async fn run(verb: Verb, context: &mut Context) -> Result<(), Failure> {
         Verb::EndpointHashKv => endpoint::hashkv::run(context).await,
         Verb::EndpointHealth => endpoint::health::run(context).await,
         Verb::EndpointStatus => endpoint::status::run(context).await,
+        Verb::AuthEnable => auth::enable::run(context).await,
+        Verb::AuthDisable => auth::disable::run(context).await,
+        Verb::AuthStatus => auth::status::run(context).await,
+        Verb::UserAdd => user::add::run(context).await,
+        Verb::UserDelete => user::delete::run(context).await,
+        Verb::UserGet => user::get::run(context).await,
+        Verb::UserList => user::list::run(context).await,
+        Verb::UserPasswd => user::passwd::run(context).await,
+        Verb::UserGrantRole => user::grant_role::run(context).await,
+        Verb::UserRevokeRole => user::revoke_role::run(context).await,
+        Verb::RoleAdd => role::add::run(context).await,
+        Verb::RoleDelete => role::delete::run(context).await,
+        Verb::RoleGet => role::get::run(context).await,
+        Verb::RoleList => role::list::run(context).await,
+        Verb::RoleGrantPermission => role::grant_permission::run(context).await,
+        Verb::RoleRevokePermission => role::revoke_permission::run(context).await,
         Verb::Version => version::run(context),
         Verb::Completion => completion::run(context),
     }

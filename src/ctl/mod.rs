@@ -11,6 +11,8 @@
 //! a bad value of a variable are refused, and every short command ends within its timeout.
 
 mod alarm;
+mod auth;
+mod auth_change;
 mod client;
 mod command_line;
 mod commands;
@@ -36,11 +38,13 @@ mod migrate;
 mod move_leader;
 mod output;
 mod put;
+mod role;
 mod secure;
 mod session;
 mod snapshot;
 mod srv;
 mod txn;
+mod user;
 mod v2;
 mod version;
 mod watch;

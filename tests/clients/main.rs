@@ -1,6 +1,9 @@
 //! Clients that other people wrote, against a cluster of three members: Debian's etcdctl, PyPI's
 //! etcd3 and python-etcd, npm's node-etcd and the crate etcd-client. None of them knows that it is not talking to etcd.
 
+#[path = "../tools/certificates.rs"]
+#[allow(dead_code, reason = "other tests revoke certificates")]
+mod certificates;
 #[path = "../process/cluster.rs"]
 #[allow(dead_code, reason = "other tests stop and start members")]
 mod cluster;
@@ -14,6 +17,7 @@ mod python_etcd3;
 #[path = "../tools/mod.rs"]
 #[allow(dead_code, reason = "other tests use the other tools")]
 mod tools;
+mod users;
 
 use cluster::Cluster;
 use std::process::Output;

@@ -15,7 +15,10 @@ mod record;
 mod replay;
 mod server;
 
-use case::Script;
+use call::{Call, Step};
+use case::{Case, Script, Seen};
+use detcd_wire::etcdserverpb as pb;
+use prost::Message as _;
 use std::path::{Path, PathBuf};
 
 #[test]
@@ -55,6 +58,49 @@ async fn detcd_answers_what_etcd_answered() {
         differences.extend(found.into_iter().map(|text| format!("{name}: {text}")));
     }
     assert!(differences.is_empty(), "{}", differences.join("\n\n"));
+}
+
+/// As etcdctl's library does; no recording of a fresh cluster shows it.
+#[test]
+fn detcdctl_signs_in_again_when_its_token_is_refused() {
+    let call = |path: &str, request: Vec<u8>, answer: Step| Call {
+        path: path.to_owned(),
+        steps: vec![Step::Request(request.into()), answer],
+    };
+    let sign_in = |token: &str| {
+        let request = pb::AuthenticateRequest {
+            name: "a".to_owned(),
+            password: "b".to_owned(),
+        };
+        let response = pb::AuthenticateResponse {
+            header: None,
+            token: token.to_owned(),
+        };
+        let answer = Step::Response(response.encode_to_vec().into());
+        let path = "/etcdserverpb.Auth/Authenticate";
+        call(path, request.encode_to_vec(), answer)
+    };
+    let put = |answer: Step| {
+        let request = pb::PutRequest {
+            key: "k".into(),
+            value: "v".into(),
+            ..Default::default()
+        };
+        call("/etcdserverpb.KV/Put", request.encode_to_vec(), answer)
+    };
+    let refused = Step::End(16, "etcdserver: invalid auth token".to_owned());
+    let done = Step::Response(pb::PutResponse::default().encode_to_vec().into());
+    let case = Case {
+        line: "--user a:b put k v".to_owned(),
+        calls: vec![sign_in("old"), put(refused), sign_in("new"), put(done)],
+        seen: Seen {
+            out: b"OK\n".to_vec(),
+            err: Vec::new(),
+            code: Some(0),
+        },
+        ..Case::default()
+    };
+    assert_eq!(replay::replay(&case), Vec::<String>::new());
 }
 
 fn recordings() -> Vec<PathBuf> {

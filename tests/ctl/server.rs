@@ -28,9 +28,12 @@ pub async fn compare(script: &Script) -> Vec<String> {
                 Before::Raise(id, kind) => raise(member.channel(), *id, kind).await,
             }
         }
+        // What the case's first call was given, the others show.
+        let mut token = None;
         for call in &case.calls {
             let recorded = recorded(call);
-            let seen = tokio::time::timeout(WAIT_MAX, ask(member.channel(), call)).await;
+            let asked = ask(member.channel(), call, &mut token);
+            let seen = tokio::time::timeout(WAIT_MAX, asked).await;
             let seen = seen.unwrap_or_else(|_| vec!["no answer".to_owned()]);
             if seen != recorded {
                 differences.push(format!(
@@ -73,7 +76,7 @@ fn recorded(call: &Call) -> Vec<String> {
 }
 
 /// What the member answers to the same requests. A stream is read as far as etcd's went.
-async fn ask(channel: Channel, call: &Call) -> Vec<String> {
+async fn ask(channel: Channel, call: &Call, token: &mut Option<String>) -> Vec<String> {
     let requests: Vec<Bytes> = call.steps.iter().filter_map(request_of).collect();
     let expected = recorded(call).len();
     let path = PathAndQuery::try_from(call.path.clone()).expect("a path");
@@ -101,8 +104,18 @@ async fn ask(channel: Channel, call: &Call) -> Vec<String> {
         panic!("{} takes one request", call.path);
     };
     let request = about_this_member(&channel, &call.path, request.clone()).await;
-    let answer = grpc.unary(tonic::Request::new(request), path, Raw).await;
-    show(&call.path, vec![answer.map(tonic::Response::into_inner)])
+    let mut request = tonic::Request::new(request);
+    if let Some(token) = token {
+        let shown = token.parse().expect("text");
+        request.metadata_mut().insert("token", shown);
+    }
+    let answer = grpc.unary(request, path, Raw).await;
+    let answer = answer.map(tonic::Response::into_inner);
+    if let (AUTHENTICATE, Ok(bytes)) = (&call.path[..], &answer) {
+        let given = pb::AuthenticateResponse::decode(bytes.clone());
+        *token = Some(given.expect("an answer of its kind").token);
+    }
+    show(&call.path, vec![answer])
 }
 
 /// The one member of the cluster that was recorded: its id comes from flags that never change.
@@ -155,6 +168,7 @@ fn request_of(step: &Step) -> Option<Bytes> {
     }
 }
 
+const AUTHENTICATE: &str = "/etcdserverpb.Auth/Authenticate";
 const WATCH: &str = "/etcdserverpb.Watch/Watch";
 const KEEP_ALIVE: &str = "/etcdserverpb.Lease/LeaseKeepAlive";
 
@@ -233,6 +247,30 @@ fn show_unary(path: &str, bytes: &[u8]) -> String {
             let mut shared: Vec<_> = shared.collect();
             shared.sort();
             format!("{:?}, {shared:?}", updated.header)
+        }
+        AUTHENTICATE => {
+            let given: pb::AuthenticateResponse = masked(bytes);
+            format!("{:?}, a token: {}", given.header, !given.token.is_empty())
+        }
+        "/etcdserverpb.Auth/AuthEnable" => of::<pb::AuthEnableResponse>(bytes),
+        "/etcdserverpb.Auth/AuthDisable" => of::<pb::AuthDisableResponse>(bytes),
+        "/etcdserverpb.Auth/AuthStatus" => of::<pb::AuthStatusResponse>(bytes),
+        "/etcdserverpb.Auth/UserAdd" => of::<pb::AuthUserAddResponse>(bytes),
+        "/etcdserverpb.Auth/UserGet" => of::<pb::AuthUserGetResponse>(bytes),
+        "/etcdserverpb.Auth/UserList" => of::<pb::AuthUserListResponse>(bytes),
+        "/etcdserverpb.Auth/UserDelete" => of::<pb::AuthUserDeleteResponse>(bytes),
+        "/etcdserverpb.Auth/UserChangePassword" => of::<pb::AuthUserChangePasswordResponse>(bytes),
+        "/etcdserverpb.Auth/UserGrantRole" => of::<pb::AuthUserGrantRoleResponse>(bytes),
+        "/etcdserverpb.Auth/UserRevokeRole" => of::<pb::AuthUserRevokeRoleResponse>(bytes),
+        "/etcdserverpb.Auth/RoleAdd" => of::<pb::AuthRoleAddResponse>(bytes),
+        "/etcdserverpb.Auth/RoleGet" => of::<pb::AuthRoleGetResponse>(bytes),
+        "/etcdserverpb.Auth/RoleList" => of::<pb::AuthRoleListResponse>(bytes),
+        "/etcdserverpb.Auth/RoleDelete" => of::<pb::AuthRoleDeleteResponse>(bytes),
+        "/etcdserverpb.Auth/RoleGrantPermission" => {
+            of::<pb::AuthRoleGrantPermissionResponse>(bytes)
+        }
+        "/etcdserverpb.Auth/RoleRevokePermission" => {
+            of::<pb::AuthRoleRevokePermissionResponse>(bytes)
         }
         "/etcdserverpb.Maintenance/MoveLeader" => of::<pb::MoveLeaderResponse>(bytes),
         "/etcdserverpb.Maintenance/Status" => {
