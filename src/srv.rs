@@ -11,6 +11,10 @@ use std::net::{IpAddr, SocketAddr};
 pub(crate) struct Target {
     pub host: String,
     pub port: u16,
+    /// The smallest is to be tried first.
+    pub priority: u16,
+    /// Its share among those of its priority.
+    pub weight: u16,
 }
 
 impl Target {
@@ -71,6 +75,8 @@ impl SrvLookup {
         let targets = records.into_iter().map(|srv| Target {
             host: srv.target.to_utf8().trim_end_matches('.').to_owned(),
             port: srv.port,
+            priority: srv.priority,
+            weight: srv.weight,
         });
         Ok(targets.collect())
     }

@@ -20,6 +20,9 @@ fn main() -> ExitCode {
     if args.first().is_some_and(|arg| arg == "bench") {
         return measure();
     }
+    if args.first().is_some_and(|arg| arg == "gateway") {
+        return gateway();
+    }
     let variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
@@ -71,6 +74,31 @@ fn measure() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("detcd bench: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// `detcd gateway`: it is no member of anything, either.
+fn gateway() -> ExitCode {
+    let args = daemon::gateway::parse("detcd gateway");
+    if let Err(error) = daemon::logging::start(&config::LogConfig::default()) {
+        eprintln!("{error}");
+        return ExitCode::FAILURE;
+    }
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let served = runtime.block_on(daemon::gateway::serve(args));
+    runtime.shutdown_background();
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("{error}");
             ExitCode::FAILURE
         }
     }

@@ -58,6 +58,9 @@ pub fn usage() -> String {
   detcd -h | --help
     Show every flag.
 
+  detcd gateway start [flags]
+    Hand TCP connections on to the endpoints of a cluster; see detcd gateway start --help.
+
   detcd bench [options]
     Load an etcd cluster and measure it; see detcd bench --help.
 "

@@ -79,7 +79,7 @@ fn log_bytes_max(config: &Config) -> u64 {
 }
 
 /// Raises the limit to what the process may have, as Go does: shells give few. Gives the limit.
-fn raise_open_files() -> u64 {
+pub(super) fn raise_open_files() -> u64 {
     let limit = getrlimit(Resource::Nofile);
     let unlimited = |limit: Option<u64>| limit.unwrap_or(u64::MAX);
     if limit.current == limit.maximum {

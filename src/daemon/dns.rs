@@ -129,6 +129,8 @@ mod tests {
         Target {
             host: host.to_owned(),
             port,
+            priority: 0,
+            weight: 0,
         }
     }
 

@@ -3,6 +3,7 @@
 
 mod data_dir;
 mod descriptors;
+pub mod gateway;
 pub mod identity;
 pub mod logging;
 
