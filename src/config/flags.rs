@@ -182,7 +182,7 @@ pub const SECTIONS: &[Section] = &[
         flag("backend-bbolt-freelist-type", OneOf(&["map", "array"]), "map", Inert, "The store has no free list."),
         flag("backend-batch-interval", Duration, "0s", Inert, "The store has no batch interval."),
         flag("backend-batch-limit", Int, "0", Inert, "The store has no batch limit."),
-        flag("enable-grpc-gateway", Bool, "true", Inert, "Serve JSON over HTTP."),
+        flag("enable-grpc-gateway", Bool, "true", Works, "Serve JSON over HTTP."),
         flag("raft-read-timeout", Duration, "5s", Inert, "Peer connections choose their own timeouts."),
         flag("raft-write-timeout", Duration, "5s", Inert, "Peer connections choose their own timeouts."),
         flag("feature-gates", Text, "", DefaultOnly, "Switches of experimental features."),
@@ -248,7 +248,7 @@ pub const SECTIONS: &[Section] = &[
         flag("tls-min-version", Text, "TLS1.2", Works, "Oldest version of TLS: TLS1.2 or TLS1.3."),
         flag("tls-max-version", Text, "", Works, "Newest version of TLS: TLS1.2 or TLS1.3."),
         flag("cors", Text, "*", Works, "Origins that browsers may call from, separated by commas."),
-        flag("host-whitelist", Text, "*", DefaultOnly, "Host names that HTTP requests may use."),
+        flag("host-whitelist", Text, "*", Works, "Host names that HTTP requests without TLS may use, separated by commas."),
     ]},
     Section { title: "Auth", flags: &[
         flag("auth-token", Text, "simple", Works, "Kind of tokens: simple, or jwt,sign-method=METHOD,pub-key=FILE,priv-key=FILE,ttl=DURATION."),

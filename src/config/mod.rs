@@ -77,6 +77,9 @@ pub struct Config {
     /// Whether changes of the membership that would cost the quorum are refused.
     pub strict_reconfig_check: bool,
     pub cors: Vec<String>,
+    /// Names by which requests without TLS may call this member; empty for any.
+    pub host_whitelist: Vec<String>,
+    pub enable_grpc_gateway: bool,
     pub enable_v2: bool,
     pub extensive_metrics: bool,
     pub auth: AuthConfig,

@@ -100,6 +100,8 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
             .split(',')
             .map(|origin| origin.trim().to_owned())
             .collect(),
+        host_whitelist: host_whitelist(given),
+        enable_grpc_gateway: boolean(given, "enable-grpc-gateway"),
         enable_v2: boolean(given, "enable-v2"),
         extensive_metrics: given.text("metrics") == "extensive",
         auth: auth::resolve(given, notices)?,
@@ -118,6 +120,14 @@ fn dropped(given: &Given) -> impl Iterator<Item = Notice> {
     dropped
         .filter(|flag| given.is_set(flag.name))
         .map(|flag| Notice::DroppedFlag(flag.name))
+}
+
+/// Empty if any host will do.
+fn host_whitelist(given: &Given) -> Vec<String> {
+    let hosts = given.text("host-whitelist").split(',').map(str::trim);
+    let hosts: Vec<String> = hosts.map(str::to_owned).collect();
+    let takes_any = hosts.iter().any(|host| host == "*") || hosts == [""];
+    if takes_any { Vec::new() } else { hosts }
 }
 
 fn check_discovery(given: &Given) -> Result<(), UsageError> {

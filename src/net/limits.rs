@@ -65,6 +65,9 @@ pub const PEER_HEAD_BYTES_MAX: u32 = 64 * 1024;
 
 /// What a gRPC message may take from its first byte to its last, beside what its length takes.
 pub const MESSAGE_TIMEOUT: Duration = Duration::from_secs(30);
+/// What a message may have as JSON for each byte that it may have otherwise: base64 makes four bytes
+/// of three, and there are names and quotes.
+pub const JSON_BYTES_PER_BYTE: usize = 2;
 /// The slowest connection over which a client's message may come.
 pub const BYTES_PER_SECOND_MIN: usize = 10 * 1024;
 /// The slowest connection over which another member's message may come.

@@ -2,6 +2,7 @@
 
 use crate::server::ServerOptions;
 use crate::server::http2::{Bounded, Heads, NormalizingFilter};
+use crate::server::takeover::Takeover;
 use detcd_net::limits::{
     CONNECTION_WINDOW_BYTES, DRAIN_TIMEOUT, HEAD_BYTES_MAX, HEAD_TIMEOUT, PEER_HEAD_BYTES_MAX,
     PEER_PORT_KEEPALIVE_INTERVAL, PEER_PORT_KEEPALIVE_TIMEOUT, SEND_BUFFER_BYTES,
@@ -19,6 +20,7 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::future::poll_fn;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
@@ -208,6 +210,8 @@ impl Served {
             service,
             heads: heads.clone(),
             peer,
+            is_tls: matches!(stream, Stream::Tls(_)),
+            takeover: Takeover::default(),
         };
         let (io, writes) = BatchedStream::new(stream, traffic.clone());
         let io = Filtered::new(io, FirstBytes::within(timeout));
@@ -262,10 +266,10 @@ async fn connection<T, S>(
     S: Send + 'static,
     S::Future: Send + 'static,
 {
-    let heads = service.heads.clone();
-    let connection = builder.serve_connection(TokioIo::new(io), service);
+    let (heads, takeover) = (service.heads.clone(), service.takeover.clone());
+    let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
     let mut connection = std::pin::pin!(connection);
-    tokio::select! {
+    let has_ended = tokio::select! {
         biased;
         ended = poll_fn(|context| {
             heads.polled();
@@ -274,9 +278,21 @@ async fn connection<T, S>(
             if let Err(error) = ended {
                 tracing::debug!(error = %error, "connection ended");
             }
-            return;
+            true
         }
-        _ = stopping.wait_for(|stop| *stop) => {}
+        _ = stopping.wait_for(|stop| *stop) => false,
+    };
+    if has_ended {
+        if let Some(mut speaker) = takeover.take() {
+            let mut speaker = Pin::new(&mut speaker);
+            let spoken = poll_fn(|context| writes.poll(speaker.as_mut(), context));
+            tokio::select! {
+                biased;
+                () = spoken => {}
+                _ = stopping.wait_for(|stop| *stop) => {}
+            }
+        }
+        return;
     }
     connection.as_mut().graceful_shutdown();
     // What has not ended by then is cut off with the connection.

@@ -18,6 +18,7 @@ mod metrics;
 mod peer;
 pub(crate) mod proxy;
 mod receive;
+mod takeover;
 mod tls;
 
 pub use listen::Listening;
@@ -49,6 +50,9 @@ pub struct ServerOptions {
     /// The version of etcd that clients are told.
     pub etcd_version: String,
     pub cors: Vec<String>,
+    /// Names by which requests without TLS may call this member; empty for any.
+    pub host_whitelist: Vec<String>,
+    pub enable_grpc_gateway: bool,
     pub enable_v2: bool,
     pub extensive_metrics: bool,
     /// Connections of clients at a time.
@@ -74,6 +78,8 @@ impl ServerOptions {
             tokens: TokenKind::Simple,
             etcd_version: config.etcd_version.clone(),
             cors: config.cors.clone(),
+            host_whitelist: config.host_whitelist.clone(),
+            enable_grpc_gateway: config.enable_grpc_gateway,
             enable_v2: config.enable_v2,
             extensive_metrics: config.extensive_metrics,
             client_connections_max: usize::MAX,

@@ -245,7 +245,7 @@ impl Sent<'_> {
     }
 }
 
-fn read_head(reader: &mut BufReader<TcpStream>) -> (String, String) {
+pub fn read_head(reader: &mut BufReader<TcpStream>) -> (String, String) {
     let mut lines = String::new();
     while !lines.ends_with("\r\n\r\n") {
         assert!(reader.read_line(&mut lines).expect("a head") > 0, "{lines}");
@@ -259,7 +259,7 @@ fn read_head(reader: &mut BufReader<TcpStream>) -> (String, String) {
 }
 
 /// The body, or as much of it as came in time.
-fn read_body(reader: &mut BufReader<TcpStream>, is_chunked: bool) -> Vec<u8> {
+pub fn read_body(reader: &mut BufReader<TcpStream>, is_chunked: bool) -> Vec<u8> {
     let mut body = Vec::new();
     if !is_chunked {
         reader.read_to_end(&mut body).expect("a body");

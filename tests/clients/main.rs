@@ -1,5 +1,6 @@
 //! Clients that other people wrote, against a cluster of three members: Debian's etcdctl, PyPI's
-//! etcd3 and python-etcd, npm's node-etcd and the crate etcd-client. None of them knows that it is not talking to etcd.
+//! etcd3, python-etcd, etcd3gw and tooz, npm's node-etcd and the crate etcd-client. None of them knows that
+//! it is not talking to etcd.
 
 #[path = "../tools/certificates.rs"]
 #[allow(dead_code, reason = "other tests revoke certificates")]
@@ -14,6 +15,7 @@ mod locks;
 mod node_etcd;
 mod python_etcd;
 mod python_etcd3;
+mod python_etcd3gw;
 #[path = "../tools/mod.rs"]
 #[allow(dead_code, reason = "other tests use the other tools")]
 mod tools;

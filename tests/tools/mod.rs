@@ -18,6 +18,8 @@ pub enum Tool {
     Python,
     /// A Python that can import PyPI's python-etcd, and what its tests need.
     PythonEtcd,
+    /// A Python that can import PyPI's tooz and etcd3gw, and what the latter's tests need.
+    PythonEtcd3gw,
     /// A Node that can load npm's node-etcd.
     NodeEtcd,
 }
@@ -29,7 +31,7 @@ impl Tool {
             Tool::Etcdctl => "DETCD_TEST_ETCDCTL",
             Tool::Etcd => "DETCD_TEST_ETCD",
             Tool::EtcdV2 => "DETCD_TEST_ETCD_V2",
-            Tool::Python | Tool::PythonEtcd => "DETCD_TEST_PYTHON",
+            Tool::Python | Tool::PythonEtcd | Tool::PythonEtcd3gw => "DETCD_TEST_PYTHON",
             Tool::NodeEtcd => "DETCD_TEST_NODE_ETCD",
         }
     }
@@ -40,7 +42,9 @@ impl Tool {
             Tool::Etcdctl => ["target/tools/debian/usr/bin/etcdctl", "etcdctl"],
             Tool::Etcd => ["target/tools/etcd-3.5.1/etcd", "etcd"],
             Tool::EtcdV2 => ["target/tools/debian/usr/bin/etcd", "etcd"],
-            Tool::Python | Tool::PythonEtcd => ["target/tools/python/bin/python", "python3"],
+            Tool::Python | Tool::PythonEtcd | Tool::PythonEtcd3gw => {
+                ["target/tools/python/bin/python", "python3"]
+            }
             Tool::NodeEtcd => ["target/tools/node-etcd/node", "node"],
         }
     }
@@ -54,6 +58,7 @@ impl Tool {
             Tool::EtcdV2 => &["--enable-v2", "--version"],
             Tool::Python => &["-c", "import etcd3"],
             Tool::PythonEtcd => &["-c", "import etcd, nose, OpenSSL"],
+            Tool::PythonEtcd3gw => &["-c", "import etcd3gw, oslotest, tooz"],
             Tool::NodeEtcd => &["-e", "require('node-etcd')"],
         };
         let mut command = Command::new(path);
@@ -148,6 +153,7 @@ pub fn advice() -> Option<String> {
         (Tool::EtcdV2, "etcd 3.4"),
         (Tool::Python, "a python3 with etcd3"),
         (Tool::PythonEtcd, "a python3 with python-etcd"),
+        (Tool::PythonEtcd3gw, "a python3 with etcd3gw and tooz"),
         (Tool::NodeEtcd, "a node with node-etcd"),
     ];
     let absent = tools.into_iter().filter(|(tool, _)| look(*tool).is_err());

@@ -122,7 +122,7 @@ fn is_grpcs_own(method: &Method) -> bool {
 }
 
 /// Who asks, by the request's metadata, or else by the certificate.
-fn caller(headers: &HeaderMap, by_certificate: Option<&PeerName>) -> Caller {
+pub(crate) fn caller(headers: &HeaderMap, by_certificate: Option<&PeerName>) -> Caller {
     // The gateway's clients send the second.
     let token = headers
         .get("token")

@@ -2,8 +2,10 @@
 
 mod auth;
 mod credentials;
+mod gateway;
 mod go_json;
 mod health;
+mod hosts;
 mod keys;
 mod log_level;
 mod members;
@@ -15,6 +17,7 @@ use ::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use bytes::Bytes;
 use detcd_core::percent;
 use futures::future::BoxFuture;
+use gateway::Gateway;
 use hyper::body::Incoming;
 use serde::Serialize;
 use std::borrow::Cow;
@@ -28,11 +31,14 @@ const METRICS: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The paths of the client port.
 pub(crate) struct HttpPaths {
     context: Arc<Context>,
+    gateway: Option<Arc<Gateway>>,
 }
 
 impl HttpPaths {
     pub fn new(context: Arc<Context>) -> HttpPaths {
-        HttpPaths { context }
+        let enabled = context.options.enable_grpc_gateway;
+        let gateway = enabled.then(|| Arc::new(Gateway::new(context.clone())));
+        HttpPaths { context, gateway }
     }
 
     pub fn answer(
@@ -40,14 +46,20 @@ impl HttpPaths {
         request: Request<Incoming>,
     ) -> BoxFuture<'static, Result<Reply, Infallible>> {
         let context = self.context.clone();
+        let path = request.uri().path();
+        let gateway = self.gateway.clone().filter(|_| gateway::is_path(path));
         Box::pin(async move {
+            if let Some(refusal) = hosts::refused(&context.options.host_whitelist, &request) {
+                return Ok(refusal);
+            }
             // Go's server reads no further, and knows of no origins then.
             if keys::is_unreadable(request.uri().path()) {
                 return Ok(keys::unreadable_path());
             }
             let origin = request.headers().get(header::ORIGIN).cloned();
-            let mut reply = match *request.method() {
-                Method::OPTIONS => nothing(StatusCode::OK),
+            let mut reply = match (request.method(), gateway) {
+                (&Method::OPTIONS, _) => nothing(StatusCode::OK),
+                (_, Some(gateway)) => gateway.serve(request).await,
                 _ if keys::is_path(request.uri().path()) => keys::serve(&context, request).await,
                 _ if context.options.enable_v2 && members::is_path(request.uri().path()) => {
                     members::serve(&context, request).await

@@ -3,8 +3,9 @@
 
 use super::super::listen::Reply;
 use super::field::is_grpc;
+use crate::server::takeover::Takeover;
 use detcd_net::tls::PeerName;
-use http::header::CONTENT_TYPE;
+use http::header::{CONTENT_TYPE, UPGRADE};
 use http::{HeaderMap, Request, StatusCode};
 use hyper::body::Incoming;
 use hyper::service::Service;
@@ -100,7 +101,13 @@ pub(crate) struct Bounded<S> {
     pub heads: Arc<Heads>,
     /// Who has connected, if the certificate was asked for.
     pub peer: Option<PeerName>,
+    pub is_tls: bool,
+    pub takeover: Takeover,
 }
+
+/// What a request has that came over TLS.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct OverTls;
 
 impl<S> Service<Request<Incoming>> for Bounded<S>
 where
@@ -113,6 +120,12 @@ where
     fn call(&self, mut request: Request<Incoming>) -> Self::Future {
         if let Some(peer) = &self.peer {
             request.extensions_mut().insert(peer.clone());
+        }
+        if self.is_tls {
+            request.extensions_mut().insert(OverTls);
+        }
+        if request.headers().contains_key(UPGRADE) {
+            request.extensions_mut().insert(self.takeover.clone());
         }
         match self.heads.room(size(request.headers())) {
             Some(room) => Answering::Called {

@@ -20,6 +20,6 @@ mod repeated;
 #[cfg(test)]
 mod tests;
 
-pub(super) use bounded::{Bounded, Heads};
+pub(super) use bounded::{Bounded, Heads, OverTls};
 pub(super) use field::is_grpc;
 pub(super) use incoming::NormalizingFilter;
