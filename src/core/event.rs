@@ -3,10 +3,11 @@
 use crate::api::{
     Alarm, KeyChange, LeaseId, LeaseInfo, MemberId, Outcome, StreamId, WatchId, WatchRequest,
 };
-use crate::auth::AuthChange;
+use crate::auth::{AuthChange, AuthState, Principal};
 use crate::command::Proposal;
 use crate::error::Error;
 use crate::v2;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use core::fmt;
@@ -101,6 +102,7 @@ pub enum Event {
         leases: Vec<(LeaseId, i64)>,
         alarms: Vec<Alarm>,
         v2: V2State,
+        auth: Arc<AuthState>,
     },
 
     /// The raft engine's view of the leadership, whenever it changes.
@@ -138,6 +140,13 @@ pub enum Event {
     WatchRequest {
         stream: StreamId,
         request: WatchRequest,
+        /// On whose behalf; `None` for a client that has not said who it is.
+        principal: Option<Arc<Principal>>,
+    },
+    /// A client may not create the watcher that it asked for.
+    WatchRefused {
+        stream: StreamId,
+        error: Error,
     },
     /// The client's connection took `n` responses.
     WatchCredit {
@@ -297,8 +306,11 @@ impl fmt::Display for Event {
                 write!(f, "lease answer {seq}: error: {error}")
             }
             Event::WatchOpen { stream } => write!(f, "stream {} opens", stream.0),
-            Event::WatchRequest { stream, request } => {
-                write!(f, "stream {} -> {request}", stream.0)
+            Event::WatchRequest {
+                stream, request, ..
+            } => write!(f, "stream {} -> {request}", stream.0),
+            Event::WatchRefused { stream, error } => {
+                write!(f, "stream {} is refused a watcher: {error}", stream.0)
             }
             Event::WatchCredit { stream, n } => write!(f, "stream {} took {n}", stream.0),
             Event::WatchClose { stream } => write!(f, "stream {} closes", stream.0),

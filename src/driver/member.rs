@@ -182,7 +182,8 @@ impl Member {
             published.revision,
             published.compact_revision,
             published.applied,
-        );
+        )
+        .with_auth(published.auth.clone());
         let persisted = store.clone();
         let compactor = Compactor::start(store, shared.clone(), published.compact_revision);
         let run = Run::new(shared.clone(), node, completions.clone(), compactor);

@@ -1,8 +1,10 @@
 //! A client's watch stream.
 
+use crate::handle::Handle;
 use crate::inbox::{Input, Requests};
 use crate::stats::Stats;
 use detcd_core::api::{StreamId, WatchRequest, WatchResponse};
+use detcd_core::auth::Principal;
 use detcd_core::error::Error;
 use detcd_core::event::Event;
 use detcd_core::limits::WATCH_STREAM_CREDITS;
@@ -19,6 +21,8 @@ const CREDIT_BATCH: u32 = WATCH_STREAM_CREDITS / 4;
 pub struct Watch {
     stream: StreamId,
     requests: Requests,
+    /// On whose behalf; `None` if nobody's permissions matter.
+    client: Option<Handle>,
     responses: mpsc::UnboundedReceiver<Result<WatchResponse, Error>>,
     stats: Arc<Stats>,
     /// Responses taken and not yet told to the node.
@@ -30,6 +34,7 @@ pub struct Watch {
 pub struct WatchSender {
     stream: StreamId,
     requests: Requests,
+    client: Option<Handle>,
 }
 
 impl Watch {
@@ -37,6 +42,7 @@ impl Watch {
         stream: StreamId,
         requests: Requests,
         stats: Arc<Stats>,
+        client: Option<Handle>,
     ) -> Option<Watch> {
         let (sender, responses) = mpsc::unbounded_channel();
         requests
@@ -49,6 +55,7 @@ impl Watch {
         Some(Watch {
             stream,
             requests,
+            client,
             responses,
             stats,
             taken: 0,
@@ -59,6 +66,7 @@ impl Watch {
         WatchSender {
             stream: self.stream,
             requests: self.requests.clone(),
+            client: self.client.clone(),
         }
     }
 
@@ -95,11 +103,26 @@ impl Watch {
 impl WatchSender {
     /// Sends a request. Does nothing if the member has stopped.
     pub async fn send(&self, request: WatchRequest) {
-        let event = Event::WatchRequest {
-            stream: self.stream,
-            request,
+        let stream = self.stream;
+        let event = match self.principal(&request).await {
+            Ok(principal) => Event::WatchRequest {
+                stream,
+                request,
+                principal,
+            },
+            Err(error) => Event::WatchRefused { stream, error },
         };
         let _ = self.requests.send(Input::Event(event)).await;
+    }
+}
+
+impl WatchSender {
+    /// On whose behalf a watcher is created, if there is a client; whether it may, the node judges.
+    async fn principal(&self, request: &WatchRequest) -> Result<Option<Arc<Principal>>, Error> {
+        match (request, &self.client) {
+            (WatchRequest::Create(create), Some(client)) => client.watcher(&create.range).await,
+            _ => Ok(None),
+        }
     }
 }
 
@@ -137,6 +160,7 @@ mod tests {
         let mut watch = Watch {
             stream,
             requests: requests.clone(),
+            client: None,
             responses: received,
             stats: Arc::default(),
             taken: 0,

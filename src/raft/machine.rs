@@ -333,6 +333,7 @@ impl<S: Store> MachineAdapter<S> {
             leases: query::leases(&*published.view)?,
             alarms: query::alarms(&*published.view)?,
             v2: v2::tree::state(&*published.view)?,
+            auth: published.auth.clone(),
         });
         Ok(())
     }

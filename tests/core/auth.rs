@@ -16,3 +16,5 @@ mod model;
 mod properties;
 #[path = "auth/transcripts.rs"]
 mod transcripts;
+#[path = "auth/watch.rs"]
+mod watch;

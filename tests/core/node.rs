@@ -153,6 +153,7 @@ impl Session {
                     leases: leases(&c.list("leases")),
                     alarms: Vec::new(),
                     v2: V2State::default(),
+                    auth: Default::default(),
                 }]
             }
             "lead" => vec![Event::Role {
@@ -202,6 +203,7 @@ impl Session {
             "watch" => vec![Event::WatchRequest {
                 stream: StreamId(c.word(0)),
                 request: watch(c),
+                principal: None,
             }],
             "close" => vec![Event::WatchClose {
                 stream: StreamId(c.word(0)),

@@ -49,6 +49,23 @@ impl AuthState {
     }
 }
 
+impl AuthState {
+    /// Whether a watcher of a range may be, by what its client may do now. That it said who it is
+    /// by an earlier auth revision does not matter: it need not say so again while it watches.
+    pub fn watches(&self, principal: &Principal, range: &KeyRange) -> Result<(), Error> {
+        match principal {
+            Principal::User(info) => {
+                let now = Principal::User(AuthInfo {
+                    user: info.user.clone(),
+                    revision: self.revision(),
+                });
+                self.judge(&now).reads(range)
+            }
+            principal => self.judge(principal).reads(range),
+        }
+    }
+}
+
 impl<'a> Judge<'a> {
     /// Whether a command may be applied to the state of `view`.
     pub fn command(&self, command: &Command, view: &dyn View) -> Result<(), QueryError> {

@@ -23,6 +23,7 @@ mod waiting;
 mod writes;
 
 use crate::api::{Alarm, AlarmKind, LeaseId, MemberId, Millis, Outcome, Reply};
+use crate::auth::AuthState;
 use crate::codec::encode_command;
 use crate::command::Command;
 use crate::effect::Effect;
@@ -32,6 +33,7 @@ use crate::lease::Lessor;
 use crate::limits::APPLY_LAG_MAX;
 use crate::watch::{Budget, Hub, HubConfig, HubStats};
 use alloc::collections::VecDeque;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 use leadership::{Leadership, Route};
@@ -114,6 +116,12 @@ impl Node {
         }
     }
 
+    /// The same member, in whose state these are the users and roles.
+    pub fn with_auth(mut self, auth: Arc<AuthState>) -> Node {
+        self.hub.auth_changed(auth);
+        self
+    }
+
     /// Takes in what happened. A clock that went back stands still.
     pub fn handle(&mut self, now: Millis, event: Event) {
         self.now = self.now.max(now);
@@ -149,12 +157,16 @@ impl Node {
                 leases,
                 alarms,
                 v2,
+                auth,
             } => {
                 match alarms.contains(&no_space(self.leadership.me)) {
                     true => self.room.raised(),
                     false => self.room.disarmed(),
                 }
-                self.on_restored(index, (revision, compact_revision), &leases, &v2);
+                if index > self.applied {
+                    self.on_restored(index, (revision, compact_revision), &leases, &v2);
+                    self.hub.auth_changed(auth);
+                }
             }
             Event::Role {
                 term,
@@ -169,9 +181,12 @@ impl Node {
                 self.out.extend(answer);
             }
             Event::WatchOpen { stream } => self.hub.open(stream),
-            Event::WatchRequest { stream, request } => {
-                self.hub.request(self.now, stream, request);
-            }
+            Event::WatchRequest {
+                stream,
+                request,
+                principal,
+            } => self.hub.request_for(self.now, stream, request, principal),
+            Event::WatchRefused { stream, error } => self.hub.refuse(stream, &error),
             Event::WatchCredit { stream, n } => self.hub.credit(stream, n),
             Event::WatchClose { stream } => self.hub.close(stream),
             Event::V2WatchOpen { watcher, watch } => self.v2.hub.open(watcher, watch),
@@ -427,6 +442,12 @@ impl Node {
         let (mut changes, mut compacted) = (Vec::new(), None);
         for mut entry in entries {
             changes.append(&mut entry.changes);
+            if let Some(change) = entry.auth.take() {
+                // What came before it, watchers may still see.
+                self.hub.changes(entry.outcome.revision, &changes);
+                changes.clear();
+                self.hub.auth_changed(change.state);
+            }
             compacted = entry.compacted.or(compacted);
             self.on_entry(entry);
         }
@@ -468,9 +489,6 @@ impl Node {
         leases: &[(LeaseId, i64)],
         v2: &V2State,
     ) {
-        if index <= self.applied {
-            return;
-        }
         self.applied = index;
         self.committed = self.committed.max(index);
         (self.revision, self.compact_revision) = revisions;

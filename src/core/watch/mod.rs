@@ -50,10 +50,13 @@ use self::table::{EventFilter, GroupId, Slot, Table, Watcher};
 use crate::api::{
     KeyChange, KeyRange, Millis, StreamId, WatchCreate, WatchId, WatchRequest, WatchResponse,
 };
+use crate::auth::{AuthState, Principal};
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::limits;
 use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
 use bytes::Bytes;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +122,8 @@ pub struct Hub {
     unsynced: usize,
     events_sent: u64,
     steps: u64,
+    /// Who may watch what.
+    auth: Arc<AuthState>,
 }
 
 impl Hub {
@@ -143,6 +148,7 @@ impl Hub {
             unsynced: 0,
             events_sent: 0,
             steps: 0,
+            auth: Arc::default(),
         }
     }
 
@@ -157,11 +163,22 @@ impl Hub {
     /// A client asks for something on its stream. Requests of a stream that has ended are late and
     /// ignored, as are its credits.
     pub fn request(&mut self, now: Millis, stream: StreamId, request: WatchRequest) {
+        self.request_for(now, stream, request, None);
+    }
+
+    /// As [`Hub::request`], of a client that has said who it is.
+    pub fn request_for(
+        &mut self,
+        now: Millis,
+        stream: StreamId,
+        request: WatchRequest,
+        principal: Option<Arc<Principal>>,
+    ) {
         if !self.streams.contains_key(&stream) {
             return;
         }
         match request {
-            WatchRequest::Create(create) => self.create(now, stream, create),
+            WatchRequest::Create(create) => self.create(now, stream, create, principal),
             WatchRequest::Cancel(WatchId(id)) => self.cancel(stream, id),
             WatchRequest::Progress if crate::mutant!(ProgressAhead) => {
                 let progress = respond::progress(-1, self.revision);
@@ -169,6 +186,56 @@ impl Hub {
             }
             WatchRequest::Progress => self.stream_mut(stream).wants_progress = true,
         }
+        self.settle_answers(stream);
+    }
+
+    /// A client may not create the watcher that it asked for.
+    pub fn refuse(&mut self, stream: StreamId, error: &Error) {
+        if self.streams.contains_key(&stream) {
+            self.deny(stream, error);
+            self.settle_answers(stream);
+        }
+    }
+
+    /// Users and roles are these from now on. Whoever may not read any more what it watches is told
+    /// so, and sees nothing that comes after.
+    pub fn auth_changed(&mut self, auth: Arc<AuthState>) {
+        self.auth = auth;
+        if !self.auth.is_enabled() {
+            return;
+        }
+        let slots = self
+            .streams
+            .values()
+            .flat_map(|stream| stream.watchers.values());
+        let denied = |slot: Slot| {
+            let watcher = self.table.watcher(slot);
+            let range = &self.table.group(watcher.group).range;
+            let principal = watcher.principal.as_deref();
+            let judged = self
+                .auth
+                .watches(principal.unwrap_or(&Principal::Anonymous), range);
+            judged.err().map(|error| (slot, error))
+        };
+        let denied: Vec<(Slot, Error)> = slots.copied().filter_map(denied).collect();
+        for (slot, error) in denied {
+            let watcher = self.table.watcher(slot);
+            let (stream, id) = (watcher.stream, watcher.id);
+            self.drop_watcher(slot);
+            let response = respond::taken_back(id, self.revision, &error);
+            self.stream_mut(stream).answers.push_back(response);
+            self.settle(stream);
+        }
+    }
+
+    fn deny(&mut self, stream: StreamId, error: &Error) {
+        let refusal = Refusal::Denied(respond::denial(error));
+        let response = respond::refused(refusal, self.revision);
+        self.stream_mut(stream).answers.push_back(response);
+    }
+
+    /// Queues a stream that was answered, or ends it if its client takes none of its answers.
+    fn settle_answers(&mut self, stream: StreamId) {
         if self.stream_mut(stream).answers.len() > limits::WATCH_STREAM_ANSWERS_MAX {
             self.close(stream);
             self.out.push_back(Effect::WatchEnd {
@@ -308,9 +375,20 @@ impl Hub {
         }
     }
 
-    fn create(&mut self, now: Millis, stream: StreamId, create: WatchCreate) {
+    fn create(
+        &mut self,
+        now: Millis,
+        stream: StreamId,
+        create: WatchCreate,
+        principal: Option<Arc<Principal>>,
+    ) {
         let revision = self.revision;
         let range = named(create.range);
+        let asker = principal.as_deref().unwrap_or(&Principal::Anonymous);
+        if let Err(error) = self.auth.watches(asker, &range) {
+            self.deny(stream, &error);
+            return;
+        }
         let state = self.stream_mut(stream);
         if is_empty(&range) {
             state
@@ -353,6 +431,7 @@ impl Hub {
                 next,
                 group: 0,
                 position: None,
+                principal,
                 filter: EventFilter {
                     no_put: create.no_put,
                     no_delete: create.no_delete,
@@ -547,7 +626,7 @@ impl Hub {
 }
 
 /// The keys as etcd reads them: a watcher of the empty key watches the key of one zero byte.
-fn named(range: KeyRange) -> KeyRange {
+pub fn named(range: KeyRange) -> KeyRange {
     match range {
         KeyRange::One(key) if key.is_empty() => KeyRange::One(Bytes::from_static(&[0])),
         range => range,

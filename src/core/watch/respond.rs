@@ -2,6 +2,7 @@
 
 use super::window::change_bytes;
 use crate::api::{KeyChange, WatchResponse};
+use crate::error::Error;
 use alloc::string::ToString;
 use alloc::vec::Vec;
 
@@ -19,6 +20,8 @@ pub(super) enum Refusal {
     DuplicateId,
     /// The stream has as many watchers as it may.
     TooMany,
+    /// The client may not read the range.
+    Denied(&'static str),
 }
 
 /// etcd's answer to a create request that fails: created and canceled at once, as watcher -1.
@@ -27,6 +30,7 @@ pub(super) fn refused(refusal: Refusal, revision: i64) -> WatchResponse {
         Refusal::RangeEmpty => RANGE_EMPTY,
         Refusal::DuplicateId => DUPLICATE_ID,
         Refusal::TooMany => TOO_MANY,
+        Refusal::Denied(reason) => reason,
     };
     WatchResponse {
         watch_id: -1,
@@ -44,6 +48,30 @@ pub(super) fn created(watch_id: i64, revision: i64) -> WatchResponse {
         revision,
         created: true,
         ..WatchResponse::default()
+    }
+}
+
+/// How Go prints the error by which a client may not watch: etcd's clients compare it.
+pub(super) fn denial(error: &Error) -> &'static str {
+    match error {
+        Error::InvalidAuthToken => {
+            "rpc error: code = Unauthenticated desc = etcdserver: invalid auth token"
+        }
+        Error::AuthOldRevision => {
+            "rpc error: code = InvalidArgument desc = etcdserver: revision of auth store is old"
+        }
+        Error::UserEmpty => {
+            "rpc error: code = InvalidArgument desc = etcdserver: user name is empty"
+        }
+        _ => "rpc error: code = PermissionDenied desc = etcdserver: permission denied",
+    }
+}
+
+/// A watcher that was created may not watch any more.
+pub(super) fn taken_back(watch_id: i64, revision: i64, error: &Error) -> WatchResponse {
+    WatchResponse {
+        cancel_reason: denial(error).to_string(),
+        ..canceled(watch_id, revision)
     }
 }
 

@@ -7,8 +7,10 @@
 
 use super::spans::{Span, SpanTree};
 use crate::api::{ChangeKind, KeyChange, KeyRange, StreamId};
+use crate::auth::Principal;
 use alloc::boxed::Box;
 use alloc::collections::BTreeMap;
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 use bytes::Bytes;
 
@@ -68,6 +70,8 @@ pub(super) struct Watcher {
     pub progress_notify: bool,
     /// Whether nothing was sent to it since its stream's last progress tick.
     pub quiet: bool,
+    /// On whose behalf; `None` for a client that has not said who it is.
+    pub principal: Option<Arc<Principal>>,
 }
 
 impl Watcher {

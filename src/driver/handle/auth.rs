@@ -2,12 +2,13 @@
 
 use super::{Handle, Header};
 use crate::identify::Identify;
-use detcd_core::api::Reply;
+use detcd_core::api::{KeyRange, Reply};
 use detcd_core::auth::{AuthCommand, AuthState, Judge, Principal};
 use detcd_core::command::Command;
 use detcd_core::error::Error;
 use detcd_core::query::QueryError;
 use detcd_core::status::Published;
+use detcd_core::watch;
 use std::sync::Arc;
 
 impl Handle {
@@ -80,6 +81,30 @@ impl Handle {
         }
         self.confirm_read().await?;
         judge()
+    }
+
+    /// On whose behalf a watcher of a range is created. It is refused only by what is newest; from
+    /// then on the node judges it.
+    pub(crate) async fn watcher(&self, range: &KeyRange) -> Result<Option<Arc<Principal>>, Error> {
+        self.know_client().await;
+        match self.judged_watcher(range) {
+            Ok(principal) => Ok(principal),
+            Err(_) => {
+                self.confirm_read().await?;
+                self.judged_watcher(range)
+            }
+        }
+    }
+
+    fn judged_watcher(&self, range: &KeyRange) -> Result<Option<Arc<Principal>>, Error> {
+        let auth = self.auth_known();
+        if !auth.is_enabled() && self.client.is_some() {
+            return Ok(None);
+        }
+        let principal = self.principal(&auth)?;
+        let range = watch::named(range.clone());
+        auth.judge(&principal).reads(&range)?;
+        Ok(Some(Arc::new(principal)))
     }
 
     /// Waits until this member can tell who the client is.

@@ -65,7 +65,9 @@ impl Handle {
     pub async fn watch(&self) -> Result<Watch, Error> {
         self.full_member()?;
         let stream = StreamId(self.shared.names.next());
-        Watch::open(stream, self.requests.clone(), self.shared.stats.clone())
+        let client = Some(self.clone());
+        let stats = self.shared.stats.clone();
+        Watch::open(stream, self.requests.clone(), stats, client)
             .await
             .ok_or(Error::Stopped)
     }

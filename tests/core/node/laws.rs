@@ -330,6 +330,7 @@ impl World {
                 self.tell(Event::Restored {
                     alarms: Vec::new(),
                     v2: V2State::default(),
+                    auth: Default::default(),
                     index,
                     revision,
                     compact_revision: 0,
