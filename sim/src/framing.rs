@@ -7,6 +7,7 @@ use crate::net::{Head, Host, Incoming, Net, NetError, Port};
 use crate::v2_calls::{self, V2_KEYS};
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 use detcd_core::limits::BCRYPT_COST_MIN;
+use detcd_core::v2::Dialect;
 use detcd_driver::Handle;
 use detcd_service::{
     CallError, Caller, Failure, METHODS, Method, Replies, Reply, Service, ServiceOptions,
@@ -109,6 +110,7 @@ pub fn options(quota_backend_bytes: Option<u64>, election_timeout: Duration) -> 
         // Hashing takes no simulated time, only the machine's.
         bcrypt_cost: BCRYPT_COST_MIN,
         tokens: TokenKind::Simple,
+        v2_dialect: Dialect::default(),
     }
 }
 

@@ -312,6 +312,7 @@ pub const SECTIONS: &[Section] = &[
     Section { title: "Of etcd 3.4 and before", flags: &[
         flag("config-file", Text, "", Works, "YAML file with the values of flags; other flags and variables are then left out."),
         flag("enable-v2", Bool, "true", Works, "Serve the v2 API."),
+        flag("v2-compat", OneOf(&["3.4", "0.2"]), "3.4", Works, "Whose v2 API is served: etcd 3.4's, or in shape, texts and indexes that of etcd 0.2. (detcd)"),
         flag("proxy", OneOf(&["off", "readonly", "on"]), "off", Works, "Serve as a proxy of the v2 API, and be no member."),
         flag("proxy-failure-wait", Uint, "5000", Works, "Milliseconds for which a proxy leaves out a member that did not answer."),
         flag("proxy-refresh-interval", Uint, "30000", Works, "Milliseconds until a proxy asks again who the members are."),

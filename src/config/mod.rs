@@ -24,6 +24,7 @@ pub use parse::Given;
 pub use tls::{PairPaths, PortTls, TlsConfig};
 
 use detcd_core::go::parse_bool;
+use detcd_core::v2::Dialect;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -81,6 +82,8 @@ pub struct Config {
     pub host_whitelist: Vec<String>,
     pub enable_grpc_gateway: bool,
     pub enable_v2: bool,
+    /// Whose v2 API is served.
+    pub v2_dialect: Dialect,
     pub extensive_metrics: bool,
     pub auth: AuthConfig,
     pub tls: TlsConfig,

@@ -11,6 +11,7 @@ use super::{
     Notice, Peers, ProxyConfig, ProxyMode, UsageError,
 };
 use detcd_core::go::parse_bool;
+use detcd_core::v2::Dialect;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -103,6 +104,10 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
         host_whitelist: host_whitelist(given),
         enable_grpc_gateway: boolean(given, "enable-grpc-gateway"),
         enable_v2: boolean(given, "enable-v2"),
+        v2_dialect: match given.text("v2-compat") {
+            "0.2" => Dialect::Etcd02,
+            _ => Dialect::Etcd34,
+        },
         extensive_metrics: given.text("metrics") == "extensive",
         auth: auth::resolve(given, notices)?,
         tls: tls::resolve(given, notices)?,

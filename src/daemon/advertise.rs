@@ -1,7 +1,8 @@
 //! Tells the cluster this member's name and client URLs, and the world that the member is ready.
 
-use super::notify;
+use super::{machines, notify};
 use crate::config::Config;
+use detcd_core::v2::Dialect;
 use detcd_driver::Handle;
 use std::time::Duration;
 
@@ -21,6 +22,9 @@ pub(super) async fn advertise(handle: Handle, config: Config, cluster_version: S
     }
     if config.force {
         update_peer_urls(&handle, &config).await;
+    }
+    if config.enable_v2 && config.v2_dialect == Dialect::Etcd02 {
+        machines::register(&handle, &config).await;
     }
     tracing::info!(
         local_member_id = %header.member_id,

@@ -1,10 +1,13 @@
 //! What the log says while a member starts.
 
-use super::strings;
+use super::{join, strings};
+use crate::config::url::{Url, parse_list};
 use crate::config::{Config, Notice, VersionInfo};
 use detcd_core::api::MemberId;
 use detcd_driver::Handle;
 use detcd_net::Listener;
+use detcd_net::tls::TlsClient;
+use std::sync::Arc;
 
 /// Says what the flags and the environment made of this process.
 pub(super) fn flags(config: &Config, notices: &[Notice]) {
@@ -93,16 +96,32 @@ pub(super) fn addresses(config: &Config, id: MemberId, peers: &[Listener], clien
     );
 }
 
-/// A member that is a cluster alone restarts the cluster.
-pub(super) async fn restart(config: &Config, handle: &Handle) {
-    let Ok((_, members)) = handle.member_list(false).await else {
+/// Who a member knows that comes back, and whether any other of them is there already.
+pub(super) async fn restart(config: &Config, handle: &Handle, tls: Option<Arc<TlsClient>>) {
+    let Ok((_, mut members)) = handle.member_list(false).await else {
         return;
     };
-    if let [own] = &members[..] {
-        tracing::info!(
-            name = config.name,
-            peer_urls = ?own.peer_urls,
-            "this member is the whole cluster, which starts again with it"
-        );
-    }
+    members.sort_by(|a, b| a.name.cmp(&b.name));
+    let own = handle.header(0).member_id;
+    let urls = |is_own: bool| {
+        let chosen = members.iter().filter(move |it| (it.id == own) == is_own);
+        chosen.flat_map(|it| it.peer_urls.iter().cloned())
+    };
+    let others: Vec<String> = urls(false).collect();
+    tracing::info!(
+        name = config.name,
+        peer_urls = ?urls(true).chain(others.iter().cloned()).collect::<Vec<_>>(),
+        "known members"
+    );
+    let others = others.iter().filter_map(|url| parse_list(url).ok());
+    let others: Vec<Url> = others.flatten().collect();
+    let asked = async move {
+        for url in others {
+            if join::ask_in_time(&url, tls.as_ref()).await.is_ok() {
+                return;
+            }
+        }
+        tracing::info!("no other member answers; this one starts the cluster again");
+    };
+    detcd_rt::spawn(asked);
 }

@@ -15,6 +15,7 @@ mod discovery;
 mod dns;
 mod join;
 mod jwt;
+mod machines;
 mod names;
 mod notify;
 mod proxy;
@@ -201,7 +202,7 @@ pub async fn serve(config: Config, notices: Vec<Notice>) -> Result<(), DaemonErr
 
     let handle = member.handle();
     if restarts {
-        announce::restart(&config, &handle).await;
+        announce::restart(&config, &handle, tls.calls.clone()).await;
     }
     announce::addresses(&config, handle.header(0).member_id, &peers, &clients);
     let options = ServerOptions {

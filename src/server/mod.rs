@@ -25,6 +25,7 @@ pub use listen::Listening;
 pub use tls::TlsSides;
 
 use crate::config::Config;
+use detcd_core::v2::Dialect;
 use detcd_driver::Handle;
 use detcd_net::{ConnectionLimit, Listener};
 use detcd_peer::Receiver;
@@ -54,6 +55,8 @@ pub struct ServerOptions {
     pub host_whitelist: Vec<String>,
     pub enable_grpc_gateway: bool,
     pub enable_v2: bool,
+    /// Whose v2 API is served.
+    pub v2_dialect: Dialect,
     pub extensive_metrics: bool,
     /// Connections of clients at a time.
     pub client_connections_max: usize,
@@ -81,6 +84,7 @@ impl ServerOptions {
             host_whitelist: config.host_whitelist.clone(),
             enable_grpc_gateway: config.enable_grpc_gateway,
             enable_v2: config.enable_v2,
+            v2_dialect: config.v2_dialect,
             extensive_metrics: config.extensive_metrics,
             client_connections_max: usize::MAX,
             peer_connections_max: usize::MAX,
@@ -97,6 +101,7 @@ impl ServerOptions {
             election_timeout: self.election_timeout,
             bcrypt_cost: self.bcrypt_cost,
             tokens: self.tokens.clone(),
+            v2_dialect: self.v2_dialect,
         }
     }
 }

@@ -44,6 +44,7 @@ pub use v2::{KeysBody, KeysMethod, KeysReply, KeysRequest};
 pub use v2_auth::{V2AuthError, V2UserRequest};
 
 use detcd_core::error::Error;
+use detcd_core::v2::Dialect;
 use detcd_driver::stats::{Counter, Gauge};
 use detcd_driver::{Handle, Header};
 use detcd_wire::etcdserverpb as pb;
@@ -58,6 +59,8 @@ pub struct ServiceOptions {
     pub etcd_version: String,
     pub quota_backend_bytes: Option<u64>,
     pub election_timeout: Duration,
+    /// Whose v2 API is served.
+    pub v2_dialect: Dialect,
     /// What hashing a password costs: each step doubles the time.
     pub bcrypt_cost: u32,
     pub tokens: TokenKind,

@@ -5,7 +5,7 @@ use bytes::Bytes;
 use detcd_core::error::Error;
 use detcd_core::v2::auth::{Asked, Asker};
 use detcd_core::v2::history::Interest;
-use detcd_core::v2::{Code, Event, Operation, Refused, UnixNanos, Write};
+use detcd_core::v2::{Code, Dialect, Event, Operation, Refused, UnixNanos, Write};
 use detcd_driver::{V2Watch, V2WatchError};
 use detcd_wire::status::status;
 use std::sync::Arc;
@@ -91,6 +91,7 @@ impl KeysRequest {
             dir: self.dir,
             recursive: self.recursive,
             refresh: self.refresh,
+            dialect: Dialect::default(),
             asked: None,
         })
     }
@@ -199,6 +200,7 @@ impl Service {
             };
             let write = Write {
                 asked: asked.clone(),
+                dialect: self.options().v2_dialect,
                 ..write.clone()
             };
             let written = handle.v2_write(write).await;

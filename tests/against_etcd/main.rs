@@ -32,6 +32,7 @@ mod tells;
 mod tls;
 mod unix_sockets;
 mod v2_auth;
+mod v2_generated;
 mod v2_keys;
 mod v2_members;
 mod v2_stats;

@@ -3,21 +3,15 @@
 
 use crate::cluster::{Cluster, Node};
 use crate::tools::{Tool, find};
-use proptest::prelude::*;
-use proptest::test_runner::{Config, FileFailurePersistence, TestRunner};
-use std::cell::RefCell;
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
-/// Sequences of requests in a run; `DETCD_V2_SEQUENCES` asks for more.
-const SEQUENCES: u32 = 60;
-const REQUESTS_PER_SEQUENCE: usize = 40;
 /// What a request that waits for an event to come is given.
 const WAIT: Duration = Duration::from_millis(60);
 /// What any other request is given.
-const ANSWER_MAX: Duration = Duration::from_secs(40);
-const FORM: &str = "application/x-www-form-urlencoded";
+pub const ANSWER_MAX: Duration = Duration::from_secs(40);
+pub const FORM: &str = "application/x-www-form-urlencoded";
 
 /// Method, path below `/v2/keys` with its query, and body.
 const CASES: &[(&str, &str, &str)] = &[
@@ -166,7 +160,7 @@ const CONTENT_TYPES: [&str; 8] = [
 ];
 
 /// Headers that are compared; of some, only whether they are there.
-const HEADERS: [&str; 11] = [
+pub const HEADERS: [&str; 11] = [
     "content-type",
     "allow",
     "location",
@@ -286,7 +280,7 @@ pub fn read_body(reader: &mut BufReader<TcpStream>, is_chunked: bool) -> Vec<u8>
     }
 }
 
-fn shown(headers: &str, name: &str) -> Option<(String, String)> {
+pub fn shown(headers: &str, name: &str) -> Option<(String, String)> {
     let start = format!("{name}: ");
     let line = headers.lines().find_map(|line| line.strip_prefix(&start))?;
     let value = match OF_THE_MEMBER.contains(&name) {
@@ -297,7 +291,7 @@ fn shown(headers: &str, name: &str) -> Option<(String, String)> {
 }
 
 /// Each expiration's fraction of a second is left out, and its seconds, which the clock decides.
-fn normalized(body: &[u8]) -> String {
+pub fn normalized(body: &[u8]) -> String {
     let text = String::from_utf8_lossy(body);
     let mut parts = text.split("\"expiration\":\"");
     let mut out = parts.next().unwrap_or_default().to_owned();
@@ -342,7 +336,7 @@ fn assert_same(ports: (u16, u16), sent: &Sent<'_>) {
 }
 
 /// One member of each; `None` where etcd is not there.
-async fn members(test: &str) -> Option<(Cluster, Cluster)> {
+pub async fn members(test: &str) -> Option<(Cluster, Cluster)> {
     let etcd = find(Tool::EtcdV2, test)?;
     let mut etcd = Cluster::of(etcd, 1, &["--enable-v2"]);
     let mut detcd = Cluster::new(1, &[]);
@@ -467,120 +461,5 @@ async fn v2_is_not_there_when_it_is_switched_off() {
                 body,
             },
         );
-    }
-}
-
-/// A request of a sequence: its path within the sequence's own directory.
-#[derive(Clone, Debug)]
-struct Generated {
-    method: &'static str,
-    path: String,
-    parameters: Vec<String>,
-}
-
-fn parameter() -> impl Strategy<Value = Vec<String>> {
-    let one = |weight: f64, text: BoxedStrategy<String>| prop::option::weighted(weight, text);
-    let just = |text: &str| Just(text.to_owned()).boxed();
-    let of = |name: &'static str, values: &'static [&'static str]| {
-        let value = prop::sample::select(values);
-        value
-            .prop_map(move |value| format!("{name}={value}"))
-            .boxed()
-    };
-    (
-        one(0.6, of("value", &["1", "2", ""])),
-        one(0.15, just("dir=true")),
-        one(0.2, of("prevExist", &["true", "false"])),
-        one(0.15, of("prevValue", &["1", "2"])),
-        one(
-            0.1,
-            (1u64..400).prop_map(|n| format!("prevIndex={n}")).boxed(),
-        ),
-        one(0.15, of("ttl", &["", "1000", "2000"])),
-        one(0.1, just("refresh=true")),
-        one(0.2, just("recursive=true")),
-        one(0.05, just("noValueOnSuccess=true")),
-    )
-        .prop_map(|(a, b, c, d, e, f, g, h, i)| {
-            [a, b, c, d, e, f, g, h, i].into_iter().flatten().collect()
-        })
-}
-
-fn read_parameter() -> impl Strategy<Value = Vec<String>> {
-    let flag = |text: &'static str| prop::option::of(Just(text.to_owned()));
-    let wait = prop::option::weighted(0.3, 1u64..300);
-    (flag("recursive=true"), flag("quorum=true"), wait).prop_map(|(recursive, quorum, wait)| {
-        let wait = wait.map(|index| format!("wait=true&waitIndex={index}"));
-        let sorted = Some("sorted=true".to_owned());
-        [recursive, quorum, wait, sorted]
-            .into_iter()
-            .flatten()
-            .collect()
-    })
-}
-
-fn generated() -> impl Strategy<Value = Generated> {
-    let name = prop::sample::select(&["a", "b", "_h", "c"][..]);
-    let path = || {
-        prop::collection::vec(name.clone(), 0..4).prop_map(|names| {
-            names
-                .iter()
-                .map(|name| format!("/{name}"))
-                .collect::<String>()
-        })
-    };
-    let writes = prop::sample::select(&["PUT", "PUT", "PUT", "POST", "DELETE"][..]);
-    prop_oneof![
-        5 => (writes, path(), parameter()).prop_map(|(method, path, parameters)| Generated {
-            method, path, parameters,
-        }),
-        2 => (path(), read_parameter()).prop_map(|(path, parameters)| Generated {
-            method: "GET", path, parameters,
-        }),
-    ]
-}
-
-/// Generated sequences, each in a directory of its own. What fails is kept in the
-/// folder `proptest-regressions`.
-#[tokio::test]
-async fn generated_v2_requests_are_answered_as_etcd_answers_them() {
-    let test = "generated_v2_requests_are_answered_as_etcd_answers_them";
-    let Some((etcd, detcd)) = members(test).await else {
-        return;
-    };
-    let ports = (etcd.nodes[0].client_port, detcd.nodes[0].client_port);
-    let asked = std::env::var("DETCD_V2_SEQUENCES").ok();
-    let cases = asked.map_or(SEQUENCES, |asked| asked.parse().expect("a number"));
-    let path = concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/proptest-regressions/against-etcd-v2.txt"
-    );
-    let mut runner = TestRunner::new(Config {
-        cases,
-        failure_persistence: Some(Box::new(FileFailurePersistence::Direct(path))),
-        ..Config::default()
-    });
-    let directory = RefCell::new(0);
-    let sequence = prop::collection::vec(generated(), 1..REQUESTS_PER_SEQUENCE);
-    let result = runner.run(&sequence, |requests| {
-        *directory.borrow_mut() += 1;
-        // None begins as another does: etcd takes such a one for one below.
-        let root = format!("/v2/keys/g{:05}", directory.borrow());
-        for request in &requests {
-            let query = request.parameters.join("&");
-            let path = format!("{root}{}?{query}", request.path);
-            let sent = Sent {
-                method: request.method,
-                path: &path,
-                content_type: FORM,
-                body: "",
-            };
-            let (etcd, detcd) = (sent.ask(ports.0), sent.ask(ports.1));
-            prop_assert_eq!(detcd, etcd, "{} {}", request.method, path);
-        }
-        Ok(())
-    });
-    if let Err(error) = result {
-        panic!("{error}");
     }
 }

@@ -69,7 +69,7 @@ async fn connect(node: &Node) -> TcpStream {
 }
 
 /// The limit of open files, raised as far as it goes.
-fn raise_open_files() -> u64 {
+pub fn raise_open_files() -> u64 {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
     let maximum = getrlimit(Resource::Nofile).maximum;
     setrlimit(

@@ -24,6 +24,7 @@ mod free_space;
 mod identity;
 mod leaderless;
 mod lifecycle;
+mod long_polls;
 mod members;
 mod metrics;
 mod mutants;

@@ -1,7 +1,7 @@
 //! The quota of stored bytes: a full member stops the cluster from growing, and what an operator
 //! does about it helps.
 
-use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, put, put_eventually};
+use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, http_call, put, put_eventually};
 use detcd_wire::etcdserverpb as pb;
 use pb::alarm_request::AlarmAction;
 use pb::kv_client::KvClient;
@@ -91,6 +91,13 @@ async fn a_full_cluster_deletes_compacts_and_writes_again() {
         .lease_grant(pb::LeaseGrantRequest { ttl: 60, id: 0 })
         .await;
     assert_no_space(lease);
+    let v2 = async |method, form| http_call(two.client_port, method, "/v2/keys/a", form).await;
+    let no_space = "{\"errorCode\":300,\"message\":\"Raft Internal Error\",\"cause\":\"etcdserver: \
+                    mvcc: database space exceeded\",\"index\":0}\n";
+    let refused = v2("PUT", "value=1").await.expect("a reply");
+    assert_eq!((refused.0, &refused.1[..]), (500, no_space));
+    let allowed = v2("DELETE", "").await.expect("a reply");
+    assert!(allowed.1.contains("\"errorCode\":100,"), "{allowed:?}");
     let deleted = other
         .delete_range(pb::DeleteRangeRequest {
             key: "big0".into(),

@@ -127,6 +127,7 @@ async fn the_flags_of_2013_start_a_member_that_logs_as_then() {
     node.stop().await;
     node.spawn(&flags);
     node.wait_healthy().await;
+    node.wait_for_log("the entire cluster is down!").await;
     let log = node.log();
     for line in [
         format!("INFO      | URLs: / machine1 (http://127.0.0.1:{peer})"),

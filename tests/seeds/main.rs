@@ -8,4 +8,6 @@ mod cluster;
 #[allow(dead_code, reason = "other tests use the other tools")]
 mod tools;
 
+mod etcd_0_2;
+mod etcd_2_2;
 mod etcdctl_v2;

@@ -59,6 +59,24 @@ mod tests {
     }
 
     #[test]
+    fn ids_are_those_of_the_articles() {
+        let urls = [
+            "http://10.0.1.10:2380",
+            "http://10.0.1.11:2380",
+            "http://10.0.1.12:2380",
+        ];
+        let (members, cluster) = ids(&urls, "etcd-cluster-1");
+        assert_eq!(
+            members,
+            ["140fedbeeb74765d", "d5dc5f8d75d04e29", "8a0a11c6194fc77"]
+        );
+        assert_eq!(cluster, "acccc8912db0cd57");
+        let urls = ["http://192.168.100.103:2380", "http://192.168.100.104:2380"];
+        let (members, _) = ids(&urls, "etcd-cluster-test");
+        assert_eq!(members, ["940f6e83e019a03f", "1b80a88a471eb4b8"]);
+    }
+
+    #[test]
     fn ids_are_etcds() {
         let (members, cluster) = ids(
             &[

@@ -7,9 +7,9 @@ use super::codec::{
 };
 use super::error::{Code, Refused, TreeError};
 use super::history::first_kept;
-use super::tree::{ancestors, index, is_begun, locate, node, rows_below, show};
+use super::tree::{ancestors, begun, index, locate, node, rows_below, show};
 use super::types::{
-    Action, Applied, Event, Operation, ShownNode, TtlChange, UnixNanos, Write, depth,
+    Action, Applied, Dialect, Event, Operation, ShownNode, TtlChange, UnixNanos, Write, depth,
 };
 use crate::limits::LEASE_TTL_MAX;
 use crate::overlay::Overlay;
@@ -28,8 +28,12 @@ pub(crate) fn apply(
     if !is_allowed(write, overlay)? {
         return Ok(Err(Refused::unauthorized()));
     }
-    let index = index(overlay)?;
-    let mut change = TreeChange::new(overlay, index, write.time);
+    let (index, dialect) = match (begun(overlay)?, write.dialect) {
+        (Some(begun), _) => begun,
+        (None, Dialect::Etcd34) => (index(overlay)?, Dialect::Etcd34),
+        (None, Dialect::Etcd02) => (0, Dialect::Etcd02),
+    };
+    let mut change = TreeChange::new(overlay, index, dialect, write.time);
     let done = match write.operation {
         Operation::Set => change.set(write),
         Operation::Create => change.create(&write.path, write, &write.value, Action::Create),
@@ -73,30 +77,32 @@ pub(crate) fn expire(id: u64, overlay: &mut Overlay<'_>) -> Result<Option<Applie
         let path = path.escape_ascii();
         Fault(format!("the time-to-live {id} is not one of {path}"))
     })?;
-    let index = index(overlay)?;
+    let begun = begun(overlay)?;
+    let (index, dialect) = begun.ok_or_else(|| Fault("the v2 tree has no index".into()))?;
     let time = expiring
         .ttl
         .map_or(UnixNanos::default(), |ttl| ttl.expiration);
-    let mut change = TreeChange::new(overlay, index, time);
+    let mut change = TreeChange::new(overlay, index, dialect, time);
     let event = change.gone(Action::Expire, &path, &expiring);
     change.remove(&path, &expiring)?;
     Ok(Some(change.finish(event)))
 }
 
 /// Moves the index for `changes` of the membership, which etcd keeps in the same store. Before the
-/// first write there is nothing to move.
+/// first write there is nothing to move; in etcd 0.2 members write what concerns them.
 pub(crate) fn note_members(changes: u64, overlay: &mut Overlay<'_>) -> Result<(), Fault> {
-    if changes == 0 || !is_begun(overlay)? {
+    if changes == 0 {
         return Ok(());
     }
-    let before = index(overlay)?;
-    move_index(overlay, before, before + changes);
+    if let Some((before, dialect @ Dialect::Etcd34)) = begun(overlay)? {
+        move_index(overlay, before, before + changes, dialect);
+    }
     Ok(())
 }
 
 /// Writes the index, and drops the events that are too old by then.
-pub(super) fn move_index(overlay: &mut Overlay<'_>, before: u64, after: u64) {
-    let row = encode_index(after);
+pub(super) fn move_index(overlay: &mut Overlay<'_>, before: u64, after: u64, dialect: Dialect) {
+    let row = encode_index(after, dialect);
     overlay.put(Table::V2, Bytes::from_static(META_KEY), row);
     for old in first_kept(before)..first_kept(after) {
         overlay.delete(Table::V2, event_key(old));
@@ -108,16 +114,23 @@ struct TreeChange<'c, 'o> {
     overlay: &'c mut Overlay<'o>,
     /// The index before it.
     index: u64,
+    dialect: Dialect,
     time: UnixNanos,
     removed: Vec<Bytes>,
     ttls: Vec<TtlChange>,
 }
 
 impl<'c, 'o> TreeChange<'c, 'o> {
-    fn new(overlay: &'c mut Overlay<'o>, index: u64, time: UnixNanos) -> TreeChange<'c, 'o> {
+    fn new(
+        overlay: &'c mut Overlay<'o>,
+        index: u64,
+        dialect: Dialect,
+        time: UnixNanos,
+    ) -> TreeChange<'c, 'o> {
         TreeChange {
             overlay,
             index,
+            dialect,
             time,
             removed: Vec::new(),
             ttls: Vec::new(),
@@ -407,7 +420,7 @@ impl<'c, 'o> TreeChange<'c, 'o> {
     /// Writes the index and the event's row.
     fn finish(self, event: Event) -> Applied {
         let next = self.next();
-        move_index(self.overlay, self.index, next);
+        move_index(self.overlay, self.index, next, self.dialect);
         self.overlay
             .put(Table::V2, event_key(next), encode_event(&event));
         Applied {

@@ -1,7 +1,7 @@
 //! The bytes of v2's rows and writes.
 //!
 //! ```text
-//! "m"                   -> 01 index
+//! "m"                   -> 01 index [dialect]
 //! "n" depth:4 path      -> 01 flags created modified [id seconds expiration] value
 //! "t" id:8              -> 01 seconds path        (a time-to-live, named by an index)
 //! "h" index:8           -> 01 action flags node [node]
@@ -13,7 +13,9 @@
 //! them; and the nodes of one depth below a directory, too.
 
 use super::auth;
-use super::types::{Action, Event, Operation, ShownNode, UnixNanos, Write, depth, is_clean};
+use super::types::{
+    Action, Dialect, Event, Operation, ShownNode, UnixNanos, Write, depth, is_clean,
+};
 use crate::encoding::{Reader, Writer};
 use crate::view::Fault;
 use alloc::format;
@@ -24,6 +26,8 @@ const FORMAT: u8 = 1;
 
 pub(super) const META_KEY: &[u8] = b"m";
 const NODE: u8 = b'n';
+/// The dialect of a tree, where it is not the usual one.
+const ETCD_02: u8 = 2;
 const TTL: u8 = b't';
 const EVENT: u8 = b'h';
 /// The prefix of all rows of times-to-live, and where they end.
@@ -53,19 +57,28 @@ impl Node {
     }
 }
 
-pub(super) fn encode_index(index: u64) -> Bytes {
-    let mut out = Writer::with_capacity(11);
+/// The dialect stands there unless it is the usual one.
+pub(super) fn encode_index(index: u64, dialect: Dialect) -> Bytes {
+    let mut out = Writer::with_capacity(12);
     out.u8(FORMAT);
     out.varint(index);
+    if dialect == Dialect::Etcd02 {
+        out.u8(ETCD_02);
+    }
     out.finish()
 }
 
-pub(super) fn decode_index(row: &Bytes) -> Result<u64, Fault> {
+pub(super) fn decode_index(row: &Bytes) -> Result<(u64, Dialect), Fault> {
     let mut reader = Reader::new("index of the v2 tree", row);
     reader.version(FORMAT)?;
     let index = reader.varint()?;
+    let dialect = match reader.is_empty() {
+        true => Dialect::Etcd34,
+        false if reader.u8()? == ETCD_02 => Dialect::Etcd02,
+        false => return Err(reader.error("unknown dialect").into()),
+    };
     reader.end()?;
-    Ok(index)
+    Ok((index, dialect))
 }
 
 /// The key of a node's row.
@@ -296,6 +309,7 @@ pub fn encode_write(out: &mut Writer, write: &Write) {
         write.recursive,
         write.refresh,
         write.ttl.is_some(),
+        write.dialect == Dialect::Etcd02,
     ]));
     out.i64(write.time.0);
     out.bytes(&write.path);
@@ -315,7 +329,7 @@ pub fn decode_write(reader: &mut Reader<'_>, is_asked: bool) -> Result<Write, Fa
     let tag = reader.u8()?;
     let operation = Operation::ALL.into_iter().find(|it| *it as u8 == tag);
     let operation = operation.ok_or_else(|| reader.error("unknown operation"))?;
-    let [dir, recursive, refresh, has_ttl] = decode_flags(reader)?;
+    let [dir, recursive, refresh, has_ttl, is_02] = decode_flags(reader)?;
     Ok(Write {
         operation,
         time: UnixNanos(reader.i64()?),
@@ -330,6 +344,10 @@ pub fn decode_write(reader: &mut Reader<'_>, is_asked: bool) -> Result<Write, Fa
         dir,
         recursive,
         refresh,
+        dialect: match is_02 {
+            true => Dialect::Etcd02,
+            false => Dialect::Etcd34,
+        },
         asked,
     })
 }
@@ -381,7 +399,16 @@ mod tests {
         assert_eq!(decode_node(&encode_node(&dir)), Ok(dir));
         assert_eq!(hex(&ttl_key(7)), "740000000000000007");
         assert_eq!(hex(&encode_ttl(5, b"/a")), "01052f61");
-        assert_eq!(hex(&encode_index(300)), "01ac02");
+        let (usual, of_02) = (Dialect::Etcd34, Dialect::Etcd02);
+        assert_eq!(hex(&encode_index(300, usual)), "01ac02");
+        assert_eq!(hex(&encode_index(300, of_02)), "01ac0202");
+        for dialect in [usual, of_02] {
+            assert_eq!(
+                decode_index(&encode_index(300, dialect)),
+                Ok((300, dialect))
+            );
+        }
+        assert!(decode_index(&Bytes::from_static(b"\x01\x05\x03")).is_err());
         let shown = ShownNode {
             key: Bytes::from_static(b"/a"),
             value: Some(Bytes::from_static(b"v")),

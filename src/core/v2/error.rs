@@ -1,5 +1,6 @@
 //! Why a request of v2 is refused, in etcd's numbers and words.
 
+use super::types::Dialect;
 use crate::view::Fault;
 use bytes::Bytes;
 
@@ -27,6 +28,18 @@ pub enum Code {
 }
 
 impl Code {
+    /// As a member says it that serves this API.
+    pub fn message_in(self, dialect: Dialect) -> &'static str {
+        match (dialect, self) {
+            (Dialect::Etcd02, Code::KeyNotFound) => "Key Not Found",
+            (Dialect::Etcd02, Code::CompareFailed) => "Test Failed",
+            (Dialect::Etcd02, Code::NotAFile) => "Not A File",
+            (Dialect::Etcd02, Code::NotADirectory) => "Not A Directory",
+            (Dialect::Etcd02, Code::KeyExists) => "Already exists",
+            (_, code) => code.message(),
+        }
+    }
+
     pub fn message(self) -> &'static str {
         match self {
             Code::KeyNotFound => "Key not found",

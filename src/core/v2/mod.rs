@@ -35,5 +35,6 @@ pub(crate) use apply::{apply, expire, note_members};
 pub use codec::{check_row, decode_write, encode_write};
 pub use error::{Code, Refused, TreeError};
 pub use types::{
-    Action, Applied, Event, Operation, ShownNode, TtlChange, UnixNanos, Write, clean, is_clean,
+    Action, Applied, Dialect, Event, Operation, ShownNode, TtlChange, UnixNanos, Write, clean,
+    is_clean,
 };

@@ -5,7 +5,7 @@ use super::codec::{
     decode_ttl, node_key,
 };
 use super::error::{Code, Refused, TreeError};
-use super::types::{Action, Event, ShownNode, UnixNanos, depth, is_hidden, parent};
+use super::types::{Action, Dialect, Event, ShownNode, UnixNanos, depth, is_hidden, parent};
 use crate::event::V2State;
 use crate::query;
 use crate::view::{Direction, Fault, Row, Table, View};
@@ -18,17 +18,18 @@ use core::ops::Bound;
 /// Before the first write it is what etcd's would be: each member that was added and published
 /// itself counts twice there, one that was removed twice more, and the cluster's version once.
 pub fn index(view: &dyn View) -> Result<u64, Fault> {
-    if let Some(row) = view.get(Table::V2, META_KEY)? {
-        return decode_index(&row);
+    if let Some((index, _)) = begun(view)? {
+        return Ok(index);
     }
     let members = query::members(view)?.len() as u64;
     let removed = query::removed(view)?.len() as u64;
     Ok(2 * members + 4 * removed + 1)
 }
 
-/// Whether the tree was ever written to.
-pub(super) fn is_begun(view: &dyn View) -> Result<bool, Fault> {
-    Ok(view.get(Table::V2, META_KEY)?.is_some())
+/// The index and what it counts, once the tree was written to.
+pub(super) fn begun(view: &dyn View) -> Result<Option<(u64, Dialect)>, Fault> {
+    let row = view.get(Table::V2, META_KEY)?;
+    row.as_ref().map(decode_index).transpose()
 }
 
 /// What a read finds, and the index of the tree.

@@ -29,6 +29,16 @@ impl UnixNanos {
     }
 }
 
+/// Whose v2 API a member serves.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Dialect {
+    /// That of etcd 2 to 3.4.
+    #[default]
+    Etcd34,
+    /// That of etcd 0.2. A tree that such a member begins counts writes alone.
+    Etcd02,
+}
+
 /// What a write is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]
@@ -78,6 +88,8 @@ pub struct Write {
     pub recursive: bool,
     /// Keeps the value, and tells no watcher.
     pub refresh: bool,
+    /// What counts from here on, if this is the first write of the tree.
+    pub dialect: Dialect,
     /// `None` where nobody was judged: then a guest asks for the path.
     pub asked: Option<Asked>,
 }

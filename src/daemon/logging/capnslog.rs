@@ -233,6 +233,10 @@ fn member_lines(entry: &Entry) -> Option<Vec<Line>> {
                 told("clock_drift_max")
             ),
         )]),
+        text @ "error removing member" => {
+            let text = format!("{text} {} ({})", told("member_id"), told("error"));
+            Vec::from([line('E', "etcdhttp", text)])
+        }
         REMOVED => removal_lines(entry),
         text if entry.target == "detcd::discovery" => {
             let level = if entry.level == Level::INFO { 'N' } else { 'I' };
@@ -350,11 +354,14 @@ fn lines_02(entry: &Entry) -> Vec<Line> {
                 server("raft", "listen_peer_urls", "initial_advertise_peer_urls"),
             ])
         }
-        "this member is the whole cluster, which starts again with it" => {
-            let url = entry.list("peer_urls").join(",");
-            let urls = format!("URLs: / {} ({url})", told("name"));
+        "known members" => {
+            let urls = entry.list("peer_urls").join(",");
+            let urls = format!("URLs: / {} ({urls})", told("name"));
+            Vec::from([line('I', "", urls)])
+        }
+        "no other member answers; this one starts the cluster again" => {
             let down = "the entire cluster is down! this peer will restart the cluster.";
-            Vec::from([line('I', "", urls), line('W', "", down)])
+            Vec::from([line('W', "", down)])
         }
         "failed to serve" => Vec::from([line('C', "", told("error"))]),
         _ => lines(entry),

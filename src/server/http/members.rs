@@ -7,6 +7,7 @@ use ::http::{HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use detcd_core::api::{Member, MemberId};
 use detcd_core::error::Error;
 use detcd_core::url;
+use detcd_wire::status::status;
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 use serde::{Deserialize, Serialize};
@@ -149,7 +150,13 @@ async fn update(
 async fn remove(context: &Context, id: MemberId) -> Result<Reply, Refusal> {
     match context.service.v2_member_remove(id).await {
         Ok(()) => Ok(nothing(StatusCode::NO_CONTENT)),
-        Err(error) => Err(refusal(context, Some(id), error)),
+        Err(error) => {
+            if error != Error::MemberNotFound {
+                let (member_id, error) = (format!("{:x}", id.0), status(&error).1);
+                tracing::error!(member_id, error, "error removing member");
+            }
+            Err(refusal(context, Some(id), error))
+        }
     }
 }
 

@@ -262,7 +262,7 @@ fn v2_auth_role() -> Command {
 
 /// A compare-and-swap of `/a` with everything set but two flags.
 fn v2_write() -> detcd_core::v2::Write {
-    use detcd_core::v2::{Operation, UnixNanos, Write};
+    use detcd_core::v2::{Dialect, Operation, UnixNanos, Write};
     Write {
         operation: Operation::CompareAndSwap,
         time: UnixNanos(300),
@@ -274,6 +274,7 @@ fn v2_write() -> detcd_core::v2::Write {
         dir: false,
         recursive: false,
         refresh: true,
+        dialect: Dialect::default(),
         asked: None,
     }
 }

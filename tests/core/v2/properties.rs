@@ -7,7 +7,7 @@ use detcd_core::api::Reply;
 use detcd_core::command::Command;
 use detcd_core::v2::history::{self, Interest};
 use detcd_core::v2::{
-    Event, Operation, ShownNode, TreeError, UnixNanos, Write, check_row, clean, tree,
+    Dialect, Event, Operation, ShownNode, TreeError, UnixNanos, Write, check_row, clean, tree,
 };
 use detcd_core::view::Table;
 use proptest::prelude::*;
@@ -58,6 +58,7 @@ fn write() -> impl Strategy<Value = Write> {
             dir,
             recursive,
             refresh,
+            dialect: Dialect::default(),
             asked: None,
         },
     )

@@ -13,7 +13,9 @@ use detcd_core::error::Error;
 use detcd_core::v2::auth::{self, Asked, Asker, AuthChange, AuthReply, AuthWrite, KeyPaths};
 use detcd_core::v2::history::{self, Interest};
 use detcd_core::v2::watch::{Hub, Watch};
-use detcd_core::v2::{Event, Operation, Refused, ShownNode, TreeError, UnixNanos, Write, tree};
+use detcd_core::v2::{
+    Dialect, Event, Operation, Refused, ShownNode, TreeError, UnixNanos, Write, tree,
+};
 use std::fmt::Write as _;
 
 const START: UnixNanos = UnixNanos(1_800_000_000_000_000_000);
@@ -151,6 +153,10 @@ impl Session {
             dir: line.flag("dir"),
             recursive: line.flag("recursive"),
             refresh: line.flag("refresh"),
+            dialect: match line.flag("by-etcd-0.2") {
+                true => Dialect::Etcd02,
+                false => Dialect::Etcd34,
+            },
             asked: line.get::<String>("as").map(|_| Asked {
                 asker: asker(line),
                 path: path(line),

@@ -8,7 +8,8 @@ use super::{
 };
 use crate::overlay::Overlay;
 use crate::v2::apply::move_index;
-use crate::v2::tree::index;
+use crate::v2::tree::{begun, index};
+use crate::v2::types::Dialect;
 use crate::view::{Fault, Table};
 use alloc::collections::BTreeSet;
 use alloc::string::String;
@@ -285,7 +286,8 @@ impl Rows<'_, '_> {
 
     fn count(&mut self, changes: u64) -> Result<(), Fault> {
         let before = index(self.0)?;
-        move_index(self.0, before, before + changes);
+        let dialect = begun(self.0)?.map_or(Dialect::Etcd34, |(_, dialect)| dialect);
+        move_index(self.0, before, before + changes, dialect);
         Ok(())
     }
 }

@@ -1,34 +1,50 @@
 //! Events and refusals of v2 as Go writes them: the order of the fields, what is left out, and every
 //! escape.
 
-use detcd_core::v2::{Event, Refused, ShownNode, UnixNanos};
+use detcd_core::v2::{Dialect, Event, Refused, ShownNode, UnixNanos};
 use std::io::Write as _;
 
 const HEX: &[u8; 16] = b"0123456789abcdef";
 
 /// An event in one line. Without `nodes` only what was done is told.
-pub(super) fn event(event: &Event, nodes: bool) -> Vec<u8> {
+pub(super) fn event(event: &Event, nodes: bool, dialect: Dialect) -> Vec<u8> {
     let mut out = b"{\"action\":".to_vec();
     string(&mut out, event.action.name().as_bytes());
-    if nodes {
-        out.extend_from_slice(b",\"node\":");
-        node(&mut out, &event.node);
-        if let Some(prev) = &event.prev {
-            out.extend_from_slice(b",\"prevNode\":");
-            node(&mut out, prev);
+    let prev = event.prev.as_ref();
+    match dialect {
+        Dialect::Etcd34 if nodes => {
+            out.extend_from_slice(b",\"node\":");
+            node(&mut out, &event.node);
+            if let Some(prev) = prev {
+                out.extend_from_slice(b",\"prevNode\":");
+                node(&mut out, prev);
+            }
+        }
+        Dialect::Etcd34 => {}
+        Dialect::Etcd02 => {
+            out.extend_from_slice(b",\"node\":");
+            let prev_value = prev.and_then(|prev| prev.value.as_deref());
+            node_02(&mut out, &event.node, prev_value.unwrap_or_default());
         }
     }
-    out.extend_from_slice(b"}\n");
+    out.push(b'}');
+    // etcd 0.2 ends no line.
+    if dialect == Dialect::Etcd34 {
+        out.push(b'\n');
+    }
     out
 }
 
 /// A refusal in one line.
-pub(super) fn refused(refused: &Refused) -> Vec<u8> {
+pub(super) fn refused(refused: &Refused, dialect: Dialect) -> Vec<u8> {
     let mut out = format!("{{\"errorCode\":{},\"message\":", refused.code as u16).into_bytes();
-    string(&mut out, refused.code.message().as_bytes());
+    string(&mut out, refused.code.message_in(dialect).as_bytes());
     if !refused.cause.is_empty() {
         out.extend_from_slice(b",\"cause\":");
-        string(&mut out, &refused.cause);
+        match dialect {
+            Dialect::Etcd34 => string(&mut out, &refused.cause),
+            Dialect::Etcd02 => string_02(&mut out, &refused.cause),
+        }
     }
     number(&mut out, ",\"index\":", refused.index);
     out.extend_from_slice(b"}\n");
@@ -45,6 +61,27 @@ fn node(out: &mut Vec<u8>, node: &ShownNode) {
         out.extend_from_slice(b",\"value\":");
         string(out, value);
     }
+    rest(out, node, self::node);
+    close(out, start);
+}
+
+/// As etcd 0.2 shows a node: the value before is one of its fields, and what is empty is left out.
+fn node_02(out: &mut Vec<u8>, node: &ShownNode, prev_value: &[u8]) {
+    let start = out.len();
+    let root = b"/".as_slice();
+    let key = if node.key.is_empty() { root } else { &node.key };
+    let value = node.value.as_deref().unwrap_or_default();
+    let fields = [("key", key), ("prevValue", prev_value), ("value", value)];
+    for (name, text) in fields.into_iter().filter(|(_, text)| !text.is_empty()) {
+        out.extend_from_slice(format!(",\"{name}\":").as_bytes());
+        string_02(out, text);
+    }
+    rest(out, node, |out, child| node_02(out, child, b""));
+    close(out, start);
+}
+
+/// What follows the value.
+fn rest(out: &mut Vec<u8>, node: &ShownNode, show: impl Fn(&mut Vec<u8>, &ShownNode)) {
     if node.dir {
         out.extend_from_slice(b",\"dir\":true");
     }
@@ -61,7 +98,7 @@ fn node(out: &mut Vec<u8>, node: &ShownNode) {
             if at > 0 {
                 out.push(b',');
             }
-            self::node(out, child);
+            show(out, child);
         }
         out.push(b']');
     }
@@ -73,7 +110,10 @@ fn node(out: &mut Vec<u8>, node: &ShownNode) {
             number(out, name, index);
         }
     }
-    // Each field brought a comma; that of the first becomes the brace.
+}
+
+/// Each field brought a comma; that of the first becomes the brace.
+fn close(out: &mut Vec<u8>, start: usize) {
     match out.get_mut(start) {
         Some(comma) => *comma = b'{',
         None => out.push(b'{'),
@@ -89,6 +129,23 @@ fn number(out: &mut Vec<u8>, name: &str, number: impl std::fmt::Display) {
 /// replacement character, one each.
 pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
     out.push(b'"');
+    escaped(out, bytes);
+    out.push(b'"');
+}
+
+/// As Go 1.1 writes it: ampersands are not escaped.
+fn string_02(out: &mut Vec<u8>, bytes: &[u8]) {
+    out.push(b'"');
+    for (at, part) in bytes.split(|byte| *byte == b'&').enumerate() {
+        if at > 0 {
+            out.push(b'&');
+        }
+        escaped(out, part);
+    }
+    out.push(b'"');
+}
+
+fn escaped(out: &mut Vec<u8>, bytes: &[u8]) {
     for chunk in bytes.utf8_chunks() {
         for character in chunk.valid().chars() {
             escape(out, character);
@@ -97,7 +154,6 @@ pub fn string(out: &mut Vec<u8>, bytes: &[u8]) {
             out.extend_from_slice(b"\\ufffd");
         }
     }
-    out.push(b'"');
 }
 
 fn escape(out: &mut Vec<u8>, character: char) {
@@ -197,11 +253,60 @@ mod tests {
             prev: None,
             refresh: false,
         };
-        let line = String::from_utf8(event(&root, true)).unwrap();
+        let line = String::from_utf8(event(&root, true, Dialect::Etcd34)).unwrap();
         assert_eq!(line, "{\"action\":\"get\",\"node\":{\"dir\":true}}\n");
         let without_cause = Refused::request(Code::NotAFile, Bytes::new());
-        let line = String::from_utf8(refused(&without_cause)).unwrap();
+        let line = String::from_utf8(refused(&without_cause, Dialect::Etcd34)).unwrap();
         let expected = "{\"errorCode\":102,\"message\":\"Not a file\",\"index\":0}\n";
         assert_eq!(line, expected);
+    }
+
+    #[test]
+    fn etcd_0_2_shows_the_value_before_in_the_node() {
+        let file = |value: &'static str, modified, created| ShownNode {
+            key: Bytes::from_static(b"/key1"),
+            value: Some(Bytes::from_static(value.as_bytes())),
+            modified,
+            created,
+            ..ShownNode::default()
+        };
+        let shown = |action, node, prev| {
+            let shown = Event {
+                action,
+                node,
+                prev,
+                refresh: false,
+            };
+            String::from_utf8(event(&shown, true, Dialect::Etcd02)).unwrap()
+        };
+        let set = shown(
+            Action::Set,
+            file("new value", 3, 3),
+            Some(file("value1", 2, 2)),
+        );
+        assert_eq!(
+            set,
+            "{\"action\":\"set\",\"node\":{\"key\":\"/key1\",\"prevValue\":\"value1\",\"value\":\"new \
+             value\",\"modifiedIndex\":3,\"createdIndex\":3}}"
+        );
+        let gone = ShownNode {
+            value: None,
+            ..file("", 4, 3)
+        };
+        assert_eq!(
+            shown(Action::Delete, gone, Some(file("new value", 3, 3))),
+            "{\"action\":\"delete\",\"node\":{\"key\":\"/key1\",\"prevValue\":\"new \
+             value\",\"modifiedIndex\":4,\"createdIndex\":3}}"
+        );
+        let missing = Refused {
+            code: Code::KeyNotFound,
+            cause: Bytes::from_static(b"/key1"),
+            index: 4,
+        };
+        let line = String::from_utf8(refused(&missing, Dialect::Etcd02)).unwrap();
+        assert_eq!(
+            line,
+            "{\"errorCode\":100,\"message\":\"Key Not Found\",\"cause\":\"/key1\",\"index\":4}\n"
+        );
     }
 }

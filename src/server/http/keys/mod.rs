@@ -14,10 +14,12 @@ use crate::server::listen::Reply;
 use ::http::request::Parts;
 use ::http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, header};
 use bytes::Bytes;
-use detcd_core::v2::{self, Code, Refused};
+use detcd_core::error::Error;
+use detcd_core::v2::{self, Code, Dialect, Refused};
 use detcd_driver::V2Watch;
 use detcd_net::limits::HEAD_TIMEOUT;
 use detcd_service::{KeysBody, KeysMethod};
+use detcd_wire::status::status as status_text;
 use form::Form;
 use futures::stream::{self, Stream};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
@@ -55,7 +57,7 @@ pub(super) async fn serve(context: &Context, request: Request<Incoming>) -> Repl
     };
     let mut reply = match answer(context, method, &path, &head, body).await {
         Ok(reply) => reply,
-        Err(refused) => refusal(&refused),
+        Err(refused) => refusal(&refused, context.options.v2_dialect),
     };
     let cluster = context.handle.header_now().cluster_id.0;
     insert(reply.headers_mut(), CLUSTER_ID, format!("{cluster:x}"));
@@ -85,9 +87,10 @@ async fn answer(
                 false => StatusCode::OK,
             };
             let nodes = !(without_nodes && changes);
-            respond(status, JSON, json::event(&event, nodes))
+            let dialect = context.options.v2_dialect;
+            respond(status, JSON, json::event(&event, nodes, dialect))
         }
-        KeysBody::Watch(watch) => watching(watch),
+        KeysBody::Watch(watch) => watching(watch, context.options.v2_dialect),
     };
     let raft = context.handle.published();
     let term = context.handle.header_now().raft_term;
@@ -135,8 +138,8 @@ fn method(method: &Method) -> Option<KeysMethod> {
 }
 
 /// The head at once, and each event when it comes.
-fn watching(watch: V2Watch) -> Reply {
-    let body = axum::body::Body::from_stream(events(watch));
+fn watching(watch: V2Watch, dialect: Dialect) -> Reply {
+    let body = axum::body::Body::from_stream(events(watch, dialect));
     let mut reply = ::http::Response::new(tonic::body::Body::new(body));
     let kind = HeaderValue::from_static(JSON);
     reply.headers_mut().insert(header::CONTENT_TYPE, kind);
@@ -145,17 +148,17 @@ fn watching(watch: V2Watch) -> Reply {
 
 /// The events as lines. It ends after the first, unless it is a stream; and when the member stops
 /// or what comes next is not kept any more.
-fn events(watch: V2Watch) -> impl Stream<Item = Result<Bytes, Infallible>> {
-    stream::unfold(Some(watch), |watch| async {
+fn events(watch: V2Watch, dialect: Dialect) -> impl Stream<Item = Result<Bytes, Infallible>> {
+    stream::unfold(Some(watch), move |watch| async move {
         let mut watch = watch?;
         let event: Arc<v2::Event> = watch.next().await.ok()?;
-        let line = Bytes::from(json::event(&event, true));
+        let line = Bytes::from(json::event(&event, true, dialect));
         let rest = watch.is_stream().then_some(watch);
         Some((Ok(line), rest))
     })
 }
 
-fn refusal(refused: &Refused) -> Reply {
+fn refusal(refused: &Refused, dialect: Dialect) -> Reply {
     let status = match refused.code {
         Code::KeyNotFound => StatusCode::NOT_FOUND,
         Code::Unauthorized => StatusCode::UNAUTHORIZED,
@@ -164,7 +167,18 @@ fn refusal(refused: &Refused) -> Reply {
         Code::RaftInternal => StatusCode::INTERNAL_SERVER_ERROR,
         _ => StatusCode::BAD_REQUEST,
     };
-    let mut reply = respond(status, JSON, json::refused(refused));
+    let mut reply = match (dialect, refused.code) {
+        // etcd 0.2 gives raft's own words.
+        (Dialect::Etcd02, Code::RaftInternal) => {
+            let is_timeout = refused.cause == status_text(&Error::Timeout).1;
+            let text = match is_timeout {
+                true => "raft: Command timeout".into(),
+                false => String::from_utf8_lossy(&refused.cause),
+            };
+            respond(status, TEXT, format!("{text}\n"))
+        }
+        _ => respond(status, JSON, json::refused(refused, dialect)),
+    };
     insert(reply.headers_mut(), INDEX, refused.index.to_string());
     reply
 }
