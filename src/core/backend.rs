@@ -4,6 +4,9 @@
 //!
 //! ```text
 //! alarm            AlarmMember                -> (empty)
+//! auth             authEnabled, authRevision  -> enabled:1, number:8
+//! authRoles        name                       -> Role
+//! authUsers        name                       -> User
 //! key              main:8 '_' sub:8 ['t']     -> KeyValue             (t: the key was deleted)
 //! lease            id:8                       -> Lease
 //! members          id in hexadecimal          -> Member, as JSON
@@ -15,12 +18,13 @@
 //! ```
 
 use crate::alarm;
-use crate::api::{LeaseId, Member, Revision};
+use crate::api::{KeyRange, LeaseId, Member, Revision};
+use crate::auth::{AuthState, META_AUTH, PermissionKind, Role, User};
 use crate::codec::{
     EventRow, META_COMPACTED, REVISION_LEN, decode_compacted, decode_event, decode_revision,
     revision_key,
 };
-use crate::hash::{encode_event, encode_number};
+use crate::hash::{encode_bytes, encode_event, encode_number};
 use crate::query::{self, At};
 use crate::view::{Direction, Fault, Table, View};
 use alloc::format;
@@ -234,10 +238,74 @@ fn rows(view: &dyn View, position: Position, bucket: Bucket) -> Result<Vec<Row>,
             .map(|id| (format!("{id}").into_bytes(), b"removed".to_vec()))
             .collect(),
         Bucket::Meta => meta(view, position)?,
-        Bucket::Auth | Bucket::AuthRoles | Bucket::AuthUsers | Bucket::Cluster | Bucket::Key => {
-            Vec::new()
+        Bucket::Auth => auth(view)?,
+        Bucket::AuthRoles => {
+            let auth = AuthState::load(view)?;
+            let roles = auth
+                .roles()
+                .filter_map(|name| Some((name, auth.role(name)?)));
+            roles.map(|(name, role)| self::role(name, role)).collect()
         }
+        Bucket::AuthUsers => {
+            let auth = AuthState::load(view)?;
+            let users = auth
+                .users()
+                .filter_map(|name| Some((name, auth.user(name)?)));
+            users.map(|(name, user)| self::user(name, user)).collect()
+        }
+        Bucket::Cluster | Bucket::Key => Vec::new(),
     })
+}
+
+/// Nothing as long as nobody has changed a user or a role.
+fn auth(view: &dyn View) -> Result<Vec<Row>, Fault> {
+    if view.get(Table::Meta, META_AUTH)?.is_none() {
+        return Ok(Vec::new());
+    }
+    let auth = AuthState::load(view)?;
+    let enabled = Vec::from([u8::from(auth.is_enabled())]);
+    let revision = auth.revision().to_be_bytes().to_vec();
+    Ok(Vec::from([
+        (b"authEnabled".to_vec(), enabled),
+        (b"authRevision".to_vec(), revision),
+    ]))
+}
+
+fn user(name: &str, user: &User) -> Row {
+    let mut value = Vec::new();
+    encode_bytes(&mut value, 1, name.as_bytes());
+    encode_bytes(&mut value, 2, &user.password);
+    for role in &user.roles {
+        encode_bytes(&mut value, 3, role.as_bytes());
+    }
+    if user.no_password {
+        let mut options = Vec::new();
+        encode_number(&mut options, 1, 1);
+        encode_bytes(&mut value, 4, &options);
+    }
+    (name.as_bytes().to_vec(), value)
+}
+
+fn role(name: &str, role: &Role) -> Row {
+    let mut value = Vec::new();
+    encode_bytes(&mut value, 1, name.as_bytes());
+    for permission in &role.permissions {
+        let mut encoded = Vec::new();
+        let kind = match permission.kind {
+            PermissionKind::Read => 0,
+            PermissionKind::Write => 1,
+            PermissionKind::ReadWrite => 2,
+        };
+        encode_number(&mut encoded, 1, kind);
+        let (key, end) = match &permission.range {
+            KeyRange::One(key) => (key, &b""[..]),
+            KeyRange::Span { start, end } => (start, end.as_deref().unwrap_or(b"\0")),
+        };
+        encode_bytes(&mut encoded, 2, key);
+        encode_bytes(&mut encoded, 3, end);
+        encode_bytes(&mut value, 2, &encoded);
+    }
+    (name.as_bytes().to_vec(), value)
 }
 
 fn lease((LeaseId(id), ttl): (LeaseId, i64)) -> Row {

@@ -155,7 +155,7 @@ pub(crate) fn encode_number(out: &mut Vec<u8>, field: u8, n: i64) {
     }
 }
 
-fn encode_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
+pub(crate) fn encode_bytes(out: &mut Vec<u8>, field: u8, bytes: &[u8]) {
     if !bytes.is_empty() {
         out.push(field << 3 | 2);
         encode_varint(out, bytes.len() as u64);

@@ -3,7 +3,9 @@
 
 use crate::cluster::{Cluster, Node, put};
 use crate::tools::{self, Tool};
+use detcd_wire::authpb::{Permission, UserAddOptions};
 use detcd_wire::etcdserverpb as pb;
+use pb::auth_client::AuthClient;
 use pb::kv_client::KvClient;
 use pb::lease_client::LeaseClient;
 use pb::maintenance_client::MaintenanceClient;
@@ -220,6 +222,96 @@ async fn etcd_takes_up_a_snapshot_that_was_saved_under_load() {
     // And it goes on from there.
     let next = put(&mut restored.kv(), "next", "1").await.expect("written");
     assert!(next > revision);
+}
+
+async fn add_users(node: &Node) {
+    let mut auth = AuthClient::new(node.channel());
+    for name in ["reader", "root"] {
+        let request = pb::AuthRoleAddRequest { name: name.into() };
+        auth.role_add(request).await.expect("a role");
+    }
+    for (perm_type, key, range_end) in [(0, "k1/", "k10"), (2, "own", ""), (1, "z", "\0")] {
+        let perm = Permission {
+            perm_type,
+            key: key.into(),
+            range_end: range_end.into(),
+        };
+        let request = pb::AuthRoleGrantPermissionRequest {
+            name: "reader".into(),
+            perm: Some(perm),
+        };
+        auth.role_grant_permission(request).await.expect("granted");
+    }
+    for (name, no_password) in [("root", false), ("user", false), ("machine", true)] {
+        let request = pb::AuthUserAddRequest {
+            name: name.into(),
+            password: if no_password { "" } else { "secret" }.into(),
+            options: Some(UserAddOptions { no_password }),
+            ..Default::default()
+        };
+        auth.user_add(request).await.expect("a user");
+    }
+    for (user, role) in [("root", "root"), ("user", "reader")] {
+        let request = pb::AuthUserGrantRoleRequest {
+            user: user.into(),
+            role: role.into(),
+        };
+        auth.user_grant_role(request).await.expect("granted");
+    }
+}
+
+/// What the users and roles are, and whether a password is known.
+async fn users(node: &Node) -> Vec<String> {
+    let mut auth = AuthClient::new(node.channel());
+    let mut seen = Vec::new();
+    for name in ["root", "user", "machine"] {
+        let request = pb::AuthUserGetRequest { name: name.into() };
+        let user = auth.user_get(request).await.expect("a user").into_inner();
+        seen.push(format!("{name}: {:?}", user.roles));
+    }
+    let request = pb::AuthRoleGetRequest {
+        role: "reader".into(),
+    };
+    let role = auth.role_get(request).await.expect("a role").into_inner();
+    seen.push(format!("{:?}", role.perm));
+    let enable = pb::AuthEnableRequest {};
+    auth.auth_enable(enable).await.expect("enabled");
+    for (name, password) in [("user", "secret"), ("user", "other"), ("machine", "")] {
+        let request = pb::AuthenticateRequest {
+            name: name.into(),
+            password: password.into(),
+        };
+        let known = auth.authenticate(request).await.map(|_| ());
+        seen.push(format!(
+            "{name} {password}: {:?}",
+            known.map_err(|it| it.code())
+        ));
+    }
+    seen
+}
+
+#[tokio::test]
+async fn users_and_roles_of_a_snapshot_are_those_of_the_restored_etcd() {
+    let name = "users_and_roles_of_a_snapshot_are_those_of_the_restored_etcd";
+    let Some(etcd) = tools::find(Tool::Etcd, name) else {
+        return;
+    };
+    let (etcdctl, etcdutl) = (
+        etcd.with_file_name("etcdctl"),
+        etcd.with_file_name("etcdutl"),
+    );
+    let ours = Cluster::started(1, &[]).await;
+    add_users(&ours.nodes[0]).await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("saved");
+    let path = file.to_str().expect("text");
+    let endpoints = format!("--endpoints=127.0.0.1:{}", ours.nodes[0].client_port);
+    run(&etcdctl, &[&endpoints, "snapshot", "save", path]).await;
+    let mut theirs = Cluster::of(etcd, 1, &[]);
+    theirs.nodes[0].data_dir = restore(&etcdutl, &file, &theirs.nodes[0]).await;
+    theirs.start(0);
+    theirs.wait_healthy().await;
+    assert_eq!(users(&theirs.nodes[0]).await, users(&ours.nodes[0]).await);
 }
 
 /// The checksum of etcdctl 3.4 and the messages, and what a defragmentation leaves as it is.
