@@ -377,7 +377,7 @@ pub const STREAMS: &[(usize, &str, &str)] = &[
     (
         2,
         "/v3/watch",
-        r#"{"createRequest":{"key":"AA==","range_end":"AA==","start_revision":3,"filters":["NODELETE",0]}}"#,
+        r#"{"createRequest":{"key":"AA==","range_end":"AA==","start_revision":3,"filters":["NODELETE",1]}}"#,
     ),
     (
         2,

@@ -89,7 +89,9 @@ impl Sent<'_> {
         let (status, headers) = read_head(&mut reader);
         let mut lines = String::new();
         while lines.lines().filter(|line| line.starts_with('{')).count() < count {
-            let read = reader.read_line(&mut lines).expect("a line");
+            let read = reader.read_line(&mut lines);
+            let read =
+                read.unwrap_or_else(|error| panic!("{error}: {self:?} of {port}: {lines:?}"));
             assert!(read > 0, "only {lines:?} of {self:?}");
         }
         let values = lines.lines().filter(|line| line.starts_with('{'));

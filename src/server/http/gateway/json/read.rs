@@ -194,7 +194,7 @@ fn quoted(text: &[u8]) -> String {
         for character in chunk.valid().chars() {
             match character {
                 '"' | '\\' => out.extend(['\\', character]),
-                '\u{7f}' => out.push_str("\\x7f"),
+                '\u{7f}' => out.push_str("\\u007f"),
                 _ => out.push(character),
             }
         }

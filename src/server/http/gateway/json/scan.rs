@@ -261,8 +261,8 @@ fn quoted(byte: u8) -> String {
         b'\n' => "\\n".to_owned(),
         b'\r' => "\\r".to_owned(),
         b'\t' => "\\t".to_owned(),
-        0..0x20 | 0x7f => format!("\\x{byte:02x}"),
-        0x80..0xa1 | 0xad => format!("\\u{byte:04x}"),
+        0..0x20 => format!("\\x{byte:02x}"),
+        0x7f..0xa1 | 0xad => format!("\\u{byte:04x}"),
         _ => char::from(byte).to_string(),
     };
     format!("'{shown}'")
