@@ -199,7 +199,7 @@ pub const POSTED: &[(&str, &str)] = &[
     ("/v3/lease/revoke", r#"{"ID":77}"#),
     ("/v3/lease/revoke", r#"{"ID":7}"#),
     ("/v3/kv/lease/revoke", r#"{"ID":7}"#),
-    // Members.
+    // Members. Of two changes that come close upon each other etcd drops the second, and its client waits.
     (
         "/v3/cluster/member/add",
         r#"{"peer_ur_ls":["http://127.0.0.1:1"]}"#,
@@ -210,7 +210,7 @@ pub const POSTED: &[(&str, &str)] = &[
     ),
     ("/v3/cluster/member/add", r#"{"peerURLs":[5]}"#),
     ("/v3/cluster/member/add", r#"{"peerURLs":[null]}"#),
-    ("/v3/cluster/member/remove", r#"{"ID":"1"}"#),
+    ("/v3/cluster/member/remove", r#"{"ID":"1x"}"#),
     (
         "/v3/cluster/member/promote",
         r#"{"ID":"18446744073709551615"}"#,
@@ -222,7 +222,6 @@ pub const POSTED: &[(&str, &str)] = &[
     ("/v3/cluster/member/promote", r#"{"ID":-1}"#),
     ("/v3/cluster/member/promote", r#"{"ID":"-1"}"#),
     ("/v3/cluster/member/promote", r#"{"ID":"-0"}"#),
-    ("/v3/cluster/member/promote", r#"{"id":1}"#),
     // Maintenance.
     ("/v3/maintenance/alarm", "{}"),
     (
