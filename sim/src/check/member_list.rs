@@ -180,8 +180,11 @@ mod tests {
             call(3, add(), Some(&[1, 2, 3, 4])),
             list(5, true, &[1, 2, 3, 4]),
             call(7, Asked::Remove { id: 1 }, Some(&[2, 3, 4])),
-            // Who lags tells so.
-            list(9, false, &[1, 2, 3]),
+            // Another member, which lags, tells so.
+            ClusterCall {
+                member: 1,
+                ..list(9, false, &[1, 2, 3])
+            },
             list(11, true, &[2, 3, 4]),
         ];
         assert!(is_right(&lists));
