@@ -103,7 +103,7 @@ impl SignedTokens for JwtTokens {
     fn verify(&self, token: &[u8]) -> Option<AuthInfo> {
         let claims = self.read(token)?;
         let is_revision = claims.revision >= 0.0 && claims.revision.fract() == 0.0;
-        is_revision.then(|| AuthInfo {
+        is_revision.then_some(AuthInfo {
             user: claims.username,
             revision: claims.revision as u64,
         })
