@@ -6,6 +6,8 @@ mod store;
 #[path = "transcript/mod.rs"]
 mod transcript;
 
+#[path = "auth/alarm.rs"]
+mod alarm;
 #[path = "auth/codec.rs"]
 mod codec;
 #[path = "auth/generate.rs"]

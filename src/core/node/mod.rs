@@ -24,7 +24,7 @@ mod writes;
 
 use crate::api::{Alarm, AlarmKind, LeaseId, MemberId, Millis, Outcome, Reply};
 use crate::auth::AuthState;
-use crate::codec::encode_command;
+use crate::codec::encode_asked;
 use crate::command::Command;
 use crate::effect::Effect;
 use crate::error::Error;
@@ -346,7 +346,9 @@ impl Node {
             let seq = self.next_own_seq;
             self.next_own_seq = Seq(seq.0.wrapping_add(1) | OWN_SEQ);
             let command = Command::AlarmRaise(no_space(self.leadership.me));
-            let admitted = self.writes.admit(self.now, seq, encode_command(&command));
+            let principal = self.hub.auth().member_principal();
+            let command = encode_asked(&principal, &command);
+            let admitted = self.writes.admit(self.now, seq, command);
             // A member that has too many writes waiting raises it later.
             if admitted.is_ok() {
                 self.room.raise(seq);

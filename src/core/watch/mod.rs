@@ -228,6 +228,11 @@ impl Hub {
         }
     }
 
+    /// Who may do what, as far as the hub was told.
+    pub fn auth(&self) -> &AuthState {
+        &self.auth
+    }
+
     fn deny(&mut self, stream: StreamId, error: &Error) {
         let refusal = Refusal::Denied(respond::denial(error));
         let response = respond::refused(refusal, self.revision);
