@@ -127,10 +127,13 @@ pub struct SavedSnapshot {
     pub member: usize,
     /// A revision that the member had told of before.
     pub at_least: i64,
-    /// The revision of its compaction, and every change: its revision, whether it is a delete, and
-    /// the key. `None` if it cannot be read.
-    pub content: Option<(i64, Vec<(i64, bool, mvccpb::KeyValue)>)>,
+    /// `None` if it cannot be read.
+    pub content: Option<SnapshotContent>,
 }
+
+/// The revision of a snapshot's compaction, and every change: its revision, whether it is a delete,
+/// and the key.
+pub type SnapshotContent = (i64, Vec<(i64, bool, mvccpb::KeyValue)>);
 
 /// A range that was read in pages, all at the revision of the first.
 #[derive(Clone, Debug)]

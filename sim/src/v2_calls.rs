@@ -147,6 +147,7 @@ pub async fn serve_stream(service: Service, mut stream: Stream) {
     let sender = stream.sender();
     let gone = async { while let Some(Ok(_)) = stream.recv().await {} };
     tokio::select! {
+        biased;
         () = gone => {}
         () = send_events(service, request, &sender) => {}
     }

@@ -52,6 +52,7 @@ async fn campaign(context: &mut Context, name: &[u8], proposal: &[u8]) -> Result
             ElectionClient::new(service).campaign(request.clone()).await
         });
         let elected = tokio::select! {
+            biased;
             elected = elected => elected?,
             () = interrupts.recv() => return Err(Failure::error("context canceled")),
         };

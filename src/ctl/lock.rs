@@ -59,6 +59,7 @@ pub async fn run(context: &mut Context) -> Result<(), Failure> {
             LockClient::new(service).lock(request.clone()).await
         });
         let lock = tokio::select! {
+            biased;
             lock = lock => lock?,
             () = interrupts.recv() => return Err(Failure::error(CANCELED)),
         };

@@ -20,12 +20,12 @@ const UNKNOWN: &str = "rpc error: code = Unknown desc = ";
 pub struct Session {
     pub lease: i64,
     client: Client,
-    keeper: Client,
+    renewing: Client,
 }
 
 impl Session {
     pub async fn open(context: &mut Context, ttl: i64) -> Result<Session, Failure> {
-        let (mut client, keeper) = (Client::new(context)?, Client::new(context)?);
+        let (mut client, renewing) = (Client::new(context)?, Client::new(context)?);
         let request = pb::LeaseGrantRequest { ttl, id: 0 };
         let granted = call(&mut client, async |service| {
             LeaseClient::new(service).lease_grant(request).await
@@ -33,7 +33,7 @@ impl Session {
         Ok(Session {
             lease: granted.await?.id,
             client,
-            keeper,
+            renewing,
         })
     }
 
@@ -46,7 +46,7 @@ impl Session {
         tokio::select! {
             biased;
             done = work(&mut self.client) => done,
-            () = keep_alive::keep(&mut self.keeper, self.lease) => Err(Failure::error(expired)),
+            () = keep_alive::keep(&mut self.renewing, self.lease) => Err(Failure::error(expired)),
         }
     }
 
@@ -90,6 +90,7 @@ impl Interrupts {
 
     pub async fn recv(&mut self) {
         tokio::select! {
+            biased;
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
         }

@@ -1,7 +1,7 @@
 //! Operators that save snapshots while others write, and keep what is in them.
 
 use crate::client::Client;
-use crate::client_records::SavedSnapshot;
+use crate::client_records::{SavedSnapshot, SnapshotContent};
 use crate::framing::Broken;
 use crate::scenario::settings::settings;
 use crate::scenario::units::{Count, Time, Times};
@@ -87,7 +87,7 @@ async fn receive(client: &Client) -> Result<Option<Vec<u8>>, Broken> {
 type Buckets = BTreeMap<Vec<u8>, Vec<read::Row>>;
 
 /// The revision of the compaction, and the changes; `None` if they are not what etcd keeps.
-fn rows(buckets: &Buckets) -> Option<(i64, Vec<(i64, bool, mvccpb::KeyValue)>)> {
+fn rows(buckets: &Buckets) -> Option<SnapshotContent> {
     let number = |bytes: &[u8]| Some(i64::from_be_bytes(bytes.get(..8)?.try_into().ok()?));
     let meta = buckets.get(&b"meta"[..])?;
     let mut scheduled = meta.iter().filter(|(key, _)| key == b"scheduledCompactRev");

@@ -26,7 +26,7 @@ pub(crate) fn apply(
     index: u64,
     overlay: &mut Overlay<'_>,
 ) -> Answered {
-    let mut change = Change { state, overlay };
+    let mut change = AuthStateChange { state, overlay };
     match command {
         AuthCommand::Enable => change.enable(),
         AuthCommand::Disable => Ok(change.disable()),
@@ -58,12 +58,12 @@ pub(crate) fn apply(
 const DONE: Answered = Ok((Reply::Done, None));
 
 /// A change under way: the state in memory, and the rows.
-struct Change<'a, 'v> {
+struct AuthStateChange<'a, 'v> {
     state: &'a mut Arc<AuthState>,
     overlay: &'a mut Overlay<'v>,
 }
 
-impl Change<'_, '_> {
+impl AuthStateChange<'_, '_> {
     fn enable(&mut self) -> Answered {
         if self.state.is_enabled() {
             return DONE;

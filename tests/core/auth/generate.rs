@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use proptest::sample::select;
 use proptest::test_runner::{Config, FileFailurePersistence};
 
-/// A property's settings; what fails is kept in `proptest-regressions/core-auth.txt`.
+/// A property's settings; what fails is kept among the regressions.
 pub fn config(cases: u32) -> Config {
     let path = concat!(
         env!("CARGO_MANIFEST_DIR"),

@@ -159,6 +159,7 @@ where
         to_client.close().await
     };
     tokio::select! {
+        biased;
         () = read => {}
         // A client that is gone needs no answer.
         _ = answer => {}
