@@ -362,7 +362,8 @@ mod tests {
     #[test]
     fn names_may_be_cut_short() {
         assert_eq!(found("g k").0, ["get"]);
-        assert_eq!(found("l gr 10").0, ["lease", "grant"]);
+        assert_eq!(found("le gr 10").0, ["lease", "grant"]);
+        assert_eq!(found("l gr 10").0, Vec::<&str>::new(), "lease or lock");
         assert_eq!(
             found("comp 3").0,
             Vec::<&str>::new(),
