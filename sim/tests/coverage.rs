@@ -18,6 +18,10 @@ const NOT_IN_THE_SWARM: &[(&str, &str)] = &[
         "leaves a member that may never start again, and the swarm replaces none",
     ),
     (
+        "snapshots",
+        "reads the whole store each time; smoke/snapshots.toml plays it beside writes",
+    ),
+    (
         "operator",
         "answers alarms for good, and `reconfigure` brings one along for each small quota",
     ),

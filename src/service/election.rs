@@ -89,7 +89,7 @@ impl Call {
             queue: Queue::new(self, &request.name),
             state: State::Look,
             ready: VecDeque::new(),
-            told: 0,
+            told: (Bytes::new(), 0),
         };
         stream::unfold(Some(observer), |observer| async {
             let mut observer = observer?;
@@ -134,8 +134,8 @@ struct Observer {
     queue: Queue,
     state: State,
     ready: VecDeque<LeaderResponse>,
-    /// The mod revision of the last response.
-    told: i64,
+    /// The key and the mod revision of the last response. The key of the next leader may be older.
+    told: (Bytes, i64),
 }
 
 enum State {
@@ -228,8 +228,8 @@ impl Observer {
 
     fn tell(&mut self, header: pb::ResponseHeader, kv: KeyValue) {
         // What is read again after a compaction may be known.
-        if kv.mod_revision > self.told {
-            self.told = kv.mod_revision;
+        if kv.key != self.told.0 || kv.mod_revision > self.told.1 {
+            self.told = (kv.key.clone(), kv.mod_revision);
             self.ready.push_back(LeaderResponse {
                 header: Some(header),
                 kv: Some(kv),

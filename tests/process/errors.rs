@@ -528,28 +528,6 @@ async fn streamed_ranges_cannot_be_sorted_or_filtered() {
 }
 
 #[tokio::test]
-async fn what_is_not_there_yet_says_so() {
-    let cluster = Cluster::started(1, &[]).await;
-    for path in [
-        "/etcdserverpb.Maintenance/Defragment",
-        "/etcdserverpb.Maintenance/Hash",
-    ] {
-        let call = Call {
-            path,
-            body: Raw::default(),
-        };
-        let status = send(&cluster.nodes[0].channel(), &call).await;
-        assert_eq!(status.code(), Code::Unimplemented, "{path}: {status}");
-        assert!(
-            status
-                .message()
-                .contains("is not supported by this version"),
-            "{path}: {status}"
-        );
-    }
-}
-
-#[tokio::test]
 async fn who_wants_a_leader_is_told_that_there_is_none() {
     let mut cluster = Cluster::new(3, &[]);
     cluster.start(0);
