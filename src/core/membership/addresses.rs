@@ -27,6 +27,10 @@ pub struct PeerAddresses {
     /// Those that this member was started with, and that no membership has shown yet.
     given: BTreeSet<MemberId>,
     known: BTreeMap<MemberId, Vec<String>>,
+    /// By the membership that was committed last.
+    committed: BTreeMap<MemberId, Vec<String>>,
+    /// What each had before it moved.
+    left: BTreeMap<MemberId, Vec<String>>,
 }
 
 impl PeerAddresses {
@@ -35,6 +39,8 @@ impl PeerAddresses {
             own_id,
             given: BTreeSet::new(),
             known: BTreeMap::new(),
+            committed: BTreeMap::new(),
+            left: BTreeMap::new(),
         }
     }
 
@@ -54,7 +60,8 @@ impl PeerAddresses {
     ///
     /// A member with other URLs in each is reached at all of them. It moves once the change is
     /// committed, and the change may need its vote for that; but a change that this member does not
-    /// know to be committed may be, and then the member has moved.
+    /// know to be committed may be, and then the member has moved. And it may move only once it has
+    /// heard that the change is committed: what it has left is tried last, until it moves again.
     pub fn follow(&mut self, memberships: &[&[Member]]) -> Vec<AddressEffect> {
         let mut wanted: BTreeMap<MemberId, Vec<String>> = BTreeMap::new();
         let members = memberships.iter().rev().copied().flatten();
@@ -68,6 +75,12 @@ impl PeerAddresses {
         }
         if memberships.iter().all(|members| members.is_empty()) {
             return Vec::new();
+        }
+        self.leave(memberships.last().copied().unwrap_or(&[]));
+        for (id, urls) in &mut wanted {
+            let left = self.left.get(id).into_iter().flatten();
+            let left: Vec<String> = left.filter(|url| !urls.contains(url)).cloned().collect();
+            urls.extend(left);
         }
         self.given.retain(|id| !wanted.contains_key(id));
         let stays = |id: &MemberId| wanted.contains_key(id) || self.given.contains(id);
@@ -85,6 +98,20 @@ impl PeerAddresses {
             effects.push(AddressEffect::Remove(id));
         }
         effects
+    }
+
+    /// Takes up the committed membership: who has other URLs there than before has moved.
+    fn leave(&mut self, committed: &[Member]) {
+        let urls = committed
+            .iter()
+            .map(|member| (member.id, member.peer_urls.clone()));
+        let before = core::mem::replace(&mut self.committed, urls.collect());
+        let after = &self.committed;
+        let moved = before
+            .into_iter()
+            .filter(|(id, urls)| after.get(id).is_some_and(|now| now != urls));
+        self.left.extend(moved);
+        self.left.retain(|id, _| after.contains_key(id));
     }
 }
 
