@@ -2,8 +2,10 @@
 //! `--initial-cluster` who belongs to the cluster, and must be one of them.
 //!
 //! All of them are asked at once. The first answer that fits settles it: a member that lags may not
-//! know of this one yet, and one that is down does not delay the others. If no answer fits, the one
-//! of the first URL tells what is wrong with the flags.
+//! know of this one yet, and one that is down does not delay the others. Where a member is replaced at
+//! its URLs, one that lags still tells the id of the member before, under the name that it has
+//! published: who joins has published nothing yet, so that such an answer does not fit. If no answer
+//! fits, the one of the first URL tells what is wrong with the flags.
 //!
 //! A driver does what [`Join::poll`] gives until it is `None`, tells what came of it
 //! ([`Join::handle`]), and goes on until [`Effect::Done`].
@@ -38,6 +40,12 @@ pub enum JoinError {
         urls: String,
         why: String,
     },
+    #[error(
+        "member {id} has already been bootstrapped, under the name {name:?}. If it was only just \
+         replaced, the members that answer may not know yet: start again. If it has lost its \
+         data-dir, remove it with `detcdctl member remove {id}` and add it again"
+    )]
+    Bootstrapped { id: MemberId, name: String },
 }
 
 /// A running cluster, as one of its members tells it.
@@ -252,12 +260,19 @@ fn place(
             }
         }
         match name {
-            Some(name) => ids.insert(name, member.id),
+            Some(name) => ids.insert(name, member),
             None => return no_match(why),
         };
     }
     // As many members here as there, each of theirs named here, none twice: all are named.
-    Place::Is(ids[own_name])
+    let own = ids[own_name];
+    match own.name.is_empty() {
+        true => Place::Is(own.id),
+        false => Place::Unfit(JoinError::Bootstrapped {
+            id: own.id,
+            name: own.name.clone(),
+        }),
+    }
 }
 
 /// As etcd prints it in its errors.
@@ -351,6 +366,36 @@ mod tests {
         let members = [one, member(0xb, "http://b:1")];
         assert_eq!(outcome(answer(&mut join, a, &members)), Ok(MemberId(0xb)));
         assert_eq!(answer(&mut join, b, &members), vec![]);
+    }
+
+    #[test]
+    fn the_member_that_was_replaced_here_is_another_one() {
+        let named = Member {
+            name: "old".to_owned(),
+            ..member(0xb, "http://b:1")
+        };
+        let one = || member(0xa, "http://a:1");
+        let two = || member(0xd, "http://d:1");
+        let join = || {
+            let (a, b, d) = ("http://a:1", "http://b:1", "http://d:1");
+            let mut join = join(&[("n1", &[a]), ("n2", &[b]), ("n3", &[d])]);
+            drain(&mut join);
+            join
+        };
+        let (before, after) = (
+            [one(), named, two()],
+            [one(), member(0xc, "http://b:1"), two()],
+        );
+        let mut lags = join();
+        let effects = answer(&mut lags, "http://a:1", &before);
+        assert!(matches!(&effects[..], [Effect::Warn { .. }]), "{effects:?}");
+        let joined = outcome(answer(&mut lags, "http://d:1", &after));
+        assert_eq!(joined, Ok(MemberId(0xc)));
+        let mut lost = join();
+        answer(&mut lost, "http://a:1", &before);
+        let refused = outcome(answer(&mut lost, "http://d:1", &before)).unwrap_err();
+        let expected = "member b has already been bootstrapped, under the name \"old\"";
+        assert!(refused.starts_with(expected), "{refused}");
     }
 
     #[test]
