@@ -18,6 +18,8 @@ const ELECTION_ROUNDS: u32 = 2;
 
 /// All members serve and agree within this time of healing; so, before it, does a majority serve.
 pub const CONVERGE_MAX: Duration = Duration::from_secs(30);
+/// Members that differ then must come closer to each other within this time, again and again.
+pub const CLOSER_MAX: Duration = Duration::from_secs(5);
 /// A healed member answers within this time.
 pub const SERVE_MAX: Duration = Duration::from_secs(10);
 /// Operators give up by themselves before this.

@@ -322,6 +322,22 @@ mod tests {
     }
 
     #[test]
+    fn a_write_of_unknown_outcome_may_be_any_that_fits() {
+        let delete = |from: f64| operation(from, from + 1.0, "delete a", unknown());
+        let touch = |from| refused(from, "put a \"\" keep-value", "key not found");
+        let is_wrong = |deletes: [f64; 2]| {
+            let put = did(2.0, 3.0, NOTHING, "put a 1");
+            let mut operations = vec![put, touch(4.0)];
+            operations.extend(deletes.map(delete));
+            let history = history(&["put a 1", "delete a"], operations);
+            !check(&Facts::of(&history, Clocks::TRUE)).is_empty()
+        };
+        assert!(!is_wrong([4.0, 9.0]));
+        assert!(!is_wrong([9.0, 4.0]));
+        assert!(is_wrong([8.0, 9.0]));
+    }
+
+    #[test]
     fn a_transaction_may_not_read_what_is_to_come_or_gone() {
         let read = |from, revision: i64, why| {
             let text = format!("txn then ( get a rev={revision} )");

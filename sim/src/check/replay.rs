@@ -189,9 +189,11 @@ impl<'a> Replay<'a> {
         let makers = assign(&candidates);
         for (unexplained, maker) in revisions.iter().zip(makers) {
             let revision = unexplained.revision;
-            if let Some(maker) = maker {
-                let called = self.history.operations[maker].called;
-                self.called.insert(revision, called);
+            if maker.is_some() {
+                // Which of its candidates made it is not known for certain.
+                let candidates = unexplained.candidates.iter();
+                let called = candidates.map(|at| self.history.operations[*at].called);
+                self.called.extend(called.min().map(|it| (revision, it)));
             } else if !unexplained.is_end_of_lease {
                 let changes = listed(unexplained.changes);
                 let what = format!("nobody asked for revision {revision}: [{changes}]");

@@ -231,9 +231,10 @@ impl User {
                 put.value = value;
             }
         });
-        let Some(V2Reply::Done { .. }) = made.await else {
+        let Some(V2Reply::Done { event, .. }) = made.await else {
             return;
         };
+        let created = event.node.created;
         let mut life = V2Life {
             client: self.client.name().to_owned(),
             key: Bytes::from(path.clone()),
@@ -253,7 +254,10 @@ impl User {
         while life.gone.is_none() && time::now() < give_up {
             let called = time::now();
             match self.read(path.clone()).await {
-                Some(V2Reply::Done { .. }) => life.seen = Some(called),
+                // A directory that ended before it got its file is made anew by the file, for ever.
+                Some(V2Reply::Done { event, .. }) if event.node.created == created => {
+                    life.seen = Some(called);
+                }
                 Some(_) => life.gone = Some(time::now()),
                 None => {}
             }
