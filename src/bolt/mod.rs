@@ -1,5 +1,5 @@
 //! Files of bbolt, the store of etcd: written from front to back out of sorted rows, in constant
-//! memory, and read back whole.
+//! memory, and read page by page, those of etcd as well.
 //!
 //! A file begins with two meta pages, which name the root of the tree and how many pages there are.
 //! Both are known only at the end, so a file is made in two passes over the same rows: the first
@@ -13,7 +13,8 @@
 //!             leaves of the root, which hold the buckets' names and root pages
 //! ```
 //!
-//! No crate does this: those that write bbolt's files need the whole file, mapped into memory.
+//! No crate does this: those that write bbolt's files need the whole file, mapped into memory, and
+//! those that read them trust what is in them.
 
 mod page;
 pub mod read;
@@ -64,7 +65,9 @@ impl Writer {
         let mut pages = Pages::new(FREELIST_PAGE + 1, true);
         for id in 0..META_PAGES {
             let meta = Meta {
+                page_bytes: PAGE_BYTES as u32,
                 root: layout.root,
+                freelist: FREELIST_PAGE,
                 pages: layout.pages,
                 // bbolt goes by the higher one that is sound.
                 transaction: transaction.saturating_sub(id),

@@ -16,6 +16,11 @@ pub const PAGE_HEAD: usize = 16;
 pub const ELEMENT: usize = 16;
 pub const META_PAGES: u64 = 2;
 pub const FREELIST_PAGE: u64 = 2;
+/// In place of the list's page: etcd keeps none, and its free pages are those that nobody uses.
+pub const NO_FREELIST: u64 = u64::MAX;
+/// What a page takes depends on the machine that made the file.
+pub const PAGE_BYTES_MIN: u32 = 512;
+pub const PAGE_BYTES_MAX: u32 = 64 * 1024;
 
 /// Kinds of pages.
 pub const BRANCH: u16 = 0x01;
@@ -29,7 +34,7 @@ pub const BUCKET: u32 = 1;
 
 const MAGIC: u32 = 0xED0C_DAED;
 const VERSION: u32 = 2;
-const META_BYTES: usize = 64;
+pub const META_BYTES: usize = 64;
 const SUMMED_BYTES: usize = META_BYTES - 8;
 
 /// A page of this content, as many times the size of a page as it takes.
@@ -68,7 +73,9 @@ pub fn empty_bucket() -> Vec<u8> {
 /// What a meta page says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Meta {
+    pub page_bytes: u32,
     pub root: u64,
+    pub freelist: u64,
     pub pages: u64,
     pub transaction: u64,
 }
@@ -76,15 +83,17 @@ pub struct Meta {
 impl Meta {
     pub fn page(&self, id: u64) -> Vec<u8> {
         let mut meta = Vec::with_capacity(META_BYTES);
-        for number in [MAGIC, VERSION, PAGE_BYTES as u32, 0] {
-            meta.extend_from_slice(&number.to_le_bytes());
-        }
         let Meta {
+            page_bytes,
             root,
+            freelist,
             pages,
             transaction,
         } = *self;
-        for number in [root, 0, FREELIST_PAGE, pages, transaction] {
+        for number in [MAGIC, VERSION, page_bytes, 0] {
+            meta.extend_from_slice(&number.to_le_bytes());
+        }
+        for number in [root, 0, freelist, pages, transaction] {
             meta.extend_from_slice(&number.to_le_bytes());
         }
         let sum = checksum(&meta);
@@ -97,12 +106,16 @@ impl Meta {
         let meta = content.get(..META_BYTES)?;
         let short = |at: usize| Some(u32::from_le_bytes(meta.get(at..at + 4)?.try_into().ok()?));
         let long = |at: usize| Some(u64::from_le_bytes(meta.get(at..at + 8)?.try_into().ok()?));
+        let page_bytes = short(8)?;
         let is_sound = short(0)? == MAGIC
             && short(4)? == VERSION
-            && short(8)? == PAGE_BYTES as u32
+            && page_bytes.is_power_of_two()
+            && (PAGE_BYTES_MIN..=PAGE_BYTES_MAX).contains(&page_bytes)
             && long(SUMMED_BYTES)? == checksum(&meta[..SUMMED_BYTES]);
         is_sound.then_some(Meta {
+            page_bytes,
             root: long(16)?,
+            freelist: long(32)?,
             pages: long(40)?,
             transaction: long(48)?,
         })

@@ -1,7 +1,7 @@
 //! What is written is read back, and the bytes are those that bbolt reads.
 
-use crate::page::{META_PAGES, PAGE_BYTES};
-use crate::read::{Row, buckets};
+use crate::page::{META_PAGES, Meta, NO_FREELIST, PAGE_BYTES};
+use crate::read::{ReadError, Row, buckets};
 use crate::{Layout, Writer};
 use proptest::collection::{btree_map, vec};
 use proptest::prelude::*;
@@ -155,4 +155,97 @@ proptest! {
         file[at] ^= with;
         let _ = buckets(&file);
     }
+}
+
+/// The error of a file with some bytes written over.
+fn spoiled(file: &[u8], changes: &[(usize, &[u8])]) -> String {
+    let mut file = file.to_vec();
+    for (at, bytes) in changes {
+        file[*at..at + bytes.len()].copy_from_slice(bytes);
+    }
+    buckets(&file).unwrap_err().to_string()
+}
+
+#[test]
+fn damage_is_told_with_its_page() {
+    let rows = (0..600u64).map(|n| (n.to_be_bytes().to_vec(), vec![7; 20]));
+    let content = Buckets::from([(b"key".to_vec(), rows.collect())]);
+    let (file, layout) = write(&content);
+    let at = |page: u64, offset: usize| page as usize * PAGE_BYTES + offset;
+    // The bucket's branch is the page before the root.
+    let branch = layout.root - 1;
+    let rows_of_four = usize::from(file[at(4, 10)]);
+    let first_key = at(4, 16 + rows_of_four * 16);
+    let five = 5u64.to_le_bytes();
+    let long = u32::MAX.to_le_bytes();
+    for (changes, why) in [
+        (
+            &[(at(3, 0), &five[..])][..],
+            "page 3: it says that it is another",
+        ),
+        (&[(at(3, 8), &[4])], "page 3: it is neither leaf nor branch"),
+        (&[(at(3, 12), &long)], "page 3: it is longer than the file"),
+        (&[(at(3, 20), &long)], "page 3: what it lists is not on it"),
+        (&[(at(branch, 10), &[0, 0])], "a branch without children"),
+        (
+            &[(at(branch, 24), &branch.to_le_bytes())],
+            "it is used twice",
+        ),
+        (&[(first_key, &[0; 8])], "page 4: it begins before"),
+        (&[(at(branch, 24), &[0xff; 8])], "there is no such page"),
+        (
+            &[(at(2, 8), &[2])],
+            "page 2: it is not the list of free pages",
+        ),
+        (
+            &[(at(2, 10), &[1, 0]), (at(2, 16), &five)],
+            "page 5: it is used twice",
+        ),
+        (
+            &[(at(2, 10), &[0xff, 0xff]), (at(2, 16), &long)],
+            "lists more than it has room for",
+        ),
+        (&[(at(layout.root, 16), &[0])], "a row that is no bucket"),
+    ] {
+        let told = spoiled(&file, changes);
+        assert!(told.contains(why), "{told}, not {why}");
+    }
+    let told = buckets(&file[..file.len() - 1]).unwrap_err().to_string();
+    let whole = file.len();
+    assert_eq!(
+        told,
+        format!("it is cut short: it has {} of {whole} bytes", whole - 1)
+    );
+    assert_eq!(buckets(b"no database").unwrap_err(), ReadError::NoMeta);
+}
+
+/// As files of etcd are: with free pages, without their list, and longer than what is used of them.
+#[test]
+fn free_pages_are_passed_over() {
+    let content = Buckets::from([(b"key".to_vec(), BTreeMap::new())]);
+    let (file, layout) = write(&content);
+    let with = |freelist: u64, list: &[u8], head: [u8; 2]| {
+        let meta = Meta {
+            page_bytes: PAGE_BYTES as u32,
+            root: layout.root,
+            freelist,
+            pages: layout.pages + 1,
+            transaction: 9,
+        };
+        let mut file = file.clone();
+        file[..PAGE_BYTES].copy_from_slice(&meta.page(0));
+        file[2 * PAGE_BYTES + 10..2 * PAGE_BYTES + 12].copy_from_slice(&head);
+        file[2 * PAGE_BYTES + 16..2 * PAGE_BYTES + 16 + list.len()].copy_from_slice(list);
+        file.resize(file.len() + 3 * PAGE_BYTES, 0xaa);
+        buckets(&file)
+    };
+    let free = layout.pages.to_le_bytes();
+    let counted = [&1u64.to_le_bytes()[..], &free].concat();
+    let expected = Ok(expected(content));
+    assert_eq!(with(2, &free, [1, 0]), expected);
+    assert_eq!(with(2, &counted, [0xff, 0xff]), expected);
+    assert_eq!(with(NO_FREELIST, &[], [0, 0]), expected);
+    let lost = with(2, &[], [0, 0]).unwrap_err().to_string();
+    let page = layout.pages;
+    assert_eq!(lost, format!("page {page}: it is neither free nor used"));
 }
