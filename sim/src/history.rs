@@ -267,6 +267,8 @@ pub struct LeaseLife {
     /// When the grant was called.
     pub granted: Duration,
     pub keep_alives: Vec<KeepAlive>,
+    /// When the client last gave up on a keepalive: the lease may have been renewed all the same.
+    pub gave_up_renewing: Option<Duration>,
     /// What was told of the time that it had left.
     pub ttl_replies: Vec<TimeToLive>,
     /// The client asked for its end, whatever came of it.
@@ -289,6 +291,7 @@ impl LeaseLife {
             key,
             granted,
             keep_alives: Vec::new(),
+            gave_up_renewing: None,
             ttl_replies: Vec::new(),
             revoked: false,
             seen: Vec::new(),

@@ -101,11 +101,13 @@ fn endless(history: &History, life: &LeaseLife, clocks: Clocks) -> Option<String
         .then(|| format!("nobody keeps it alive since {since:?}, and it does not end"))
 }
 
-/// When its time began anew for the last time before it was seen: renewed, or given by a leader.
+/// When its time may have begun anew for the last time before it was seen: renewed, or given by a
+/// leader.
 fn last_begun(history: &History, life: &LeaseLife, seen: Duration) -> Duration {
     let renewals = life.keep_alives.iter().filter(|it| it.ttl > 0);
     let elections = history.run_facts.elections.iter().filter(|at| **at <= seen);
-    let begun = renewals.map(|it| it.ended).chain(elections.copied());
+    let renewed = renewals.map(|it| it.ended).chain(life.gave_up_renewing);
+    let begun = renewed.chain(elections.copied());
     begun.max().unwrap_or_default()
 }
 
@@ -335,6 +337,7 @@ mod tests {
             key: Bytes::from_static(b"l/1"),
             granted: at(0.0),
             keep_alives: vec![keep_alive(2.0, 3), keep_alive(6.0, 0)],
+            gave_up_renewing: None,
             ttl_replies: vec![ttl_reply(2, 3)],
             revoked: false,
             seen: vec![at(4.9)],
@@ -371,7 +374,16 @@ mod tests {
     }
 
     fn is_late_by(clocks: Clocks, seen: f64, calm_since: f64, elected: f64) -> bool {
-        let mut life = plain();
+        is_late_life(plain(), clocks, seen, calm_since, elected)
+    }
+
+    fn is_late_life(
+        mut life: LeaseLife,
+        clocks: Clocks,
+        seen: f64,
+        calm_since: f64,
+        elected: f64,
+    ) -> bool {
         life.seen.push(at(seen));
         life.gone = Some(at(seen + 0.1));
         life.keep_alives.pop();
@@ -396,6 +408,16 @@ mod tests {
         };
         assert!(!is_late_by(slow, 8.2, 0.0, 0.0));
         assert!(is_late_by(slow, 8.6, 0.0, 0.0));
+    }
+
+    #[test]
+    fn a_keepalive_without_an_answer_may_have_renewed_it() {
+        let life = || LeaseLife {
+            gave_up_renewing: Some(at(3.0)),
+            ..plain()
+        };
+        assert!(!is_late_life(life(), TRUE, 9.0, 0.0, 0.0));
+        assert!(is_late_life(life(), TRUE, 9.2, 0.0, 0.0));
     }
 
     #[test]

@@ -209,7 +209,10 @@ impl Holder {
         let renewing = self.keep_alives.renew(&self.client, life.id, self.timeout);
         match renewing.await {
             Ok(renewed) => life.keep_alives.push(renewed),
-            Err(_) => self.client.go_elsewhere(),
+            Err(_) => {
+                life.gave_up_renewing = Some(time::now());
+                self.client.go_elsewhere();
+            }
         }
     }
 

@@ -126,6 +126,10 @@ impl Holder {
         let timeout = self.settings.timeout.duration();
         let renewing = self.keep_alives.renew_all(&self.client, &ids, timeout);
         let (renewed, ended) = renewing.await;
+        let unanswered = indices.iter().skip(renewed.len());
+        for index in unanswered {
+            self.lives[*index].gave_up_renewing = Some(time::now());
+        }
         for (index, keep_alive) in indices.iter().zip(renewed) {
             self.lives[*index].keep_alives.push(keep_alive);
         }
