@@ -81,13 +81,13 @@ impl Transport for TonicTransport {
         let mut peers = self.peers();
         if peers
             .get(&id)
-            .is_some_and(|peer| peer.link.urls == peer_urls)
+            .is_some_and(|peer| peer.link.takes(&peer_urls))
         {
             return;
         }
         let link = Arc::new(Link {
             to: id,
-            urls: peer_urls,
+            urls: Mutex::new(peer_urls),
             identity: self.identity,
             reached: AtomicUsize::new(0),
             connection: Mutex::new(None),
@@ -171,7 +171,7 @@ impl Drop for Peer {
 
 struct Link {
     to: u64,
-    urls: Vec<String>,
+    urls: Mutex<Vec<String>>,
     identity: Identity,
     /// Which of the URLs led to the peer last.
     reached: AtomicUsize,
@@ -199,6 +199,25 @@ struct Calls {
 }
 
 impl Link {
+    fn urls(&self) -> Vec<String> {
+        let urls = self.urls.lock();
+        urls.expect("nothing panics while it holds the URLs")
+            .clone()
+    }
+
+    /// Whether the peer goes on to be reached by this link under these URLs. A connection stays, as
+    /// in etcd: who is told that it moves has yet to do so.
+    fn takes(&self, urls: &[String]) -> bool {
+        let is_connected = self.slot().is_some();
+        let known = self.urls.lock();
+        let mut known = known.expect("nothing panics while it holds the URLs");
+        let takes = is_connected || *known == urls;
+        if takes {
+            *known = urls.to_vec();
+        }
+        takes
+    }
+
     async fn keep_connected(self: Arc<Self>) {
         let mut pause = RECONNECT_FIRST;
         let mut last_problem = String::new();
@@ -223,7 +242,7 @@ impl Link {
                     let problem = status.message().to_owned();
                     if problem != last_problem {
                         let to = format_args!("{:x}", self.to);
-                        warn!(to, urls = ?self.urls, %problem, "cannot connect to peer");
+                        warn!(to, urls = ?self.urls(), %problem, "cannot connect to peer");
                         last_problem = problem;
                     }
                     if is_refusal(status.code()) {
@@ -288,7 +307,8 @@ impl Link {
     }
 
     async fn channel(&self, attempt: usize) -> Result<Channel, Status> {
-        let Some(url) = self.urls.get(attempt % self.urls.len().max(1)) else {
+        let urls = self.urls();
+        let Some(url) = urls.get(attempt % urls.len().max(1)) else {
             return Err(Status::unavailable("the member has no peer URLs"));
         };
         let failed = |error: &dyn std::error::Error| {
@@ -316,9 +336,10 @@ impl Link {
     /// A connection to the first of the URLs where somebody listens, beginning with the one that
     /// calls go to.
     async fn any_channel(&self) -> Result<Channel, Status> {
-        let first = self.reached.load(Ordering::Relaxed) % self.urls.len().max(1);
+        let urls = self.urls().len();
+        let first = self.reached.load(Ordering::Relaxed) % urls.max(1);
         let mut connected = self.channel(first).await;
-        for attempt in first + 1..first + self.urls.len() {
+        for attempt in first + 1..first + urls {
             if connected.is_ok() {
                 break;
             }
@@ -505,7 +526,7 @@ mod tests {
     fn link() -> Link {
         Link {
             to: 1,
-            urls: Vec::new(),
+            urls: Mutex::default(),
             identity: Identity {
                 member: 2,
                 cluster: 3,

@@ -401,6 +401,23 @@ async fn a_stream_finds_the_url_where_somebody_listens() {
     assert_eq!(sent.unwrap(), one, "where calls go");
 }
 
+/// The connection was closed at once, and the peer out of reach until it had moved.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_peer_that_is_about_to_move_is_reached_where_it_is() {
+    let (old, before) = serve().await;
+    let (new, after) = serve().await;
+    let relay = Relay::start(old).await;
+    let transport = transport_to(relay.address, CLUSTER, None);
+    connected(&transport).await;
+    transport.set_peer(PEER, vec![format!("http://{new}")]);
+    assert_eq!(&call(&transport, Kind::Vote, b"a").await.unwrap()[..], b"a");
+    assert_eq!(before.connections.load(Ordering::SeqCst), 1);
+    assert_eq!(after.connections.load(Ordering::SeqCst), 0);
+    relay.set(Wire::Cut);
+    connected(&transport).await;
+    assert_eq!(after.connections.load(Ordering::SeqCst), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_stream_that_breaks_is_an_error_on_both_sides() {
     let (address, echo) = serve().await;
