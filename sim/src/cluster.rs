@@ -393,6 +393,7 @@ fn options(plan: &Plan, salt: u64) -> MemberOptions {
         catch_up_entries: plan.catch_up_entries.value(),
         snapshot_chunk_bytes: size(plan.snapshot_chunk_bytes),
         deferred_log_bytes_min: *plan.deferred_log_bytes.value(),
+        away_log_bytes_max: *plan.away_log_bytes.value(),
         limits: Limits {
             request_bytes_max: size(plan.max_request_bytes),
             txn_ops_max: size(plan.max_txn_ops),

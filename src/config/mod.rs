@@ -60,6 +60,8 @@ pub struct Config {
     pub election_timeout: Duration,
     pub snapshot_count: u64,
     pub snapshot_catchup_entries: u64,
+    /// Whether one of the two was given.
+    pub is_log_length_given: bool,
     /// `None`: no quota.
     pub quota_backend_bytes: Option<u64>,
     pub max_request_bytes: usize,

@@ -82,6 +82,8 @@ pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Con
         election_timeout,
         snapshot_count,
         snapshot_catchup_entries: uint(given, "snapshot-catchup-entries"),
+        is_log_length_given: given.is_set("snapshot-count")
+            || given.is_set("snapshot-catchup-entries"),
         quota_backend_bytes: quota(given, notices),
         max_request_bytes: request_bytes(given, notices)?,
         max_txn_ops: usize::try_from(at_least_one(given, "max-txn-ops")?).unwrap_or(usize::MAX),

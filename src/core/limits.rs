@@ -121,6 +121,13 @@ pub const FREE_SPACE_RELIEF_PERCENT: u64 = 125;
 /// So much log does a member keep for another one that is sent the state, however small the state is,
 /// unless it is configured otherwise. Beyond it the log may grow as large as the state.
 pub const DEFERRED_LOG_BYTES_MIN: u64 = 1024 * 1024 * 1024;
+/// So much log does a member keep while another one is away, unless it is configured otherwise: the
+/// other one is then sent what it missed, and not the whole state.
+pub const AWAY_LOG_BYTES_MAX: u64 = 64 * 1024 * 1024;
+const _: () = assert!(AWAY_LOG_BYTES_MAX < DEFERRED_LOG_BYTES_MIN);
+/// So many entries of the log does it keep for that at most, as etcd 3.5 does by default: what has to be
+/// read at a start is bounded.
+pub const AWAY_LOG_ENTRIES_MAX: u64 = 100_000;
 /// How long a member that was removed lives on once it knows: so long can it tell the others what
 /// is committed.
 pub const REMOVED_STOP_DELAY: Millis = Millis(1_000);

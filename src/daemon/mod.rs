@@ -31,7 +31,7 @@ use admit::NotAdmitted;
 use data_dir::DataDirError;
 use descriptors::{Descriptors, TooFewDescriptors};
 use detcd_core::api::{ClusterId, MemberId, Millis};
-use detcd_core::limits::{DEFERRED_LOG_BYTES_MIN, SNAPSHOT_CHUNK_BYTES};
+use detcd_core::limits::{AWAY_LOG_BYTES_MAX, DEFERRED_LOG_BYTES_MIN, SNAPSHOT_CHUNK_BYTES};
 use detcd_core::membership::identity::{self as membership, FlagsMismatch, Founding, check_flags};
 use detcd_core::membership::join::{JoinError, Joined};
 use detcd_core::validate::Limits;
@@ -545,6 +545,11 @@ fn member_options(config: &Config, identity: &Identity) -> MemberOptions {
         catch_up_entries: config.snapshot_catchup_entries,
         snapshot_chunk_bytes: SNAPSHOT_CHUNK_BYTES,
         deferred_log_bytes_min: DEFERRED_LOG_BYTES_MIN,
+        // Who gives the log's length wants it no longer.
+        away_log_bytes_max: match config.is_log_length_given {
+            true => 0,
+            false => AWAY_LOG_BYTES_MAX,
+        },
         limits: Limits {
             request_bytes_max: config.max_request_bytes,
             txn_ops_max: config.max_txn_ops,

@@ -54,6 +54,8 @@ pub struct MemberOptions {
     pub snapshot_chunk_bytes: usize,
     /// So much log is kept for a member that is sent the state, however small the state is.
     pub deferred_log_bytes_min: u64,
+    /// So much log is kept for a member that is away.
+    pub away_log_bytes_max: u64,
     pub limits: Limits,
     /// The store's size at which the member raises the alarm NOSPACE. `None`: no quota.
     pub quota_bytes: Option<u64>,
@@ -273,6 +275,7 @@ fn raft_options(options: &MemberOptions) -> RaftOptions {
         catch_up_entries: options.catch_up_entries,
         snapshot_chunk_bytes: options.snapshot_chunk_bytes,
         deferred_log_bytes_min: options.deferred_log_bytes_min,
+        away_log_bytes_max: options.away_log_bytes_max,
         founders: options.members.clone(),
     }
 }

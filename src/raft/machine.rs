@@ -17,7 +17,7 @@ use detcd_core::api::{Member, MemberId};
 use detcd_core::event::{self, Event};
 use detcd_core::kv::index::{Indexed, LiveKeys};
 use detcd_core::machine::Machine;
-use detcd_core::membership::RaftMembership;
+use detcd_core::membership::{LogSize, RaftMembership};
 use detcd_core::overlay::Overlay;
 use detcd_core::query;
 use detcd_core::status::{Published, Roster};
@@ -53,7 +53,7 @@ pub(crate) struct MachineAdapter<S: Store> {
     persisted: Arc<Persisted<S>>,
     purge: Purge,
     /// What was applied since the last snapshot: about what the log holds beyond it.
-    log_bytes: u64,
+    log: LogSize,
     sink: Sink,
     own_id: MemberId,
     roster: Arc<Roster>,
@@ -150,7 +150,7 @@ impl<S: Store> MachineAdapter<S> {
             published,
             persisted,
             purge,
-            log_bytes: 0,
+            log: LogSize::default(),
             sink,
             own_id,
             roster: Arc::default(),
@@ -158,6 +158,14 @@ impl<S: Store> MachineAdapter<S> {
         adapter.follow_membership()?;
         adapter.publish(LiveKeys::of(None))?;
         Ok(adapter)
+    }
+
+    /// What the log still holds of the state counts as written since the last snapshot: without it, a log
+    /// that is kept for another member would grow by as much in each life of this one.
+    pub(crate) fn count_log(&mut self, purged: Option<Position>) {
+        let applied = self.rows.applied.map_or(0, |applied| applied.index());
+        let purged = purged.map_or(0, |purged| purged.index);
+        self.log.entries = applied.saturating_sub(purged);
     }
 
     /// The log must hold whatever the state lacks: it is purged only of what was durable in it.
@@ -304,7 +312,7 @@ impl<S: Store> MachineAdapter<S> {
 
     async fn install(&mut self, meta: &SnapshotMeta, stage: S::Stage) -> Result<(), Fault> {
         stage.commit().await?;
-        self.log_bytes = 0;
+        self.log = LogSize::default();
         self.machine = Machine::load(&*self.store)?;
         let before = std::mem::replace(&mut self.rows, RaftRows::load(&*self.store)?);
         if self.rows.snapshot_meta() != *meta {
@@ -395,7 +403,8 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
                 batch.push(entry);
                 responders.extend(responder);
             }
-            self.log_bytes += bytes as u64;
+            self.log.bytes += bytes as u64;
+            self.log.entries += batch.len() as u64;
             maybe_wait(Place::Apply).await;
             self.apply_batch(batch).await.map_err(io::Error::other)?;
             maybe_wait(Place::Applied).await;
@@ -408,11 +417,11 @@ impl<S: Store> RaftStateMachine<Types> for MachineAdapter<S> {
 
     async fn try_create_snapshot_builder(&mut self, force: bool) -> Option<SnapshotBuilder<S>> {
         let state_bytes = self.store.size().total_bytes;
-        let waits = !force && !self.purge.may_purge(self.log_bytes, state_bytes);
+        let waits = !force && !self.purge.may_purge(self.log, state_bytes, &self.roster);
         if waits && !detcd_core::mutant!(EndlessSync) {
             return None;
         }
-        self.log_bytes = 0;
+        self.log = LogSize::default();
         Some(self.get_snapshot_builder().await)
     }
 

@@ -19,6 +19,7 @@ use detcd_core::api::{LeaseId, Member, MemberId};
 use detcd_core::command::Proposal;
 use detcd_core::event::{Event, Seq};
 use detcd_core::limits;
+use detcd_core::membership::PurgeDeferral;
 use detcd_core::status::{Published, RaftStatus};
 use detcd_core::view::Fault;
 use detcd_peer::Transport;
@@ -54,6 +55,8 @@ pub struct RaftOptions {
     pub snapshot_chunk_bytes: usize,
     /// So much log is kept for a member that is sent the state, however small the state is.
     pub deferred_log_bytes_min: u64,
+    /// So much log is kept for a member that is away.
+    pub away_log_bytes_max: u64,
     /// The members that this one is told of when it starts for the first time.
     pub founders: Vec<Member>,
 }
@@ -69,6 +72,7 @@ impl RaftOptions {
             catch_up_entries: 5_000,
             snapshot_chunk_bytes: limits::SNAPSHOT_CHUNK_BYTES,
             deferred_log_bytes_min: limits::DEFERRED_LOG_BYTES_MIN,
+            away_log_bytes_max: 0,
             founders: Vec::new(),
         }
     }
@@ -165,8 +169,10 @@ impl<S: Store> RaftNode<S> {
         }));
         let persisted = Arc::new(Persisted::new(store.clone()));
         let log = LogAdapter::new(options.id.0, log, recovered, persisted.clone())?;
-        let purge = Purge::new(options.deferred_log_bytes_min);
-        let machine = MachineAdapter::load(
+        let deferral =
+            PurgeDeferral::new(options.deferred_log_bytes_min, options.away_log_bytes_max);
+        let purge = Purge::new(deferral, transport.clone());
+        let mut machine = MachineAdapter::load(
             store.clone(),
             persisted,
             published.clone(),
@@ -175,6 +181,7 @@ impl<S: Store> RaftNode<S> {
             options.id,
         )?;
         machine.check_against(recovered.state.purged)?;
+        machine.count_log(recovered.state.purged);
         let acknowledged = Acknowledged::default();
         let network = Network::new(
             transport.clone(),

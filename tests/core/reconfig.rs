@@ -8,8 +8,8 @@ use detcd_core::error::Error;
 use detcd_core::membership::{
     AcknowledgedEntries, AppendReply, ChangeRequest, ClusterState, EngineLeader, EntryId, HandOver,
     LeaderEvent, LeaderLiveness, LeaderReply, LeaderTerm, LeaderTransfer, LeaderView, LogEnd,
-    LostEntries, MembershipChange, MembershipLeader, PeerAddresses, ProposalOutcome, PurgeDeferral,
-    RequestEvent, RequestView, TransferView,
+    LogSize, LostEntries, MembershipChange, MembershipLeader, PeerAddresses, ProposalOutcome,
+    PurgeDeferral, RequestEvent, RequestView, TransferView,
 };
 use std::collections::BTreeSet;
 use std::fmt::Display;
@@ -117,7 +117,9 @@ fn start(c: &Command, now: Millis) -> Option<Machine> {
         "entries" => Machine::Entries(AcknowledgedEntries::default(), LostEntries::default()),
         "purge" => {
             let log_bytes_min = c.or("log-min", 1024) << 20;
-            Machine::Purge(PurgeDeferral::new(log_bytes_min), Vec::new())
+            let away_log_bytes_max = c.or("away-max", 0) << 20;
+            let purge = PurgeDeferral::new(log_bytes_min, away_log_bytes_max);
+            Machine::Purge(purge, Vec::new())
         }
         "addresses" => Machine::Addresses(PeerAddresses::new(id)),
         _ => return None,
@@ -395,7 +397,11 @@ fn on_purge(
         "end" => purge.end(begun.remove(0), now),
         "wanted" => {
             let mib = |name| c.or(name, 0) << 20;
-            return match purge.may_purge(now, mib("log"), mib("state")) {
+            let log = LogSize {
+                entries: c.or("entries", 1),
+                bytes: mib("log"),
+            };
+            return match purge.may_purge(now, log, mib("state"), c.flag("away")) {
                 true => "purged\n".into(),
                 false => "deferred\n".into(),
             };

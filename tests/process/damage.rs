@@ -59,6 +59,7 @@ fn options() -> MemberOptions {
         catch_up_entries: 20,
         snapshot_chunk_bytes: 64 * 1024,
         deferred_log_bytes_min: 1024 * 1024,
+        away_log_bytes_max: 0,
         limits: Limits {
             request_bytes_max: 1024 * 1024,
             txn_ops_max: 128,

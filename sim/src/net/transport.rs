@@ -102,6 +102,8 @@ struct Peer {
     urls: Vec<String>,
     /// Which of them is used: the next one, once a call has failed.
     at: usize,
+    /// Whether the last call was answered.
+    is_connected: bool,
 }
 
 impl Peers {
@@ -113,6 +115,13 @@ impl Peers {
     fn turn_away(&self, id: u64) {
         if let Some(peer) = self.lock().get_mut(&id) {
             peer.at += 1;
+            peer.is_connected = false;
+        }
+    }
+
+    fn answered(&self, id: u64) {
+        if let Some(peer) = self.lock().get_mut(&id) {
+            peer.is_connected = true;
         }
     }
 }
@@ -140,6 +149,7 @@ impl SimTransport {
         let host = url.and_then(|url| self.directory.host(url));
         host.ok_or_else(|| {
             peer.at += 1;
+            peer.is_connected = false;
             unreachable("nobody lives there")
         })
     }
@@ -162,8 +172,12 @@ impl Transport for SimTransport {
     fn set_peer(&self, id: u64, peer_urls: Vec<String>) {
         let mut peers = self.peers.lock();
         if peers.get(&id).is_none_or(|peer| peer.urls != peer_urls) {
-            let urls = peer_urls;
-            peers.insert(id, Peer { urls, at: 0 });
+            let peer = Peer {
+                urls: peer_urls,
+                at: 0,
+                is_connected: true,
+            };
+            peers.insert(id, peer);
         }
     }
 
@@ -205,7 +219,10 @@ impl Transport for SimTransport {
                 Ok(Ok(answer)) => answer,
             };
             match Frame::decode(answer) {
-                Ok(Frame::Answer { body, .. }) => Ok(body),
+                Ok(Frame::Answer { body, .. }) => {
+                    peers.answered(to);
+                    Ok(body)
+                }
                 Ok(Frame::Refusal { reason, .. }) if reason == OTHER_MEMBER => {
                     peers.turn_away(to);
                     Err(TransportError::Unreachable(to, reason))
@@ -249,6 +266,13 @@ impl Transport for SimTransport {
             }
         }
         .boxed()
+    }
+
+    fn is_connected(&self, to: u64) -> bool {
+        self.peers
+            .lock()
+            .get(&to)
+            .is_some_and(|peer| peer.is_connected)
     }
 }
 

@@ -39,6 +39,8 @@ settings! {
         /// So many bytes of the raft log are kept for a member that is sent a snapshot, however small
         /// the state is.
         pub deferred_log_bytes: OneOf<u64> [0..=1_073_741_824] = 1_073_741_824,
+        /// So many bytes of the raft log are kept while a member is away.
+        pub away_log_bytes: OneOf<u64> [0..=1_073_741_824] = 0,
         /// How the network between all machines behaves, faults apart.
         pub network: Network,
         /// How the members' disks behave, faults apart.

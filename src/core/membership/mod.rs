@@ -43,7 +43,7 @@ pub use leader::{
     Reconfiguration,
 };
 pub use liveness::{EngineLeader, LeaderLiveness};
-pub use purge::PurgeDeferral;
+pub use purge::{LogSize, PurgeDeferral};
 pub use request::{ChangeRequest, LeaderReply, RequestEffect, RequestEvent, RequestView};
 pub use rules::{ClusterState, Replication, check_transferee, is_started};
 pub use transfer::{
