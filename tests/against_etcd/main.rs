@@ -17,6 +17,7 @@ mod data_dirs;
 mod descriptors;
 mod downgrade;
 mod endpoints;
+mod full_disk;
 mod gateway;
 mod http2;
 mod keys;
@@ -25,6 +26,9 @@ mod peer_port;
 mod ranges;
 mod reach;
 mod restart;
+#[path = "../process/small_disk.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod small_disk;
 mod snapshot;
 mod space;
 mod tcp_gateway;

@@ -111,6 +111,10 @@ impl Node {
         format!("{}://127.0.0.1:{}", self.scheme, self.peer_port)
     }
 
+    pub fn program(&self) -> &Path {
+        &self.program
+    }
+
     /// The flags that a restart needs: none of the cluster.
     pub fn own_flags(&self) -> Vec<String> {
         vec![

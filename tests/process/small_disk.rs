@@ -39,7 +39,7 @@ impl Confined {
             .env("DISK_SIZE", size)
             .args(["sh", "-c", SMALL_DISK])
             .arg(&node.data_dir)
-            .arg(env!("CARGO_BIN_EXE_detcd"))
+            .arg(node.program())
             .args(cluster.flags(0))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
