@@ -10,3 +10,4 @@ mod members_page;
 mod probe;
 pub mod server;
 mod srv;
+pub mod utl;

@@ -38,8 +38,8 @@ pub enum DataDirError {
     Unusable { path: PathBuf, source: io::Error },
     #[error(
         "data-dir {path} holds the data of etcd ({found}), which detcd does not read: start etcd on \
-         it and copy its keys to a new cluster of detcd (etcdctl make-mirror), or choose an empty \
-         --data-dir"
+         it, save a snapshot (etcdctl snapshot save) and restore that (detcdutl snapshot restore), or \
+         choose an empty --data-dir"
     )]
     Etcd { path: PathBuf, found: String },
     #[error(transparent)]

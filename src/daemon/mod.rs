@@ -19,6 +19,7 @@ mod machines;
 mod names;
 mod notify;
 mod proxy;
+pub mod restored;
 mod space;
 mod tls;
 

@@ -7,6 +7,8 @@ mod certificates;
 #[path = "../process/cluster.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod cluster;
+#[path = "../tools/console.rs"]
+mod console;
 #[path = "../tools/mod.rs"]
 #[allow(dead_code, reason = "other tests use the other tools")]
 mod tools;
@@ -22,10 +24,12 @@ mod gateway;
 mod http2;
 mod keys;
 mod locks;
+mod operations_guide;
 mod peer_port;
 mod ranges;
 mod reach;
 mod restart;
+mod restore;
 #[path = "../process/small_disk.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod small_disk;

@@ -19,7 +19,7 @@ use tonic::transport::Channel;
 const KEYS: usize = 3000;
 const RUN_MAX: Duration = Duration::from_secs(60);
 
-async fn run(program: &Path, arguments: &[&str]) -> String {
+pub async fn run(program: &Path, arguments: &[&str]) -> String {
     let mut command = Command::new(program);
     command
         .env("ETCDCTL_API", "3")
@@ -59,7 +59,7 @@ fn delete(key: String, end: String) -> pb::DeleteRangeRequest {
 
 /// Keys of many versions, deleted ones, large ones, leases with and without keys, and a compaction.
 /// (Leases with negative ids an etcd 3.5.1 that restarts forgets, its own as well.) Gives the revision of the compaction.
-async fn fill(node: &Node) -> i64 {
+pub async fn fill(node: &Node) -> i64 {
     let mut kv = node.kv();
     let mut leases = LeaseClient::new(node.channel());
     for id in [600, 0x1234, 7] {
@@ -100,7 +100,7 @@ async fn fill(node: &Node) -> i64 {
 }
 
 /// Everything at a revision.
-async fn all(kv: &mut KvClient<Channel>, revision: i64) -> pb::RangeResponse {
+pub async fn all(kv: &mut KvClient<Channel>, revision: i64) -> pb::RangeResponse {
     let request = pb::RangeRequest {
         key: vec![0].into(),
         range_end: vec![0].into(),
@@ -115,7 +115,7 @@ async fn all(kv: &mut KvClient<Channel>, revision: i64) -> pb::RangeResponse {
     }
 }
 
-async fn hash(node: &Node, revision: i64) -> pb::HashKvResponse {
+pub async fn hash(node: &Node, revision: i64) -> pb::HashKvResponse {
     let mut maintenance = MaintenanceClient::new(node.channel());
     let asked = maintenance.hash_kv(pb::HashKvRequest { revision }).await;
     let found = asked.expect("a hash").into_inner();
@@ -127,7 +127,7 @@ async fn hash(node: &Node, revision: i64) -> pb::HashKvResponse {
     }
 }
 
-async fn leases(node: &Node) -> Vec<pb::LeaseTimeToLiveResponse> {
+pub async fn leases(node: &Node) -> Vec<pb::LeaseTimeToLiveResponse> {
     let mut leases = LeaseClient::new(node.channel());
     let mut found = Vec::new();
     for id in [600, 0x1234, 7, 8] {
@@ -224,7 +224,7 @@ async fn etcd_takes_up_a_snapshot_that_was_saved_under_load() {
     assert!(next > revision);
 }
 
-async fn add_users(node: &Node) {
+pub async fn add_users(node: &Node) {
     let mut auth = AuthClient::new(node.channel());
     for name in ["reader", "root"] {
         let request = pb::AuthRoleAddRequest { name: name.into() };
@@ -261,7 +261,7 @@ async fn add_users(node: &Node) {
 }
 
 /// What the users and roles are, and whether a password is known.
-async fn users(node: &Node) -> Vec<String> {
+pub async fn users(node: &Node) -> Vec<String> {
     let mut auth = AuthClient::new(node.channel());
     let mut seen = Vec::new();
     for name in ["root", "user", "machine"] {

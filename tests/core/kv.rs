@@ -19,6 +19,8 @@ mod model;
 mod overlay;
 #[path = "kv/properties.rs"]
 mod properties;
+#[path = "kv/restore.rs"]
+mod restore;
 #[path = "kv/store.rs"]
 mod store;
 #[path = "transcript/mod.rs"]

@@ -3,6 +3,8 @@
 #[path = "../tools/certificates.rs"]
 mod certificates;
 mod cluster;
+#[path = "../tools/console.rs"]
+mod console;
 #[path = "../tools/mod.rs"]
 #[allow(dead_code, reason = "other tests use the other tools")]
 mod tools;

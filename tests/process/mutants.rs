@@ -37,7 +37,11 @@ fn the_programs_know_no_planted_bug() {
         "{names:?}"
     );
     assert_eq!(found_in(b"a torn-tail here", &names), ["torn-tail"]);
-    for program in [env!("CARGO_BIN_EXE_detcd"), env!("CARGO_BIN_EXE_detcdctl")] {
+    for program in [
+        env!("CARGO_BIN_EXE_detcd"),
+        env!("CARGO_BIN_EXE_detcdctl"),
+        env!("CARGO_BIN_EXE_detcdutl"),
+    ] {
         let bytes = fs::read(program).expect("the program under test");
         assert_eq!(found_in(&bytes, &names), Vec::<&str>::new(), "in {program}");
     }

@@ -1,28 +1,10 @@
 //! The console of docs/v2.md, run as written against a member.
 
 use crate::cluster::{Cluster, put_eventually};
+use crate::console::commands;
 use std::fs;
 use std::path::Path;
 use tokio::process::Command;
-
-/// The commands of the consoles, each with what it prints.
-fn commands(text: &str) -> Vec<(String, String)> {
-    let mut found: Vec<(String, String)> = Vec::new();
-    let mut is_console = false;
-    for line in text.lines() {
-        match line {
-            "```console" => is_console = true,
-            "```" => is_console = false,
-            _ if !is_console => {}
-            _ => match (line.strip_prefix("$ "), found.last_mut()) {
-                (Some(command), _) => found.push((command.to_owned(), String::new())),
-                (None, Some((_, printed))) => *printed += &format!("{line}\n"),
-                (None, None) => panic!("no command before {line}"),
-            },
-        }
-    }
-    found
-}
 
 #[tokio::test]
 async fn the_console_of_the_guide_prints_what_it_says() {

@@ -70,6 +70,7 @@ const ROOMS: &[Room] = &[
     Room {
         manifest: "Cargo.toml",
         ours: &[
+            "detcd-bolt",
             "detcd-core",
             "detcd-net",
             "detcd-out",

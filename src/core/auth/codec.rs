@@ -78,7 +78,7 @@ pub fn decode_auth_meta(row: &Bytes) -> Result<AuthMeta, Fault> {
     Ok(meta)
 }
 
-pub(super) fn encode_user(user: &User) -> Bytes {
+pub(crate) fn encode_user(user: &User) -> Bytes {
     let mut out = Writer::default();
     out.u8(ROW_FORMAT);
     out.bytes(&user.password);
@@ -101,7 +101,7 @@ pub(super) fn decode_user(row: &Bytes) -> Result<User, Fault> {
     Ok(user)
 }
 
-pub(super) fn encode_role(role: &Role) -> Bytes {
+pub(crate) fn encode_role(role: &Role) -> Bytes {
     let mut out = Writer::default();
     out.u8(ROW_FORMAT);
     out.count(role.permissions.len());

@@ -22,11 +22,14 @@ pub mod tokens;
 mod types;
 
 pub(crate) use apply::apply;
+pub(crate) use codec::{
+    AuthMeta, check_role_row, check_user_row, encode_auth_meta, encode_role as role_row,
+    encode_user as user_row,
+};
 pub use codec::{
     META_AUTH, decode_auth_command, decode_auth_meta, decode_principal, encode_auth_command,
     encode_principal,
 };
-pub(crate) use codec::{check_role_row, check_user_row};
 pub use command::{AuthChange, AuthCommand, TokenChange};
 pub use judge::Judge;
 pub use ranges::KeyRanges;

@@ -13,5 +13,5 @@ pub use command::{
 };
 pub(crate) use command::{decode_key_range, encode_key_range};
 pub use received::check_row;
-use rows::alarm_kind;
+pub(crate) use rows::alarm_kind;
 pub use rows::*;

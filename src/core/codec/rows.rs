@@ -485,7 +485,7 @@ pub fn decode_alarm(key: &[u8], row: &Bytes) -> Result<Alarm, Fault> {
 }
 
 /// The kind of alarm with this number in rows and commands.
-pub(super) fn alarm_kind(number: u8) -> Option<AlarmKind> {
+pub(crate) fn alarm_kind(number: u8) -> Option<AlarmKind> {
     [AlarmKind::NoSpace, AlarmKind::Corrupt]
         .into_iter()
         .find(|kind| *kind as u8 == number)
