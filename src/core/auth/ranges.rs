@@ -59,9 +59,11 @@ impl KeyRanges {
     }
 }
 
-/// Where a range begins and ends; `None` if it holds no key.
+/// Where a range begins and ends; `None` if it holds no key. One that begins at the empty key is
+/// none, as in etcd: every key is from `\0` on.
 fn span(range: &KeyRange) -> Option<(Bytes, Option<Bytes>)> {
     match range {
+        KeyRange::One(start) | KeyRange::Span { start, .. } if start.is_empty() => None,
         KeyRange::One(key) => {
             let next = [&key[..], &[0]].concat();
             Some((key.clone(), Some(Bytes::from(next))))

@@ -172,7 +172,7 @@ fn put(key: String, lease: LeaseId, prev_kv: bool) -> PutRequest {
 }
 
 fn range(text: &str) -> KeyRange {
-    let owned = |text: &str| Bytes::copy_from_slice(text.as_bytes());
+    let owned = |text: &str| Bytes::from(text.replace("\\0", "\0"));
     match text.split_once("..") {
         None => KeyRange::One(owned(text)),
         Some((start, "")) => KeyRange::Span {
