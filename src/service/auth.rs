@@ -4,10 +4,9 @@ use crate::tokens::TokenKind;
 use crate::{Call, Credentials, Service, response_header};
 use bytes::Bytes;
 use detcd_core::api::KeyRange;
-use detcd_core::auth::{AuthCommand, AuthInfo, AuthState, Judge, ROOT_ROLE};
+use detcd_core::auth::{AuthCommand, AuthInfo, AuthState, Judge};
 use detcd_core::error::Error;
 use detcd_driver::Identify;
-use detcd_wire::authpb;
 use detcd_wire::etcdserverpb as pb;
 use futures::future::BoxFuture;
 
@@ -245,13 +244,9 @@ impl Call {
         let may_see = |judge: &Judge<'_>| judge.has_role_or_is_admin(&request.role);
         let (header, auth) = self.handle().auth_state(may_see).await?;
         let role = auth.role(&request.role).ok_or(Error::RoleNotFound)?;
-        let perm = match request.role == ROOT_ROLE {
-            true => vec![everything()],
-            false => role.permissions.iter().cloned().map(Into::into).collect(),
-        };
         Ok(pb::AuthRoleGetResponse {
             header: response_header(header),
-            perm,
+            perm: role.permissions.iter().cloned().map(Into::into).collect(),
         })
     }
 
@@ -308,13 +303,4 @@ impl Call {
 
 fn anyone(_: &Judge<'_>) -> Result<(), Error> {
     Ok(())
-}
-
-/// What the role root is shown to allow.
-fn everything() -> authpb::Permission {
-    authpb::Permission {
-        perm_type: authpb::permission::Type::Readwrite.into(),
-        key: Bytes::new(),
-        range_end: Bytes::from_static(&[0]),
-    }
 }
