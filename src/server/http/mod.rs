@@ -52,6 +52,9 @@ impl HttpPaths {
             if let Some(refusal) = hosts::refused(&context.options.host_whitelist, &request) {
                 return Ok(refusal);
             }
+            if let Some(refusal) = gateway::refused(&context, &request) {
+                return Ok(refusal);
+            }
             // Go's server reads no further, and knows of no origins then.
             if keys::is_unreadable(request.uri().path()) {
                 return Ok(keys::unreadable_path());

@@ -1,6 +1,7 @@
 //! The JSON gateway of detcd and of etcd 3.5.1: the same HTTP requests to both, and every status,
 //! header that matters and body compared.
 
+mod auth;
 mod cases;
 mod generated;
 mod http;

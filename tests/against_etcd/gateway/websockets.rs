@@ -36,7 +36,7 @@ const CASES: &[(&str, &[&str], usize)] = &[
     ("/v3/nothing", &["{}"], 1),
 ];
 
-async fn open(
+pub async fn open(
     port: u16,
     path: &str,
     protocol: Option<&str>,
@@ -54,7 +54,7 @@ async fn open(
     tokio_tungstenite::client_async(request, stream).await
 }
 
-async fn next(socket: &mut WebSocketStream<TcpStream>) -> Option<String> {
+pub async fn next(socket: &mut WebSocketStream<TcpStream>) -> Option<String> {
     let next = tokio::time::timeout(ANSWER_MAX, socket.next()).await;
     match next.expect("an answer in time") {
         Some(Ok(Message::Text(text))) => Some(normalized(text.as_str())),

@@ -19,6 +19,7 @@ use crate::server::Context;
 use crate::server::listen::Reply;
 use ::http::{HeaderMap, Method, Request, StatusCode};
 use call::Calls;
+use detcd_net::tls::PeerName;
 use futures::StreamExt as _;
 use http_body_util::BodyExt as _;
 use hyper::body::Incoming;
@@ -38,6 +39,29 @@ pub(super) struct Gateway {
 /// Whether the path is one of those that are served here.
 pub(super) fn is_path(path: &str) -> bool {
     path == "/v3" || ROOTS.iter().any(|root| path.starts_with(root))
+}
+
+/// etcd's words.
+const NAMES_ARE_IGNORED: &str = "CommonName of client sending a request against gateway will be \
+                                 ignored and not used as expected";
+
+/// The refusal of a client whose certificate has a common name, by which it would be known as a user
+/// anywhere else.
+pub(super) fn refused<B>(context: &Context, request: &Request<B>) -> Option<Reply> {
+    let has_name = || {
+        let peer = request.extensions().get::<PeerName>();
+        peer.is_some_and(|peer| peer.common_name.as_deref().is_some_and(|it| !it.is_empty()))
+    };
+    let options = &context.options;
+    let is_gateway = options.enable_grpc_gateway
+        && ROOTS
+            .iter()
+            .any(|root| request.uri().path().starts_with(root));
+    let is_refused = is_gateway
+        && options.client_cert_auth
+        && has_name()
+        && context.handle.auth_known().is_enabled();
+    is_refused.then(|| problem(StatusCode::BAD_REQUEST, NAMES_ARE_IGNORED))
 }
 
 impl Gateway {
