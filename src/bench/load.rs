@@ -2,13 +2,14 @@
 
 use super::Kind;
 use super::report::Row;
-use super::unary::Kv;
+use super::unary::{Kv, authenticate};
 use super::v2::V2;
 use detcd_net::limits::CLIENT_DIAL_TIMEOUT;
 use detcd_net::tls::TlsClient;
 use detcd_net::{Address, Connector, Dialer};
 use detcd_wire::etcdserverpb as pb;
 use hdrhistogram::Histogram;
+use http::HeaderValue;
 use pb::lease_client::LeaseClient;
 use pb::watch_client::WatchClient;
 use std::error::Error;
@@ -77,6 +78,7 @@ struct Client {
     kv: Kv,
     /// Of the loads that open streams.
     streams: Option<Channel>,
+    token: Option<HeaderValue>,
     /// Of the loads of v2: a connection for requests, and one that waits.
     v2: Option<(V2, V2)>,
     number: u64,
@@ -89,6 +91,8 @@ pub struct Target {
     pub urls: Vec<String>,
     /// With what to speak to those of https.
     pub tls: Option<Arc<TlsClient>>,
+    /// On whose behalf, if there are users.
+    pub token: Option<HeaderValue>,
 }
 
 impl Target {
@@ -96,7 +100,24 @@ impl Target {
         Target {
             urls: urls.to_vec(),
             tls: None,
+            token: None,
         }
+    }
+
+    /// Has a user's password checked: from now on calls are the user's.
+    pub async fn log_in(&mut self, name: &str, password: &str) -> Result<(), BoxError> {
+        let request = pb::AuthenticateRequest {
+            name: name.to_owned(),
+            password: password.to_owned(),
+        };
+        let token = authenticate(self.nth(0), self.tls.as_ref(), &request).await?;
+        self.token = Some(token);
+        Ok(())
+    }
+
+    /// The connection with this number.
+    async fn open(&self, i: usize) -> Result<Kv, BoxError> {
+        Kv::open(self.nth(i), self.tls.as_ref(), self.token.as_ref()).await
     }
 
     /// The endpoint of the connection with this number.
@@ -107,7 +128,12 @@ impl Target {
 
 /// Succeeds when the member serves a write.
 pub async fn write_once(endpoint: &str) -> Result<(), BoxError> {
-    put(&mut Kv::open(endpoint, None).await?, key(0), vec![b'x'; 8]).await
+    put(
+        &mut Kv::open(endpoint, None, None).await?,
+        key(0),
+        vec![b'x'; 8],
+    )
+    .await
 }
 
 /// Writes a first value to a part of the keys, so that reads find something, and every key under
@@ -126,7 +152,7 @@ pub async fn prepare(
         fill_v2(target, keys.min(V2_KEYS), value_bytes).await?;
     }
     if cases.iter().any(|case| case.kind == Kind::Past) {
-        let mut kv = Kv::open(target.nth(0), target.tls.as_ref()).await?;
+        let mut kv = target.open(0).await?;
         let header = kv.range(&first_listed()).await?.header;
         settings.past = header.map_or(0, |header| header.revision);
         fill_with(target, 0..keys + keys / 2, value_bytes, listed_key).await?;
@@ -204,6 +230,7 @@ pub async fn run(target: &Target, case: Case, settings: &Settings) -> Result<Row
         let client = Client {
             kv: kvs[number % count].clone(),
             streams: streams.get(number % count).cloned(),
+            token: target.token.clone(),
             v2: v2.pop(),
             number: number as u64,
             settings: *settings,
@@ -453,7 +480,7 @@ impl Client {
         let requests = tokio_stream::iter([request]);
         let requests = tokio_stream::StreamExt::chain(requests, tokio_stream::pending());
         let mut watch = WatchClient::new(self.channel()?);
-        let mut responses = watch.watch(requests).await?.into_inner();
+        let mut responses = watch.watch(self.request(requests)?).await?.into_inner();
         let created = responses.message().await?.ok_or("the watch stream ended")?;
         if !created.created {
             return Err("the first response of a watch is not its creation".into());
@@ -481,7 +508,7 @@ impl Client {
     async fn grant(&mut self) -> Result<i64, BoxError> {
         let mut lease = LeaseClient::new(self.channel()?);
         let granted = lease
-            .lease_grant(pb::LeaseGrantRequest { ttl: 600, id: 0 })
+            .lease_grant(self.request(pb::LeaseGrantRequest { ttl: 600, id: 0 })?)
             .await?;
         Ok(granted.into_inner().id)
     }
@@ -489,12 +516,25 @@ impl Client {
     async fn keep_alive(&mut self, id: i64) -> Result<(), BoxError> {
         let requests = tokio_stream::iter([pb::LeaseKeepAliveRequest { id }]);
         let mut lease = LeaseClient::new(self.channel()?);
-        let mut responses = lease.lease_keep_alive(requests).await?.into_inner();
+        let mut responses = lease
+            .lease_keep_alive(self.request(requests)?)
+            .await?
+            .into_inner();
         responses
             .message()
             .await?
             .ok_or("the keepalive stream ended")?;
         Ok(())
+    }
+
+    /// With the token, if there is one.
+    fn request<T>(&self, message: T) -> Result<tonic::Request<T>, BoxError> {
+        let mut request = tonic::Request::new(message);
+        if let Some(token) = &self.token {
+            let token = token.as_bytes().try_into()?;
+            request.metadata_mut().insert("token", token);
+        }
+        Ok(request)
     }
 
     fn channel(&self) -> Result<Channel, BoxError> {
@@ -545,7 +585,7 @@ fn key(number: u64) -> Vec<u8> {
 async fn connections(target: &Target, n: usize) -> Result<Vec<Kv>, BoxError> {
     let mut connections = Vec::with_capacity(n);
     for i in 0..n {
-        connections.push(Kv::open(target.nth(i), target.tls.as_ref()).await?);
+        connections.push(target.open(i).await?);
     }
     Ok(connections)
 }

@@ -38,6 +38,9 @@ pub struct BenchArgs {
     /// Believe every endpoint.
     #[arg(long)]
     insecure_skip_tls_verify: bool,
+    /// The user on whose behalf the load is, of a running cluster with authentication (not of v2).
+    #[arg(long, value_name = "NAME:PASSWORD", requires = "endpoints")]
+    user: Option<String>,
     /// Another etcd binary to measure in the same run, alternating with this one.
     #[arg(long, value_name = "PATH")]
     against: Option<PathBuf>,
@@ -139,7 +142,14 @@ pub async fn run(args: BenchArgs) -> Result<(), load::BoxError> {
     let cases = cases(&args);
     if !args.endpoints.is_empty() {
         let mut rows = Vec::new();
-        let target = args.target()?;
+        let mut target = args.target()?;
+        if let Some(user) = &args.user {
+            let (name, password) = user.split_once(':').ok_or("--user is NAME:PASSWORD")?;
+            if cases.iter().any(|case| case.kind.is_v2()) {
+                return Err("--user is for cases of v3: v2 has users of its own".into());
+            }
+            target.log_in(name, password).await?;
+        }
         let settings = load::prepare(&target, &cases, args.settings()).await?;
         for case in &cases {
             progress(&format!("{case}"));
@@ -223,6 +233,7 @@ impl BenchArgs {
         Ok(Target {
             urls: self.endpoints.clone(),
             tls,
+            token: None,
         })
     }
 

@@ -28,6 +28,8 @@ struct Connection {
     requests: SendRequest<Bytes>,
     authority: String,
     scheme: &'static str,
+    /// That of the user on whose behalf calls are made.
+    token: Option<HeaderValue>,
 }
 
 /// A method's address at one server.
@@ -45,12 +47,29 @@ pub struct Kv {
     txn: Path,
 }
 
+/// The token that a member gives for a password.
+pub async fn authenticate(
+    endpoint: &str,
+    tls: Option<&Arc<TlsClient>>,
+    request: &pb::AuthenticateRequest,
+) -> Result<HeaderValue, BoxError> {
+    let mut connection = Connection::open(endpoint, tls).await?;
+    let path = connection.path("/etcdserverpb.Auth/Authenticate")?;
+    let response: pb::AuthenticateResponse = connection.call(&path, request).await?;
+    Ok(HeaderValue::try_from(response.token)?)
+}
+
 /// gRPC's code of a method that the server does not know.
 const UNIMPLEMENTED: &[u8] = b"12";
 
 impl Kv {
-    pub async fn open(endpoint: &str, tls: Option<&Arc<TlsClient>>) -> Result<Kv, BoxError> {
-        let connection = Connection::open(endpoint, tls).await?;
+    pub async fn open(
+        endpoint: &str,
+        tls: Option<&Arc<TlsClient>>,
+        token: Option<&HeaderValue>,
+    ) -> Result<Kv, BoxError> {
+        let mut connection = Connection::open(endpoint, tls).await?;
+        connection.token = token.cloned();
         Ok(Kv {
             put: connection.path("/etcdserverpb.KV/Put")?,
             range: connection.path("/etcdserverpb.KV/Range")?,
@@ -134,6 +153,7 @@ impl Connection {
             requests,
             authority: address.authority().to_owned(),
             scheme: address.scheme(),
+            token: None,
         })
     }
 
@@ -174,6 +194,9 @@ impl Connection {
             HeaderValue::from_static("application/grpc"),
         );
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        if let Some(token) = &self.token {
+            headers.insert("token", token.clone());
+        }
         let requests = &mut self.requests;
         poll_fn(|context| requests.poll_ready(context)).await?;
         let (response, mut body) = requests.send_request(request, false)?;
