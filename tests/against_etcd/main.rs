@@ -13,6 +13,7 @@ mod console;
 #[allow(dead_code, reason = "other tests use the other tools")]
 mod tools;
 
+mod auth;
 mod costs;
 mod ctl_v2;
 mod data_dirs;

@@ -8,7 +8,7 @@ use std::process::Command;
 use tonic::{Code, Request, Status};
 
 /// Hashes are not what these tests are about.
-const CHEAP: &str = "--bcrypt-cost=4";
+pub const CHEAP: &str = "--bcrypt-cost=4";
 
 async fn change_password(node: &Node, token: &str, name: &str, password: &str) {
     let request = pb::AuthUserChangePasswordRequest {
@@ -22,7 +22,7 @@ async fn change_password(node: &Node, token: &str, name: &str, password: &str) {
     changed.expect("a change of a password");
 }
 
-async fn authenticate(node: &Node, name: &str, password: &str) -> Result<String, Status> {
+pub async fn authenticate(node: &Node, name: &str, password: &str) -> Result<String, Status> {
     let request = pb::AuthenticateRequest {
         name: name.to_owned(),
         password: password.to_owned(),
@@ -31,7 +31,7 @@ async fn authenticate(node: &Node, name: &str, password: &str) -> Result<String,
     Ok(answer?.into_inner().token)
 }
 
-fn shown<T>(message: T, token: &str) -> Request<T> {
+pub fn shown<T>(message: T, token: &str) -> Request<T> {
     let mut request = Request::new(message);
     let token = token.parse().expect("text");
     request.metadata_mut().insert("token", token);
@@ -47,7 +47,7 @@ async fn get(node: &Node, token: &str) -> Result<(), Status> {
 }
 
 /// Makes users with the password `pw`, root among them, and switches authentication on.
-async fn enable(node: &Node, users: &[&str]) {
+pub async fn enable(node: &Node, users: &[&str]) {
     for user in ["root"].iter().chain(users) {
         let request = pb::AuthUserAddRequest {
             name: user.to_string(),

@@ -27,7 +27,7 @@ struct Case {
 /// A message on its way to a method, encoded.
 pub struct Call {
     path: &'static str,
-    body: Raw,
+    pub body: Raw,
 }
 
 /// Bytes that pass as any message.
