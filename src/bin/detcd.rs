@@ -2,7 +2,7 @@
 
 use detcd::config::{self, Config, Notice, Request, UsageError, VersionInfo};
 use detcd::daemon;
-use detcd_out::{eprintln, print};
+use detcd_out::{eprint, eprintln, print, println};
 use std::process::ExitCode;
 
 /// What a shell is told of arguments that cannot be read.
@@ -26,6 +26,9 @@ fn main() -> ExitCode {
     let variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect();
+    if args.first().is_some_and(|arg| arg == "config") {
+        return configuration(&args[1..], &variables);
+    }
     match config::read(&args, &variables) {
         Ok(Request::Serve(config, notices)) => serve(*config, notices),
         Ok(Request::Version) => {
@@ -47,6 +50,65 @@ fn main() -> ExitCode {
             }
             ExitCode::FAILURE
         }
+    }
+}
+
+/// `detcd config`: tells of a configuration, and serves nothing.
+fn configuration(args: &[String], variables: &[(String, String)]) -> ExitCode {
+    match args.first().map(|arg| &arg[..]) {
+        Some("check") if args.len() == 2 && !args[1].starts_with('-') => check_file(&args[1]),
+        Some("print") => match config::print(&args[1..], variables) {
+            Ok(text) => {
+                print!("{text}");
+                ExitCode::SUCCESS
+            }
+            Err(UsageError::Syntax(text)) => {
+                eprintln!("{text}\n{}", config::CONFIG_USAGE);
+                ExitCode::from(EXIT_USAGE)
+            }
+            Err(UsageError::Verify(text)) => {
+                eprintln!("{text}");
+                ExitCode::FAILURE
+            }
+        },
+        Some("-h" | "--help" | "-help") => {
+            print!("{}", config::CONFIG_USAGE);
+            ExitCode::SUCCESS
+        }
+        _ => {
+            eprint!("{}", config::CONFIG_USAGE);
+            ExitCode::from(EXIT_USAGE)
+        }
+    }
+}
+
+fn check_file(path: &str) -> ExitCode {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("cannot start threads: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let report = match runtime.block_on(async { daemon::check(path) }) {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("{error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    for warning in &report.warnings {
+        eprintln!("warning: {warning}");
+    }
+    for problem in &report.problems {
+        eprintln!("{problem}");
+    }
+    match report.problems.is_empty() {
+        true => {
+            println!("{path}: ok");
+            ExitCode::SUCCESS
+        }
+        false => ExitCode::FAILURE,
     }
 }
 

@@ -34,10 +34,11 @@ pub(super) fn is_used(given: &Given) -> bool {
     flags.any(|name| given.is_set(name))
 }
 
-/// Turns the addresses into URLs.
-pub(super) fn translate(given: &mut Given) -> Result<(), UsageError> {
-    if !is_used(given) {
-        return Ok(());
+/// `given` with the addresses turned into URLs.
+pub(super) fn translate(given: &Given) -> Result<Given, UsageError> {
+    let mut given = given.clone();
+    if !is_used(&given) {
+        return Ok(given);
     }
     for port in &PORTS {
         let pairs = [
@@ -60,10 +61,18 @@ pub(super) fn translate(given: &mut Given) -> Result<(), UsageError> {
                 format!("{host}:{port}")
             }
         };
-        given.set_default(port.advertise_urls, format!("http://{address}"));
-        given.set_default(port.listen_urls, format!("http://{bind}"));
+        given.set_default(
+            port.advertise_urls,
+            format!("http://{address}"),
+            port.address,
+        );
+        let by = match given.text(port.bind) {
+            "" => port.address,
+            _ => port.bind,
+        };
+        given.set_default(port.listen_urls, format!("http://{bind}"), by);
     }
-    Ok(())
+    Ok(given)
 }
 
 /// What is wrong with an address, in etcd 2's words.

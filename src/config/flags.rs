@@ -319,7 +319,7 @@ pub const SECTIONS: &[Section] = &[
         flag("proxy-dial-timeout", Uint, "1000", Works, "Milliseconds that a proxy's connection to a member may take."),
         flag("proxy-write-timeout", Uint, "5000", Works, "Milliseconds that a member may leave what a proxy sends untaken; 0 means no limit."),
         flag("proxy-read-timeout", Uint, "0", Works, "Milliseconds that a proxy waits for more of a member's answer; 0 means no limit."),
-        flag("debug", Bool, "false", DefaultOnly, "Use --log-level=debug."),
+        flag("debug", Bool, "false", Works, "Use --log-level=debug."),
         flag("log-package-levels", Text, "", DefaultOnly, "Levels of single packages."),
     ]},
 ];

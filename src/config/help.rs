@@ -45,6 +45,19 @@ pub fn version(info: VersionInfo) -> String {
     )
 }
 
+/// How `detcd config` is called.
+pub const CONFIG_USAGE: &str = "Usage:
+
+  detcd config check FILE
+    Tell what is wrong with a file of --config-file: unknown keys, values that are none or
+    contradict each other, files that cannot be read, addresses that cannot be listened on.
+    An address in use is a warning only: the member of this file may be running.
+
+  detcd config print [flags]
+    Show the effective value of every flag, and where it came from: a flag, a variable, a line
+    of the file of --config-file, or the default. Takes the flags and variables of the server.
+";
+
 /// How the program is called: also what a syntax error is answered with.
 pub fn usage() -> String {
     "Usage:
@@ -57,6 +70,12 @@ pub fn usage() -> String {
 
   detcd -h | --help
     Show every flag.
+
+  detcd config check FILE
+    Tell what is wrong with a file of --config-file.
+
+  detcd config print [flags]
+    Show the effective value of every flag, and where it came from.
 
   detcd gateway start [flags]
     Hand TCP connections on to the endpoints of a cluster; see detcd gateway start --help.

@@ -7,20 +7,28 @@
 mod addresses;
 mod auth;
 mod bootstrap;
+mod check;
+#[cfg(test)]
+mod document;
 mod file;
 pub mod flags;
 mod help;
+mod nearest;
 mod parse;
+mod print;
 mod resolve;
 #[cfg(test)]
 mod tests;
 mod tls;
 pub mod url;
+mod yaml;
 
 pub use auth::{AuthConfig, JwtConfig, TokenConfig};
 pub use bootstrap::{Bootstrap, BootstrapError};
-pub use help::{VersionInfo, help, usage, version};
+pub use check::{CheckedFile, check_file};
+pub use help::{CONFIG_USAGE, VersionInfo, help, usage, version};
 pub use parse::Given;
+pub use print::print;
 pub use tls::{PairPaths, PortTls, TlsConfig};
 
 use detcd_core::go::parse_bool;
@@ -226,7 +234,7 @@ pub enum UsageError {
 
 /// Reads arguments (without the program's name), variables and the file that they name.
 pub fn read(args: &[String], variables: &[(String, String)]) -> Result<Request, UsageError> {
-    let mut given = parse::arguments(args)?;
+    let given = parse::arguments(args)?;
     if ["help", "h"]
         .iter()
         .any(|name| parse_bool(given.text(name)) == Some(true))
@@ -236,12 +244,21 @@ pub fn read(args: &[String], variables: &[(String, String)]) -> Result<Request, 
     if parse_bool(given.text("version")) == Some(true) {
         return Ok(Request::Version);
     }
+    let (given, mut notices) = complete(given, variables)?;
+    let config = resolve::resolve(&given, &mut notices)?;
+    Ok(Request::Serve(Box::new(config), notices))
+}
+
+/// What arguments, variables and the file give together.
+fn complete(
+    mut given: Given,
+    variables: &[(String, String)],
+) -> Result<(Given, Vec<Notice>), UsageError> {
     let mut notices = parse::environment(&mut given, variables)?;
     if !given.text("config-file").is_empty() {
         given = file::read(&given, &mut notices)?;
     }
-    let config = resolve::resolve(given, &mut notices)?;
-    Ok(Request::Serve(Box::new(config), notices))
+    Ok((given, notices))
 }
 
 /// The log that arguments ask for which are refused.

@@ -7,12 +7,12 @@ use detcd_core::go::{self, parse_bool};
 use std::collections::BTreeMap;
 
 /// What was given, by the flags' names.
-#[derive(Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Given {
     values: BTreeMap<&'static str, Value>,
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Value {
     text: String,
     source: Source,
@@ -23,7 +23,10 @@ struct Value {
 pub enum Source {
     Flag,
     Env,
-    File,
+    /// The line of the file of `--config-file`.
+    File(u64),
+    /// Another flag gives it.
+    Other(&'static str),
 }
 
 impl Given {
@@ -39,12 +42,17 @@ impl Given {
         self.values.contains_key(name)
     }
 
+    /// Where `name` was given; `None` for what has its default.
+    pub fn source(&self, name: &str) -> Option<Source> {
+        self.values.get(name).map(|value| value.source)
+    }
+
     /// How an error message names where `name` was given.
     pub fn place(&self, flag: &Flag) -> String {
-        match self.values.get(flag.name).map(|value| value.source) {
+        match self.source(flag.name) {
             Some(Source::Env) => flag.env(),
-            Some(Source::File) => format!("{} of --config-file", flag.name),
-            Some(Source::Flag) | None => format!("flag -{}", flag.name),
+            Some(Source::File(_)) => format!("{} of --config-file", flag.name),
+            Some(Source::Flag | Source::Other(_)) | None => format!("flag -{}", flag.name),
         }
     }
 
@@ -67,8 +75,8 @@ impl Given {
     }
 
     /// What another flag says about `name`, which counts unless it was given itself.
-    pub fn set_default(&mut self, name: &'static str, text: String) {
-        let source = Source::Flag;
+    pub fn set_default(&mut self, name: &'static str, text: String, by: &'static str) {
+        let source = Source::Other(by);
         self.values.entry(name).or_insert(Value { text, source });
     }
 }

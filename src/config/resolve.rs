@@ -22,10 +22,9 @@ const REQUEST_BYTES_ADVISED_MAX: u64 = 10 * 1024 * 1024;
 const REQUEST_BYTES_MAX: u64 = 1 << 30;
 const ELECTION_MS_MAX: u64 = 50_000;
 
-pub(super) fn resolve(mut given: Given, notices: &mut Vec<Notice>) -> Result<Config, UsageError> {
-    let log = log(&given);
-    addresses::translate(&mut given)?;
-    let given = &given;
+pub(super) fn resolve(given: &Given, notices: &mut Vec<Notice>) -> Result<Config, UsageError> {
+    let log = log(given);
+    let given = &addresses::translate(given)?;
     check_discovery(given)?;
     parse::check_supported(given)?;
     notices.extend(dropped(given));

@@ -10,6 +10,7 @@ pub mod logging;
 mod admit;
 mod advertise;
 mod announce;
+mod check;
 mod clocks;
 mod discovery;
 mod dns;
@@ -22,6 +23,8 @@ mod proxy;
 pub mod restored;
 mod space;
 mod tls;
+
+pub use check::{CheckReport, check};
 
 use crate::config::url::Url;
 use crate::config::{

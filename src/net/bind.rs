@@ -21,7 +21,14 @@ pub struct BindError {
     problem: String,
 }
 
+const IN_USE: &str = "bind: address already in use";
+
 impl BindError {
+    /// Whether another socket has the address.
+    pub fn is_in_use(&self) -> bool {
+        self.problem == IN_USE
+    }
+
     pub(crate) fn new(address: &Address, problem: String) -> BindError {
         let (network, address) = match &address.place {
             Place::Tcp(address) => ("tcp", address.clone()),
@@ -44,7 +51,7 @@ impl BindError {
 
     pub(crate) fn of(address: &Address, error: &io::Error) -> BindError {
         let problem = match error.kind() {
-            io::ErrorKind::AddrInUse => "bind: address already in use".to_owned(),
+            io::ErrorKind::AddrInUse => IN_USE.to_owned(),
             io::ErrorKind::AddrNotAvailable => "bind: cannot assign requested address".to_owned(),
             io::ErrorKind::PermissionDenied => "bind: permission denied".to_owned(),
             io::ErrorKind::NotFound => "bind: no such file or directory".to_owned(),

@@ -14,6 +14,7 @@ mod auth;
 mod auth_methods;
 mod closed_pipe;
 mod compression;
+mod config;
 mod crowd;
 mod ctl_v2;
 mod damage;
