@@ -24,6 +24,11 @@ pub const PENDING_LEASE_CALLS_MAX: usize = 64 * 1024;
 pub const PENDING_WRITES_MAX: usize = 64 * 1024;
 /// Bytes of the commands of those writes.
 pub const PENDING_WRITE_BYTES_MAX: usize = 256 * 1024 * 1024;
+/// A write whose command has more bytes is large.
+pub const LARGE_WRITE_BYTES: usize = 64 * 1024;
+/// Bytes of large writes that are on their way into the log at a time: small writes come behind
+/// these, and before the other large ones.
+pub const LARGE_WRITES_SENT_BYTES_MAX: usize = 8 * 1024 * 1024;
 /// Linearizable reads under way at once; the next is `too many requests`.
 pub const PENDING_READS_MAX: usize = 256 * 1024;
 /// How old the store's size may be while there seems to be room below the quota.
@@ -142,6 +147,7 @@ pub const PUBLISH_PAUSE: Millis = Millis(100);
 
 const _: () = assert!(CATCH_UP_BYTES_MAX > REQUEST_BYTES_MAX);
 const _: () = assert!(PENDING_WRITES_MAX > APPLY_LAG_MAX as usize);
+const _: () = assert!(LARGE_WRITES_SENT_BYTES_MAX > REQUEST_BYTES_MAX);
 const _: () = assert!(PENDING_WRITE_BYTES_MAX > 2 * REQUEST_BYTES_MAX);
 const _: () = assert!(RETRY_PAUSE_MIN.0 > 0 && RETRY_PAUSE_MIN.0 <= RETRY_PAUSE_MAX.0);
 const _: () = assert!(READ_ROUND_TIMEOUT.0 < REQUEST_TIMEOUT_BASE.0);

@@ -27,7 +27,10 @@ use crate::command::Proposal;
 use crate::effect::Effect;
 use crate::error::Error;
 use crate::event::{Proposals, Seq};
-use crate::limits::{PENDING_WRITE_BYTES_MAX, PENDING_WRITES_MAX, PROPOSE_BATCH_BYTES};
+use crate::limits::{
+    LARGE_WRITE_BYTES, LARGE_WRITES_SENT_BYTES_MAX, PENDING_WRITE_BYTES_MAX, PENDING_WRITES_MAX,
+    PROPOSE_BATCH_BYTES,
+};
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use bytes::Bytes;
@@ -42,6 +45,10 @@ pub(super) struct Writes {
     waiting: Waiting<Seq, Write>,
     /// Held writes in the order in which they will be sent, and names of some that ended.
     held: VecDeque<Seq>,
+    /// The same of large ones, which do not keep back the others.
+    held_large: VecDeque<Seq>,
+    /// Bytes of the large ones that are on their way.
+    large_sent: usize,
     /// When lost writes are given up; in order, because all get the same time. Some have ended.
     lost: VecDeque<(Millis, Seq)>,
     /// Bytes of the commands of all waiting writes.
@@ -66,6 +73,21 @@ enum Stage {
     Lost { term: u64 },
 }
 
+impl Write {
+    fn is_large(&self) -> bool {
+        self.command.len() > LARGE_WRITE_BYTES
+    }
+
+    /// Its bytes, if it is large.
+    fn large_bytes(&self) -> usize {
+        if self.is_large() {
+            self.command.len()
+        } else {
+            0
+        }
+    }
+}
+
 impl Writes {
     pub fn new(origin: MemberId, request_timeout: Millis, lost_timeout: Millis) -> Writes {
         Writes {
@@ -73,6 +95,8 @@ impl Writes {
             lost_timeout,
             waiting: Waiting::new(request_timeout),
             held: VecDeque::new(),
+            held_large: VecDeque::new(),
+            large_sent: 0,
             lost: VecDeque::new(),
             bytes: 0,
             backoff: Backoff::new(),
@@ -101,7 +125,10 @@ impl Writes {
             && write.stage == Stage::Admitted
         {
             write.stage = Stage::Held;
-            self.held.push_back(seq);
+            match write.is_large() {
+                true => self.held_large.push_back(seq),
+                false => self.held.push_back(seq),
+            }
         }
     }
 
@@ -111,9 +138,11 @@ impl Writes {
     }
 
     /// Takes the next batch of held writes and gives it to the leader. Everything held goes out,
-    /// as one batch unless it exceeds `PROPOSE_BATCH_BYTES`.
+    /// as one batch unless it exceeds `PROPOSE_BATCH_BYTES`, but for large ones while as many bytes
+    /// of such as may be are on their way: a small write must not wait for all of them.
     pub fn send(&mut self, leadership: &Leadership) -> Option<Effect> {
-        if self.held.is_empty() || !self.backoff.is_open() {
+        let nothing_held = self.held.is_empty() && self.held_large.is_empty();
+        if nothing_held || !self.backoff.is_open() {
             return None;
         }
         let route = leadership.route()?;
@@ -128,7 +157,7 @@ impl Writes {
     fn take_batch(&mut self, term: u64) -> Proposals {
         let (mut proposals, mut bytes) = (Vec::new(), 0);
         while bytes < PROPOSE_BATCH_BYTES {
-            let Some(seq) = self.held.pop_front() else {
+            let Some(seq) = self.held.pop_front().or_else(|| self.pop_large()) else {
                 break;
             };
             let Some(write) = self.waiting.get_mut(seq) else {
@@ -140,6 +169,7 @@ impl Writes {
             );
             write.stage = Stage::Sent { term };
             bytes += write.command.len();
+            self.large_sent += write.large_bytes();
             proposals.push(Proposal {
                 origin: self.origin,
                 seq: seq.0,
@@ -147,6 +177,21 @@ impl Writes {
             });
         }
         proposals
+    }
+
+    /// The next large write, if there is room on the way for it.
+    fn pop_large(&mut self) -> Option<Seq> {
+        while let Some(seq) = self.held_large.front().copied() {
+            let bytes = self.waiting.get(seq).map_or(0, Write::large_bytes);
+            if self.large_sent > 0 && self.large_sent + bytes > LARGE_WRITES_SENT_BYTES_MAX {
+                return None;
+            }
+            self.held_large.pop_front();
+            if bytes > 0 {
+                return Some(seq);
+            }
+        }
+        None
     }
 
     /// These entered no log: they are held again.
@@ -157,7 +202,11 @@ impl Writes {
                 && matches!(write.stage, Stage::Sent { .. } | Stage::Lost { .. })
             {
                 write.stage = Stage::Held;
-                self.held.push_back(*seq);
+                self.large_sent -= write.large_bytes();
+                match write.is_large() {
+                    true => self.held_large.push_back(*seq),
+                    false => self.held.push_back(*seq),
+                }
                 refused = true;
             }
         }
@@ -219,7 +268,7 @@ impl Writes {
             return Some((seq, Error::TimeoutConnectionLost));
         }
         let (seq, write) = self.waiting.pop_expired(now)?;
-        self.bytes -= write.command.len();
+        self.discount(&write);
         let error = match write.stage {
             Stage::Admitted | Stage::Held => Error::NoLeader,
             Stage::Lost { .. } => Error::TimeoutConnectionLost,
@@ -250,7 +299,8 @@ impl Writes {
 
     /// When something is due although nothing happens.
     pub fn deadline(&self, leadership: &Leadership) -> Option<Millis> {
-        let can_send = !self.held.is_empty() && leadership.route().is_some();
+        let something_held = !self.held.is_empty() || !self.held_large.is_empty();
+        let can_send = something_held && leadership.route().is_some();
         let retry = self.backoff.deadline().filter(|_| can_send);
         let lost = self.lost.front().map(|(deadline, _)| *deadline);
         [self.waiting.deadline(), lost, retry]
@@ -265,10 +315,12 @@ impl Writes {
 
     fn remove(&mut self, seq: Seq) -> Option<Write> {
         let write = self.waiting.remove(seq)?;
-        self.bytes -= write.command.len();
+        self.discount(&write);
         let waiting = &self.waiting;
-        if self.held.len() > 2 * waiting.len() + DEAD_MAX {
-            self.held.retain(|seq| waiting.get(*seq).is_some());
+        for held in [&mut self.held, &mut self.held_large] {
+            if held.len() > 2 * waiting.len() + DEAD_MAX {
+                held.retain(|seq| waiting.get(*seq).is_some());
+            }
         }
         if self.lost.len() > 2 * waiting.len() + DEAD_MAX {
             self.lost.retain(|(_, seq)| waiting.get(*seq).is_some());
@@ -276,11 +328,24 @@ impl Writes {
         Some(write)
     }
 
+    /// A write waits no longer.
+    fn discount(&mut self, write: &Write) {
+        self.bytes -= write.command.len();
+        if matches!(write.stage, Stage::Sent { .. } | Stage::Lost { .. }) {
+            self.large_sent -= write.large_bytes();
+        }
+    }
+
     pub fn check(&self) {
         self.waiting.check();
         let alive = |seq: &&Seq| self.waiting.get(**seq).is_some();
-        let held: BTreeSet<Seq> = self.held.iter().filter(alive).copied().collect();
-        assert_eq!(held.len(), self.held.iter().filter(alive).count());
+        let all_held = || self.held.iter().chain(&self.held_large).filter(alive);
+        let held: BTreeSet<Seq> = all_held().copied().collect();
+        assert_eq!(held.len(), all_held().count());
+        let writes = self.waiting.iter().map(|(_, write)| write);
+        let sent =
+            writes.filter(|write| matches!(write.stage, Stage::Sent { .. } | Stage::Lost { .. }));
+        assert_eq!(self.large_sent, sent.map(Write::large_bytes).sum::<usize>());
         for (seq, write) in self.waiting.iter() {
             assert_eq!(held.contains(&seq), write.stage == Stage::Held, "{seq}");
             if matches!(write.stage, Stage::Lost { .. }) {
