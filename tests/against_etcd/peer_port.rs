@@ -1,7 +1,8 @@
-//! Frames on the peer port that no member sends. etcd's members speak another protocol, so that
-//! this is run against detcd alone: what holds there and here is that the member lives.
+//! Frames on the peer port that no member sends. etcd's members speak another protocol, so that most
+//! of this is run against detcd alone: what holds there and here is that the member lives.
 
 use crate::cluster::{Cluster, Node, WAIT_MAX, eventually, http_get, put_eventually};
+use crate::tools::{Tool, find};
 use bytes::{BufMut, Bytes, BytesMut};
 use detcd_peer::tonic::TonicTransport;
 use detcd_peer::{Kind, Transport, TransportError};
@@ -352,6 +353,32 @@ async fn refusals_are_counted_and_not_written() {
         "{}",
         node.log()
     );
+}
+
+/// etcd's frames are HTTP requests: those of nobody that it knows are refused, with a line each.
+#[tokio::test]
+async fn etcd_writes_a_line_for_each_refused_request_of_a_peer() {
+    const REFUSED: usize = 100;
+    let test = "etcd_writes_a_line_for_each_refused_request_of_a_peer";
+    let Some(etcd) = find(Tool::Etcd, test) else {
+        return;
+    };
+    let mut cluster = Cluster::of(etcd, 1, FAST);
+    cluster.start(0);
+    cluster.wait_healthy().await;
+    let node = &cluster.nodes[0];
+    let before = node.log();
+    // At once: it takes half a second to close each connection.
+    let asked = (0..REFUSED).map(|_| http_get(node.peer_port, "/raft/stream/message/1"));
+    for answer in futures::future::join_all(asked).await {
+        assert_eq!(answer.map(|(status, _)| status), Some(412));
+    }
+    put_eventually(node, "a", "1").await;
+    let written = node.log();
+    let lines = written.lines().count() - before.lines().count();
+    let bytes = (written.len() - before.len()) / REFUSED;
+    eprintln!("{REFUSED} refusals: {lines} lines, {bytes} bytes for each");
+    assert!(lines >= REFUSED, "{lines} lines");
 }
 
 /// SplitMix64.
