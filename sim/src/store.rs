@@ -183,6 +183,15 @@ impl SimStore {
         checked.map_err(|error| Fault(error.to_string()))
     }
 
+    /// A state that cannot be taken in is sent again, for as long as the process goes on with what it
+    /// has.
+    async fn check_staged(&self) -> Result<(), Fault> {
+        let defects = &self.store_image.defects;
+        defects.wait(Part::State).await;
+        let checked = defects.check_room(Part::State, Operation::Grow);
+        checked.map_err(|error| Fault(error.to_string()))
+    }
+
     /// The points that a batch is.
     fn points(batch: &Batch) -> impl Iterator<Item = Point> + use<> {
         let has = |wanted: &[u8]| {
@@ -340,7 +349,7 @@ impl Stage for SimReplacement {
     async fn write(&mut self, batch: Batch) -> Result<(), Fault> {
         drop(self.store.state()?);
         self.store.take_time(&batch).await;
-        self.store.check(Operation::Grow).await?;
+        self.store.check_staged().await?;
         self.tables.apply_all(batch);
         Ok(())
     }
