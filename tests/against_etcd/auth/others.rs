@@ -63,7 +63,10 @@ async fn leases(both: &mut Both) {
 async fn members(both: &mut Both) {
     for who in WHO {
         both.ask(who, Ask::MemberRemove).await;
-        both.ask(who, Ask::MemberUpdate).await;
+        // etcd drops a change that comes before the last one is applied, and never answers then.
+        if who != "root" {
+            both.ask(who, Ask::MemberUpdate).await;
+        }
         match who {
             "" | "not a token" => {
                 both.differ(who, Ask::Members, ANSWERED, refused(who)).await;
